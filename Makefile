@@ -1,0 +1,51 @@
+# Everything a person runs. Each target prepares what it lacks; a fresh machine needs Python 3.11 or newer and make.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-kafka lint format bench clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.labelwatch-setup
+# The first interpreter that is new enough and can make a virtual environment; PYTHON=... chooses another.
+PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$python -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: $(STAMP) ## Build .venv with the exact versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@if [ ! -x $(BIN)/python ] && [ -z "$(PYTHON)" ]; then \
+		echo "No Python 3.11 or newer with the venv module found: install one (on Debian: python3-venv), or say make PYTHON=/path/to/python" >&2; \
+		exit 1; fi
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@echo "Installing labelwatch and its tools into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@touch $@
+
+demo: $(STAMP) ## The whole monitor on this machine: broker, simulator, worker and live board; Ctrl-C ends it
+	@$(BIN)/labelwatch demo
+
+test: $(STAMP) ## Every test that needs no Java
+	@$(BIN)/pytest -m "not kafka"
+
+test-kafka: $(STAMP) ## The tests on real Apache Kafka (Java 17 and Maven)
+	@$(BIN)/pytest -m kafka
+
+lint: $(STAMP) ## Format, lint, types and layers
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Write the format that lint expects
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(STAMP) ## Events a second on real Kafka, beside plain Faust and a bare librdkafka loop
+	@$(BIN)/python -m benchmarks.throughput
+
+clean: ## Remove what was built, .venv included
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

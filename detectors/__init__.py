@@ -1,0 +1,1 @@
+"""Change detectors behind one protocol; they see numbers only, never Kafka or a clock."""

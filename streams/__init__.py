@@ -1,0 +1,1 @@
+"""The monitor: from records of the events topic to figures, checkpoints and metrics."""

@@ -1,0 +1,1 @@
+"""The worker: the one place where Faust, Kafka, engine and exporter meet."""

@@ -1,0 +1,1 @@
+"""What a person looks at: the terminal board, fed by the metrics page alone."""

@@ -1,0 +1,1 @@
+"""What tests share: brokers on free ports, and small helpers."""
