@@ -1,0 +1,302 @@
+"""What the worker knows of itself: written by the event loop, read by the thread that renders the pages."""
+
+import math
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from schemas.metrics import METRICS
+from schemas.topics import EVENTS
+from streams.engine.figures import Figures, Labels, PeopleFigures
+
+Clock = Literal["wall", "event"]
+
+#: Why a worker is not ready, in the order in which it becomes so.
+REASONS = ("member", "assigned", "restored", "caught_up", "dead_letters")
+
+
+class Engine(Protocol):
+    """What the exporter asks of a partition's engine."""
+
+    @property
+    def clock_ms(self) -> int:
+        """Highest event time seen, 0 before the first event."""
+
+    def figures(self, at_ms: int) -> Figures:
+        """Site and pipeline figures at a time."""
+
+    def people(self, at_ms: int) -> PeopleFigures:
+        """People's figures at a time."""
+
+
+def wall_ms() -> int:
+    """Now in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class _Histogram:
+    """Counts by bucket and a sum; observed by batches."""
+
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, buckets: Sequence[float]) -> None:
+        self._bounds = np.asarray(buckets)
+        self.counts = np.zeros(len(buckets) + 1, np.int64)
+        self.total = 0.0
+
+    def observe(self, values: ArrayLike) -> None:
+        # Below 0 only by clocks that disagree; a sum must never fall, or Prometheus takes it for a restart.
+        flat = np.maximum(np.asarray(values, np.float64).reshape(-1), 0.0)
+        self.counts += np.bincount(np.searchsorted(self._bounds, flat), minlength=len(self.counts))
+        self.total += float(flat.sum())
+
+
+def _histogram(name: str) -> Callable[[], _Histogram]:
+    return lambda: _Histogram(METRICS[name].buckets)
+
+
+@dataclass(slots=True)
+class _Partition:
+    """One partition as this process has met it; its counters outlive the ownership."""
+
+    owned: bool = False
+    engine: Engine | None = None
+    caught_up: bool = False
+    lag: tuple[int, float] | None = None
+    last_commit_seconds: float | None = None
+    checkpoints: int = 0
+    checkpoint_seconds: _Histogram = field(default_factory=_histogram("labelwatch_checkpoint_seconds"))
+    dead_letter_failures: int = 0
+    dead_letters_refused: bool = False
+    delays: _Histogram = field(default_factory=_histogram("labelwatch_event_delay_seconds"))
+
+    def release(self) -> None:
+        self.owned = self.caught_up = self.dead_letters_refused = False
+        self.engine = self.lag = self.last_commit_seconds = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The partitions whose figures may go out, all at one time.
+
+    Attributes:
+        at_ms: The time for which figures are asked.
+        engines: Partition to its engine, restored and caught up.
+    """
+
+    at_ms: int
+    engines: dict[int, Engine]
+
+
+class MonitorState:
+    """The one meeting point of the event loop and the rendering thread; knows nothing of Kafka or Faust.
+
+    Methods are safe from any thread and take microseconds. A partition's figures show only while
+    it is assigned, restored and caught up, and while membership in the consumer group is proven:
+    a cut-off worker falls silent by itself, even when its event loop hangs.
+
+    The life of a partition: `assign` -> `restored` -> `caught_up` -> (`dropped` -> `restored` -> ...) -> `revoke`.
+
+    Args:
+        topic: Name of the events topic, for labels.
+        clock: `wall`: figures are for now. `event`: for the highest event time of all shown partitions.
+        version: The build, for `labelwatch_build_info`.
+        loop_stall_seconds: A loop that has not turned for so long counts as dead.
+        now_ms: The wall clock, epoch milliseconds.
+        monotonic: The clock of deadlines, in seconds; the runtime's `until` values must come from the same.
+    """
+
+    def __init__(
+        self,
+        *,
+        topic: str = EVENTS,
+        clock: Clock = "wall",
+        version: str = "unknown",
+        loop_stall_seconds: float = 30.0,
+        now_ms: Callable[[], int] = wall_ms,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.topic = topic
+        self.clock = clock
+        self.version = version
+        self.loop_stall_seconds = loop_stall_seconds
+        self._now_ms = now_ms
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._partitions: dict[int, _Partition] = {}
+        self._topic_partitions = 0
+        self._assigned = False
+        self._member_until = -math.inf
+        self._loop_turned = (monotonic(), now_ms())
+
+    # The event loop's side.
+
+    def assign(self, partitions: Iterable[int], topic_partitions: int) -> None:
+        """The group gave this worker these partitions of the topic (none is a valid share); others are released."""
+        mine = set(partitions)
+        with self._lock:
+            self._assigned = True
+            self._topic_partitions = topic_partitions
+            for number, known in self._partitions.items():
+                if number not in mine:
+                    known.release()
+            for number in mine:
+                self._partitions.setdefault(number, _Partition()).owned = True
+
+    def revoke(self) -> None:
+        """All partitions were taken away, or the worker stops: nothing of them shows from here on."""
+        with self._lock:
+            self._assigned = False
+            for known in self._partitions.values():
+                known.release()
+
+    def restored(self, partition: int, engine: Engine) -> None:
+        """The partition's engine stands; it is not shown before `caught_up`."""
+        with self._lock:
+            known = self._partitions[partition]
+            known.engine, known.caught_up = engine, False
+
+    def caught_up(self, partition: int) -> None:
+        """The engine has reached the log end seen at assignment: its figures show from here on."""
+        with self._lock:
+            self._partitions[partition].caught_up = True
+
+    def dropped(self, partition: int) -> None:
+        """The engine is gone (fenced, failed checkpoint) while the partition is still assigned."""
+        with self._lock:
+            known = self._partitions[partition]
+            known.engine, known.caught_up = None, False
+
+    def prove_membership(self, until: float) -> None:
+        """The group counts this worker as a member at least until then.
+
+        Args:
+            until: Monotonic seconds: when the last answered heartbeat was *sent*, plus the session time-out.
+        """
+        self._member_until = until
+
+    def loop_turned(self) -> None:
+        """The event loop is alive; a ticker calls this about every second."""
+        self._loop_turned = (self._monotonic(), self._now_ms())
+
+    def lag(self, partition: int, records: int, seconds: float) -> None:
+        """How far behind the log end; `seconds` is the age of the oldest record not processed, 0 at the end."""
+        with self._lock:
+            self._partitions[partition].lag = (records, seconds)
+
+    def committed(self, partition: int, took_seconds: float) -> None:
+        """A checkpoint was acknowledged, its dead letters with it."""
+        with self._lock:
+            known = self._partitions[partition]
+            known.checkpoints += 1
+            known.checkpoint_seconds.observe(took_seconds)
+            known.last_commit_seconds = self._now_ms() / 1000
+            known.dead_letters_refused = False
+
+    def dead_letter_failed(self, partition: int) -> None:
+        """Dead letters could not be written: not ready until the next `committed`."""
+        with self._lock:
+            known = self._partitions[partition]
+            known.dead_letter_failures += 1
+            known.dead_letters_refused = True
+
+    def event_delays(self, partition: int, seconds: ArrayLike) -> None:
+        """Event time to figure, of one batch's events."""
+        with self._lock:
+            self._partitions[partition].delays.observe(seconds)
+
+    # The rendering thread's side.
+
+    @property
+    def is_member(self) -> bool:
+        """Whether membership is proven now; asked before and after a page is rendered."""
+        return self._monotonic() < self._member_until
+
+    def shown(self) -> Shown:
+        """The engines whose figures may go out now, and the one time to ask them for."""
+        with self._lock:
+            engines = (
+                {n: p.engine for n, p in sorted(self._partitions.items()) if p.owned and p.caught_up and p.engine}
+                if self.is_member
+                else {}
+            )
+        if self.clock == "event":
+            return Shown(max((engine.clock_ms for engine in engines.values()), default=0), engines)
+        return Shown(self._now_ms(), engines)
+
+    def not_ready(self) -> dict[str, str]:
+        """What is missing: reason to a sentence; empty when ready."""
+        with self._lock:
+            return self._not_ready()
+
+    def _not_ready(self) -> dict[str, str]:
+        owned = {n: p for n, p in sorted(self._partitions.items()) if p.owned}
+        missing = {}
+
+        def partitions(reason: str, numbers: list[int], sentence: str) -> None:
+            if numbers:
+                missing[reason] = f"{sentence}: partition {', '.join(map(str, numbers))}"
+
+        if not self.is_member:
+            missing["member"] = "membership in the consumer group is not proven: broker away, or still joining"
+        if not self._assigned:
+            missing["assigned"] = "no assignment from the consumer group yet"
+        partitions("restored", [n for n, p in owned.items() if p.engine is None], "state not restored yet")
+        partitions("caught_up", [n for n, p in owned.items() if not p.caught_up], "not at the log end seen at assignment yet")
+        partitions("dead_letters", [n for n, p in owned.items() if p.dead_letters_refused], "dead letters cannot be written")
+        if not self._assigned:
+            missing.setdefault("restored", "nothing assigned yet")
+            missing.setdefault("caught_up", "nothing assigned yet")
+        return missing
+
+    @property
+    def loop_age_seconds(self) -> float:
+        """Seconds since the event loop last turned."""
+        return self._monotonic() - self._loop_turned[0]
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the event loop turned lately."""
+        return self.loop_age_seconds < self.loop_stall_seconds
+
+    def process_figures(self) -> Figures:
+        """The worker's own values under catalogue names."""
+        figures = Figures()
+        with self._lock:
+            missing = self._not_ready()
+            member = "member" not in missing
+            for number in sorted(set(range(self._topic_partitions)) | self._partitions.keys()):
+                self._add_partition(figures, (self.topic, str(number)), self._partitions.get(number), member)
+            if self._topic_partitions:
+                figures.add("labelwatch_topic_partitions", (self.topic,), self._topic_partitions)
+        for reason in REASONS:
+            figures.add("labelwatch_ready", (reason,), int(reason not in missing))
+        figures.add("labelwatch_loop_timestamp_seconds", (), self._loop_turned[1] / 1000)
+        figures.add("labelwatch_build_info", (self.version, platform.python_version()), 1)
+        return figures
+
+    @staticmethod
+    def _add_partition(figures: Figures, labels: Labels, known: _Partition | None, member: bool) -> None:
+        # 0 for the others' partitions: so the sum over workers is 0, not absent, when nobody owns one.
+        owned = member and known is not None and known.owned
+        figures.add("labelwatch_partition_owned", labels, int(owned))
+        if known is None:
+            return
+        if owned and known.lag is not None:
+            figures.add("labelwatch_consumer_lag_records", labels, known.lag[0])
+            figures.add("labelwatch_consumer_lag_seconds", labels, known.lag[1])
+        if owned and known.last_commit_seconds is not None:
+            figures.add("labelwatch_last_commit_timestamp_seconds", labels, known.last_commit_seconds)
+        figures.add("labelwatch_checkpoints_total", labels, known.checkpoints)
+        figures.add("labelwatch_dead_letter_failures_total", labels, known.dead_letter_failures)
+        for name, histogram in (
+            ("labelwatch_checkpoint_seconds", known.checkpoint_seconds),
+            ("labelwatch_event_delay_seconds", known.delays),
+        ):
+            figures.histograms.setdefault(name, []).append((labels, histogram.counts.tolist(), histogram.total))
