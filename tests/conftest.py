@@ -15,6 +15,14 @@ settings.register_profile("labelwatch", deadline=None, print_blob=True)
 settings.load_profile("labelwatch")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what uses real Kafka, before `-m` selects, so that no test can forget it."""
+    for item in items:
+        if "kafka" in getattr(item, "fixturenames", ()):
+            item.add_marker("kafka")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
