@@ -1,0 +1,175 @@
+"""One frozen object of settings: the flag, else LABELWATCH_<NAME> in the environment, else the default; read once."""
+
+# ruff: noqa: RUF009 - _setting() is dataclasses.field() with a help text; each call makes a fresh one
+import dataclasses
+import math
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+PREFIX = "LABELWATCH_"
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^\s,:]+):\d{1,5}")
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names it, its value, where it came from and what is allowed."""
+
+
+def _setting(default: Any, help: str, *, above: float | None = None, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"help": help, "above": above, "secret": secret})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a worker is told from outside. Secrets come from the environment or a file, never from a flag."""
+
+    bootstrap: str = _setting("127.0.0.1:9092", "Brokers, host:port, separated by commas.")
+    id: str = _setting("main", "Name of the group of workers that share the work and its durable state.")
+    policy: Path | None = _setting(None, "Policy file; without one every default applies.")
+    metrics_port: int = _setting(9464, "Port of /metrics; 0 picks a free one.", above=-1)
+    metrics_host: str = _setting("127.0.0.1", "Address of /metrics.")
+    clock: Literal["wall", "event"] = _setting("wall", "Time of the windows: now, or the highest event time seen.")
+    data_dir: Path = _setting(Path("labelwatch-data"), "Folder for the key of the pseudonyms.")
+    agent_labels: Literal["pseudonym", "plain"] = _setting("pseudonym", "How people are named in metrics.")
+    checkpoint_seconds: float = _setting(5.0, "Durable state is written at least this often.", above=0)
+    checkpoint_records: int = _setting(100_000, "And at the latest after this many records.", above=0)
+    session_timeout_seconds: float = _setting(10.0, "A worker silent for so long loses its partitions.", above=0)
+    watchdog_seconds: float = _setting(60.0, "Lag without progress for so long ends the worker with code 70.", above=0)
+    stop_seconds: float = _setting(20.0, "The worker ends within this time after SIGTERM.", above=0)
+    restore_seconds: float = _setting(120.0, "A partition's state must be read back within this time.", above=0)
+    instance_id: str | None = _setting(None, "Static membership: a stable name of this worker makes restarts short.")
+    security_protocol: SecurityProtocol = _setting("PLAINTEXT", "How to talk to Kafka.")
+    sasl_mechanism: SaslMechanism = _setting("PLAIN", "How to log in, with a SASL protocol.")
+    sasl_username: str | None = _setting(None, "User name, with a SASL protocol.")
+    sasl_password_file: Path | None = _setting(None, "File that holds the password.")
+    sasl_password: str | None = _setting(None, "The password itself, where a file is not possible.", secret=True)
+    ssl_cafile: Path | None = _setting(None, "Certificate authority of the brokers; else the system's own.")
+
+    @classmethod
+    def resolve(cls, *, environ: Mapping[str, str] = os.environ, **flags: Any) -> Self:
+        """Settings from flags (None: not given), else environment, else defaults.
+
+        Raises:
+            SettingsError: A value is of the wrong kind or out of range.
+            TypeError: A flag that is no setting, or a secret given as one.
+        """
+        known = {each.name: each for each in dataclasses.fields(cls)}
+        if wrong := [name for name in flags if name not in known or known[name].metadata["secret"]]:
+            raise TypeError(f"not a flag: {', '.join(wrong)}")
+        values = {}
+        for name, each in known.items():
+            variable = variable_of(name)
+            if flags.get(name) is not None:
+                values[name] = _convert(each, flags[name], option_of(name))
+            elif environ.get(variable):
+                values[name] = _convert(each, environ[variable], variable)
+        settings = cls(**values)
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        if not _ID.fullmatch(self.id):
+            raise SettingsError(f"--id {self.id!r}: only letters, digits, dot, underscore and minus are allowed.")
+        for address in self.bootstrap.split(","):
+            if not _ADDRESS.fullmatch(address.strip()):
+                raise SettingsError(f"--bootstrap {self.bootstrap!r}: {address!r} is not host:port.")
+        if self.metrics_port > 65535:
+            raise SettingsError(f"--metrics-port {self.metrics_port}: 0 to 65535 is allowed.")
+        if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.password()):
+            raise SettingsError(
+                f"{variable_of('security_protocol')}={self.security_protocol} needs {variable_of('sasl_username')} and "
+                f"a password in {variable_of('sasl_password_file')} or {variable_of('sasl_password')}."
+            )
+
+    @property
+    def group(self) -> str:
+        """The consumer group, which is also the prefix of transactional ids."""
+        return f"labelwatch-{self.id}"
+
+    def password(self) -> str | None:
+        """The SASL password: the file's text without its last line break, else the environment's.
+
+        Raises:
+            SettingsError: The file cannot be read.
+        """
+        if self.sasl_password_file is None:
+            return self.sasl_password
+        try:
+            return self.sasl_password_file.read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"{variable_of('sasl_password_file')}: cannot read {self.sasl_password_file}: {_reason(error)}."
+            ) from error
+
+    def security(self) -> dict[str, Any]:
+        """Keyword arguments of any Kafka client (aiokafka, kafka-python) for TLS and login.
+
+        Raises:
+            SettingsError: The certificate authority or the password cannot be read.
+        """
+        arguments: dict[str, Any] = {"security_protocol": self.security_protocol}
+        if self.security_protocol.endswith("SSL"):
+            try:
+                arguments["ssl_context"] = ssl.create_default_context(cafile=self.ssl_cafile)
+            except (OSError, ssl.SSLError) as error:
+                raise SettingsError(
+                    f"{variable_of('ssl_cafile')}: cannot read {self.ssl_cafile}: {_reason(error)}."
+                ) from error
+        if self.security_protocol.startswith("SASL"):
+            arguments["sasl_mechanism"] = self.sasl_mechanism
+            arguments["sasl_plain_username"] = self.sasl_username
+            arguments["sasl_plain_password"] = self.password()
+        return arguments
+
+
+def option_of(name: str) -> str:
+    """The command line's name of a setting."""
+    return f"--{name.replace('_', '-')}"
+
+
+def variable_of(name: str) -> str:
+    """The environment's name of a setting."""
+    return PREFIX + name.upper()
+
+
+def help_of(name: str) -> str:
+    """One line for `--help`: what the setting is, and its name in the environment."""
+    each = next(each for each in dataclasses.fields(Settings) if each.name == name)
+    return f"{each.metadata['help']} [{variable_of(name)}]"
+
+
+def default_of(name: str) -> Any:
+    """The default of a setting."""
+    return next(each.default for each in dataclasses.fields(Settings) if each.name == name)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _convert(each: "dataclasses.Field[Any]", value: Any, origin: str) -> Any:
+    """A flag's or variable's value in the setting's own type; `origin` names it in an error."""
+    allowed = [kind for kind in (get_args(each.type) or (each.type,)) if kind is not type(None)]
+    shown = "" if each.metadata["secret"] else f" {str(value)!r}"
+    if isinstance(allowed[0], str):
+        if value not in allowed:
+            raise SettingsError(f"{origin}{shown}: one of {', '.join(allowed)} is allowed.")
+        return value
+    try:
+        converted = allowed[0](value)
+    except (TypeError, ValueError) as error:
+        kind = {int: "a whole number", float: "a number"}.get(allowed[0], allowed[0].__name__)
+        raise SettingsError(f"{origin}{shown}: {kind} is needed.") from error
+    above = each.metadata["above"]
+    if above is not None and not (above < converted and math.isfinite(converted)):
+        least = "0 or more" if above < 0 else f"a number above {above:g}"
+        raise SettingsError(f"{origin}{shown}: {least} is needed.")
+    return converted
