@@ -1,0 +1,183 @@
+"""The metric catalogue: each metric declared once; exporter, docs/metrics.md, rules, boards and tests derive from it."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """Prometheus type of a metric."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Page(Enum):
+    """Where a metric is served: sites and pipeline often, people at a slower scrape of its own."""
+
+    SITES = "/metrics"
+    AGENTS = "/metrics/agents"
+
+
+class Origin(Enum):
+    """Who knows the value."""
+
+    #: The engine, from records alone; a durable counter shows its last checkpointed value.
+    ENGINE = "engine"
+    #: The worker process: starts at 0 with it.
+    PROCESS = "process"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric as users, rules and boards know it.
+
+    Attributes:
+        name: Full Prometheus name; a counter's ends in `_total`.
+        kind: Prometheus type.
+        help: One sentence: what it is, and what a bad value means where that is not plain.
+        labels: Label names in the order of every value tuple.
+        unit: Base unit: `seconds`, `ratio`, or `""` for a plain count.
+        page: The scrape page that serves it.
+        origin: Engine (exact, restored) or process.
+        buckets: Upper bounds of a histogram in its unit, without +Inf.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    unit: str = ""
+    page: Page = Page.SITES
+    origin: Origin = Origin.ENGINE
+    buckets: tuple[float, ...] = ()
+
+
+WINDOWS: tuple[str, ...] = ("1h", "24h", "7d")
+SITE_WINDOWS: tuple[str, ...] = ("15m", *WINDOWS)
+#: Seconds per label, from a glance to the cap of 30 minutes.
+HANDLE_BUCKETS_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0, 1200.0, 1800.0)
+#: Label to review: a minute to a week.
+REVIEW_DELAY_BUCKETS_SECONDS = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 172800.0, 604800.0)
+EVENT_DELAY_BUCKETS_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 86400.0)
+CHECKPOINT_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+_SPM = ("site", "project", "market")
+_TP = ("topic", "partition")
+_REVIEWED = (*_SPM, "role", "source")
+_DRIFT = ("site", "project", "agent", "signal", "direction", "budget")
+
+
+def _counter(name: str, labels: tuple[str, ...], help: str, origin: Origin = Origin.ENGINE, unit: str = "") -> Metric:
+    return Metric(f"labelwatch_{name}", Kind.COUNTER, help, labels, unit, Page.SITES, origin)
+
+
+def _gauge(name: str, labels: tuple[str, ...], help: str, origin: Origin = Origin.ENGINE, unit: str = "") -> Metric:
+    return Metric(f"labelwatch_{name}", Kind.GAUGE, help, labels, unit, Page.SITES, origin)
+
+
+def _agent(name: str, help: str, unit: str = "") -> Metric:
+    return Metric(f"labelwatch_agent_{name}", Kind.GAUGE, help, ("site", "agent", "role", "window"), unit, Page.AGENTS)
+
+
+def _reviewer(name: str, help: str, unit: str = "") -> Metric:
+    return Metric(f"labelwatch_reviewer_{name}", Kind.GAUGE, help, ("site", "agent", "window"), unit, Page.AGENTS)
+
+
+_HEADLINE = "first-round production reviews, targeted ones left out"
+
+CATALOGUE: tuple[Metric, ...] = (
+    # Work, durable counters: first verdicts, never revised, so that they only rise.
+    _counter("labels_total", _SPM, "Labels submitted (skipped tasks apart)."),
+    _counter("skips_total", _SPM, "Tasks skipped. A rise means unclear tasks or a broken queue."),
+    _counter("reviews_total", _REVIEWED, "Reviews of every round, purpose and sampling, as first given."),
+    _counter("correct_reviews_total", _REVIEWED, "Reviews that found the work correct, as first given."),
+    _counter("sop_labels_total", ("site", "project", "sop"), "Labels by SOP version; the newest 3 of a project, older ones together."),
+    _counter("sop_reviews_total", ("site", "project", "sop"), "Reviews by the SOP version of the label."),
+    _counter("sop_correct_reviews_total", ("site", "project", "sop"), "Correct reviews by the SOP version of the label."),
+    _counter("errors_total", ("site", "project", "error_type", "severity"), "Errors that reviews found; past the cap of types: other."),
+    # Work, live windows: additive, present where above 0.
+    _gauge("labels_window", (*_SPM, "window"), "Labels submitted within the window."),
+    _gauge("reviews_window", (*_REVIEWED, "sampling", "window"), "First-round production reviews within the window, as they stand now."),
+    _gauge("correct_reviews_window", (*_REVIEWED, "sampling", "window"), "Correct ones of labelwatch_reviews_window."),
+    _gauge("state_seconds_window", (*_SPM, "state", "window"), "People's seconds in a state within the window, open states up to now.", unit="seconds"),
+    # Sites.
+    _gauge("site_accuracy_ratio", ("site", "role", "window"), f"Correct share of {_HEADLINE}; absent below the policy's min_reviews.", unit="ratio"),
+    _gauge("site_accuracy_lower_ratio", ("site", "role", "window"), "Lower bound of the Wilson 95% interval of the site's accuracy.", unit="ratio"),
+    _gauge("site_accuracy_upper_ratio", ("site", "role", "window"), "Upper bound of the interval. Below the target: proven below it.", unit="ratio"),
+    _gauge("site_reviews", ("site", "role", "window"), f"The n of the site's accuracy: {_HEADLINE}."),
+    _gauge("site_correct_reviews", ("site", "role", "window"), "The correct ones of labelwatch_site_reviews."),
+    _gauge("site_labels", ("site", "window"), "Labels submitted at the site within the window."),
+    _gauge("site_labels_per_productive_hour", ("site", "window"), "Labels an hour of productive time. Low: slow work or harder tasks."),
+    _gauge("site_handle_seconds_mean", ("site", "window"), "Mean seconds per label, each capped.", unit="seconds"),
+    _gauge("site_utilization_ratio", ("site", "window"), "Productive share of logged-in time. Low: paid time not worked.", unit="ratio"),
+    _gauge("site_occupancy_ratio", ("site", "window"), "Productive / (productive + available). Low: people wait for work.", unit="ratio"),
+    _gauge("site_available_ratio", ("site", "window"), "Share of logged-in time spent waiting for work: the client's fault, not the site's.", unit="ratio"),
+    _counter("site_state_seconds_total", ("site", "state"), "Seconds in a state, added when the state ends.", unit="seconds"),
+    _gauge("site_agents", ("site", "role", "state"), "People now in a state."),
+    _gauge("site_active_agents", ("site", "role", "window"), "People with an event within the window."),
+    _gauge("site_last_event_timestamp_seconds", ("site", "type"), "Event time of the newest event of a type. Old: the site is silent.", unit="seconds"),
+    _gauge("site_info", ("site", "vendor", "timezone", "partition"), "Always 1; joins vendor, time zone and partition to a site."),
+    Metric("labelwatch_handle_seconds", Kind.HISTOGRAM, "Seconds per label, each capped.", ("site", "project"), "seconds", buckets=HANDLE_BUCKETS_SECONDS),
+    Metric("labelwatch_review_delay_seconds", Kind.HISTOGRAM, "From label to review. Long: accuracy speaks of old work.", ("site",), "seconds", buckets=REVIEW_DELAY_BUCKETS_SECONDS),
+    _counter("handle_capped_total", ("site",), "Labels whose handling time was above the cap. Many: timers that run while nobody works."),
+    _counter("forgotten_states_total", ("site",), "States open for more than 12 h, closed by the monitor."),
+    _counter("late_states_total", ("site",), "State changes older than the agent's newest, ignored."),
+    # People.
+    _agent("accuracy_ratio", f"Correct share of {_HEADLINE}; absent below min_reviews.", "ratio"),
+    _agent("accuracy_lower_ratio", "Lower bound of the Wilson 95% interval.", "ratio"),
+    _agent("accuracy_upper_ratio", "Upper bound of the Wilson 95% interval.", "ratio"),
+    _agent("reviews", "The n of the agent's accuracy."),
+    _agent("labels", "Labels submitted within the window."),
+    _agent("labels_per_productive_hour", "Labels an hour of productive time."),
+    _agent("handle_seconds_mean", "Mean seconds per label, each capped.", "seconds"),
+    _agent("utilization_ratio", "Productive share of logged-in time.", "ratio"),
+    _agent("below_target_probability", "Probability that the true accuracy is below the target (Jeffreys posterior).", "ratio"),
+    _reviewer("reviews", "Reviews made by this reviewer."),
+    _reviewer("seconds", "Seconds spent reviewing.", "seconds"),
+    _reviewer("errors_found", "Reviews in which this reviewer found the work wrong. Near 0: lenient."),
+    # Policy, resolved, so that rules hold no number.
+    _gauge("target_ratio", (*_SPM, "kind"), "The policy's target: accuracy, qa_accuracy, critical_error or utilization.", unit="ratio"),
+    _gauge("target_handle_seconds", _SPM, "The policy's target for handling time.", unit="seconds"),
+    _gauge("policy_min_reviews", _SPM, "Fewer reviews than this: not enough data."),
+    _gauge("policy_scope_missing", ("site",), "1 where no policy names the site: the defaults apply."),
+    # Drift.
+    _gauge("drift_active", _DRIFT, "1 while a drift is open."),
+    _gauge("drift_evidence", _DRIFT, "Statistic / threshold; 1 and more opens a drift.", unit="ratio"),
+    _gauge("drift_baseline_ratio", _DRIFT, "The rate before the change.", unit="ratio"),
+    _gauge("drift_current_ratio", _DRIFT, "The rate since the change.", unit="ratio"),
+    _gauge("drift_reviews", _DRIFT, "Reviews since the change."),
+    _gauge("drift_began_timestamp_seconds", _DRIFT, "When the change began, estimated.", unit="seconds"),
+    _gauge("drift_opened_timestamp_seconds", _DRIFT, "When the drift was found.", unit="seconds"),
+    _gauge("drift_run_length_reviews", _DRIFT, "Promised mean number of reviews to a false alarm."),
+    _counter("drifts_total", _DRIFT, "Drifts opened."),
+    _gauge("drift_contribution", (*_DRIFT, "by", "member", "effect"), "The cause: the largest rate and mix effects, in ratio points.", unit="ratio"),
+    # Pipeline, durable.
+    _counter("events_total", ("type", *_TP), "Events accepted, by type."),
+    _counter("rejected_total", ("reason", *_TP), "Records that could not be used; their bytes are in labeling.rejected.v1."),
+    _counter("unknown_events_total", _TP, "Events of a type that this version does not know, skipped."),
+    _counter("duplicates_total", _TP, "Repeated events, counted once."),
+    _counter("unchecked_events_total", _TP, "Events older than the duplicate horizon, or forgotten by its cap: taken as new."),
+    _counter("late_events_total", _TP, "Events older than every window: in totals only."),
+    _counter("revised_reviews_total", _TP, "Reviews changed after the fact."),
+    _counter("lost_records_total", _TP, "Records that the topic's retention deleted before they were read."),
+    # Pipeline, of this process.
+    _counter("dead_letter_failures_total", _TP, "Failed writes to the dead-letter topic. Any: the partition stands still.", Origin.PROCESS),
+    _counter("checkpoints_total", _TP, "Checkpoints committed.", Origin.PROCESS),
+    Metric("labelwatch_checkpoint_seconds", Kind.HISTOGRAM, "Time of a checkpoint.", _TP, "seconds", origin=Origin.PROCESS, buckets=CHECKPOINT_BUCKETS_SECONDS),
+    _gauge("consumer_lag_records", _TP, "Records not processed yet.", Origin.PROCESS),
+    _gauge("consumer_lag_seconds", _TP, "Age of the oldest record not processed; 0 at the end. Grows while stuck.", Origin.PROCESS, "seconds"),
+    _gauge("partition_owned", _TP, "1 for a partition that this worker owns.", Origin.PROCESS),
+    _gauge("topic_partitions", ("topic",), "Partitions of the topic.", Origin.PROCESS),
+    _gauge("last_commit_timestamp_seconds", _TP, "Time of the last checkpoint.", Origin.PROCESS, "seconds"),
+    _gauge("watermark_timestamp_seconds", _TP, "Highest event time seen.", Origin.ENGINE, "seconds"),
+    Metric("labelwatch_event_delay_seconds", Kind.HISTOGRAM, "Event time to figure.", _TP, "seconds", origin=Origin.PROCESS, buckets=EVENT_DELAY_BUCKETS_SECONDS),
+    _gauge("ready", ("reason",), "1 when ready; else 0 with the reason.", Origin.PROCESS),
+    _gauge("loop_timestamp_seconds", (), "When the event loop last turned. Old: the worker hangs.", Origin.PROCESS, "seconds"),
+    _gauge("clock_skew_seconds", ("site",), "Broker time minus event time of the site's newest event; below 0 the site's clock is ahead.", Origin.ENGINE, "seconds"),
+    _gauge("render_duration_seconds", ("page",), "Time to render a page.", Origin.PROCESS, "seconds"),
+    _gauge("dropped_series", ("metric",), "Series left out by the cap.", Origin.PROCESS),
+    _gauge("build_info", ("version", "python"), "Always 1.", Origin.PROCESS),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in CATALOGUE}

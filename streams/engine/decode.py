@@ -1,0 +1,155 @@
+"""Bytes to events, or to the reason why not: the engine's first step, and the only place that reads JSON."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple, get_args
+
+import msgspec
+
+from schemas.events import AnyEvent, Envelope, Event, Identifier, ReviewError, ReviewVersion, event_types
+
+#: Records decoded by one call. One bad record makes its chunk take the slow way, not the whole batch.
+_CHUNK = 512
+#: C0, DEL and C1: Unicode's category Cc.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+#: What could hide a control character: JSON allows C0 only escaped, so a backslash is enough to look closer.
+_SUSPECT = re.compile("[\\\\\x7f-\x9f]")
+
+_decoder = msgspec.json.Decoder(AnyEvent)
+_decode = _decoder.decode
+_decode_lines = _decoder.decode_lines
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+_KNOWN = frozenset(event_types())
+
+
+class Refusal(NamedTuple):
+    """Why a record cannot be used: one of a few reasons, and a detail for people."""
+
+    reason: str
+    detail: str
+
+
+class Unknown:
+    """A well-formed event of a type that this version does not know."""
+
+
+UNKNOWN = Unknown()
+Decoded = Event | Refusal | Unknown
+
+
+def decode(values: Sequence[bytes | None]) -> list[Any]:
+    """Decodes record values.
+
+    Args:
+        values: Raw values; None where a record has none.
+
+    Returns:
+        For each value an event, a `Refusal`, or `UNKNOWN`. Never raises for a value.
+    """
+    out: list[Any] = []
+    for start in range(0, len(values), _CHUNK):
+        chunk = values[start : start + _CHUNK]
+        events = _decode_clean(chunk)
+        out.extend([decode_one(value) for value in chunk] if events is None else events)
+    return out
+
+
+def _decode_clean(chunk: Sequence[bytes | None]) -> list[Any] | None:
+    """One call for many records: .25 us a record less than one call each. None: look at each record.
+
+    A line is a record only if no record holds a line break and each begins with a brace; a line then
+    gives at least one object, so that as many objects as records means one each.
+    """
+    n = len(chunk)
+    try:
+        lines = b"\n".join(chunk)  # type: ignore[arg-type]  # a None raises TypeError and takes the slow way
+    except TypeError:
+        return None
+    if lines.count(b"\n") != n - 1 or lines.count(b"\n{") != n - 1 or lines[:1] != b"{":
+        return None
+    try:
+        if lines.isascii():
+            if b"\\" in lines or b"\x7f" in lines:
+                return None
+        elif _SUSPECT.search(lines.decode()):
+            return None
+        events = _decode_lines(lines)
+    except (ValueError, RecursionError):
+        return None
+    return events if len(events) == n else None
+
+
+def decode_one(value: bytes | None) -> Decoded:
+    """Decodes one record value, with the reason where it cannot be used."""
+    if value is None:
+        return Refusal("null", "the record has no value")
+    try:
+        text = value.decode()
+    except UnicodeDecodeError as error:
+        return Refusal("encoding", f"not UTF-8: {error.reason} at byte {error.start}")
+    try:
+        event: Decoded = _decode(value)
+    except msgspec.ValidationError as error:
+        return _unknown_or(value, Refusal("schema", str(error)))
+    except (ValueError, RecursionError) as error:
+        return _malformed(error)
+    if _SUSPECT.search(text):
+        return _without_control_characters(event)
+    return event
+
+
+def _malformed(error: Exception) -> Refusal:
+    return Refusal("json", str(error) or type(error).__name__)
+
+
+def _unknown_or(value: bytes, refusal: Refusal) -> Decoded:
+    try:
+        msgspec.json.decode(value)
+    except (ValueError, RecursionError) as error:
+        # A wrong field was met before the place where the JSON itself breaks.
+        return _malformed(error)
+    try:
+        envelope = _decode_envelope(value)
+    except (ValueError, RecursionError):
+        return refusal
+    if envelope.type in _KNOWN or any(
+        _CONTROL.search(text) for text in (envelope.type, envelope.event_id, envelope.site_id)
+    ):
+        return refusal
+    return UNKNOWN
+
+
+def _mentions_identifier(kind: Any) -> bool:
+    return kind == Identifier or any(_mentions_identifier(part) for part in get_args(kind) if not isinstance(part, str))
+
+
+def _identifier_fields(cls: type[msgspec.Struct]) -> tuple[str, ...]:
+    nested = (ReviewError, ReviewVersion)
+    return tuple(
+        field.name
+        for field in msgspec.structs.fields(cls)
+        if _mentions_identifier(field.type) or any(kind.__name__ in str(field.type) for kind in nested)
+    )
+
+
+_IDENTIFIERS: dict[type, tuple[str, ...]] = {
+    cls: _identifier_fields(cls) for cls in (*event_types().values(), ReviewError, ReviewVersion)
+}
+
+
+def _without_control_characters(event: Any) -> Decoded:
+    found = _control_character_in(event)
+    return event if found is None else Refusal("schema", f"control character in an identifier - at `$.{found}`")
+
+
+def _control_character_in(value: Any) -> str | None:
+    """Path of the first identifier with a control character, or None."""
+    for name in _IDENTIFIERS.get(type(value), ()):
+        part = getattr(value, name)
+        for item in part if isinstance(part, list) else (part,):
+            if isinstance(item, str):
+                if _CONTROL.search(item):
+                    return name
+            elif (inner := _control_character_in(item)) is not None:
+                return f"{name}.{inner}"
+    return None

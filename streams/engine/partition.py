@@ -1,0 +1,282 @@
+"""The engine of one partition: records in; checkpoints and figures out. What the runtime drives."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+
+import msgspec
+from schemas.policy import Policy
+
+from schemas.events import event_types
+from schemas.topics import EVENTS
+from streams.engine.figures import Figures, PeopleFigures
+from streams.engine.intake import CAP_CHECK_RECORDS, DeadLetter, Intake, Record, Tally
+from streams.engine.panes import Ints, Rings, Slot, Table
+from streams.engine.parts import Part, Tell
+from streams.engine.parts.people import People, Reviewers
+from streams.engine.parts.presence import Presence
+from streams.engine.parts.sops import Sops
+from streams.engine.parts.verdicts import Verdicts
+from streams.engine.parts.work import Work
+from streams.engine.persons import PeopleView
+from streams.engine.sites import SiteView
+
+#: Format of manifests and slots. A newer one is refused; an older one is read here or refused by name.
+FORMAT = 1
+BUILD = "0.1.0"
+
+#: Every reason for which a record can be rejected.
+REASONS = ("null", "encoding", "json", "schema", "future")
+#: Counts of the tally to metrics with (topic, partition).
+_TALLIES = {
+    "unknown": "labelwatch_unknown_events_total",
+    "duplicates": "labelwatch_duplicates_total",
+    "unchecked": "labelwatch_unchecked_events_total",
+    "late": "labelwatch_late_events_total",
+    "revised_reviews": "labelwatch_revised_reviews_total",
+    "lost": "labelwatch_lost_records_total",
+}
+
+
+class FormatError(Exception):
+    """A checkpoint that this version cannot read."""
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """What one transaction makes durable.
+
+    Attributes:
+        applied: Offset of the last applied source record, -1 for none.
+        slots: Changed slots; None deletes one.
+        manifest: Written last, under its own key.
+        dead_letters: Records for the dead-letter topic since the last checkpoint.
+        drift_records: Key and value for `labeling.drift.v1`.
+    """
+
+    applied: int
+    slots: list[Slot]
+    manifest: bytes
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    drift_records: list[tuple[bytes, bytes]] = field(default_factory=list)
+    _totals: list[dict[str, Ints]] = field(default_factory=list)
+    _tally: dict[str, int] = field(default_factory=dict)
+
+
+class _Manifest(msgspec.Struct):
+    format: int
+    build: str
+    topic: str
+    partition: int
+    applied: int
+    intake: dict[str, object]
+
+
+class PartitionEngine:
+    """State of one partition of the events topic. Synchronous and deterministic; one thread changes it.
+
+    Args:
+        partition: Partition number.
+        policy: The business' own numbers.
+        topic: Topic name, for labels.
+    """
+
+    def __init__(self, partition: int, policy: Policy, topic: str = EVENTS) -> None:
+        self.partition = partition
+        self.topic = topic
+        self.applied = -1
+        self.pending_records = 0
+        #: Held while the state changes or is read: figures are taken from another thread.
+        self.lock = Lock()
+        self._policy = policy
+        self._rings = Rings()
+        self._intake = Intake()
+        self._dead_letters: list[DeadLetter] = []
+        self._committed_tally: dict[str, int] = {}
+        work, verdicts, sops = Work(self._rings), Verdicts(self._rings), Sops(self._rings)
+        people, reviewers = People(self._rings, policy), Reviewers(self._rings)
+        presence = Presence(self._rings, policy)
+        self._parts: tuple[Part, ...] = (work, verdicts, sops, people, reviewers, presence)
+        self._tables: tuple[Table, ...] = tuple(table for part in self._parts for table in part.tables)
+        self._sites = SiteView(work, verdicts, people, reviewers, presence)
+        self._people = PeopleView(self.lock, people, reviewers, presence)
+
+    # --- records
+
+    @property
+    def clock_ms(self) -> int:
+        """Highest event time seen, or where `clock_advanced` has put it; 0 before the first event."""
+        return self._intake.clock_ms
+
+    @property
+    def dead_letters_pending(self) -> int:
+        """Dead letters that no checkpoint has handed over yet."""
+        return len(self._dead_letters)
+
+    def sites(self) -> list[str]:
+        """Sites seen in this partition."""
+        return list(self._intake.sites)
+
+    def apply(self, records: Sequence[Record]) -> None:
+        """Applies one fetched batch; records at or below `applied` are skipped. Never raises for a record."""
+        with self.lock:
+            if records and records[0].offset <= self.applied:
+                records = [record for record in records if record.offset > self.applied]
+            start = 0
+            while start < len(records):
+                cell = records[start].offset // CAP_CHECK_RECORDS
+                if cell != self.applied // CAP_CHECK_RECORDS:
+                    self._intake.enforce_cap()
+                stop = len(records)
+                if records[-1].offset // CAP_CHECK_RECORDS != cell:
+                    stop = bisect_left(records, (cell + 1) * CAP_CHECK_RECORDS, key=lambda record: record.offset)
+                self._apply(records[start:stop] if stop - start < len(records) else records)
+                start = stop
+
+    def _apply(self, records: Sequence[Record]) -> None:
+        batch = self._intake.read(records, self._dead_letters)
+        for ring in self._rings:
+            positions = ring.advance(self._intake.panes_ms)
+            if positions:
+                for table in self._tables:
+                    table.clear(ring, positions)
+        for part in self._parts:
+            part.apply(batch, self._intake)
+        self.applied = records[-1].offset
+        self.pending_records += len(records)
+
+    def lost(self, records: int) -> None:
+        """Counts records that retention deleted before they were read."""
+        with self.lock:
+            self._intake.tally.add("lost", records)
+            self.pending_records += records
+
+    # --- checkpoints
+
+    def checkpoint(self) -> Checkpoint:
+        """Takes what has changed. If it cannot be written, drop this engine and restore another."""
+        with self.lock:
+            slots = [*self._intake.slots(), *(slot for table in self._tables for slot in table.slots())]
+            manifest = _Manifest(FORMAT, BUILD, self.topic, self.partition, self.applied, self._intake.manifest())
+            dead_letters, self._dead_letters = self._dead_letters, []
+            self.pending_records = 0
+            return Checkpoint(
+                self.applied,
+                slots,
+                msgspec.msgpack.encode(manifest),
+                dead_letters,
+                _totals=[table.totals_now() for table in self._tables],
+                _tally=dict(self._intake.tally.counts),
+            )
+
+    def committed(self, checkpoint: Checkpoint) -> None:
+        """Shows a checkpoint's durable counters, now that it is acknowledged."""
+        with self.lock:
+            for table, totals in zip(self._tables, checkpoint._totals, strict=True):
+                table.committed = totals
+            self._committed_tally = checkpoint._tally
+
+    @staticmethod
+    def manifest_offset(manifest: bytes) -> int:
+        """The applied offset that a manifest speaks of."""
+        return _read_manifest(manifest).applied
+
+    @classmethod
+    def restore(
+        cls,
+        partition: int,
+        policy: Policy,
+        slots: dict[bytes, bytes],
+        manifest: bytes | None,
+        topic: str = EVENTS,
+    ) -> "PartitionEngine":
+        """Builds the engine of a checkpoint; an empty one where there is none.
+
+        Raises:
+            FormatError: The checkpoint is of a newer format, or of another topic or partition.
+        """
+        engine = cls(partition, policy, topic)
+        if manifest is None:
+            return engine
+        state = _read_manifest(manifest)
+        if (state.topic, state.partition) != (topic, partition):
+            raise FormatError(
+                f"the checkpoint is of {state.topic} partition {state.partition}, not of {topic} partition "
+                f"{partition}: give this worker another --id, or restore the right checkpoint topic"
+            )
+        intake: dict[bytes, bytes] = {}
+        by_table: dict[str, dict[tuple[int, str], bytes]] = {}
+        for key, value in slots.items():
+            if key.startswith((b"site|", b"ids|")):
+                intake[key] = value
+            else:
+                name, block, kind = key.decode().split("|")
+                by_table.setdefault(name, {})[int(block), kind] = value
+        engine._intake.restore(state.intake, intake)
+        for ring in engine._rings:
+            ring.advance(engine._intake.panes_ms)
+        for table in engine._tables:
+            table.restore(by_table.get(table.name, {}))
+        for part in engine._parts:
+            part.restored()
+        engine.applied = state.applied
+        engine._committed_tally = dict(engine._intake.tally.counts)
+        return engine
+
+    # --- figures
+
+    def figures(self, at_ms: int) -> Figures:
+        """Site and pipeline figures at a time; windows end there."""
+        with self.lock:
+            tells: list[Tell] = [part.read(at_ms, self._policy) for part in self._parts]
+            tells.append(self._sites.read(at_ms, self._policy))
+            tells.append(self._read_pipeline())
+        figures = Figures()
+        for tell in tells:
+            tell(figures)
+        return figures
+
+    def people(self, at_ms: int) -> PeopleFigures:
+        """People's figures at a time, for the slower page."""
+        return PeopleFigures(self._people.read(at_ms, self._policy))
+
+    def _read_pipeline(self) -> Tell:
+        here = (self.topic, str(self.partition))
+        tally = Tally(self._committed_tally).counts
+        newest_ms = self._intake.newest_ms
+        sites = [(site.name, site.skew_ms, dict(site.beats)) for site in self._intake.sites.values()]
+
+        def tell(figures: Figures) -> None:
+            for name in event_types():
+                figures.add("labelwatch_events_total", (name, *here), tally.get(f"events/{name}", 0))
+            for reason in REASONS:
+                figures.add("labelwatch_rejected_total", (reason, *here), tally.get(f"rejected/{reason}", 0))
+            for name, metric in _TALLIES.items():
+                figures.add(metric, here, tally.get(name, 0))
+            if newest_ms:
+                figures.add("labelwatch_watermark_timestamp_seconds", here, newest_ms / 1000)
+            for site, skew_ms, beats in sites:
+                info = (site, self._policy.vendor(site), self._policy.timezone(site), here[1])
+                figures.add("labelwatch_site_info", info, 1)
+                figures.add("labelwatch_clock_skew_seconds", (site,), skew_ms / 1000)
+                figures.add("labelwatch_policy_scope_missing", (site,), 0 if self._policy.names_site(site) else 1)
+                for name, at_ms in beats.items():
+                    figures.add("labelwatch_site_last_event_timestamp_seconds", (site, name), at_ms / 1000)
+
+        return tell
+
+
+def _read_manifest(manifest: bytes) -> _Manifest:
+    version = msgspec.msgpack.decode(manifest, type=_Format)
+    if version.format > FORMAT:
+        raise FormatError(
+            f"the checkpoint was written by build {version.build} in format {version.format}; this build reads up to "
+            f"format {FORMAT}: run build {version.build} or newer, or start a new --id to count afresh"
+        )
+    return msgspec.msgpack.decode(manifest, type=_Manifest)
+
+
+class _Format(msgspec.Struct):
+    format: int
+    build: str

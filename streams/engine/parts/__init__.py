@@ -1,0 +1,125 @@
+"""The parts of the engine: each takes a batch's columns into its own tables and says its own figures."""
+
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from schemas.policy import Policy
+
+from streams.engine.figures import Figures
+from streams.engine.intake import Batch, Intake
+from streams.engine.panes import Ints, Key, Table
+
+T = TypeVar("T")
+#: A reading's way to its figures, to be called without the engine's lock.
+Tell = Callable[[Figures], None]
+
+
+class Part(Protocol):
+    """What the engine asks of a part. Parts do not know each other."""
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        """Its tables: the engine clears their panes, and writes and restores their slots."""
+
+    def apply(self, batch: Batch, intake: Intake) -> None:
+        """Takes a batch; the rings stand at its newest time already. Cannot raise for an event."""
+
+    def restored(self) -> None:
+        """Called when its tables have been restored."""
+
+    def read(self, at_ms: int, policy: Policy) -> Tell:
+        """Copies what its figures at a time need (under the engine's lock, so briefly)."""
+
+
+class Numbers(Generic[T]):
+    """A number for each of the intake's interned things (a row, a flag), found once each.
+
+    Args:
+        number: The number of a thing; for a row, it makes the row where there is none.
+    """
+
+    def __init__(self, number: Callable[[T], int]) -> None:
+        self._number = number
+        self._known = np.zeros(0, np.int64)
+
+    def sync(self, interned: Sequence[T]) -> None:
+        """Looks at what is new. Called for every batch, so that rows come in order of appearance however it is cut."""
+        if len(self._known) < len(interned):
+            new = [self._number(thing) for thing in interned[len(self._known) :]]
+            self._known = np.concatenate((self._known, np.array(new, np.int64)))
+
+    def of(self, ids: Ints) -> Ints:
+        """Numbers by id."""
+        return self._known[ids]
+
+
+def rows_of(table: Table, key_of: Callable[[T], Key | None]) -> Numbers[T]:
+    """Rows of a table for interned things; -1 for those without a key."""
+
+    def row(thing: T) -> int:
+        key = key_of(thing)
+        return -1 if key is None else table.row(key, key[0])
+
+    return Numbers(row)
+
+
+def histogram(bounds: Sequence[float]) -> tuple[str, ...]:
+    """Names of the totals that hold a histogram's buckets, +Inf last, and its sum in ms."""
+    return (*(f"b{i}" for i in range(len(bounds) + 1)), "sum_ms")
+
+
+def observe(table: Table, rows: Ints, values_ms: Ints, bounds_seconds: Sequence[float]) -> None:
+    """Adds observations to histograms by row; a value equal to a bound is within it."""
+    buckets = np.searchsorted(np.array(bounds_seconds) * 1000, values_ms, side="left")
+    for bucket in np.unique(buckets).tolist():
+        chosen = rows[buckets == bucket]
+        table.add_totals(chosen, {f"b{bucket}": np.ones(len(chosen), np.int64)})
+    table.add_totals(rows, {"sum_ms": values_ms})
+
+
+def read_histogram(table: Table, name: str, bounds: Sequence[float]) -> Tell:
+    """Copies the committed histograms of a table."""
+    labels = table.labels()
+    counts = np.stack([table.committed_total(column) for column in histogram(bounds)])
+
+    def tell(figures: Figures) -> None:
+        series = figures.histograms.setdefault(name, [])
+        for key, column in zip(labels, counts.T.tolist(), strict=False):
+            if key:
+                series.append((key, column[:-1], column[-1] / 1000))
+
+    return tell
+
+
+def read_totals(table: Table, names: dict[str, str]) -> Tell:
+    """Copies committed totals: column to metric name."""
+    labels = table.labels()
+    columns = [(metric, table.committed_total(column)) for column, metric in names.items()]
+
+    def tell(figures: Figures) -> None:
+        for metric, values in columns:
+            figures.samples.setdefault(metric, []).extend(
+                (key, value) for key, value in zip(labels, values.tolist(), strict=False) if key
+            )
+
+    return tell
+
+
+def read_windows(table: Table, at_ms: int, windows: Sequence[str], names: dict[str, str], per: int = 1) -> Tell:
+    """Copies window sums, told where above 0: column to metric name, divided by `per` (1000 for ms to seconds)."""
+    columns = [
+        (metric, table.labels((window,)), table.window_sum(column, window, at_ms))
+        for column, metric in names.items()
+        for window in windows
+    ]
+
+    def tell(figures: Figures) -> None:
+        for metric, labels, sums in columns:
+            rows = np.flatnonzero(sums > 0)
+            values = sums[rows].tolist() if per == 1 else (sums[rows] / per).tolist()
+            figures.samples.setdefault(metric, []).extend(
+                (labels[row], value) for row, value in zip(rows.tolist(), values, strict=True)
+            )
+
+    return tell

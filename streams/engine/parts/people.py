@@ -1,0 +1,110 @@
+"""Agents and reviewers: their labels, handling time, reviews and own reviewing, by window."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from schemas.policy import Policy
+
+from streams.engine.intake import Batch, Intake, VerdictKind
+from streams.engine.panes import Ints, Key, Panes, Rings, Table
+from streams.engine.parts import Numbers, Tell, rows_of
+from streams.engine.parts.work import handled_columns
+
+_COUNT = Panes(np.int16, np.int16)
+_TIME = Panes(np.int32, np.int32)
+
+
+def is_headline(kind: VerdictKind, policy: Policy) -> bool:
+    """Whether a review counts in the headline accuracy (docs: what counts as accuracy)."""
+    return kind.windowed and kind.sampling != "targeted" and kind.source in policy.headline_sources
+
+
+class People:
+    """People by (site, role, agent), whose work it is; role as labeled.
+
+    Counts are 16 bits wide in a pane and grow wider where needed: 100,000 people's panes must fit in memory.
+
+    Args:
+        rings: The partition's rings.
+        policy: Says which sources make the headline. Reviews counted under an older policy stay as counted.
+    """
+
+    def __init__(self, rings: Rings, policy: Policy) -> None:
+        self.table = Table(
+            "people",
+            rings,
+            {
+                "labels": _COUNT,
+                "skips": _COUNT,
+                "handled": _COUNT,
+                "handle_ms": _TIME,
+                "reviews": _COUNT,
+                "correct": _COUNT,
+            },
+        )
+        self.tables: Sequence[Table] = (self.table,)
+        self._rows: Numbers[Key] = rows_of(self.table, lambda person: person)
+        self._headline: Numbers[VerdictKind] = Numbers(lambda kind: is_headline(kind, policy))
+
+    def apply(self, batch: Batch, intake: Intake) -> None:
+        """Adds labels, skips, headline reviews and revisions."""
+        self._rows.sync(intake.persons)
+        self._headline.sync(intake.verdicts)
+        persons, _, at, handle_ms = batch.labels.arrays()
+        if len(persons):
+            self.table.add(self._rows.of(persons), at, handled_columns(handle_ms))
+        persons, _, at, _ = batch.skips.arrays()
+        if len(persons):
+            self.table.add(self._rows.of(persons), at, {"skips": np.ones(len(persons), np.int64)})
+        persons, _, at, handle_ms = batch.label_changes.arrays()
+        if len(persons):
+            weights = np.array(batch.label_weights, np.int64)
+            self.table.add(self._rows.of(persons), at, handled_columns(handle_ms, weights))
+        persons, kinds, at, correct = batch.reviews.arrays()
+        if len(persons):
+            self._add_reviews(persons, kinds, at, correct, np.ones(len(persons), np.int64))
+        persons, kinds, at, correct = batch.review_changes.arrays()
+        if len(persons):
+            self._add_reviews(persons, kinds, at, correct, np.array(batch.review_weights, np.int64))
+
+    def _add_reviews(self, persons: Ints, kinds: Ints, at: Ints, correct: Ints, weights: Ints) -> None:
+        headline = self._headline.of(kinds) > 0
+        if not headline.all():
+            persons, at, correct, weights = persons[headline], at[headline], correct[headline], weights[headline]
+        if len(persons):
+            self.table.add(self._rows.of(persons), at, {"reviews": weights, "correct": weights * correct})
+
+    def restored(self) -> None:
+        """Nothing is kept beside the table."""
+
+    def read(self, at_ms: int, policy: Policy) -> Tell:
+        """People have a page of their own (`people_figures`)."""
+        return _nothing
+
+
+class Reviewers:
+    """QAs' own work: reviews made, time spent, errors found, by (site, reviewer)."""
+
+    def __init__(self, rings: Rings) -> None:
+        self.table = Table("reviewers", rings, {"reviews": _COUNT, "review_ms": _TIME, "errors": _COUNT})
+        self.tables: Sequence[Table] = (self.table,)
+        self._rows: Numbers[tuple[str, str]] = rows_of(self.table, lambda reviewer: reviewer)
+
+    def apply(self, batch: Batch, intake: Intake) -> None:
+        """Adds reviews made: every round, purpose and role."""
+        self._rows.sync(intake.reviewers)
+        reviewers, review_ms, at, wrong = batch.made.arrays()
+        if len(reviewers):
+            ones = np.ones(len(reviewers), np.int64)
+            self.table.add(self._rows.of(reviewers), at, {"reviews": ones, "review_ms": review_ms, "errors": wrong})
+
+    def restored(self) -> None:
+        """Nothing is kept beside the table."""
+
+    def read(self, at_ms: int, policy: Policy) -> Tell:
+        """Reviewers are told with the people."""
+        return _nothing
+
+
+def _nothing(figures: object) -> None:
+    """Tells nothing on the sites' page."""

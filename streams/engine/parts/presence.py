@@ -1,0 +1,242 @@
+"""Who is in which state, and for how long: utilization, occupancy, headcount."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from schemas.policy import Policy
+
+from schemas.events import ROLES, STATES, AgentProfiled, StateChanged
+from schemas.metrics import WINDOWS
+from streams.engine.figures import Figures
+from streams.engine.intake import Batch, Intake
+from streams.engine.panes import HOUR_MS, Ints, Panes, Ring, Rings, Table
+from streams.engine.parts import Tell, read_totals
+
+#: A state open for longer is closed here and counted as forgotten.
+FORGOTTEN_MS = 12 * HOUR_MS
+#: Codes of states in the `state` attribute; 0 is none.
+_CODES = {state: code for code, state in enumerate(STATES, start=1)}
+PRODUCTIVE = _CODES["productive"]
+
+
+class Interval(NamedTuple):
+    """A state that ended: rows of the person and of (site, project, state), and from when to when in ms."""
+
+    person: int
+    cell: int
+    state: int
+    start_ms: int
+    end_ms: int
+
+
+class OpenStates(NamedTuple):
+    """Open states at one time, in columns: rows, state codes, start and (so far) end in ms."""
+
+    persons: Ints
+    cells: Ints
+    states: Ints
+    start_ms: Ints
+    end_ms: Ints
+
+
+class Presence:
+    """States of people, closed by the next one, or forgotten by the site's clock.
+
+    Tables: `presence` (site, agent), `states` (site, project, state), `presence_sites` (site).
+
+    Args:
+        rings: The partition's rings.
+        policy: Says which states are logged-in time.
+    """
+
+    def __init__(self, rings: Rings, policy: Policy) -> None:
+        self._rings = rings
+        # A minute holds 60,000 ms: 16 bits without a sign.
+        time = Panes(np.uint16, np.int32)
+        self.people = Table(
+            "presence",
+            rings,
+            {"productive_ms": time, "logged_in_ms": time, "changes": Panes(np.int16, np.int16)},
+            attributes=("state", "since_ms", "cell", "newest_ms", "role"),
+        )
+        self.states = Table("states", rings, {"ms": Panes()}, totals=("ms",))
+        self._sites = Table("presence_sites", rings, totals=("forgotten", "late"))
+        self.tables: Sequence[Table] = (self.people, self.states, self._sites)
+        self._logged_in = np.array([False, *(state in policy.logged_in for state in STATES)])
+        #: By site, not above the start of its oldest open state: when to look for forgotten ones.
+        self._oldest_ms: dict[str, int] = {}
+
+    def apply(self, batch: Batch, intake: Intake) -> None:
+        """Takes states and profiles in order, then closes what the sites' clocks have passed."""
+        closed: list[Interval] = []
+        changed: list[tuple[int, int]] = []
+        for site, event, clock_ms in batch.states:
+            person = self.people.row((site, event.agent_id), site)
+            self._sites.row((site,), site)
+            if isinstance(event, AgentProfiled):
+                if event.role is not None:
+                    self.people.set(person, role=ROLES.index(event.role))
+            else:
+                changed.append((person, event.at))
+                self._state_changed(site, person, event, clock_ms, closed)
+        for site, oldest_ms in list(self._oldest_ms.items()):
+            clock_ms = intake.sites[site].clock_ms
+            if clock_ms - oldest_ms > FORGOTTEN_MS:
+                self._forget(site, clock_ms, closed)
+        if closed:
+            self._add(closed)
+        if changed:
+            rows, at = np.array(changed, np.int64).T
+            self.people.add(rows, at, {"changes": np.ones(len(rows), np.int64)})
+
+    def _state_changed(
+        self, site: str, person: int, event: StateChanged, clock_ms: int, closed: list[Interval]
+    ) -> None:
+        people = self.people
+        # Stored plus one, so that 0 means none.
+        if event.at < people.get(person, "newest_ms") - 1:
+            self._sites.add_total(self._sites.row((site,), site), "late")
+            return
+        state = people.get(person, "state")
+        if state:
+            since_ms = people.get(person, "since_ms")
+            end_ms = event.at
+            if clock_ms - since_ms > FORGOTTEN_MS:
+                end_ms = since_ms + FORGOTTEN_MS
+                self._sites.add_total(self._sites.row((site,), site), "forgotten")
+            closed.append(Interval(person, people.get(person, "cell"), state, since_ms, end_ms))
+        cell = self.states.row((site, event.project_id or "", event.state), site)
+        people.set(person, state=_CODES[event.state], since_ms=event.at, cell=cell, newest_ms=event.at + 1)
+        self._oldest_ms[site] = min(self._oldest_ms.get(site, event.at), event.at)
+
+    def _forget(self, site: str, clock_ms: int, closed: list[Interval]) -> None:
+        """Closes a site's states that are open for too long."""
+        people = self.people
+        rows = np.flatnonzero((people.scalar("state") > 0) & people.in_group(site))
+        since = people.scalar("since_ms")[rows]
+        for row, since_ms in zip(rows.tolist(), since.tolist(), strict=True):
+            if clock_ms - since_ms > FORGOTTEN_MS:
+                end_ms = since_ms + FORGOTTEN_MS
+                closed.append(Interval(row, people.get(row, "cell"), people.get(row, "state"), since_ms, end_ms))
+                people.set(row, state=0)
+                self._sites.add_total(self._sites.row((site,), site), "forgotten")
+        left = since[clock_ms - since <= FORGOTTEN_MS]
+        if len(left):
+            self._oldest_ms[site] = int(left.min())
+        else:
+            del self._oldest_ms[site]
+
+    def _add(self, closed: list[Interval]) -> None:
+        persons, cells, states, start, end = np.array(closed, np.int64).T
+        self.states.add_totals(cells, {"ms": end - start})
+        for ring in self._rings:
+            chosen, panes, ms = spread(ring, start, end)
+            self.states.add_panes(ring, cells[chosen], panes, {"ms": ms})
+            code = states[chosen]
+            self.people.add_panes(
+                ring,
+                persons[chosen],
+                panes,
+                {"productive_ms": ms * (code == PRODUCTIVE), "logged_in_ms": ms * self._logged_in[code]},
+            )
+
+    def restored(self) -> None:
+        """Finds each site's oldest open state again."""
+        open_rows = np.flatnonzero(self.people.scalar("state") > 0)
+        since = self.people.scalar("since_ms")[open_rows].tolist()
+        for row, since_ms in zip(open_rows.tolist(), since, strict=True):
+            key = self.people.keys[row]
+            if key is not None:
+                self._oldest_ms[key[0]] = min(self._oldest_ms.get(key[0], since_ms), since_ms)
+
+    # --- reading
+
+    def open_states(self, at_ms: int) -> OpenStates:
+        """Open states at a time, each up to then, or to where it will be forgotten."""
+        rows = np.flatnonzero(self.people.scalar("state") > 0)
+        since = self.people.scalar("since_ms")[rows]
+        return OpenStates(
+            rows,
+            self.people.scalar("cell")[rows],
+            self.people.scalar("state")[rows],
+            since,
+            np.minimum(at_ms, since + FORGOTTEN_MS),
+        )
+
+    def state_ms(self, window: str, at_ms: int, opened: OpenStates) -> Ints:
+        """Milliseconds by row of `states` within a window, open ones up to now."""
+        ms = self.states.window_sum("ms", window, at_ms)
+        np.add.at(ms, opened.cells, self._within(window, at_ms, opened))
+        return ms
+
+    def person_ms(self, window: str, at_ms: int, opened: OpenStates) -> tuple[Ints, Ints]:
+        """Productive and logged-in milliseconds by row of `people` within a window."""
+        productive = self.people.window_sum("productive_ms", window, at_ms)
+        logged_in = self.people.window_sum("logged_in_ms", window, at_ms)
+        ms = self._within(window, at_ms, opened)
+        np.add.at(productive, opened.persons, ms * (opened.states == PRODUCTIVE))
+        np.add.at(logged_in, opened.persons, ms * self._logged_in[opened.states])
+        return productive, logged_in
+
+    def _within(self, window: str, at_ms: int, opened: OpenStates) -> Ints:
+        start = np.maximum(opened.start_ms, self._rings.window_start_ms(at_ms, window))
+        return np.maximum(opened.end_ms - start, 0)
+
+    def read(self, at_ms: int, policy: Policy) -> Tell:
+        """State seconds, headcount, forgotten and late states."""
+        opened = self.open_states(at_ms)
+        sums = [(self.states.labels((window,)), self.state_ms(window, at_ms, opened)) for window in WINDOWS]
+        closed_ms = self.states.committed_total("ms")
+        names = self.states.labels()
+        totals = read_totals(
+            self._sites,
+            {"forgotten": "labelwatch_forgotten_states_total", "late": "labelwatch_late_states_total"},
+        )
+        here = opened.persons[at_ms - opened.start_ms <= FORGOTTEN_MS]
+        roles, codes = self.people.scalar("role")[here].tolist(), self.people.scalar("state")[here].tolist()
+        people = [self.people.keys[row] for row in here.tolist()]
+
+        def tell(figures: Figures) -> None:
+            for labels, ms in sums:
+                for row in np.flatnonzero(ms > 0).tolist():
+                    site, project, state, window = labels[row]
+                    figures.add(
+                        "labelwatch_state_seconds_window", (site, project, "", state, window), int(ms[row]) / 1000
+                    )
+            seconds: dict[tuple[str, str], int] = {}
+            for key, closed in zip(names, closed_ms.tolist(), strict=False):
+                if key:
+                    seconds[key[0], key[2]] = seconds.get((key[0], key[2]), 0) + closed
+            for site_state, closed in seconds.items():
+                figures.add("labelwatch_site_state_seconds_total", site_state, closed / 1000)
+            heads: dict[tuple[str, str, str], int] = {}
+            for person, role, code in zip(people, roles, codes, strict=True):
+                if person is not None:
+                    head = (person[0], ROLES[role], STATES[code - 1])
+                    heads[head] = heads.get(head, 0) + 1
+            for head, count in heads.items():
+                figures.add("labelwatch_site_agents", head, count)
+            totals(figures)
+
+        return tell
+
+
+def spread(ring: Ring, start_ms: Ints, end_ms: Ints) -> tuple[Ints, Ints, Ints]:
+    """Cuts intervals at the panes of a ring.
+
+    Args:
+        ring: Panes that it has left are passed over.
+        start_ms: Start of each interval.
+        end_ms: End of each, not before the start and not after the ring's newest pane.
+
+    Returns:
+        For each piece: index of its interval, pane id, milliseconds (their sum is the interval's time in the ring).
+    """
+    first = np.maximum(start_ms // ring.pane_ms, ring.head - ring.size + 1)
+    last = np.minimum((end_ms - 1) // ring.pane_ms, ring.head)
+    counts = np.maximum(last - first + 1, 0)
+    index = np.repeat(np.arange(len(start_ms)), counts)
+    panes = first[index] + np.arange(len(index)) - np.repeat(np.cumsum(counts) - counts, counts)
+    ms = np.minimum(end_ms[index], (panes + 1) * ring.pane_ms) - np.maximum(start_ms[index], panes * ring.pane_ms)
+    return index, panes, ms

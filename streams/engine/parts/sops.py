@@ -1,0 +1,68 @@
+"""Labels and reviews by SOP version: the newest three of a project by name, older ones together."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from schemas.policy import Policy
+
+from streams.engine.figures import Figures
+from streams.engine.intake import Batch, Intake, VerdictKind, WorkKind
+from streams.engine.panes import Key, Rings, Table
+from streams.engine.parts import Numbers, Tell, rows_of
+
+#: Versions of a project with series of their own.
+NEWEST = 3
+OLDER = "older"
+_METRICS = {
+    "labels": "labelwatch_sop_labels_total",
+    "reviews": "labelwatch_sop_reviews_total",
+    "correct": "labelwatch_sop_correct_reviews_total",
+}
+
+
+class Sops:
+    """Counters by (site, project, SOP version), all versions kept, in order of appearance."""
+
+    def __init__(self, rings: Rings) -> None:
+        self._table = Table("sops", rings, totals=("labels", "reviews", "correct"))
+        self.tables: Sequence[Table] = (self._table,)
+        self._rows: Numbers[Key] = rows_of(self._table, lambda sop: sop)
+        self._work_sops: Numbers[WorkKind] = Numbers(lambda kind: kind.sop)
+        self._verdict_sops: Numbers[VerdictKind] = Numbers(lambda kind: kind.sop)
+
+    def apply(self, batch: Batch, intake: Intake) -> None:
+        """Adds labels and first-given reviews that name a version."""
+        self._rows.sync(intake.sops)
+        self._work_sops.sync(intake.works)
+        self._verdict_sops.sync(intake.verdicts)
+        _, kinds, _, _ = batch.labels.arrays()
+        sops = self._work_sops.of(kinds)
+        sops = sops[sops >= 0]
+        if len(sops):
+            self._table.add_totals(self._rows.of(sops), {"labels": np.ones(len(sops), np.int64)})
+        _, kinds, _, correct = batch.reviews.arrays()
+        sops = self._verdict_sops.of(kinds)
+        named = sops >= 0
+        if named.any():
+            rows = self._rows.of(sops[named])
+            self._table.add_totals(rows, {"reviews": np.ones(len(rows), np.int64), "correct": correct[named]})
+
+    def restored(self) -> None:
+        """Nothing is kept beside the table."""
+
+    def read(self, at_ms: int, policy: Policy) -> Tell:
+        """Totals of the newest versions, and of the others as `older`."""
+        versions: dict[Key, list[tuple[str, int]]] = {}
+        for key, row in self._table.index.items():
+            versions.setdefault(key[:2], []).append((key[2], row))
+        totals = {metric: self._table.committed_total(column).tolist() for column, metric in _METRICS.items()}
+
+        def tell(figures: Figures) -> None:
+            for scope, rows in versions.items():
+                for metric, values in totals.items():
+                    for sop, row in rows[-NEWEST:]:
+                        figures.add(metric, (*scope, sop), values[row])
+                    if len(rows) > NEWEST:
+                        figures.add(metric, (*scope, OLDER), sum(values[row] for _, row in rows[:-NEWEST]))
+
+        return tell

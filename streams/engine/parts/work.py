@@ -1,0 +1,84 @@
+"""Labels, skips and handling time by site, project and market."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from schemas.policy import Policy
+
+from schemas.metrics import HANDLE_BUCKETS_SECONDS, WINDOWS
+from streams.engine.figures import Figures
+from streams.engine.intake import CAP_MS, Batch, Intake, WorkKind
+from streams.engine.panes import Ints, Panes, Rings, Table
+from streams.engine.parts import Numbers, Tell, histogram, observe, read_histogram, read_totals, read_windows, rows_of
+
+
+class Work:
+    """What was handed in, and how long it took.
+
+    Tables: `work` (site, project, market), `handle` (site, project), `capped` (site).
+    """
+
+    def __init__(self, rings: Rings) -> None:
+        wide = Panes()
+        self.work = Table(
+            "work", rings, {"labels": wide, "handled": wide, "handle_ms": wide}, totals=("labels", "skips")
+        )
+        self._handle = Table("handle", rings, totals=histogram(HANDLE_BUCKETS_SECONDS))
+        self._capped = Table("capped", rings, totals=("labels",))
+        self.tables: Sequence[Table] = (self.work, self._handle, self._capped)
+        self._work_rows: Numbers[WorkKind] = rows_of(self.work, lambda kind: kind[:3])
+        self._handle_rows: Numbers[WorkKind] = rows_of(self._handle, lambda kind: kind[:2])
+        self._capped_rows: Numbers[WorkKind] = rows_of(self._capped, lambda kind: kind[:1])
+
+    def apply(self, batch: Batch, intake: Intake) -> None:
+        """Adds labels, skips and revisions of labels."""
+        for numbers in (self._work_rows, self._handle_rows, self._capped_rows):
+            numbers.sync(intake.works)
+        _, kinds, at, handle_ms = batch.labels.arrays()
+        if len(kinds):
+            rows = self._work_rows.of(kinds)
+            columns = handled_columns(handle_ms)
+            self.work.add(rows, at, columns)
+            self.work.add_totals(rows, {"labels": columns["labels"]})
+            given = handle_ms >= 0
+            observe(
+                self._handle, self._handle_rows.of(kinds[given]), columns["handle_ms"][given], HANDLE_BUCKETS_SECONDS
+            )
+            capped = self._capped_rows.of(kinds[handle_ms > CAP_MS])
+            self._capped.add_totals(capped, {"labels": np.ones(len(capped), np.int64)})
+        _, kinds, _, _ = batch.skips.arrays()
+        if len(kinds):
+            self.work.add_totals(self._work_rows.of(kinds), {"skips": np.ones(len(kinds), np.int64)})
+        _, kinds, at, handle_ms = batch.label_changes.arrays()
+        if len(kinds):
+            weights = np.array(batch.label_weights, np.int64)
+            self.work.add(self._work_rows.of(kinds), at, handled_columns(handle_ms, weights))
+
+    def restored(self) -> None:
+        """Nothing is kept beside the tables."""
+
+    def read(self, at_ms: int, policy: Policy) -> Tell:
+        """Totals, windows and the histogram."""
+        tells = (
+            read_totals(self.work, {"labels": "labelwatch_labels_total", "skips": "labelwatch_skips_total"}),
+            read_totals(self._capped, {"labels": "labelwatch_handle_capped_total"}),
+            read_windows(self.work, at_ms, WINDOWS, {"labels": "labelwatch_labels_window"}),
+            read_histogram(self._handle, "labelwatch_handle_seconds", HANDLE_BUCKETS_SECONDS),
+        )
+
+        def tell(figures: Figures) -> None:
+            for each in tells:
+                each(figures)
+
+        return tell
+
+
+def handled_columns(handle_ms: Ints, weights: Ints | None = None) -> dict[str, Ints]:
+    """Columns of labels: how many, how many with a handling time, and its capped sum."""
+    ones = np.ones(len(handle_ms), np.int64) if weights is None else weights
+    given = (handle_ms >= 0).astype(np.int64)
+    return {
+        "labels": ones,
+        "handled": ones * given,
+        "handle_ms": ones * np.clip(handle_ms, 0, CAP_MS),
+    }

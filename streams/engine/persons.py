@@ -1,0 +1,129 @@
+"""People's figures in columns, read in short pieces: 100,000 people must not stall the event loop."""
+
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+from schemas.policy import Policy
+
+from schemas.metrics import WINDOWS
+from streams.engine.figures import Labels, PeopleGroup
+from streams.engine.panes import Ints, Key, Table
+from streams.engine.parts.people import People, Reviewers
+from streams.engine.parts.presence import Presence
+from streams.engine.ratios import below_target_probability, ratio, wilson
+
+#: Rows summed while the lock is held once: a few milliseconds.
+_PIECE = 8192
+#: From this probability on a person is at risk and comes first under a series cap.
+_AT_RISK = 0.9
+_AT_RISK_PRIORITY = 1e9
+
+
+class PeopleView:
+    """Puts people's tables together; figures are taken from the rendering thread."""
+
+    def __init__(self, lock: Lock, people: People, reviewers: Reviewers, presence: Presence) -> None:
+        self._lock = lock
+        self._people = people.table
+        self._presence = presence
+        self._reviewers = reviewers.table
+        self._presence_rows = np.zeros(0, np.int64)
+        self._person_rows = np.zeros(0, np.int64)
+
+    def read(self, at_ms: int, policy: Policy) -> list[PeopleGroup]:
+        """Agents' and reviewers' figures of every window."""
+        return [self._agents(at_ms, policy), self._made(at_ms)]
+
+    def _agents(self, at_ms: int, policy: Policy) -> PeopleGroup:
+        rows, keys = self._used(self._people)
+        labels: list[Labels] = [(site, agent, role) for site, role, agent in keys]
+        targets = {(key[0], key[1]) for key in keys}
+        by_scope = {
+            (site, role): (resolved.qa_accuracy if role == "qa" else resolved.accuracy, resolved.min_reviews)
+            for site, role in targets
+            for resolved in (policy.resolve(site=site),)
+        }
+        target, least = np.array([by_scope[key[0], key[1]] for key in keys], np.float64).reshape(-1, 2).T
+        columns: dict[tuple[str, str], NDArray[np.float64]] = {}
+        risk = np.zeros(len(rows))
+        volume = np.zeros(len(rows))
+        for window in WINDOWS:
+            sums = self._sums(self._people, ("labels", "handled", "handle_ms", "reviews", "correct"), window, at_ms)
+            done, handled, handle_ms, n, k = (column[rows] for column in sums)
+            productive, logged_in = (column[rows] for column in self._person_ms(window, at_ms))
+            lower, upper = wilson(k, n)
+            enough = (n >= least) & (n > 0)
+            below = below_target_probability(k, n, target)
+            volume += done + n
+            risk = np.maximum(risk, np.where(enough & (below >= _AT_RISK), 1.0, 0.0))
+            for name, values in (
+                ("accuracy_ratio", np.where(enough, np.clip(ratio(k, n), 0.0, 1.0), np.nan)),
+                ("accuracy_lower_ratio", np.where(enough, lower, np.nan)),
+                ("accuracy_upper_ratio", np.where(enough, upper, np.nan)),
+                ("reviews", _above_0(n)),
+                ("labels", _above_0(done)),
+                ("labels_per_productive_hour", _above_0(ratio(done * 3_600_000.0, productive))),
+                ("handle_seconds_mean", ratio(handle_ms, handled) / 1000),
+                ("utilization_ratio", ratio(productive, logged_in)),
+                ("below_target_probability", np.where(enough, below, np.nan)),
+            ):
+                columns[f"labelwatch_agent_{name}", window] = values
+        return PeopleGroup(labels, columns, volume + risk * _AT_RISK_PRIORITY)
+
+    def _made(self, at_ms: int) -> PeopleGroup:
+        rows, keys = self._used(self._reviewers)
+        columns: dict[tuple[str, str], NDArray[np.float64]] = {}
+        volume = np.zeros(len(rows))
+        for window in WINDOWS:
+            sums = self._sums(self._reviewers, ("reviews", "review_ms", "errors"), window, at_ms)
+            reviews, review_ms, errors = (column[rows] for column in sums)
+            made = reviews > 0
+            volume += reviews
+            columns["labelwatch_reviewer_reviews", window] = _above_0(reviews)
+            columns["labelwatch_reviewer_seconds", window] = np.where(made, review_ms / 1000, np.nan)
+            columns["labelwatch_reviewer_errors_found", window] = np.where(made, errors, np.nan)
+        return PeopleGroup(list(keys), columns, volume)
+
+    def _used(self, table: Table) -> tuple[Ints, list[Key]]:
+        with self._lock:
+            keys = list(table.keys)
+        used = [(row, key) for row, key in enumerate(keys) if key is not None]
+        return np.array([row for row, _ in used], np.int64), [key for _, key in used]
+
+    def _sums(self, table: Table, names: tuple[str, ...], window: str, at_ms: int) -> list[Ints]:
+        """Sums by row; a row's columns are of one moment, rows of different pieces may not be."""
+        pieces: list[list[Ints]] = []
+        first = 0
+        while first < table.rows:
+            with self._lock:
+                piece = slice(first, first + _PIECE)
+                pieces.append([table.window_sum(name, window, at_ms, piece) for name in names])
+            first += _PIECE
+        if not pieces:
+            return [np.zeros(0, np.int64) for _ in names]
+        return [np.concatenate(column) for column in zip(*pieces, strict=True)]
+
+    def _person_ms(self, window: str, at_ms: int) -> tuple[Ints, Ints]:
+        """Productive and logged-in milliseconds by row of people."""
+        presence = self._presence.people
+        with self._lock:
+            if len(self._presence_rows) != len(presence.index):
+                pairs = [
+                    (row, self._people.index[site, "agent", agent]) for (site, agent), row in presence.index.items()
+                ]
+                self._presence_rows, self._person_rows = np.array(pairs, np.int64).reshape(-1, 2).T
+            opened = self._presence.open_states(at_ms)
+            ms = self._presence.person_ms(window, at_ms, opened)
+            size = self._people.rows
+        out = []
+        for column in ms:
+            by_person = np.zeros(size, np.int64)
+            by_person[self._person_rows] = column[self._presence_rows]
+            out.append(by_person)
+        return out[0], out[1]
+
+
+def _above_0(values: NDArray[np.number]) -> NDArray[np.float64]:
+    """Values as floats, NaN where not above 0."""
+    return np.where(values > 0, values, np.nan).astype(np.float64)

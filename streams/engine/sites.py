@@ -1,0 +1,156 @@
+"""Site figures that need several parts together: accuracy, speed, utilization, who is active, targets."""
+
+import numpy as np
+from schemas.policy import Policy, Targets
+
+from schemas.events import ROLES, STATES
+from schemas.metrics import SITE_WINDOWS
+from streams.engine.figures import Figures
+from streams.engine.parts import Tell
+from streams.engine.parts.people import People, Reviewers
+from streams.engine.parts.presence import Presence
+from streams.engine.parts.verdicts import Verdicts
+from streams.engine.parts.work import Work
+from streams.engine.ratios import wilson
+
+_TARGET_KINDS = ("accuracy", "qa_accuracy", "critical_error", "utilization")
+
+
+class SiteView:
+    """Puts the parts' tables together by site."""
+
+    def __init__(
+        self, work: Work, verdicts: Verdicts, people: People, reviewers: Reviewers, presence: Presence
+    ) -> None:
+        self._work = work
+        self._verdicts = verdicts
+        self._people = people
+        self._reviewers = reviewers
+        self._presence = presence
+
+    def read(self, at_ms: int, policy: Policy) -> Tell:
+        """Sums by site of every window (under the engine's lock)."""
+        windows = [(window, self._window(window, at_ms, policy)) for window in SITE_WINDOWS]
+        scopes = list(self._work.work.index) + [key[:3] for key in self._verdicts.verdicts.index]
+
+        def tell(figures: Figures) -> None:
+            for window, sums in windows:
+                sums.tell(figures, window, policy)
+            _tell_targets(figures, policy, scopes)
+
+        return tell
+
+    def _window(self, window: str, at_ms: int, policy: Policy) -> "_Sums":
+        sums = _Sums()
+        work, verdicts, states = self._work.work, self._verdicts.verdicts, self._presence.states
+        sums.labels = work.by_group(work.window_sum("labels", window, at_ms))
+        sums.handled = work.by_group(work.window_sum("handled", window, at_ms))
+        sums.handle_ms = work.by_group(work.window_sum("handle_ms", window, at_ms))
+        reviews, correct = verdicts.window_sum("reviews", window, at_ms), verdicts.window_sum("correct", window, at_ms)
+        for role in ROLES:
+            counts = np.array(
+                [
+                    key is not None and key[3] == role and key[4] in policy.headline_sources and key[5] != "targeted"
+                    for key in verdicts.keys
+                ],
+                bool,
+            )
+            sums.reviews[role] = verdicts.by_group(reviews * counts)
+            sums.correct[role] = verdicts.by_group(correct * counts)
+        ms = self._presence.state_ms(window, at_ms, self._presence.open_states(at_ms))
+        for state in STATES:
+            chosen = np.array([key is not None and key[2] == state for key in states.keys], bool)
+            sums.state_ms[state] = states.by_group(ms * chosen)
+        sums.active["agent"] = self._active_agents(window, at_ms)
+        made = self._reviewers.table
+        sums.active["qa"] = made.by_group((made.window_sum("reviews", window, at_ms) > 0).astype(np.int64))
+        return sums
+
+    def _active_agents(self, window: str, at_ms: int) -> dict[str, int]:
+        """People who handed something in or changed their state; each once."""
+        people, presence = self._people.table, self._presence.people
+        busy = (people.window_sum("labels", window, at_ms) > 0) | (people.window_sum("skips", window, at_ms) > 0)
+        active = people.by_group(busy.astype(np.int64))
+        for row in np.flatnonzero(presence.window_sum("changes", window, at_ms) > 0).tolist():
+            site, agent = presence.keys[row] or ("", "")
+            other = people.index.get((site, "agent", agent))
+            if other is None or not busy[other]:
+                active[site] = active.get(site, 0) + 1
+        return active
+
+
+class _Sums:
+    """One window's sums by site."""
+
+    def __init__(self) -> None:
+        self.labels: dict[str, int] = {}
+        self.handled: dict[str, int] = {}
+        self.handle_ms: dict[str, int] = {}
+        self.reviews: dict[str, dict[str, int]] = {}
+        self.correct: dict[str, dict[str, int]] = {}
+        self.state_ms: dict[str, dict[str, int]] = {}
+        self.active: dict[str, dict[str, int]] = {}
+
+    def tell(self, figures: Figures, window: str, policy: Policy) -> None:
+        """Says the window's figures of every site."""
+        for role, by_site in self.reviews.items():
+            self._tell_accuracy(figures, window, role, by_site, policy)
+        for role, by_site in self.active.items():
+            for site, people in by_site.items():
+                figures.add("labelwatch_site_active_agents", (site, role, window), people)
+        productive, available = self.state_ms["productive"], self.state_ms["available"]
+        for site, labels in self.labels.items():
+            if labels > 0:
+                figures.add("labelwatch_site_labels", (site, window), labels)
+                if productive.get(site, 0) > 0:
+                    rate = labels / (productive[site] / 3_600_000)
+                    figures.add("labelwatch_site_labels_per_productive_hour", (site, window), rate)
+        for site, handled in self.handled.items():
+            if handled > 0:
+                mean = self.handle_ms.get(site, 0) / handled / 1000
+                figures.add("labelwatch_site_handle_seconds_mean", (site, window), mean)
+        logged_in: dict[str, int] = {}
+        for state in policy.logged_in:
+            for site, ms in self.state_ms[state].items():
+                logged_in[site] = logged_in.get(site, 0) + ms
+        for site, ms in logged_in.items():
+            if ms > 0:
+                # What is not logged-in time by the policy cannot be worked in it.
+                worked = productive.get(site, 0) if "productive" in policy.logged_in else 0
+                waited = available.get(site, 0) if "available" in policy.logged_in else 0
+                figures.add("labelwatch_site_utilization_ratio", (site, window), worked / ms)
+                figures.add("labelwatch_site_available_ratio", (site, window), waited / ms)
+        for site in productive.keys() | available.keys():
+            on_tasks, waited = productive.get(site, 0), available.get(site, 0)
+            if on_tasks + waited > 0:
+                figures.add("labelwatch_site_occupancy_ratio", (site, window), on_tasks / (on_tasks + waited))
+
+    def _tell_accuracy(self, figures: Figures, window: str, role: str, reviews: dict[str, int], policy: Policy) -> None:
+        sites = [site for site, n in reviews.items() if n > 0]
+        n = np.array([reviews[site] for site in sites], np.int64)
+        k = np.array([self.correct[role].get(site, 0) for site in sites], np.int64)
+        lower, upper = wilson(k, n)
+        for site, total, right, low, high in zip(
+            sites, n.tolist(), k.tolist(), lower.tolist(), upper.tolist(), strict=True
+        ):
+            labels = (site, role, window)
+            figures.add("labelwatch_site_reviews", labels, total)
+            if right > 0:
+                figures.add("labelwatch_site_correct_reviews", labels, right)
+            if total >= policy.resolve(site=site).min_reviews:
+                figures.add("labelwatch_site_accuracy_ratio", labels, min(max(right / total, 0.0), 1.0))
+                figures.add("labelwatch_site_accuracy_lower_ratio", labels, low)
+                figures.add("labelwatch_site_accuracy_upper_ratio", labels, high)
+
+
+def _tell_targets(figures: Figures, policy: Policy, scopes: list[tuple[str, ...]]) -> None:
+    """The policy, resolved for each scope seen and for the sums over it, so that rules hold no number."""
+    wanted = {("", "", "")}
+    for site, project, market in scopes:
+        wanted |= {(site, "", ""), ("", project, ""), (site, project, ""), (site, project, market)}
+    for scope in sorted(wanted):
+        targets: Targets = policy.resolve(*scope)
+        for kind in _TARGET_KINDS:
+            figures.add("labelwatch_target_ratio", (*scope, kind), getattr(targets, kind))
+        figures.add("labelwatch_target_handle_seconds", scope, targets.handle_seconds)
+        figures.add("labelwatch_policy_min_reviews", scope, targets.min_reviews)
