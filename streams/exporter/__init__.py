@@ -10,6 +10,17 @@ The runtime fills a `MonitorState` and starts a `MetricsServer` on it:
 `port=0` picks a free one; `server.port` and `server.url` say which.
 """
 
-from streams.exporter.state import MonitorState
+from streams.exporter.pseudonyms import AgentLabels, AgentNames, PseudonymKeyError, agent_names
+from streams.exporter.server import MetricsServer, ServerError
+from streams.exporter.state import Clock, MonitorState
 
-__all__ = ["MonitorState"]
+__all__ = [
+    "AgentLabels",
+    "AgentNames",
+    "Clock",
+    "MetricsServer",
+    "MonitorState",
+    "PseudonymKeyError",
+    "ServerError",
+    "agent_names",
+]

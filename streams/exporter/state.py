@@ -4,14 +4,15 @@ import math
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from schemas.metrics import METRICS
+from schemas.metrics import CATALOGUE, METRICS, Page
 from schemas.topics import EVENTS
 from streams.engine.figures import Figures, Labels, PeopleFigures
 
@@ -134,6 +135,9 @@ class MonitorState:
         self._assigned = False
         self._member_until = -math.inf
         self._loop_turned = (monotonic(), now_ms())
+        self._render_seconds: dict[Page, float] = {}
+        self._render_errors: Counter[Page] = Counter()
+        self._left_out: dict[Page, Mapping[str, int]] = {}
 
     # The event loop's side.
 
@@ -248,8 +252,12 @@ class MonitorState:
         if not self._assigned:
             missing["assigned"] = "no assignment from the consumer group yet"
         partitions("restored", [n for n, p in owned.items() if p.engine is None], "state not restored yet")
-        partitions("caught_up", [n for n, p in owned.items() if not p.caught_up], "not at the log end seen at assignment yet")
-        partitions("dead_letters", [n for n, p in owned.items() if p.dead_letters_refused], "dead letters cannot be written")
+        partitions(
+            "caught_up", [n for n, p in owned.items() if not p.caught_up], "not at the log end seen at assignment yet"
+        )
+        partitions(
+            "dead_letters", [n for n, p in owned.items() if p.dead_letters_refused], "dead letters cannot be written"
+        )
         if not self._assigned:
             missing.setdefault("restored", "nothing assigned yet")
             missing.setdefault("caught_up", "nothing assigned yet")
@@ -265,6 +273,21 @@ class MonitorState:
         """Whether the event loop turned lately."""
         return self.loop_age_seconds < self.loop_stall_seconds
 
+    def rendered(self, page: Page, seconds: float) -> None:
+        """A page was rendered."""
+        with self._lock:
+            self._render_seconds[page] = seconds
+
+    def render_failed(self, page: Page) -> None:
+        """A page, or a partition's part of it, could not be rendered."""
+        with self._lock:
+            self._render_errors[page] += 1
+
+    def left_out(self, page: Page, series: Mapping[str, int]) -> None:
+        """Series by metric that the newest rendering of a page could not show."""
+        with self._lock:
+            self._left_out[page] = series
+
     def process_figures(self) -> Figures:
         """The worker's own values under catalogue names."""
         figures = Figures()
@@ -275,11 +298,23 @@ class MonitorState:
                 self._add_partition(figures, (self.topic, str(number)), self._partitions.get(number), member)
             if self._topic_partitions:
                 figures.add("labelwatch_topic_partitions", (self.topic,), self._topic_partitions)
+            self._add_pages(figures)
         for reason in REASONS:
             figures.add("labelwatch_ready", (reason,), int(reason not in missing))
         figures.add("labelwatch_loop_timestamp_seconds", (), self._loop_turned[1] / 1000)
         figures.add("labelwatch_build_info", (self.version, platform.python_version()), 1)
         return figures
+
+    def _add_pages(self, figures: Figures) -> None:
+        for page in Page:
+            if page in self._render_seconds:
+                figures.add("labelwatch_render_duration_seconds", (page.value,), self._render_seconds[page])
+            figures.add("labelwatch_render_errors_total", (page.value,), self._render_errors[page])
+        dropped = Counter({metric.name: 0 for metric in CATALOGUE if metric.page is Page.AGENTS})
+        for series in self._left_out.values():
+            dropped.update(series)
+        for name, count in dropped.items():
+            figures.add("labelwatch_dropped_series", (name,), count)
 
     @staticmethod
     def _add_partition(figures: Figures, labels: Labels, known: _Partition | None, member: bool) -> None:

@@ -1,0 +1,303 @@
+"""Engines' figures and the worker's own values, merged into metric families for a registry of our own."""
+
+import logging
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
+from itertools import chain
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.metrics import CATALOGUE, METRICS, Kind, Metric, Page
+from streams.engine.figures import Figures, Labels, PeopleFigures, PeopleGroup
+from streams.exporter.pseudonyms import AgentNames
+from streams.exporter.state import Engine, MonitorState, Shown
+from streams.exporter.text import Block, Family, Histograms, LabelText, People, Rows
+
+MAX_SERIES = 200_000
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Merge(Enum):
+    """What becomes of a series that two partitions give: a site whose producers choose partitions differently."""
+
+    #: Counts and seconds: the parts make the whole.
+    SUM = "sum"
+    #: Facts that are the same everywhere, flags, and the newest of times.
+    MAX = "max"
+    #: The oldest of times.
+    MIN = "min"
+    #: A ratio of a part says nothing of the whole, and people are judged by it: neither goes out.
+    NEITHER = "neither"
+
+
+_SAME = {"target_ratio", "target_handle_seconds", "policy_min_reviews", "policy_scope_missing", "site_info"}
+_OF_ONE_DRIFT = {"drift_reviews", "drift_run_length_reviews"}
+
+
+def merge_rule(metric: Metric) -> Merge:
+    """How two values of one series become one, by the metric's declaration."""
+    name = metric.name.removeprefix("labelwatch_")
+    if metric.kind is not Kind.GAUGE:
+        return Merge.SUM
+    if name == "drift_began_timestamp_seconds":
+        return Merge.MIN
+    if name in _SAME or name == "drift_active" or name.endswith("_timestamp_seconds"):
+        return Merge.MAX
+    if metric.unit == "ratio" or name in _OF_ONE_DRIFT or name == "clock_skew_seconds":
+        return Merge.NEITHER
+    if name.endswith(("_mean", "_per_productive_hour")):
+        return Merge.NEITHER
+    return Merge.SUM
+
+
+_RULES = {metric.name: merge_rule(metric) for metric in CATALOGUE}
+_COMBINE: dict[Merge, Callable[[float, float], float]] = {Merge.SUM: operator.add, Merge.MAX: max, Merge.MIN: min}
+
+
+class Merged:
+    """Figures of several sources as one, each series once.
+
+    Attributes:
+        samples: Metric name to label values to value.
+        histograms: Metric name to label values to (counts by bucket, sum).
+        left_out: Metric name to the number of series that could not be merged.
+    """
+
+    def __init__(self, sources: Sequence[Figures]) -> None:
+        self.samples: dict[str, dict[Labels, float]] = {}
+        self.histograms: dict[str, dict[Labels, tuple[list[int], float]]] = {}
+        self.left_out: Counter[str] = Counter()
+        unmergeable: set[tuple[str, Labels]] = set()
+        for source in sources:
+            for name, rows in source.samples.items():
+                known, new = self.samples.setdefault(name, {}), dict(rows)
+                for labels in known.keys() & new.keys():
+                    rule = _RULES[name]
+                    if rule is Merge.NEITHER:
+                        unmergeable.add((name, labels))
+                    else:
+                        new[labels] = _COMBINE[rule](known[labels], new[labels])
+                known.update(new)
+            for name, histograms in source.histograms.items():
+                sums = self.histograms.setdefault(name, {})
+                for labels, counts, total in histograms:
+                    if labels in sums:
+                        before, total_before = sums[labels]
+                        counts, total = [a + b for a, b in zip(before, counts, strict=True)], total_before + total
+                    sums[labels] = counts, total
+        for name, labels in unmergeable:
+            del self.samples[name][labels]
+            self.left_out[name] += 1
+
+
+def merge_people(figures: Sequence[PeopleFigures]) -> tuple[list[PeopleGroup], Counter[str]]:
+    """Joins the people of several partitions, each series once.
+
+    Args:
+        figures: One a partition.
+
+    Returns:
+        Groups as they came, those of a site in two partitions merged; metric name to series that could not be.
+    """
+    groups = [group for of_partition in figures for group in of_partition.groups if group.labels]
+    left_out: Counter[str] = Counter()
+    if len(figures) < 2:
+        return groups, left_out
+    sites = Counter(chain.from_iterable({row[0] for g in f.groups for row in g.labels} for f in figures))
+    split = {site for site, partitions in sites.items() if partitions > 1}
+    if not split:
+        return groups, left_out
+    whole: list[PeopleGroup] = []
+    parts: dict[tuple[tuple[str, str], ...], list[PeopleGroup]] = {}
+    for group in groups:
+        in_two = np.fromiter((row[0] in split for row in group.labels), bool, len(group.labels))
+        whole.append(_take(group, np.flatnonzero(~in_two)))
+        parts.setdefault(tuple(group.columns), []).append(_take(group, np.flatnonzero(in_two)))
+    return whole + [_merge_rows(of_kind, left_out) for of_kind in parts.values()], left_out
+
+
+def _take(group: PeopleGroup, rows: NDArray[np.intp]) -> PeopleGroup:
+    return PeopleGroup(
+        labels=[group.labels[i] for i in rows.tolist()],
+        columns={key: values[rows] for key, values in group.columns.items()},
+        priority=group.priority[rows],
+    )
+
+
+def _merge_rows(parts: list[PeopleGroup], left_out: Counter[str]) -> PeopleGroup:
+    number: dict[Labels, int] = {}
+    rows = np.array([number.setdefault(labels, len(number)) for part in parts for labels in part.labels], np.intp)
+    columns = {}
+    for key in parts[0].columns:
+        values = np.concatenate([part.columns[key] for part in parts])
+        present = ~np.isnan(values)
+        given = np.bincount(rows[present], minlength=len(number))
+        sums = np.bincount(rows[present], weights=values[present], minlength=len(number))
+        usable = given == 1 if _RULES[key[0]] is Merge.NEITHER else given > 0
+        columns[key] = np.where(usable, sums, np.nan)
+        left_out[key[0]] += int(np.count_nonzero((given > 0) & ~usable))
+    priority = np.full(len(number), -np.inf)
+    np.maximum.at(priority, rows, np.concatenate([part.priority for part in parts]))
+    return PeopleGroup(list(number), columns, priority)
+
+
+def cap_people(groups: Sequence[PeopleGroup], series: int) -> tuple[list[PeopleGroup], Counter[str]]:
+    """Keeps the people of the highest priority, each whole, while their series fit.
+
+    Args:
+        groups: All people.
+        series: How many series may go out.
+
+    Returns:
+        The groups that are left; metric name to series left out.
+    """
+    sizes = [sum((~np.isnan(v) for v in g.columns.values()), np.zeros(len(g.labels), np.int64)) for g in groups]
+    if sum(int(size.sum()) for size in sizes) <= series:
+        return list(groups), Counter()
+    order = np.argsort(-np.concatenate([group.priority for group in groups]), kind="stable")
+    kept = np.zeros(len(order), bool)
+    kept[order[np.cumsum(np.concatenate(sizes)[order]) <= series]] = True
+    left, left_out = [], Counter[str]()
+    for group, of_group in zip(groups, np.split(kept, np.cumsum([len(g.labels) for g in groups])[:-1]), strict=True):
+        left.append(_take(group, np.flatnonzero(of_group)))
+        for (name, _window), values in group.columns.items():
+            left_out[name] += int(np.count_nonzero(~np.isnan(values[~of_group])))
+    return left, left_out
+
+
+class _PageCollector:
+    """What both pages share: asking engines, naming people, remembering label texts."""
+
+    def __init__(self, state: MonitorState, names: AgentNames, page: Page) -> None:
+        self._state = state
+        self._names = names
+        self._page = page
+        self._label_texts: dict[tuple[str, ...], LabelText] = {}
+
+    def describe(self) -> list[Family]:
+        """Nothing: a registry must not collect in order to learn names."""
+        return []
+
+    def _ask(self, shown: Shown, question: Callable[[Engine, int], T]) -> list[T]:
+        """Asks every engine; one that fails costs its partition's series, not the page."""
+        answers = []
+        for partition, engine in shown.engines.items():
+            try:
+                answers.append(question(engine, shown.at_ms))
+            except Exception:
+                logger.exception("Partition %d gave no figures for %s", partition, self._page.value)
+                self._state.render_failed(self._page)
+        return answers
+
+    def _label_text(self, names: tuple[str, ...]) -> LabelText:
+        if names not in self._label_texts:
+            self._label_texts[names] = LabelText(names, _renamer(names, self._names) if "agent" in names else None)
+        return self._label_texts[names]
+
+    def _families(self, merged: Merged) -> Iterator[Family]:
+        """The families of this page in the catalogue's order; what speaks of a person goes to the people's page."""
+        if unknown := (merged.samples.keys() | merged.histograms.keys()) - METRICS.keys():
+            logger.error("Figures under names that the catalogue does not have: %s", ", ".join(sorted(unknown)))
+            self._state.render_failed(self._page)
+        used: Counter[tuple[str, ...]] = Counter()
+        for metric in CATALOGUE:
+            rows = merged.samples.get(metric.name, {})
+            if "agent" in metric.labels:
+                agent, wanted = metric.labels.index("agent"), self._page is Page.AGENTS
+                rows = {labels: value for labels, value in rows.items() if bool(labels[agent]) is wanted}
+            elif metric.page is not self._page:
+                continue
+            if rows:
+                used[metric.labels] += len(rows)
+                yield Rows(metric, self._label_text(metric.labels), rows)
+            if histograms := merged.histograms.get(metric.name):
+                buckets = (*metric.labels, "le")
+                used[buckets] += len(histograms) * (len(metric.buckets) + 1)
+                used[metric.labels] += len(histograms)
+                yield Histograms(metric, self._label_text(metric.labels), self._label_text(buckets), histograms)
+        for names, count in used.items():
+            self._label_text(names).trim(count)
+
+
+class SitesCollector(_PageCollector):
+    """`/metrics`: sites, pipeline and the worker itself; a prometheus_client collector."""
+
+    def __init__(self, state: MonitorState, names: AgentNames) -> None:
+        super().__init__(state, names, Page.SITES)
+
+    def collect(self) -> Iterator[Family]:
+        """Takes the figures now."""
+        shown = self._state.shown()
+        figures = self._ask(shown, lambda engine, at_ms: engine.figures(at_ms))
+        merged = Merged([*figures, self._state.process_figures()])
+        self._state.left_out(self._page, merged.left_out)
+        yield from self._families(merged)
+
+
+class PeopleCollector(_PageCollector):
+    """`/metrics/agents`: people under a cap, their open drifts first; a prometheus_client collector.
+
+    Args:
+        state: Which engines show.
+        names: How agents are called.
+        max_series: Series of a scrape at most; keep it below the scrape's `sample_limit`.
+    """
+
+    def __init__(self, state: MonitorState, names: AgentNames, max_series: int = MAX_SERIES) -> None:
+        super().__init__(state, names, Page.AGENTS)
+        self._max_series = max_series
+
+    def collect(self) -> Iterator[Family]:
+        """Takes the figures now."""
+        shown = self._state.shown()
+        drifts = Merged(self._ask(shown, lambda engine, at_ms: _of_people(engine.figures(at_ms))))
+        families = list(self._families(drifts))
+        groups, unmergeable = merge_people(self._ask(shown, lambda engine, at_ms: engine.people(at_ms)))
+        room = self._max_series - sum(len(family.rows) for family in families if isinstance(family, Rows))
+        groups, beyond = cap_people(groups, max(room, 0))
+        self._state.left_out(self._page, drifts.left_out + unmergeable + beyond)
+        yield from families
+        yield from self._people(groups)
+
+    def _people(self, groups: Sequence[PeopleGroup]) -> Iterator[Family]:
+        blocks: dict[str, list[Block]] = {}
+        rows: Counter[tuple[str, ...]] = Counter()
+        for group in groups:
+            if not group.labels:
+                continue
+            names = METRICS[next(iter(group.columns))[0]].labels[:-1]
+            rows[names] += len(group.labels)
+            texts = self._label_text(names).all(group.labels)
+            for (name, window), values in group.columns.items():
+                blocks.setdefault(name, []).append(Block(group.labels, texts, values, window))
+        for metric in CATALOGUE:
+            if metric.name in blocks:
+                yield People(metric, self._label_text(metric.labels[:-1]), blocks[metric.name])
+        for names, count in rows.items():
+            self._label_text(names).trim(count)
+
+
+def _of_people(figures: Figures) -> Figures:
+    named = {name for name, metric in METRICS.items() if "agent" in metric.labels}
+    return Figures({name: rows for name, rows in figures.samples.items() if name in named})
+
+
+def _renamer(names: tuple[str, ...], agent_names: AgentNames) -> Callable[[Labels], Labels]:
+    """Puts the shown names of people into label values; a drift's contributor may be a person too."""
+    site, agent = names.index("site"), names.index("agent")
+    by, member = (names.index("by"), names.index("member")) if "member" in names else (-1, -1)
+
+    def rename(values: Labels) -> Labels:
+        shown = list(values)
+        shown[agent] = agent_names(values[site], values[agent])
+        if member >= 0 and values[by] in ("agent", "reviewer"):
+            shown[member] = agent_names(values[site], values[member])
+        return tuple(shown)
+
+    return rename

@@ -1,0 +1,329 @@
+"""The pages over HTTP from threads of their own: /metrics, /metrics/agents, /healthz, /readyz.
+
+The standard library's threading server: rendering blocks, so it needs threads in any case, and a second
+event loop would only hand the work to them. A connection carries one request (HTTP/1.0).
+"""
+
+import errno
+import http.client
+import logging
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from io import BufferedIOBase
+from types import TracebackType
+from typing import Any, Self
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from schemas.metrics import Page
+from streams.exporter.collector import MAX_SERIES, PeopleCollector, SitesCollector
+from streams.exporter.pages import PageSource
+from streams.exporter.pseudonyms import AgentNames
+from streams.exporter.state import MonitorState
+from streams.exporter.text import CONTENT_TYPE
+
+#: A scraper holds one; the rest is for people and probes. Beyond it: 503.
+CONNECTIONS_MAX = 16
+REQUEST_BYTES_MAX = 16 << 10
+#: For one read or one write.
+SOCKET_SECONDS = 10.0
+#: For a whole connection, however slowly it drips.
+CONNECTION_SECONDS = 30.0
+_PLAIN = "text/plain; charset=utf-8"
+
+logger = logging.getLogger(__name__)
+
+
+class ServerError(Exception):
+    """The address cannot be served; the message says which flag to change."""
+
+
+def accepts_gzip(header: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip."""
+    for choice in header.lower().split(","):
+        name, _, parameters = choice.partition(";")
+        if name.strip() == "gzip":
+            quality = parameters.replace(" ", "").removeprefix("q=")
+            return not quality or quality.strip("0.") != ""
+    return False
+
+
+class _Head:
+    """The request's head, up to a limit."""
+
+    def __init__(self, file: BufferedIOBase) -> None:
+        self._file = file
+        self._left = REQUEST_BYTES_MAX
+
+    def readline(self, limit: int = -1) -> bytes:
+        line = self._file.readline(self._left + 1 if limit < 0 else min(limit, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise http.client.LineTooLong("request head")
+        return line
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: "_Server"
+    timeout = SOCKET_SECONDS
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile = _Head(self.rfile)  # type: ignore[assignment]  # only readline and close are ever called
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except http.client.LineTooLong:
+            self.requestline, self.request_version, self.command = "", "HTTP/1.0", ""
+            self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if source := self.server.sources.get(path):
+            self._page(source)
+        elif answer := self.server.answers.get(path):
+            self._send(*answer())
+        else:
+            self._send(HTTPStatus.NOT_FOUND, _PLAIN, [b"Not found; / lists the pages.\n"])
+
+    do_HEAD = do_GET
+
+    def _refuse(self) -> None:
+        message = [b"Only GET and HEAD are answered.\n"]
+        self._send(HTTPStatus.METHOD_NOT_ALLOWED, _PLAIN, message, {"Allow": "GET, HEAD"})
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
+
+    def _page(self, source: PageSource) -> None:
+        if self.command == "HEAD":
+            self._send(HTTPStatus.OK, CONTENT_TYPE, None)
+            return
+        zipped = accepts_gzip(self.headers.get("Accept-Encoding", ""))
+        headers = {"Vary": "Accept-Encoding"} | ({"Content-Encoding": "gzip"} if zipped else {})
+        while True:
+            try:
+                rendering = source.rendering()
+            except RuntimeError:
+                message = [b"This page could not be rendered; the worker's log says why.\n"]
+                self._send(HTTPStatus.INTERNAL_SERVER_ERROR, _PLAIN, message)
+                return
+            body = rendering.body(zipped)
+            # A worker stopped between rendering and here may have lost its partitions to another one.
+            if rendering.holds:
+                self._send(HTTPStatus.OK, CONTENT_TYPE, body, headers)
+                return
+
+    def _send(
+        self, status: HTTPStatus, content_type: str, body: list[bytes] | None, headers: dict[str, str] | None = None
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        if body is not None:
+            self.send_header("Content-Length", str(sum(map(len, body))))
+        self.end_headers()
+        if body is not None and self.command != "HEAD":
+            for piece in body:
+                self.wfile.write(piece)
+
+    def version_string(self) -> str:
+        return "labelwatch"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        logger.debug(format, *args)
+
+
+Answer = tuple[HTTPStatus, str, list[bytes]]
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    # Not http.server.HTTPServer: it asks the name service for the host's name before it serves.
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 2 * CONNECTIONS_MAX
+
+    def __init__(
+        self,
+        family: socket.AddressFamily,
+        address: tuple[Any, ...],
+        sources: Iterable[PageSource],
+        answers: dict[str, Callable[[], Answer]],
+    ) -> None:
+        self.address_family = family
+        self.sources = {source.page.value: source for source in sources}
+        self.answers = answers
+        self._open: dict[socket.socket, float] = {}
+        self._open_lock = threading.Lock()
+        super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._open_lock:
+            room = len(self._open) < CONNECTIONS_MAX
+            if room:
+                self._open[request] = time.monotonic() + CONNECTION_SECONDS
+        if room:
+            super().process_request(request, client_address)
+            return
+        request.settimeout(0.1)
+        try:
+            request.sendall(b"HTTP/1.0 503 Too many connections\r\nRetry-After: 1\r\n\r\n")
+        except OSError as error:
+            logger.debug("Refused a connection that was gone: %s", error)
+        self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._open_lock:
+                self._open.pop(request, None)
+
+    def service_actions(self) -> None:
+        now = time.monotonic()
+        with self._open_lock:
+            overdue = [request for request, until in self._open.items() if until < now]
+        for request in overdue:
+            try:
+                request.shutdown(socket.SHUT_RDWR)
+            except OSError as error:
+                logger.debug("An overdue connection was gone: %s", error)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # Called from the except clause: a scraper that hangs up is its business, anything else ours.
+        logger.debug("A connection ended early", exc_info=True)
+
+
+class MetricsServer:
+    """Serves a worker's state; start it before joining the group, so that probes are answered from the first second.
+
+    Args:
+        state: What to show.
+        names: How agents are called; see `agent_names`.
+        host: Address to listen on. The pages have no password: beyond loopback, mind who can reach them.
+        port: TCP port, 0 for a free one.
+        max_series: Series on the people's page at most; keep it below the scrape's `sample_limit`.
+    """
+
+    def __init__(
+        self,
+        state: MonitorState,
+        names: AgentNames,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 9464,
+        max_series: int = MAX_SERIES,
+    ) -> None:
+        self._state = state
+        self._host = host
+        self._port = port
+        sites, people = CollectorRegistry(), CollectorRegistry()
+        sites.register(SitesCollector(state, names))  # type: ignore[arg-type]  # a Family has what theirs has
+        ProcessCollector(registry=sites)
+        GCCollector(registry=sites)
+        people.register(PeopleCollector(state, names, max_series))  # type: ignore[arg-type]  # as above
+        self._sources = [PageSource(state, Page.SITES, sites), PageSource(state, Page.AGENTS, people)]
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port, the real one once started."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Where the pages are, without a slash at the end."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    def start(self) -> None:
+        """Binds and serves.
+
+        Raises:
+            ServerError: The address cannot be had.
+        """
+        answers = {"/": self._index, "/healthz": self._health, "/readyz": self._readiness}
+        try:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, _, _, _, address = found[0]
+            self._server = _Server(family, address, self._sources, answers)
+        except (OSError, OverflowError) as error:
+            raise ServerError(self._reason(error)) from error
+        self._port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, name="labelwatch-metrics", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Closes the port; a page on its way out may be cut. Does nothing when not started."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        self._server = self._thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def _reason(self, error: OSError | OverflowError) -> str:
+        if isinstance(error, OverflowError):
+            return f"port {self._port} does not exist: choose 0 to 65535 with --metrics-port"
+        if error.errno == errno.EADDRINUSE:
+            return (
+                f"port {self._port} on {self._host} is in use by another program: "
+                "stop it, or choose another port with --metrics-port (0 takes a free one)"
+            )
+        if error.errno == errno.EACCES:
+            return f"port {self._port} may not be used by this user: choose one above 1023 with --metrics-port"
+        return (
+            f"{self._host} cannot be listened on ({error.strerror}): "
+            "choose an address of this machine with --metrics-host"
+        )
+
+    def _health(self) -> Answer:
+        age = self._state.loop_age_seconds
+        if self._state.is_alive:
+            return HTTPStatus.OK, _PLAIN, [b"ok\n"]
+        return HTTPStatus.SERVICE_UNAVAILABLE, _PLAIN, [f"the event loop has not turned for {age:.0f} s\n".encode()]
+
+    def _readiness(self) -> Answer:
+        missing = self._state.not_ready()
+        if not missing:
+            return HTTPStatus.OK, _PLAIN, [b"ready\n"]
+        lines = "".join(f"{reason}: {sentence}\n" for reason, sentence in missing.items())
+        return HTTPStatus.SERVICE_UNAVAILABLE, _PLAIN, [lines.encode()]
+
+    def _index(self) -> Answer:
+        return HTTPStatus.OK, "text/html; charset=utf-8", [_INDEX]
+
+
+_INDEX = b"""<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><title>labelwatch</title>
+<h1>labelwatch</h1>
+<ul>
+<li><a href="/metrics">/metrics</a>: sites, drift, pipeline
+<li><a href="/metrics/agents">/metrics/agents</a>: people
+<li><a href="/readyz">/readyz</a>: are the figures complete, and if not, why
+<li><a href="/healthz">/healthz</a>: does the worker live
+</ul>
+</html>
+"""
