@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -15,6 +16,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 #: What could hide a control character: JSON allows C0 only escaped, so a backslash is enough to look closer.
 _SUSPECT = re.compile("[\\\\\x7f-\x9f]")
 
+_first_byte = itemgetter(0)
 _decoder = msgspec.json.Decoder(AnyEvent)
 _decode = _decoder.decode
 _decode_lines = _decoder.decode_lines
@@ -63,9 +65,10 @@ def _decode_clean(chunk: Sequence[bytes | None]) -> list[Any] | None:
     n = len(chunk)
     try:
         lines = b"\n".join(chunk)  # type: ignore[arg-type]  # a None raises TypeError and takes the slow way
-    except TypeError:
+        braces = bytes(map(_first_byte, chunk))
+    except (TypeError, IndexError):
         return None
-    if lines.count(b"\n") != n - 1 or lines.count(b"\n{") != n - 1 or lines[:1] != b"{":
+    if braces != b"{" * n or lines.count(b"\n") != n - 1:
         return None
     try:
         if lines.isascii():

@@ -107,6 +107,8 @@ class Site:
         "name",
         "qas",
         "reviewers",
+        "saved",
+        "saved_clock_ms",
         "seed",
         "seen",
         "skew_ms",
@@ -124,8 +126,11 @@ class Site:
         #: Minutes up to this one were forgotten by the cap.
         self.forgotten_minute = -1
         self.skew_ms = 0
-        #: Minute to (hashes seen, hashes not checkpointed yet).
-        self.seen: dict[int, tuple[set[int], list[int]]] = {}
+        #: Minute to the hashes of its ids, in order; a dict, so that the newest can be told from the saved.
+        self.seen: dict[int, dict[int, None]] = {}
+        #: Minute to how many of its hashes are in a checkpoint; and the clock that is.
+        self.saved: dict[int, int] = {}
+        self.saved_clock_ms = -1
         self.agents: dict[str, int] = {}
         self.qas: dict[str, int] = {}
         self.reviewers: dict[str, int] = {}
@@ -146,6 +151,13 @@ class Columns:
     at: list[int] = field(default_factory=list)
     value: list[int] = field(default_factory=list)
     _arrays: tuple[Ints, Ints, Ints, Ints] | None = None
+
+    def add(self, person: int, kind: int, at: int, value: int) -> None:
+        """Adds one event; the frequent kinds are appended column by column in the loop."""
+        self.person.append(person)
+        self.kind.append(kind)
+        self.at.append(at)
+        self.value.append(value)
 
     def arrays(self) -> tuple[Ints, Ints, Ints, Ints]:
         """Person ids, kind ids, times in ms, values; made once, when the loop is over."""
@@ -224,7 +236,6 @@ class Intake:
         self.works: list[WorkKind] = []
         self.verdicts: list[VerdictKind] = []
         self.sops: list[tuple[str, str, str]] = []
-        self.ids_held = 0
         self._chunk = 0
         #: Site to (newest minute, slot key) of its chunks on the checkpoint topic.
         self._chunks: dict[str, list[tuple[int, bytes]]] = {}
@@ -234,6 +245,9 @@ class Intake:
     def read(self, records: Sequence[Record], dead_letters: list[DeadLetter]) -> Batch:
         """Decides about each record, in order.
 
+        The loop is the engine's cost: subscripts with `try` beat `.get()`, locals beat attributes, and
+        labels and reviews share no helper, since a call costs as much as a look-up.
+
         Args:
             records: One fetched batch of the partition.
             dead_letters: Records that cannot be used are appended.
@@ -242,122 +256,73 @@ class Intake:
             The accepted ones, in columns.
         """
         events = decode([record.value for record in records])
-        stamps = [record.timestamp for record in records]
         batch = Batch()
-        tally = self.tally
-        sites = self.sites
-        hashed = xxh3_64_intdigest
-        # The earliest append time bounds all: only what passes it is looked at one by one.
-        known = [stamp for stamp in stamps if stamp is not None]
-        suspicious_ms = min(known) + AHEAD_MS if len(known) == len(stamps) and known else -1 if known else 1 << 62
+        sites, minute_ms, ahead_ms, hashed = self.sites, MINUTE_MS, AHEAD_MS, xxh3_64_intdigest
+        suspicious_ms = _suspicious_ms(records)
         labels, reviews, made, delays = batch.labels, batch.reviews, batch.made, batch.delays
-        label_person, label_kind, label_at, label_value = (
-            labels.person.append, labels.kind.append, labels.at.append, labels.value.append,
+        label_person, label_kind = labels.person.append, labels.kind.append
+        label_at, label_value = labels.at.append, labels.value.append
+        review_person, review_kind = reviews.person.append, reviews.kind.append
+        review_at, review_value = reviews.at.append, reviews.value.append
+        made_person, made_ms, made_at, made_value = (
+            made.person.append, made.kind.append, made.at.append, made.value.append,
         )  # fmt: skip  # one append by column, side by side
-        review_person, review_kind, review_at, review_value = (
-            reviews.person.append, reviews.kind.append, reviews.at.append, reviews.value.append,
-        )  # fmt: skip
-        duplicates = n_labels = n_reviews = 0
-        site: Site | None = None
-        site_name = ""
+        duplicates = n_skips = 0
+        labeled_at = None
         for index, event in enumerate(events):
-            if event.__class__ is Refusal or event is UNKNOWN:
-                self._refuse(records[index], event, dead_letters)
+            cls = event.__class__
+            if cls is LabelReviewed:
+                at = event.at
+                labeled_at = event.labeled_at
+                if labeled_at is not None and labeled_at > at + ahead_ms:
+                    refusal = Refusal("schema", "labeled_at is more than 5 min after at")
+                    self._dead(records[index], refusal, dead_letters)
+                    continue
+            elif cls is LabelSubmitted:
+                at = event.at
+            elif self._is_refused(records[index], event, dead_letters):
                 continue
-            at = event.at
+            else:
+                at = event.at
+                if cls is ClockAdvanced:
+                    self._clock_advanced(records[index], at, dead_letters)
+                    continue
             if at > suspicious_ms and self._is_future(records[index], at, dead_letters):
                 continue
-            is_review = event.__class__ is LabelReviewed
-            if is_review:
-                labeled_at = event.labeled_at
-                if labeled_at is not None and labeled_at > at + AHEAD_MS:
-                    self._dead(
-                        records[index], Refusal("schema", "labeled_at is more than 5 min after at"), dead_letters
-                    )
-                    continue
-            elif event.__class__ is not LabelSubmitted and (refusal := self._ahead_of_itself(event)) is not None:
-                self._dead(records[index], refusal, dead_letters)
-                continue
-            if event.__class__ is ClockAdvanced:
-                tally.add("events/clock_advanced")
-                self.clock_ms = max(self.clock_ms, at)
-                continue
-
-            # A producer sends runs of a site: most often it is the one before.
-            if event.site_id != site_name or site is None:
-                site_name = event.site_id
-                site = sites.get(site_name)
-                if site is None:
-                    site = sites[site_name] = Site(site_name)
-            minute = at // MINUTE_MS
+            try:
+                site = sites[event.site_id]
+            except KeyError:
+                site = sites[event.site_id] = Site(event.site_id)
+            minute = at // minute_ms
             if at > site.clock_ms:
                 site.clock_ms = at
-                site.changed = True
-                stamp = stamps[index]
-                if stamp is not None:
-                    site.skew_ms = stamp - at
                 if minute > site.minute:
-                    self._advance(site, minute)
-            held = site.seen.get(minute) or self._open_minute(site, minute, at)
+                    self._advance(site, minute, records[index].timestamp)
+            try:
+                held = site.seen[minute]
+            except KeyError:
+                held = self._open_minute(site, minute, at)
             if held is not None:
                 digest = hashed(event.event_id.encode(), at ^ site.seed)
-                seen, fresh = held
-                if digest in seen:
+                if digest in held:
                     duplicates += 1
                     continue
-                seen.add(digest)
-                fresh.append(digest)
+                held[digest] = None
 
-            if is_review:
-                n_reviews += 1
-                key = (
-                    event.project_id, event.market, event.sop_version, event.role,
-                    event.source, event.sampling, event.purpose, event.review_round,
-                )  # fmt: skip  # a key, not a list to read
-                kind = site.verdicts.get(key)
-                if kind is None:
-                    kind = self._verdict_kind(site, key)
-                people = site.agents if event.role != "qa" else site.qas
-                agent_id = event.agent_id
-                person = people.get(agent_id)
-                if person is None:
-                    person = self._person(site, people, agent_id)
-                correct = event.correct
-                review_person(person)
-                review_kind(kind)
-                review_at(at)
-                review_value(1 if correct else 0)
-                reviewer_id = event.reviewer_id
-                if reviewer_id is not None:
-                    reviewer = site.reviewers.get(reviewer_id)
-                    if reviewer is None:
-                        reviewer = self._reviewer(site, reviewer_id)
-                    review_ms = event.review_ms
-                    made.person.append(reviewer)
-                    made.kind.append(0 if review_ms is None else min(review_ms, CAP_MS))
-                    made.at.append(at)
-                    made.value.append(0 if correct else 1)
-                if labeled_at is not None:
-                    delays.kind.append(kind)
-                    delays.value.append(at - labeled_at if at > labeled_at else 0)
-                if event.errors or event.error_type is not None:
-                    self._errors(batch, event)
-            elif event.__class__ is LabelSubmitted:
-                n_labels += 1
+            if cls is LabelSubmitted:
                 work = (event.project_id, event.market, event.sop_version)
-                kind = site.works.get(work)
-                if kind is None:
+                try:
+                    kind = site.works[work]
+                except KeyError:
                     kind = self._work_kind(site, work)
                 agent_id = event.agent_id
-                person = site.agents.get(agent_id)
-                if person is None:
+                try:
+                    person = site.agents[agent_id]
+                except KeyError:
                     person = self._person(site, site.agents, agent_id)
                 if event.skipped:
-                    skips = batch.skips
-                    skips.person.append(person)
-                    skips.kind.append(kind)
-                    skips.at.append(at)
-                    skips.value.append(0)
+                    n_skips += 1
+                    batch.skips.add(person, kind, at, 0)
                 else:
                     handle_ms = event.handle_ms
                     label_person(person)
@@ -365,11 +330,48 @@ class Intake:
                     label_at(at)
                     # The cap is applied by the part that counts it; numpy needs 64 bits.
                     label_value(-1 if handle_ms is None else handle_ms if handle_ms < HOUR_MS else HOUR_MS)
+            elif cls is LabelReviewed:
+                role = event.role
+                key = (
+                    event.project_id, event.market, event.sop_version, role,
+                    event.source, event.sampling, event.purpose, event.review_round,
+                )  # fmt: skip  # a key, not a list to read
+                try:
+                    kind = site.verdicts[key]
+                except KeyError:
+                    kind = self._verdict_kind(site, key)
+                people = site.qas if role == "qa" else site.agents
+                agent_id = event.agent_id
+                try:
+                    person = people[agent_id]
+                except KeyError:
+                    person = self._person(site, people, agent_id)
+                correct = event.correct
+                review_person(person)
+                review_kind(kind)
+                review_at(at)
+                review_value(correct)
+                reviewer_id = event.reviewer_id
+                if reviewer_id is not None:
+                    try:
+                        reviewer = site.reviewers[reviewer_id]
+                    except KeyError:
+                        reviewer = self._reviewer(site, reviewer_id)
+                    review_ms = event.review_ms
+                    made_person(reviewer)
+                    made_ms(0 if review_ms is None else min(review_ms, CAP_MS))
+                    made_at(at)
+                    made_value(not correct)
+                if labeled_at is not None:
+                    delays.kind.append(kind)
+                    delays.value.append(at - labeled_at if at > labeled_at else 0)
+                if event.error_type is not None or event.errors:
+                    self._errors(batch, event)
             else:
                 self._rare(batch, site, event)
-        tally.add("duplicates", duplicates)
-        tally.add("events/label_submitted", n_labels)
-        tally.add("events/label_reviewed", n_reviews)
+        self.tally.add("duplicates", duplicates)
+        self.tally.add("events/label_submitted", len(labels.at) + n_skips)
+        self.tally.add("events/label_reviewed", len(reviews.at))
         self._settle(batch)
         return batch
 
@@ -381,9 +383,9 @@ class Intake:
             (batch.reviews, self.verdicts, "label_reviewed"),
         ):
             if columns.at:
-                at = np.array(columns.at, np.int64)
+                _, kind_ids, at, _ = columns.arrays()
                 newest = np.full(len(kinds), -1, np.int64)
-                np.maximum.at(newest, np.array(columns.kind, np.int64), at)
+                np.maximum.at(newest, kind_ids, at)
                 for kind in np.flatnonzero(newest >= 0).tolist():
                     self._beat(self.sites[kinds[kind].site], name, int(newest[kind]))
         if self.sites:
@@ -399,11 +401,16 @@ class Intake:
 
     # --- decisions off the usual way
 
-    def _refuse(self, record: Record, event: object, dead_letters: list[DeadLetter]) -> None:
-        if isinstance(event, Refusal):
-            self._dead(record, event, dead_letters)
-        else:
+    def _is_refused(self, record: Record, event: object, dead_letters: list[DeadLetter]) -> bool:
+        """Whether a record is no event, or one that contradicts itself; if so, it is dealt with here."""
+        if event is UNKNOWN:
             self.tally.add("unknown")
+            return True
+        refusal = event if isinstance(event, Refusal) else _ahead_of_itself(event)
+        if refusal is None:
+            return False
+        self._dead(record, refusal, dead_letters)
+        return True
 
     def _dead(self, record: Record, refusal: Refusal, dead_letters: list[DeadLetter]) -> None:
         self.tally.add(f"rejected/{refusal.reason}")
@@ -418,24 +425,25 @@ class Intake:
         )
         return True
 
-    @staticmethod
-    def _ahead_of_itself(event: Event) -> Refusal | None:
-        if isinstance(event, ReviewRevised) and event.reviewed_at > event.at + AHEAD_MS:
-            return Refusal("schema", "reviewed_at is more than 5 min after at")
-        if isinstance(event, LabelRevised) and event.submitted_at > event.at + AHEAD_MS:
-            return Refusal("schema", "submitted_at is more than 5 min after at")
-        return None
+    def _clock_advanced(self, record: Record, at: int, dead_letters: list[DeadLetter]) -> None:
+        """The end of a replay speaks to the partition, not to a site: it moves no site's clock."""
+        if not self._is_future(record, at, dead_letters):
+            self.tally.add("events/clock_advanced")
+            self.clock_ms = max(self.clock_ms, at)
 
-    def _advance(self, site: Site, minute: int) -> None:
+    def _advance(self, site: Site, minute: int, append_ms: int | None) -> None:
         """Moves a site's minute; minutes that leave the horizon are dropped."""
         site.minute = minute
+        if append_ms is not None:
+            site.skew_ms = append_ms - site.clock_ms
         for old in [old for old in site.seen if old <= minute - DUPLICATE_MINUTES]:
-            self.ids_held -= len(site.seen.pop(old)[0])
+            del site.seen[old]
+            site.saved.pop(old, None)
 
-    def _open_minute(self, site: Site, minute: int, at: int) -> tuple[set[int], list[int]] | None:
+    def _open_minute(self, site: Site, minute: int, at: int) -> dict[int, None] | None:
         """The ids of a minute without any yet; None beyond the horizon, where an event is taken as new."""
         if minute > max(site.minute - DUPLICATE_MINUTES, site.forgotten_minute):
-            held: tuple[set[int], list[int]] = (set(), [])
+            held: dict[int, None] = {}
             site.seen[minute] = held
             return held
         self.tally.add("unchecked")
@@ -445,13 +453,14 @@ class Intake:
 
     def enforce_cap(self) -> None:
         """Forgets the oldest minutes while too many ids are held; called at fixed offsets of the log."""
-        self.ids_held = sum(len(seen) for site in self.sites.values() for seen, _ in site.seen.values())
-        while self.ids_held > DUPLICATE_IDS_MAX:
+        ids_held = sum(len(held) for site in self.sites.values() for held in site.seen.values())
+        while ids_held > DUPLICATE_IDS_MAX:
             minute, name = min((minute, site.name) for site in self.sites.values() for minute in site.seen)
             site = self.sites[name]
-            seen, _ = site.seen.pop(minute)
-            self.ids_held -= len(seen)
-            self.tally.add("forgotten_ids", len(seen))
+            forgotten = len(site.seen.pop(minute))
+            site.saved.pop(minute, None)
+            ids_held -= forgotten
+            self.tally.add("forgotten_ids", forgotten)
             site.forgotten_minute = max(site.forgotten_minute, minute)
             site.changed = True
 
@@ -538,10 +547,7 @@ class Intake:
                 kind = site.verdicts.get(key)
                 if kind is None:
                     kind = self._verdict_kind(site, key)
-                batch.review_changes.person.append(person)
-                batch.review_changes.kind.append(kind)
-                batch.review_changes.at.append(event.reviewed_at)
-                batch.review_changes.value.append(1 if version.correct else 0)
+                batch.review_changes.add(person, kind, event.reviewed_at, int(version.correct))
                 batch.review_weights.append(weight)
 
     def _label_revised(self, batch: Batch, site: Site, event: LabelRevised) -> None:
@@ -554,11 +560,9 @@ class Intake:
             kind = self._work_kind(site, key)
         for version, weight in ((event.old, -1), (event.new, 1)):
             if version is not None and not version.skipped:
-                batch.label_changes.person.append(person)
-                batch.label_changes.kind.append(kind)
-                batch.label_changes.at.append(event.submitted_at)
                 handle_ms = version.handle_ms
-                batch.label_changes.value.append(-1 if handle_ms is None else min(handle_ms, HOUR_MS))
+                capped_ms = -1 if handle_ms is None else min(handle_ms, HOUR_MS)
+                batch.label_changes.add(person, kind, event.submitted_at, capped_ms)
                 batch.label_weights.append(weight)
 
     # --- the durable form of ids and clocks
@@ -566,22 +570,25 @@ class Intake:
     def slots(self) -> Iterator[Slot]:
         """Ids since the last call, in one chunk a site; chunks whose minutes have all left are deleted."""
         for site in self.sites.values():
-            fresh = {minute: ids for minute, (_, ids) in site.seen.items() if ids}
             chunks = self._chunks.setdefault(site.name, [])
+            fresh = {}
+            for minute, held in site.seen.items():
+                unsaved = len(held) - site.saved.get(minute, 0)
+                if unsaved:
+                    ids = np.fromiter(reversed(held), np.uint64, unsaved)
+                    fresh[minute] = ids[::-1].tobytes()
+                    site.saved[minute] = len(held)
             if fresh:
                 self._chunk += 1
                 key = b"ids|%d" % self._chunk
-                packed = {minute: np.array(ids, np.uint64).tobytes() for minute, ids in fresh.items()}
-                yield key, msgspec.msgpack.encode((site.name, packed))
+                yield key, msgspec.msgpack.encode((site.name, fresh))
                 chunks.append((max(fresh), key))
-                for ids in fresh.values():
-                    ids.clear()
             floor = max(site.minute - DUPLICATE_MINUTES, site.forgotten_minute)
             for chunk in [chunk for chunk in chunks if chunk[0] <= floor]:
                 yield chunk[1], None
                 chunks.remove(chunk)
-            if site.changed:
-                site.changed = False
+            if site.changed or site.clock_ms != site.saved_clock_ms:
+                site.changed, site.saved_clock_ms = False, site.clock_ms
                 state = _SiteState(
                     site.name, site.clock_ms, site.forgotten_minute, site.skew_ms, dict(sorted(site.beats.items()))
                 )
@@ -609,7 +616,7 @@ class Intake:
                 site = self.sites[known.name] = Site(known.name)
                 site.clock_ms, site.minute = known.clock_ms, known.clock_ms // MINUTE_MS
                 site.forgotten_minute, site.skew_ms, site.beats = known.forgotten_minute, known.skew_ms, known.beats
-                site.changed = False
+                site.changed, site.saved_clock_ms = False, site.clock_ms
         for number in sorted(int(key[4:]) for key in slots if key.startswith(b"ids|")):
             key = b"ids|%d" % number
             name, packed = msgspec.msgpack.decode(slots[key], type=tuple[str, dict[int, bytes]])
@@ -618,8 +625,27 @@ class Intake:
             floor = max(site.minute - DUPLICATE_MINUTES, site.forgotten_minute)
             for minute, ids in packed.items():
                 if minute > floor:
-                    held = site.seen.setdefault(minute, (set(), []))
-                    held[0].update(np.frombuffer(ids, np.uint64).tolist())
+                    held = site.seen.setdefault(minute, {})
+                    held.update(dict.fromkeys(np.frombuffer(ids, np.uint64).tolist()))
+                    site.saved[minute] = len(held)
+
+
+def _suspicious_ms(records: Sequence[Record]) -> int:
+    """Event times up to here are not ahead of any append time; what is later is looked at one by one."""
+    stamps = [record.timestamp for record in records]
+    try:
+        return min(stamps, default=0) + AHEAD_MS  # type: ignore[type-var,operator]  # None raises
+    except TypeError:
+        # Files have no append times; where only some records have one, each is looked at.
+        return -1 if any(stamp is not None for stamp in stamps) else 1 << 62
+
+
+def _ahead_of_itself(event: object) -> Refusal | None:
+    if isinstance(event, ReviewRevised) and event.reviewed_at > event.at + AHEAD_MS:
+        return Refusal("schema", "reviewed_at is more than 5 min after at")
+    if isinstance(event, LabelRevised) and event.submitted_at > event.at + AHEAD_MS:
+        return Refusal("schema", "submitted_at is more than 5 min after at")
+    return None
 
 
 class _SiteState(msgspec.Struct):
