@@ -332,4 +332,5 @@ class Envelope(msgspec.Struct, gc=False):
 
 def event_types() -> dict[str, type[Event]]:
     """Every event class by its wire tag, in the order of the contract."""
-    return {str(cls.__struct_config__.tag): cls for cls in get_args(AnyEvent)}
+    classes: tuple[type[Event], ...] = get_args(AnyEvent)
+    return {str(cls.__struct_config__.tag): cls for cls in classes}

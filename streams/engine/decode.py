@@ -64,8 +64,9 @@ def _decode_clean(chunk: Sequence[bytes | None]) -> list[Any] | None:
     """
     n = len(chunk)
     try:
-        lines = b"\n".join(chunk)  # type: ignore[arg-type]  # a None raises TypeError and takes the slow way
-        braces = bytes(map(_first_byte, chunk))
+        # A None raises TypeError in either line and takes the slow way.
+        lines = b"\n".join(chunk)  # type: ignore[arg-type]
+        braces = bytes(map(_first_byte, chunk))  # type: ignore[arg-type]
     except (TypeError, IndexError):
         return None
     if braces != b"{" * n or lines.count(b"\n") != n - 1:
@@ -135,9 +136,8 @@ def _identifier_fields(cls: type[msgspec.Struct]) -> tuple[str, ...]:
     )
 
 
-_IDENTIFIERS: dict[type, tuple[str, ...]] = {
-    cls: _identifier_fields(cls) for cls in (*event_types().values(), ReviewError, ReviewVersion)
-}
+_CHECKED: tuple[type[msgspec.Struct], ...] = (*event_types().values(), ReviewError, ReviewVersion)
+_IDENTIFIERS: dict[type, tuple[str, ...]] = {cls: _identifier_fields(cls) for cls in _CHECKED}
 
 
 def _without_control_characters(event: Any) -> Decoded:

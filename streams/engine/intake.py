@@ -298,6 +298,7 @@ class Intake:
                 site.clock_ms = at
                 if minute > site.minute:
                     self._advance(site, minute, records[index].timestamp)
+            held: dict[int, None] | None
             try:
                 held = site.seen[minute]
             except KeyError:
