@@ -1,0 +1,191 @@
+"""What the worker asks of the broker before it consumes anything: topics, their settings, and transactions."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaError,
+    TransactionalIdAuthorizationFailed,
+    UnknownError,
+    UnsupportedVersionError,
+)
+
+from schemas.topics import DEAD_LETTER_HEADROOM_BYTES, EVENTS, REJECTED, checkpoints_topic, topics
+from streams.runtime.settings import Settings
+
+#: A broker that has not answered by then is not there.
+ANSWER_SECONDS = 15.0
+_REQUEST_SECONDS = 5.0
+#: Settings without which the worker's promises do not hold; the others are the operator's own choice.
+_BINDING = ("cleanup.policy", "message.timestamp.type")
+_CREATE = "create the topics with `labelwatch topics create`"
+
+
+class Refusal(Exception):
+    """The worker must not go on; the message is one sentence that says why and what to do."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a broker offers.
+
+    Attributes:
+        partitions: Of the events topic.
+        transactional: Whether checkpoints can be transactions; else they take the plain form.
+        problems: Sentences, each a reason to refuse.
+        warnings: Sentences for the log.
+    """
+
+    partitions: int = 0
+    transactional: bool = True
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+async def examine(settings: Settings) -> Findings:
+    """Asks the broker for everything that the worker relies on.
+
+    Raises:
+        Refusal: There is no broker, or it lets nobody in.
+        SettingsError: A certificate or password file cannot be read.
+    """
+    security = settings.security()
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            findings = await _examine_topics(settings, security)
+            if not findings.problems:
+                findings.transactional = await _offers_transactions(settings, security)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise Refusal(
+            f"No Kafka broker answers at {settings.bootstrap} ({settings.security_protocol}): {_text(error)}; "
+            "check the address, that the broker runs, and the security settings."
+        ) from error
+    return findings
+
+
+def _text(error: BaseException) -> str:
+    """An error's own words without its class name before them, or its class name where it has none."""
+    words = str(error).removeprefix(f"{type(error).__name__}: ").strip().rstrip(".")
+    return words or type(error).__name__
+
+
+async def _examine_topics(settings: Settings, security: Mapping[str, Any]) -> Findings:
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=settings.bootstrap, request_timeout_ms=int(_REQUEST_SECONDS * 1000), **security
+    )
+    try:
+        await admin.start()
+        # All of them: asking for a topic by name creates it on brokers that create topics unasked.
+        found = {each["topic"]: each["partitions"] for each in await admin.describe_topics()}
+        brokers = len((await admin.describe_cluster())["brokers"])
+        wanted = topics(settings.id)
+        config = await _topic_config(admin, [topic.name for topic in wanted if topic.name in found])
+    finally:
+        with contextlib.suppress(KafkaError, OSError):
+            await admin.close()
+    return _judge(settings, found, config, brokers)
+
+
+async def _topic_config(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    """Each topic's settings as far as the broker tells them; empty where it does not let us ask."""
+    if not names:
+        return {}
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    return {
+        resource["resource_name"]: {
+            entry["config_names"]: entry["config_value"]
+            for entry in resource["config_entries"]
+            if entry["config_value"] is not None
+        }
+        for answer in answers
+        for resource in answer.to_object()["resources"]
+    }
+
+
+def _judge(
+    settings: Settings, found: Mapping[str, list[Any]], config: Mapping[str, Mapping[str, str]], brokers: int
+) -> Findings:
+    findings = Findings(partitions=len(found.get(EVENTS, ())))
+    missing = [topic.name for topic in topics(settings.id) if topic.name not in found]
+    if missing:
+        what = f"Topic {missing[0]} does" if len(missing) == 1 else f"Topics {', '.join(missing)} do"
+        findings.problems.append(f"{what} not exist at {settings.bootstrap}: {_CREATE}.")
+        return findings
+    for topic in topics(settings.id):
+        count = len(found[topic.name])
+        if topic.copartitioned and count != findings.partitions:
+            findings.problems.append(
+                f"{topic.name} has {count} partitions and {EVENTS} has {findings.partitions}: they must be the same; "
+                "after a change of the number of partitions, start a new group with --id and replay."
+            )
+        for name, value in topic.config.items():
+            is_now = config.get(topic.name, {}).get(name)
+            if is_now is None or is_now == value:
+                continue
+            sentence = f"{topic.name} has {name}={is_now} where {value} is expected"
+            if name in _BINDING:
+                findings.problems.append(f"{sentence}: set it with kafka-configs, or {_CREATE} anew.")
+            elif name != "max.message.bytes":
+                findings.warnings.append(f"{sentence}.")
+        replicas = min((len(each["replicas"]) for each in found[topic.name]), default=0)
+        if replicas < min(brokers, 3):
+            findings.warnings.append(
+                f"{topic.name} has {replicas} of 3 replicas on {brokers} brokers: state can be lost."
+            )
+    findings.problems += _judge_sizes(settings, config)
+    return findings
+
+
+def _judge_sizes(settings: Settings, config: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Whether a dead letter and a slot always fit their topics."""
+    limits = {
+        name: int(values["max.message.bytes"]) for name, values in config.items() if "max.message.bytes" in values
+    }
+    needed = {checkpoints_topic(settings.id): int(_declared_bytes(settings))}
+    if EVENTS in limits:
+        needed[REJECTED] = limits[EVENTS] + DEAD_LETTER_HEADROOM_BYTES
+    return [
+        f"{name} has max.message.bytes={limits[name]}, and at least {least} is needed: set it with kafka-configs."
+        for name, least in needed.items()
+        if name in limits and limits[name] < least
+    ]
+
+
+def _declared_bytes(settings: Settings) -> str:
+    name = checkpoints_topic(settings.id)
+    return next(topic.config["max.message.bytes"] for topic in topics(settings.id) if topic.name == name)
+
+
+async def _offers_transactions(settings: Settings, security: Mapping[str, Any]) -> bool:
+    """Starts a transactional producer to see: brokers without transactions list the request and then refuse it."""
+    transactional_id = f"{settings.group}-probe"
+    for _ in range(3):
+        producer = AIOKafkaProducer(
+            bootstrap_servers=settings.bootstrap,
+            transactional_id=transactional_id,
+            request_timeout_ms=int(_REQUEST_SECONDS * 1000),
+            **security,
+        )
+        try:
+            await producer.start()
+            return True
+        except (IncompatibleBrokerVersion, UnsupportedVersionError):
+            return False
+        except TransactionalIdAuthorizationFailed as error:
+            raise Refusal(
+                f"The broker does not let this user write with transactional id {transactional_id}: "
+                f"allow Write and Describe on transactional ids that begin with {settings.group}-."
+            ) from error
+        except UnknownError:
+            # What a broker without transactions answers; a real one that stumbled does better the next time.
+            await asyncio.sleep(0.1)
+        finally:
+            await producer.stop()
+    return False

@@ -1,0 +1,441 @@
+"""Durable state of one partition: written as one transaction, read back by whoever owns the partition next.
+
+A checkpoint is all or nothing: changed slots, manifest, drift records and dead letters. Where the
+broker has transactions, its fencing also keeps a worker that lost the partition from writing. Where
+it has none (the embedded broker), every record names its checkpoint and the manifest comes last:
+what has no manifest does not count. That form is for one worker.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+
+from schemas.topics import DRIFT, EVENTS, REJECTED, checkpoints_topic
+from streams.engine.intake import DeadLetter
+from streams.engine.partition import Checkpoint
+from streams.runtime.broker import Refusal
+from streams.runtime.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: The layout below: keys, parts, headers. A worker refuses what a newer one wrote.
+FORMAT = 1
+#: A longer slot is cut: far below what the checkpoint topic takes, headers and keys included.
+PART_BYTES = 4 << 20
+#: Names the point of a checkpoint at which a test wants this process to die; see `_CrashPoint`.
+CRASH_VARIABLE = "LABELWATCH_CRASH"
+
+_MANIFEST_KEY = b"m"
+_SLOT = b"s"
+_PART = b"p"
+_BATCH_BYTES = 1 << 20
+_FETCH_BYTES = 4 << 20
+_REQUEST_SECONDS = 10.0
+_TRANSACTION_SECONDS = 60.0
+_CLOSE_SECONDS = 3.0
+_DETAIL_BYTES = 1000
+
+_Header = tuple[str, bytes]
+_Record = tuple[bytes, bytes | None, list[_Header]]
+
+
+class Fenced(Exception):
+    """Another producer has taken this partition's transactional id: what this worker holds may be out of date."""
+
+
+class DeadLettersRefused(Exception):
+    """A dead letter could not be written, so the checkpoint was not; the message says why."""
+
+
+class Restored(NamedTuple):
+    """What stands in the checkpoint topic.
+
+    Attributes:
+        slots: The engine's slots.
+        manifest: The engine's manifest, None before the first checkpoint.
+        records: How many records were read to find it.
+    """
+
+    slots: dict[bytes, bytes]
+    manifest: bytes | None
+    records: int
+
+
+class CheckpointStore:
+    """One partition's checkpoints.
+
+    `start` fences every earlier owner, `restore` then reads, `write` adds; after an error the
+    store is closed and a new one made, since only a new one knows what the broker has.
+
+    Args:
+        settings: Of the worker.
+        partition: Of the events topic, and the same one of the checkpoint topic.
+        partitions: How many the events topic has; a checkpoint remembers it.
+        transactional: Whether the broker has transactions.
+        now_ms: Wall clock for `rejected-at`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        partition: int,
+        *,
+        partitions: int,
+        transactional: bool,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.partition = partition
+        self._settings = settings
+        self._partitions = partitions
+        self._transactional = transactional
+        self._now_ms = now_ms
+        self._topic = checkpoints_topic(settings.id)
+        self._producer: AIOKafkaProducer | None = None
+        self._written = 0
+        self._session = uuid.uuid4().hex[:12]
+        self._manifest: bytes | None = None
+        #: Slots that stand in more than one part; a shorter successor must delete the rest.
+        self._part_counts: dict[bytes, int] = {}
+        #: Plain form: records that a half-written checkpoint left behind, by the value that counts.
+        self._heal: dict[bytes, _Record] = {}
+        self._crash = _CrashPoint.armed()
+
+    async def start(self) -> None:
+        """Connects; with transactions, ends what earlier owners left open and shuts them out."""
+        transaction: dict[str, Any] = {}
+        if self._transactional:
+            transaction = {
+                "transactional_id": f"{self._settings.group}-{self.partition}",
+                "transaction_timeout_ms": int(_TRANSACTION_SECONDS * 1000),
+            }
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.bootstrap,
+            acks="all",
+            compression_type="zstd",
+            max_batch_size=_BATCH_BYTES,
+            # Only the broker knows what a topic takes; it answers with a clear error.
+            max_request_size=1 << 30,
+            request_timeout_ms=int(_REQUEST_SECONDS * 1000),
+            **transaction,
+            **self._settings.security(),
+        )
+        await self._producer.start()
+
+    async def restore(self) -> Restored:
+        """Reads the state that the last complete checkpoint left.
+
+        Raises:
+            Refusal: It was written for another number of partitions, by a newer version, or in another form.
+            KafkaError: The broker failed; try again.
+        """
+        reader = _Reader(self._transactional)
+        partition = TopicPartition(self._topic, self.partition)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.bootstrap,
+            isolation_level="read_committed" if self._transactional else "read_uncommitted",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            fetch_max_wait_ms=50,
+            request_timeout_ms=int(_REQUEST_SECONDS * 1000),
+            **self._settings.security(),
+        )
+        try:
+            await consumer.start()
+            consumer.assign([partition])
+            await consumer.seek_to_beginning(partition)
+            end = (await consumer.end_offsets([partition]))[partition]
+            while await consumer.position(partition) < end:
+                # A short wait: control records alone never end one early.
+                for record in (await consumer.getmany(partition, timeout_ms=20)).get(partition, ()):
+                    reader.take(record.key, record.value, record.headers)
+                if (await consumer.position(partition)) >= end and (consumer.highwater(partition) or 0) > end:
+                    # An open transaction of a fenced owner hides what follows it until the broker has ended it.
+                    await asyncio.sleep(0.02)
+                    end = (await consumer.end_offsets([partition]))[partition]
+        finally:
+            with contextlib.suppress(KafkaError, OSError):
+                await asyncio.shield(consumer.stop())
+        return self._accept(reader)
+
+    def _accept(self, reader: "_Reader") -> Restored:
+        slots, self._part_counts = reader.slots()
+        self._heal = reader.torn()
+        self._manifest = reader.manifest
+        if reader.manifest is not None:
+            if reader.format > FORMAT:
+                raise Refusal(
+                    f"{self._topic} was written by a newer labelwatch (checkpoint form {reader.format}, this one reads "
+                    f"up to {FORMAT}): run that version, or start a new group with --id and replay."
+                )
+            if reader.partitions != self._partitions:
+                raise Refusal(
+                    f"{self._topic} was written when {EVENTS} had {reader.partitions} partitions, and now it has "
+                    f"{self._partitions}: sites have moved between partitions; start a new group with --id and replay."
+                )
+        return Restored(slots, reader.manifest, reader.records)
+
+    async def write(self, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint: all of it or, when this raises, nothing that counts.
+
+        Raises:
+            Fenced: This worker no longer owns the partition, or stood still too long.
+            DeadLettersRefused: The dead-letter topic does not take a record.
+            KafkaError: The broker failed.
+        """
+        try:
+            await self._write(
+                [self._letter(letter) for letter in checkpoint.dead_letters],
+                checkpoint.drift_records,
+                list(self._state(checkpoint.slots)),
+                checkpoint.manifest,
+            )
+        except (ProducerFenced, InvalidProducerEpoch) as error:
+            raise Fenced(str(error)) from error
+        self._manifest = checkpoint.manifest
+
+    async def prove(self) -> bool:
+        """Whether nobody owned the partition since the last write: writes the manifest again and sees.
+
+        Only for transactions, and only after a first checkpoint; else False.
+        """
+        if not self._transactional or self._manifest is None:
+            return False
+        try:
+            await self._write([], [], [], self._manifest)
+        except (KafkaError, TimeoutError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Lets go of the connection; never raises and takes 3 s at most. An open transaction stays uncommitted."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await producer.stop()
+        except (KafkaError, OSError, TimeoutError):
+            # It waits for records to be sent that no longer matter; the connection itself closes at once.
+            with contextlib.suppress(KafkaError, OSError):
+                await producer.client.close()
+
+    async def _write(
+        self,
+        letters: Sequence[dict[str, Any]],
+        drift: Sequence[tuple[bytes, bytes]],
+        state: list[_Record],
+        manifest: bytes,
+    ) -> None:
+        producer = self._producer
+        if producer is None:
+            raise Fenced("the store is closed")
+        self._written += 1
+        crash = self._crash
+        headers: list[_Header] = []
+        if self._transactional:
+            await producer.begin_transaction()
+        else:
+            headers = [("checkpoint", b"%s-%d" % (self._session.encode(), self._written))]
+            state = [record for record in self._heal.values() if record[0] not in {key for key, _, _ in state}] + state
+            state = [(key, value, more + headers) for key, value, more in state]
+        last: _Record = (
+            _MANIFEST_KEY,
+            manifest,
+            [("format", b"%d" % FORMAT), ("partitions", b"%d" % self._partitions), *headers],
+        )
+        if crash is not None and crash.at("half"):
+            await _settle(await self._send_state(producer, state[: len(state) // 2]))
+            crash.fire()
+        await self._send_letters(producer, letters)
+        pending = [await producer.send(DRIFT, key=key, value=value) for key, value in drift]
+        pending += await self._send_state(producer, [*state, last] if self._transactional else state)
+        await _settle(pending)
+        if crash is not None and crash.at("prepared"):
+            crash.fire()
+        if self._transactional:
+            await producer.commit_transaction()
+        else:
+            await _settle(await self._send_state(producer, [last]))
+            self._heal = {}
+        if crash is not None and crash.at("committed"):
+            crash.fire()
+
+    async def _send_letters(self, producer: AIOKafkaProducer, letters: Sequence[dict[str, Any]]) -> None:
+        try:
+            await _settle([await producer.send(REJECTED, **letter) for letter in letters])
+        except (ProducerFenced, InvalidProducerEpoch):
+            raise
+        except KafkaError as error:
+            raise DeadLettersRefused(f"{REJECTED} does not take a dead letter: {error}") from error
+
+    async def _send_state(self, producer: AIOKafkaProducer, records: Iterable[_Record]) -> list["asyncio.Future[Any]"]:
+        """Sends records in whole batches, which costs one future a megabyte rather than one a record."""
+        sent = []
+        batch = producer.create_batch()
+        for key, value, headers in records:
+            if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+                sent.append(await producer.send_batch(batch, self._topic, partition=self.partition))
+                batch = producer.create_batch()
+                batch.append(key=key, value=value, timestamp=None, headers=headers)
+                await asyncio.sleep(0)  # building one takes milliseconds, and other partitions have work to do
+        if batch.record_count():
+            sent.append(await producer.send_batch(batch, self._topic, partition=self.partition))
+        return sent
+
+    def _state(self, slots: Iterable[tuple[bytes, bytes | None]]) -> Iterator[_Record]:
+        """The records of changed slots: long values in parts, and the deletion of parts no longer needed."""
+        for key, value in slots:
+            before = self._part_counts.pop(key, 1)
+            parts = _cut(value)
+            if len(parts) > 1:
+                self._part_counts[key] = len(parts)
+                yield _SLOT + key, parts[0], [("parts", b"%d" % len(parts))]
+            else:
+                yield _SLOT + key, parts[0], []
+            for index in range(1, max(before, len(parts))):
+                yield _part_key(index, key), parts[index] if index < len(parts) else None, []
+
+    def _letter(self, letter: DeadLetter) -> dict[str, Any]:
+        headers = [
+            ("reason", letter.reason.encode()),
+            ("detail", letter.detail.encode(errors="replace")[:_DETAIL_BYTES]),
+            ("origin-topic", EVENTS.encode()),
+            ("origin-partition", b"%d" % self.partition),
+            ("origin-offset", b"%d" % letter.offset),
+            ("rejected-at", b"%d" % self._now_ms()),
+        ]
+        if letter.value is None:
+            headers.append(("origin-null", b"1"))
+        return {"key": letter.key, "value": letter.value or b"", "headers": headers}
+
+
+class _Reader:
+    """Rebuilds the last complete checkpoint from the records of the topic, in their order."""
+
+    def __init__(self, transactional: bool) -> None:
+        self.records = 0
+        self.manifest: bytes | None = None
+        self.format = FORMAT
+        self.partitions = 0
+        self._transactional = transactional
+        self._values: dict[bytes, tuple[bytes, int]] = {}
+        #: Plain form: what came since the last manifest, and whose it is.
+        self._pending: dict[bytes, tuple[bytes | None, int]] = {}
+        self._checkpoint: bytes | None = None
+        self._torn: set[bytes] = set()
+
+    def take(self, key: bytes, value: bytes | None, header_list: Iterable[_Header]) -> None:
+        self.records += 1
+        headers = dict(header_list)
+        parts = int(headers.get("parts", b"1"))
+        checkpoint = headers.get("checkpoint")
+        if not self._transactional:
+            if checkpoint is None:
+                raise Refusal(
+                    "The checkpoints were written in transactions, and this broker has none: point the worker at "
+                    "the broker that wrote them, or start a new group with --id and replay."
+                )
+            if checkpoint != self._checkpoint:
+                self._torn |= self._pending.keys()
+                self._pending.clear()
+                self._checkpoint = checkpoint
+            if key != _MANIFEST_KEY:
+                self._pending[key] = (value, parts)
+                return
+            for each, (slot, count) in self._pending.items():
+                self._put(each, slot, count)
+            self._torn -= self._pending.keys()
+            self._pending.clear()
+        if key == _MANIFEST_KEY:
+            self.manifest = value
+            self.format = int(headers.get("format", b"0"))
+            self.partitions = int(headers.get("partitions", b"0"))
+        else:
+            self._put(key, value, parts)
+
+    def _put(self, key: bytes, value: bytes | None, parts: int) -> None:
+        if value is None:
+            self._values.pop(key, None)
+        else:
+            self._values[key] = (value, parts)
+
+    def slots(self) -> tuple[dict[bytes, bytes], dict[bytes, int]]:
+        """Whole slots by the engine's own keys, and the number of parts of those that have several."""
+        slots: dict[bytes, bytes] = {}
+        counts: dict[bytes, int] = {}
+        for stored, (value, parts) in self._values.items():
+            if not stored.startswith(_SLOT):
+                continue
+            key = stored[1:]
+            if parts > 1:
+                counts[key] = parts
+                value += b"".join(self._values[_part_key(index, key)][0] for index in range(1, parts))
+            slots[key] = value
+        return slots, counts
+
+    def torn(self) -> dict[bytes, _Record]:
+        """Records to write again: compaction may keep a torn checkpoint's value and delete the one that counts."""
+        healed: dict[bytes, _Record] = {}
+        for key in self._torn | self._pending.keys():
+            value, parts = self._values.get(key, (None, 1))
+            healed[key] = (key, value, [("parts", b"%d" % parts)] if parts > 1 else [])
+        return healed
+
+
+def _cut(value: bytes | None) -> list[bytes | None]:
+    if value is None or len(value) <= PART_BYTES:
+        return [value]
+    return [value[start : start + PART_BYTES] for start in range(0, len(value), PART_BYTES)]
+
+
+def _part_key(index: int, key: bytes) -> bytes:
+    return _PART + index.to_bytes(2, "big") + key
+
+
+async def _settle(futures: Sequence["asyncio.Future[Any]"]) -> None:
+    """Waits for all and then raises the first error, so that no other one is left unread."""
+    for result in await asyncio.gather(*futures, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+
+
+class _CrashPoint:
+    """Ends or stops this process inside a checkpoint, for fault tests: `<point>[:<nth>[:stop]]`.
+
+    Points: `half` of the slots sent, `prepared` (all sent, not committed), `committed` (before anyone is told).
+    """
+
+    def __init__(self, point: str, nth: int, signal_number: int) -> None:
+        self._point = point
+        self._left = nth
+        self._signal = signal_number
+
+    @classmethod
+    def armed(cls) -> "_CrashPoint | None":
+        """The point named by the environment; None in any real worker."""
+        if not (text := os.environ.get(CRASH_VARIABLE)):
+            return None
+        point, nth, how = [*text.split(":"), "", ""][:3]
+        return cls(point, int(nth or 1), signal.SIGSTOP if how == "stop" else signal.SIGKILL)
+
+    def at(self, point: str) -> bool:
+        """Whether this is the place and the time."""
+        if point != self._point:
+            return False
+        self._left -= 1
+        return self._left == 0
+
+    def fire(self) -> None:
+        """Kills or stops the process."""
+        log.warning("crash point %s fires", self._point)
+        os.kill(os.getpid(), self._signal)

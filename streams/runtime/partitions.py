@@ -1,0 +1,486 @@
+"""The partitions that this worker owns: engine, checkpoints and flow of each, from assignment to hand-over."""
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+from schemas.policy import Policy
+from schemas.topics import EVENTS
+from streams.engine.partition import FormatError, PartitionEngine
+from streams.exporter import MonitorState
+from streams.runtime.broker import Refusal
+from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced
+from streams.runtime.settings import Settings
+from streams.runtime.transport import Batch, BatchConsumer
+
+log = logging.getLogger(__name__)
+
+#: So many dead letters, or bytes of them, force a checkpoint that the partition's flow waits for.
+DEAD_LETTERS_PENDING = 1_000
+DEAD_LETTER_BYTES_PENDING = 16 << 20
+#: The last checkpoints before a hand-over take no longer: the whole group waits meanwhile.
+HAND_OVER_SECONDS = 4.0
+_WRITE_SECONDS = 30.0
+_TICK_SECONDS = 0.1
+_SHOW_SECONDS = 1.0
+_FIRST_RETRY_SECONDS = 0.5
+_LAST_RETRY_SECONDS = 15.0
+
+#: What comes and goes with brokers and networks, and is tried again.
+_TRANSIENT = (KafkaError, OSError, TimeoutError)
+
+
+@dataclass(slots=True)
+class _Owned:
+    """One open partition.
+
+    Attributes:
+        expected: Offset of the next record to apply.
+        catch_up_to: Log end at the time of opening; figures show from there on.
+        durable: Where the next owner would go on; None before the first checkpoint.
+        gap: First offset after a gap that was met once, until a second look confirms it.
+        lost: Offsets that retention deleted; counted together with the next batch, so that they are counted once.
+        letter_bytes: At most so many bytes of dead letters are pending.
+    """
+
+    partition: int
+    engine: PartitionEngine
+    store: CheckpointStore
+    expected: int
+    catch_up_to: int
+    durable: int | None = None
+    gap: int | None = None
+    lost: int = 0
+    letter_bytes: int = 0
+    caught_up: bool = False
+    checkpointed: float = field(default_factory=time.monotonic)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Partitions:
+    """Owner of the partitions' state; the transport's `Owner`.
+
+    Exactness rests on three rules. A batch is applied only where the one before it ended. An engine
+    whose checkpoint did not succeed is dropped and restored, since nobody knows what was written. And
+    before a partition is restored, every earlier owner is fenced.
+
+    Args:
+        settings: Of the worker.
+        policy: For the engines.
+        state: What the exporter shows.
+        partitions: Of the events topic, as the worker found it.
+        transactional: Whether the broker has transactions.
+        fail: Ends the worker: exit code and a sentence.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy,
+        state: MonitorState,
+        *,
+        partitions: int,
+        transactional: bool,
+        fail: Callable[[int, str], None],
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._state = state
+        self._topic_partitions = partitions
+        self._transactional = transactional
+        self._fail = fail
+        self._consumer: BatchConsumer | None = None
+        self._owned: dict[int, _Owned] = {}
+        #: Engines of revoked partitions, at their last checkpoint: often the same worker gets them back.
+        self._parked: dict[int, _Owned] = {}
+        self._opening: dict[int, asyncio.Task[None]] = {}
+        self._failures: dict[int, int] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+        self._shown_offsets: dict[int, int] = {}
+        self._closed = False
+
+    def attach(self, consumer: BatchConsumer) -> None:
+        """Names the consumer, which is made after its owner."""
+        self._consumer = consumer
+
+    @property
+    def consumer(self) -> BatchConsumer:
+        """The transport's consumer."""
+        assert self._consumer is not None, "attach() comes before the app starts"
+        return self._consumer
+
+    def positions(self) -> dict[int, int]:
+        """Partition to the offset it waits for, of the partitions that run; safe from any thread."""
+        return {p: self.consumer.position(p, owned.expected) for p, owned in tuple(self._owned.items())}
+
+    def describe(self) -> list[str]:
+        """A sentence for each partition, for the log of a worker that is stuck."""
+        lines = [
+            f"partition {p}: runs, next offset {owned.expected}, {owned.engine.pending_records} records since the last "
+            f"checkpoint, checkpoint {'being written' if owned.lock.locked() else 'idle'}"
+            for p, owned in sorted(self._owned.items())
+        ]
+        return lines + [f"partition {p}: being opened" for p in sorted(self._opening)]
+
+    # --- the group gives and takes
+
+    def member_until(self, until: float) -> None:
+        """A heartbeat was accepted."""
+        self._state.prove_membership(until)
+
+    def assigned(self, partitions: set[int], topic_partitions: int) -> None:
+        """Opens what the group gave; each partition on its own, so that a slow one keeps nobody waiting."""
+        if self._closed:
+            return
+        if topic_partitions != self._topic_partitions:
+            self._fail(
+                1,
+                f"{EVENTS} has {topic_partitions} partitions now and had {self._topic_partitions} when this worker "
+                "started: sites have moved between partitions; start a new group with --id and replay.",
+            )
+            return
+        log.info("assigned partitions=%s of %d", _list(partitions), topic_partitions)
+        self._state.assign(partitions, topic_partitions)
+        for partition in self._parked.keys() - partitions:
+            self._spawn(self._parked.pop(partition).store.close())
+        self._cancel_openings()
+        for partition in sorted(partitions - self._owned.keys()):
+            self._start_opening(partition)
+
+    async def revoked(self) -> None:
+        """Writes the last checkpoint of each partition and lets go of it."""
+        self._state.revoke()
+        self._cancel_openings()
+        owned = list(self._owned.values())
+        if not owned:
+            return
+        started = time.monotonic()
+        for each in owned:
+            self.consumer.close_partition(each.partition)
+        checkpoints = [asyncio.ensure_future(self._checkpoint(each)) for each in owned]
+        _, late = await asyncio.wait(checkpoints, timeout=HAND_OVER_SECONDS)
+        for task in late:
+            task.cancel()  # drops that engine: the next owner restores what the broker has
+        if late:
+            await asyncio.wait(late)
+        kept = {p: o for p, o in self._owned.items() if not o.engine.pending_records and not o.lock.locked()}
+        for partition, each in self._owned.items():
+            if partition not in kept:
+                self._spawn(each.store.close())
+        self._owned.clear()
+        self._parked.update(kept)
+        log.info(
+            "released partitions=%s of them %d with everything written, in %.2f s",
+            _list(each.partition for each in owned),
+            len(kept),
+            time.monotonic() - started,
+        )
+
+    async def close(self) -> bool:
+        """Writes what there is and closes everything; whether all of it is written."""
+        self._closed = True
+        had = len(self._owned)
+        await self.revoked()
+        written = len(self._parked) >= had
+        stores = [self._parked.popitem()[1].store for _ in range(len(self._parked))]
+        await asyncio.gather(*(store.close() for store in stores))
+        if self._background:
+            await asyncio.wait(self._background, timeout=HAND_OVER_SECONDS)
+        return written
+
+    # --- opening
+
+    def _start_opening(self, partition: int, delay: float = 0.0) -> None:
+        task = asyncio.ensure_future(self._open(partition, delay))
+        self._opening[partition] = task
+        task.add_done_callback(lambda done: self._opened(partition, done))
+
+    def _opened(self, partition: int, task: "asyncio.Task[None]") -> None:
+        if self._opening.get(partition) is task:
+            del self._opening[partition]
+        self._report(task)
+
+    def _cancel_openings(self) -> None:
+        for task in self._opening.values():
+            task.cancel()
+        self._opening.clear()
+
+    async def _open(self, partition: int, delay: float) -> None:
+        """Opens a partition, again and again until it stands or the group takes it away."""
+        while True:
+            await asyncio.sleep(delay)
+            delay = min(max(2 * delay, _FIRST_RETRY_SECONDS), _LAST_RETRY_SECONDS)
+            try:
+                # A heartbeat first: a worker that stood still and lost the partition must not fence its new owner.
+                if not await self.consumer.prove():
+                    log.warning("partition=%d not opened: the group does not count this worker as a member", partition)
+                    continue
+                async with asyncio.timeout(self._settings.restore_seconds):
+                    if await self._open_once(partition):
+                        return
+            except (Refusal, FormatError) as error:
+                self._fail(1, str(error))
+                return
+            except _TRANSIENT as error:
+                log.warning("partition=%d not restored, tried again in %.1f s: %r", partition, delay, error)
+
+    async def _open_once(self, partition: int) -> bool:
+        started = time.monotonic()
+        owned, how = await self._take_back(partition), "kept"
+        if owned is None:
+            owned, how = await self._restore(partition)
+        try:
+            begin, end = await self.consumer.log_bounds(partition)
+            self._place(owned, begin, end)
+            self._state.restored(partition, owned.engine)
+            if not await self.consumer.open_at(partition, owned.expected):
+                raise TimeoutError("a rebalance came first")
+        except BaseException:
+            self._state.dropped(partition)
+            self._spawn(owned.store.close())
+            raise
+        owned.checkpointed = time.monotonic()
+        self._owned[partition] = owned
+        log.info(
+            "partition=%d opened at offset=%d, %d behind the end, %s, in %.2f s",
+            partition,
+            owned.expected,
+            end - owned.expected,
+            how,
+            time.monotonic() - started,
+        )
+        return True
+
+    async def _take_back(self, partition: int) -> _Owned | None:
+        """The parked engine, where nobody else has owned the partition since."""
+        parked = self._parked.pop(partition, None)
+        if parked is None:
+            return None
+        proven = False
+        try:
+            proven = await parked.store.prove()
+        finally:
+            if not proven:
+                self._spawn(parked.store.close())
+        return parked if proven else None
+
+    async def _restore(self, partition: int) -> tuple[_Owned, str]:
+        store = CheckpointStore(
+            self._settings, partition, partitions=self._topic_partitions, transactional=self._transactional
+        )
+        try:
+            await store.start()
+            restored = await store.restore()
+            # In a thread: a large state takes seconds, and the loop must keep turning.
+            engine = await asyncio.to_thread(
+                PartitionEngine.restore, partition, self._policy, restored.slots, restored.manifest
+            )
+        except BaseException:
+            self._spawn(store.close())
+            raise
+        # What was restored stays: the collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
+        durable = None if restored.manifest is None else engine.applied + 1
+        owned = _Owned(partition, engine, store, engine.applied + 1, 0, durable)
+        return owned, f"restored from {len(restored.slots)} slots in {restored.records} records"
+
+    def _place(self, owned: _Owned, begin: int, end: int) -> None:
+        """Finds the place in the log at which to go on.
+
+        Raises:
+            Refusal: The log ends before it.
+        """
+        owned.expected = owned.engine.applied + 1
+        if owned.expected > end:
+            raise Refusal(
+                f"Partition {owned.partition} of {EVENTS} ends at offset {end}, and the checkpoint stands at "
+                f"{owned.expected}: the topic was recreated or cut; start a new group with --id and replay."
+            )
+        if begin > owned.expected:
+            if owned.durable is not None:
+                self._lose(owned, begin)
+            owned.expected = begin
+        owned.catch_up_to = end
+        owned.caught_up = False
+        owned.gap = None
+
+    def _lose(self, owned: _Owned, begin: int) -> None:
+        owned.lost += begin - owned.expected
+        log.error(
+            "partition=%d lost offsets %d to %d: retention deleted them before they were read; see "
+            "labelwatch_lost_records_total",
+            owned.partition,
+            owned.expected,
+            begin - 1,
+        )
+
+    # --- records
+
+    async def take(self, batch: Batch) -> None:
+        """Applies a batch where it follows what was applied before; else has the flow start again there."""
+        owned = self._owned.get(batch.partition)
+        if owned is None or not self.consumer.is_current(batch):
+            return
+        records = batch.records
+        if records[0].offset > owned.expected:
+            is_real = await self._gap_is_real(owned, records[0].offset)
+            if not is_real or not self.consumer.is_current(batch):
+                return
+        letters = owned.engine.dead_letters_pending
+        try:
+            if owned.lost:
+                owned.engine.lost(owned.lost)
+                owned.lost = 0
+            owned.engine.apply(records)
+        except Exception:
+            # Never checkpoint a half-applied batch, and never go past it.
+            log.exception("partition=%d the engine failed at offsets %d to %d", batch.partition, *_ends(records))
+            self._owned.pop(batch.partition)
+            self._fail(70, "The engine failed on a batch, which is a defect: please report it with the lines above.")
+            return
+        owned.gap = None
+        owned.expected = max(owned.expected, records[-1].offset + 1)
+        self._follow(owned)
+        if owned.engine.dead_letters_pending > letters:
+            owned.letter_bytes += sum(len(record.value or b"") for record in records)
+        await self._pace(owned)
+
+    async def _gap_is_real(self, owned: _Owned, first: int) -> bool:
+        """Whether the log itself jumps: then the second fetch from the expected offset begins at the same record."""
+        if owned.gap == first:
+            begin, _ = await self.consumer.log_bounds(owned.partition)
+            if begin > owned.expected:
+                self._lose(owned, min(begin, first))
+            return True
+        owned.gap = first
+        await self.consumer.open_at(owned.partition, owned.expected)
+        return False
+
+    def _follow(self, owned: _Owned) -> None:
+        """Tells the exporter how far the partition is."""
+        partition = owned.partition
+        if not owned.caught_up and self.consumer.position(partition, owned.expected) >= owned.catch_up_to:
+            owned.caught_up = True
+            self._state.caught_up(partition)
+            log.info("partition=%d caught up at offset=%d: its figures show", partition, owned.expected)
+        if owned.engine.clock_ms:
+            self._state.event_delays(partition, [time.time() - owned.engine.clock_ms / 1000])
+
+    async def _pace(self, owned: _Owned) -> None:
+        """Has a checkpoint written when enough has come; when far too much has, the flow waits for it."""
+        engine = owned.engine
+        letters = engine.dead_letters_pending
+        if letters >= DEAD_LETTERS_PENDING or owned.letter_bytes >= DEAD_LETTER_BYTES_PENDING:
+            await self._checkpoint(owned)
+        elif engine.pending_records >= self._settings.checkpoint_records:
+            if not owned.lock.locked():
+                self._spawn(self._checkpoint(owned))
+            elif engine.pending_records >= 2 * self._settings.checkpoint_records:
+                await self._checkpoint(owned)
+
+    # --- checkpoints
+
+    async def _checkpoint(self, owned: _Owned) -> None:
+        """Writes what has changed. On failure the engine is dropped, and the partition opened again from the broker."""
+        async with owned.lock:
+            if self._owned.get(owned.partition) is not owned or not owned.engine.pending_records:
+                return
+            started = owned.checkpointed = time.monotonic()
+            checkpoint = owned.engine.checkpoint()
+            owned.letter_bytes = 0
+            try:
+                async with asyncio.timeout(_WRITE_SECONDS):
+                    await owned.store.write(checkpoint)
+            except BaseException as error:
+                dropped = self._drop(owned)
+                if not isinstance(error, (Fenced, DeadLettersRefused, *_TRANSIENT)):
+                    raise
+                if dropped:
+                    self._recover(owned.partition, error)
+                return
+            owned.engine.committed(checkpoint)
+            owned.durable = checkpoint.applied + 1
+            self._failures.pop(owned.partition, None)
+            self._state.committed(owned.partition, time.monotonic() - started)
+
+    def _drop(self, owned: _Owned) -> bool:
+        """Forgets an engine whose checkpoint may or may not be written; False when it was given away meanwhile."""
+        if self._owned.get(owned.partition) is not owned:
+            return False
+        del self._owned[owned.partition]
+        self.consumer.close_partition(owned.partition)
+        self._state.dropped(owned.partition)
+        self._spawn(owned.store.close())
+        return True
+
+    def _recover(self, partition: int, error: BaseException) -> None:
+        failures = self._failures[partition] = self._failures.get(partition, 0) + 1
+        delay = min(_FIRST_RETRY_SECONDS * 2 ** (failures - 1), _LAST_RETRY_SECONDS)
+        if isinstance(error, Fenced):
+            # By a new owner, of which a rebalance tells; or after a pause so long that the broker ended the
+            # transaction. Its owner is whoever the group says, so wait for it to say.
+            delay = max(delay, self._settings.session_timeout_seconds / 3)
+            log.warning("partition=%d fenced: its state is dropped and restored if it is still ours", partition)
+        elif isinstance(error, DeadLettersRefused):
+            self._state.dead_letter_failed(partition)
+            log.error("partition=%d stands still: %s; tried again in %.1f s", partition, error, delay)
+        else:
+            log.warning("partition=%d checkpoint failed, restored in %.1f s: %r", partition, delay, error)
+        self._start_opening(partition, delay)
+
+    async def tick(self) -> None:
+        """Runs for ever: checkpoints by time, signs of life, and offsets for Kafka's own tools."""
+        shown = time.monotonic()
+        showing: asyncio.Task[None] | None = None
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            now = time.monotonic()
+            self._state.loop_turned()
+            for owned in list(self._owned.values()):
+                if not owned.caught_up:
+                    self._follow(owned)
+                due = now - owned.checkpointed >= self._settings.checkpoint_seconds
+                if due and owned.engine.pending_records and not owned.lock.locked():
+                    self._spawn(self._checkpoint(owned))
+            if now - shown >= _SHOW_SECONDS and (showing is None or showing.done()):
+                shown = now
+                showing = self._spawn(self._show_offsets())
+
+    async def _show_offsets(self) -> None:
+        offsets = {}
+        for partition, owned in self._owned.items():
+            idle = not owned.engine.pending_records
+            offset = self.consumer.position(partition, owned.expected) if idle else owned.durable
+            if offset is not None and self._shown_offsets.get(partition) != offset:
+                offsets[partition] = offset
+        if offsets and await self.consumer.commit_for_show(offsets):
+            self._shown_offsets.update(offsets)
+
+    # --- tasks of its own
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._report)
+        return task
+
+    def _report(self, task: "asyncio.Task[Any]") -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the worker failed", exc_info=error)
+            self._fail(70, "The worker failed, which is a defect: please report it with the lines above.")
+
+
+def _list(partitions: Iterable[int]) -> str:
+    return ",".join(map(str, sorted(partitions))) or "none"
+
+
+def _ends(records: Any) -> tuple[int, int]:
+    return records[0].offset, records[-1].offset

@@ -1,0 +1,472 @@
+"""Faust made fast and exact: one fetched batch of a partition is one Faust message. Knows Faust's internals, alone.
+
+Faust hands over single records, commits by their acknowledgements and seeks to what it committed.
+Here durable state says where to go on, so acknowledgements are off and Faust's commits do nothing.
+
+The promise to the owner of the partitions: batches of an open partition come in the order of the
+log. Whether one follows the batch before it is for the owner to check, since only it knows what it
+has applied: a batch may be lost on the way when Faust clears its queues. Then the owner opens the
+partition again where it stands. Every opening has a number of its own, an epoch, and what was
+fetched under an older one is no longer current: so a batch from before a seek can do no harm, however
+late it arrives (Faust resumes partitions before it seeks, and its queues outlive a rebalance).
+"""
+
+import asyncio
+import functools
+import itertools
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import faust
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    CorruptRecordException,
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+    KafkaError,
+    RecordTooLargeError,
+    TopicAuthorizationFailedError,
+)
+from aiokafka.protocol.group import LeaveGroupRequest
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.app.base import BootStrategy
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from schemas.topics import EVENTS
+from streams.engine.intake import Record
+from streams.runtime.settings import Settings
+
+log = logging.getLogger(__name__)
+#: Faust's services name their loggers by their module; those below must not pass for ours.
+_FAUST_LOG = logging.getLogger("faust")
+
+#: Records of one batch at most: enough to make the cost of a Faust message vanish, too few to stall the loop.
+BATCH_RECORDS = 5_000
+#: Bytes of one fetch of a partition; four times more halves the throughput.
+FETCH_BYTES = 4 << 20
+#: How long the broker holds an empty fetch, and so how late a lone event may be.
+FETCH_WAIT_SECONDS = 0.1
+#: How long one look for records takes when there are none; a partition opened meanwhile waits for its end.
+_IDLE_SECONDS = 0.2
+#: Batches waiting in Faust's queue before it stops fetching.
+_QUEUED_BATCHES = 8
+_REQUEST_SECONDS = 10.0
+_CALL_SECONDS = 5.0
+_REBALANCE_SECONDS = 30.0
+#: aiokafka leaves the group when nothing is fetched for so long; a long restore must not, and the watchdog is ours.
+_POLL_SECONDS = 86_400.0
+
+#: What waiting does not mend; everything else is tried again.
+_FATAL = (
+    CorruptRecordException,
+    GroupAuthorizationFailedError,
+    RecordTooLargeError,
+    TopicAuthorizationFailedError,
+)
+
+
+class Batch:
+    """Consecutive records of one partition, in the order of the log.
+
+    Attributes:
+        partition: Of the events topic.
+        epoch: Which opening of the partition they were fetched under.
+        records: At least one.
+    """
+
+    __slots__ = ("epoch", "partition", "records")
+
+    def __init__(self, partition: int, epoch: int, records: Sequence[Record]) -> None:
+        self.partition = partition
+        self.epoch = epoch
+        self.records = records
+
+
+class Owner(Protocol):
+    """Whoever keeps the partitions' state; called on the event loop."""
+
+    def assigned(self, partitions: set[int], topic_partitions: int) -> None:
+        """The group gave this worker these partitions, of so many; `open_at` starts each. Must not wait."""
+
+    async def revoked(self) -> None:
+        """All partitions are being taken away: write what must be kept, and be quick, the group waits."""
+
+    def member_until(self, until: float) -> None:
+        """The group counts this worker as a member until then, monotonic seconds; called in any thread."""
+
+    async def take(self, batch: Batch) -> None:
+        """A batch has come."""
+
+
+class _Fetched(NamedTuple):
+    records: Mapping[TP, Sequence[Record]]
+    positions: Mapping[int, int]
+
+
+_NOTHING = _Fetched({}, {})
+
+
+def _bare(tp: Any, record: Record) -> Record:
+    """A record as the parser made it: aiokafka's ConsumerRecord around it costs more than the rest of the fetch."""
+    return record
+
+
+class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that talks to Kafka. Methods run in it; the consumer calls them through `call_thread`."""
+
+    consumer: "BatchConsumer"
+    logger = _FAUST_LOG
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator
+        # aiokafka keeps the time of its last heartbeat to itself.
+        coordinator._do_heartbeat = functools.partial(self._beat, coordinator._do_heartbeat)
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        settings = self.consumer.settings
+        session_ms = int(settings.session_timeout_seconds * 1000)
+        return AIOKafkaConsumer(
+            bootstrap_servers=settings.bootstrap,
+            client_id=settings.group,
+            group_id=settings.group,
+            group_instance_id=settings.instance_id,
+            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            enable_auto_commit=False,
+            # Retention may overtake a worker: it goes on at the oldest record, and the jump is seen and counted.
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=int(FETCH_WAIT_SECONDS * 1000),
+            max_partition_fetch_bytes=FETCH_BYTES,
+            request_timeout_ms=int(_REQUEST_SECONDS * 1000),
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=session_ms // 3,
+            rebalance_timeout_ms=max(session_ms, int(_REBALANCE_SECONDS * 1000)),
+            max_poll_interval_ms=int(_POLL_SECONDS * 1000),
+            **settings.security(),
+        )
+
+    async def _beat(self, beat: Callable[[], Awaitable[bool]]) -> bool:
+        sent = time.monotonic()
+        accepted = await beat()
+        if accepted:
+            self.consumer.owner.member_until(sent + self.consumer.settings.session_timeout_seconds)
+        return accepted
+
+    async def prove(self) -> bool:
+        coordinator = self._ensure_consumer()._coordinator
+        async with asyncio.timeout(_CALL_SECONDS):
+            return coordinator.generation > 0 and await coordinator._do_heartbeat()
+
+    async def fetch(self, wanted: set[TP], timeout_seconds: float) -> _Fetched:
+        consumer = self._ensure_consumer()
+        fetcher = consumer._fetcher
+        if not self.consumer.flow_active:
+            return _NOTHING
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        # Faust never asks for these errors, and until someone does, aiokafka's membership stands still.
+        consumer._coordinator.check_errors()
+        deadline = time.monotonic() + timeout_seconds
+        with fetcher._subscriptions.fetch_context():
+            while True:
+                for result in fetcher._records.values():
+                    if isinstance(result, FetchResult) and result._partition_records is not None:
+                        result._partition_records._consumer_record = _bare
+                records = await fetcher.fetched_records(wanted, timeout=0, max_records=BATCH_RECORDS)
+                left = deadline - time.monotonic()
+                if records or left <= 0 or fetcher._closed:
+                    return _Fetched(records, self._positions(wanted))
+                await asyncio.wait([fetcher._create_fetch_waiter()], timeout=left)
+
+    def _positions(self, wanted: set[TP]) -> dict[int, int]:
+        """Where the next fetch begins; past the last record where transaction markers follow it."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        if subscription is None or subscription.assignment is None:
+            return {}
+        known = {tp: subscription.assignment.state_value(tp) for tp in wanted}
+        return {tp.partition: state.position for tp, state in known.items() if state and state.has_valid_position}
+
+    async def seek_to(self, tp: TP, offset: int) -> None:
+        self._ensure_consumer().seek(tp, offset)
+
+    async def log_bounds(self, tp: TP) -> tuple[int, int]:
+        consumer = self._ensure_consumer()
+        return (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
+
+    async def commit_for_show(self, offsets: Mapping[TP, int]) -> None:
+        async with asyncio.timeout(_CALL_SECONDS):
+            await self._ensure_consumer().commit(
+                {TopicPartition(*tp): OffsetAndMetadata(at, "") for tp, at in offsets.items()}
+            )
+
+    async def leave(self) -> None:
+        coordinator = self._ensure_consumer()._coordinator
+        if coordinator._group_instance_id is not None:
+            return  # a static member keeps its place for its next start
+        member, node = coordinator.member_id, coordinator.coordinator_id
+        # aiokafka leaves only after its join has been answered, which may take as long as the slowest member.
+        # On the other connection, since the broker answers one at a time and the join is not answered yet.
+        closing = asyncio.ensure_future(coordinator.close())
+        if member and node is not None:
+            await self._ensure_consumer()._client.send(node, LeaveGroupRequest(coordinator.group_id, member))
+        await closing
+
+    def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
+        log.error(msg.format(*fmt))
+
+
+class _NoReadOffsets(dict[TP, int | None]):
+    """Where Faust notes what it has read, in order to drop what comes again: here batches come again on purpose."""
+
+    def __missing__(self, tp: TP) -> None:
+        return None
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        pass
+
+
+class BatchConsumer(driver.Consumer):
+    """Faust's consumer with one message a fetched batch. Its public methods are for the owner of the partitions."""
+
+    _thread: _ConsumerThread
+    logger = _FAUST_LOG
+
+    def __init__(self, transport: "_Transport", *args: Any, **kwargs: Any) -> None:
+        self.settings: Settings = transport.app.settings
+        self.owner: Owner = transport.app.owner
+        super().__init__(transport, *args, **kwargs)
+        self._read_offset = _NoReadOffsets()
+        self._epochs: dict[int, int] = {}
+        self._epoch_numbers = itertools.count(1)
+        self._revocations = 0
+        #: The last record handed to the stream, and where the fetch that brought it ended.
+        self._handed: dict[int, int] = {}
+        self._fetched_to: dict[int, int] = {}
+        self._may_fetch = asyncio.Event()
+
+    # --- for the owner
+
+    async def prove(self) -> bool:
+        """Whether the group still counts this worker as a member: asks it, by a heartbeat."""
+        try:
+            return await self._thread.call_thread(self._thread.prove)
+        except (KafkaError, TimeoutError):
+            return False
+
+    async def log_bounds(self, partition: int) -> tuple[int, int]:
+        """The first offset that the log still has, and its end."""
+        async with asyncio.timeout(_REQUEST_SECONDS):
+            return await self._thread.call_thread(self._thread.log_bounds, TP(EVENTS, partition))
+
+    async def open_at(self, partition: int, offset: int) -> bool:
+        """Starts, or starts again, a partition's flow at an offset; False when a rebalance has overtaken it."""
+        self.close_partition(partition)
+        revocations = self._revocations
+        try:
+            await self._thread.call_thread(self._thread.seek_to, TP(EVENTS, partition), offset)
+        except IllegalStateError:
+            return False
+        if revocations != self._revocations:
+            return False
+        self._fetched_to[partition] = offset
+        # Only now: a fetch that began before the seek has noted another epoch, or none.
+        self._epochs[partition] = next(self._epoch_numbers)
+        self._may_fetch.set()
+        return True
+
+    def close_partition(self, partition: int) -> None:
+        """Ends a partition's flow: what is on the way is no longer current."""
+        self._epochs.pop(partition, None)
+        self._handed.pop(partition, None)
+        self._fetched_to.pop(partition, None)
+
+    def is_current(self, batch: Batch) -> bool:
+        """Whether a batch belongs to its partition's present opening."""
+        return self._epochs.get(batch.partition) == batch.epoch
+
+    def position(self, partition: int, expected: int) -> int:
+        """Where an owner stands that waits for record `expected`: past markers and gaps that hold no record."""
+        if self._handed.get(partition, -1) < expected:
+            return max(expected, self._fetched_to.get(partition, expected))
+        return expected
+
+    async def commit_for_show(self, positions: Mapping[int, int]) -> bool:
+        """Commits offsets so that Kafka's own tools show the lag; nothing here reads them, so failure is no harm."""
+        assigned = self.assignment()
+        offsets = {tp: at for p, at in positions.items() if (tp := TP(EVENTS, p)) in assigned}
+        if not offsets:
+            return False
+        try:
+            await self._thread.call_thread(self._thread.commit_for_show, offsets)
+        except (KafkaError, TimeoutError) as error:
+            log.info("offsets not committed for show: %s", error)
+            return False
+        return True
+
+    async def leave(self) -> None:
+        """Leaves the group at once, so that others need not wait for a time-out, also in the midst of a rebalance."""
+        try:
+            async with asyncio.timeout(_CALL_SECONDS):
+                await self._thread.call_thread(self._thread.leave)
+        except (KafkaError, OSError, TimeoutError, driver.ConsumerNotStarted) as error:
+            log.warning("could not leave the group: %s", error)
+
+    # --- for Faust
+
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """Looks for records once and yields each partition's as one message."""
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        epochs = dict(self._epochs)
+        wanted = {tp for tp in self._get_active_partitions() if tp.partition in epochs}
+        if not wanted:
+            await self._wait_for_partitions()
+            return
+        try:
+            fetched: _Fetched = await self._thread.call_thread(self._thread.fetch, wanted, _IDLE_SECONDS)
+        except _FATAL:
+            raise
+        except KafkaError as error:
+            log.warning("fetching failed and is tried again: %s", error)
+            await asyncio.sleep(_IDLE_SECONDS)
+            return
+        for tp, records in fetched.records.items():
+            epoch = epochs[tp.partition]
+            if self.should_stop or not self.flow_active:
+                return
+            if self._epochs.get(tp.partition) == epoch:
+                self._handed[tp.partition] = records[-1].offset
+                yield TP(*tp), self._message(Batch(tp.partition, epoch, records))
+        for partition, position in fetched.positions.items():
+            if self._epochs.get(partition) == epochs[partition]:
+                self._fetched_to[partition] = position
+
+    def _message(self, batch: Batch) -> ConsumerMessage:
+        last = batch.records[-1]
+        return ConsumerMessage(
+            topic=EVENTS,
+            partition=batch.partition,
+            offset=last.offset,
+            timestamp=(last.timestamp or 0) / 1000,
+            timestamp_type=0,
+            headers=(),
+            key=None,
+            value=batch,
+            checksum=None,
+            tp=TP(EVENTS, batch.partition),
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def _wait_for_partitions(self) -> None:
+        """Waits until a partition opens or the queue has room; Faust sleeps a second here, and that is a stall."""
+        self._may_fetch.clear()
+        try:
+            async with asyncio.timeout(_IDLE_SECONDS):
+                await self._may_fetch.wait()
+        except TimeoutError:
+            pass
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """The queue has room again."""
+        super().on_buffer_drop(tp)
+        self._may_fetch.set()
+
+    async def perform_seek(self) -> None:
+        """Faust's hook before the flow resumes: tells the owner, and waits for nothing.
+
+        A restore that Faust waited for would end the worker's life silently when it took longer than
+        Faust's own limit, and would be cancelled half-way by the next rebalance.
+        """
+        mine = {tp.partition for tp in self.assignment() if tp.topic == EVENTS}
+        known = self._thread._ensure_consumer().partitions_for_topic(EVENTS) or ()
+        self.owner.assigned(mine, len(known))
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Stops the flow and lets the owner write, before Faust forgets the partitions."""
+        self._revocations += 1
+        self.stop_flow()
+        for partition in list(self._epochs):
+            self.close_partition(partition)
+        await self.owner.revoked()
+        await super().on_partitions_revoked(revoked)
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Nothing: durable state is in the checkpoints."""
+        return False
+
+    async def verify_all_partitions_active(self) -> None:
+        """Nothing: Faust's detector goes by acknowledgements; the watchdog goes by what was applied."""
+
+
+class _Transport(driver.Transport):
+    """Faust's transport with the consumer above."""
+
+    Consumer = BatchConsumer
+
+
+class _Boot(BootStrategy):
+    """A consumer and nothing else: no producer of Faust's, and no web server with its port."""
+
+    enable_kafka_producer = False
+    enable_web = False
+
+
+class App(faust.App):
+    """The Faust app of one worker.
+
+    Args:
+        settings: Of the worker.
+        owner: Of the partitions.
+    """
+
+    BootStrategy = _Boot
+    logger = _FAUST_LOG
+
+    def __init__(self, settings: Settings, owner: Owner) -> None:
+        self.settings = settings
+        self.owner = owner
+        super().__init__(
+            settings.group,
+            broker=[f"kafka://{address.strip()}" for address in settings.bootstrap.split(",")],
+            store="memory://",
+            web_enabled=False,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            stream_buffer_maxsize=_QUEUED_BATCHES,
+            stream_recovery_delay=0.0,
+            stream_wait_empty=False,
+            broker_commit_interval=60.0,
+            broker_session_timeout=settings.session_timeout_seconds,
+            broker_heartbeat_interval=settings.session_timeout_seconds / 3,
+            broker_request_timeout=max(90.0, settings.session_timeout_seconds),
+        )
+        # `acks` off: Faust then keeps no offsets of its own, and its commit logic, which loses data when
+        # acknowledgements come out of order or offsets have gaps, has nothing to do.
+        topic = self.topic(EVENTS, value_type=None, key_serializer="raw", value_serializer="raw", acks=False)
+        self.agent(topic, name="labelwatch.take")(self._take)
+
+    async def _take(self, stream: Any) -> None:
+        """The Faust agent, a thin shell."""
+        async for batch in stream:
+            await self.owner.take(batch)
+
+    def _create_directories(self) -> None:
+        """None: without tables Faust keeps nothing on disk."""
+
+    def _new_transport(self) -> _Transport:
+        return _Transport(self.conf.broker_consumer, self)
+
+    @property
+    def batches(self) -> BatchConsumer:
+        """The consumer, by its own type."""
+        return self.consumer

@@ -1,0 +1,217 @@
+"""Lag and watchdog, in a thread of their own: a worker whose event loop hangs must still show its lag, and end."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.topics import EVENTS
+from streams.runtime.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: The supervisor restarts a worker that ends with this code; anything but 0 will do, this one tells why.
+STUCK_CODE = 70
+_POLL_SECONDS = 1.0
+_REQUEST_SECONDS = 5.0
+#: Enough for one record: the broker sends the batch that holds it whole.
+_LOOK_BYTES = 1 << 16
+#: So many looks in a row must see a log that ends below what was applied: an end may lag after a change of leader.
+_SHRUNK_LOOKS = 3
+
+
+class Watched(Protocol):
+    """What is watched; called in the watching thread."""
+
+    def positions(self) -> dict[int, int]:
+        """Partition to the offset it waits for, of the partitions that run."""
+
+    def describe(self) -> list[str]:
+        """A sentence for each partition."""
+
+
+class Progress:
+    """Decides that a worker is stuck: lag above zero and the same position for too long. Pure; time is passed in.
+
+    Only looks that reached the broker count, and only running partitions: a worker that is idle,
+    restoring or cut off from its broker is not stuck.
+
+    Args:
+        limit_seconds: How long is too long.
+    """
+
+    def __init__(self, limit_seconds: float) -> None:
+        self._limit_seconds = limit_seconds
+        self._since: dict[int, tuple[int, float]] = {}
+
+    def look(self, now: float, positions: Mapping[int, int], ends: Mapping[int, int]) -> list[int]:
+        """Notes one look and returns the partitions that are stuck.
+
+        Args:
+            now: Monotonic seconds.
+            positions: Running partitions and the offsets they wait for.
+            ends: Log ends, taken after the positions.
+        """
+        before, self._since = self._since, {}
+        stuck = []
+        for partition, position in positions.items():
+            if ends.get(partition, 0) <= position:
+                continue
+            known = before.get(partition)
+            since = known[1] if known and known[0] == position else now
+            self._since[partition] = (position, since)
+            if now - since >= self._limit_seconds:
+                stuck.append(partition)
+        return stuck
+
+    def forget(self) -> None:
+        """The broker did not answer: time does not count until it does."""
+        self._since.clear()
+
+
+class LogWatch:
+    """Looks at the ends of the logs every second: reports lag, and ends a worker that is stuck.
+
+    Args:
+        settings: Of the worker.
+        watched: The partitions.
+        lag: Called with partition, records behind, and the age of the oldest of them in seconds.
+        fail: Ends the worker in good order: exit code and a sentence.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        watched: Watched,
+        *,
+        lag: Callable[[int, int, float], None],
+        fail: Callable[[int, str], None],
+    ) -> None:
+        self._settings = settings
+        self._watched = watched
+        self._lag = lag
+        self._fail = fail
+        self._progress = Progress(settings.watchdog_seconds)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="labelwatch-watch", daemon=True)
+        #: Appended when the oldest unprocessed record was, epoch seconds, by partition and its offset.
+        self._oldest: dict[int, tuple[int, float]] = {}
+        self._shrunk: dict[int, int] = {}
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """From here on nothing ends the worker; the thread goes by itself."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        asyncio.run(self._watch())
+
+    async def _watch(self) -> None:
+        consumer: AIOKafkaConsumer | None = None
+        away_since: float | None = None
+        while not self._stopped.is_set():
+            try:
+                consumer = consumer or await self._connect()
+                await self._look(consumer)
+                if away_since is not None:
+                    log.info("broker back after %.0f s", time.monotonic() - away_since)
+                    away_since = None
+            except (KafkaError, OSError, TimeoutError) as error:
+                if away_since is None:
+                    log.warning("broker away: %r; the worker goes on when it is back", error)
+                    away_since = time.monotonic()
+                self._progress.forget()
+                await self._disconnect(consumer)
+                consumer = None
+            await asyncio.sleep(_POLL_SECONDS)
+        await self._disconnect(consumer)
+
+    async def _connect(self) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=_LOOK_BYTES,
+            request_timeout_ms=int(_REQUEST_SECONDS * 1000),
+            **self._settings.security(),
+        )
+        try:
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                await consumer.start()
+        except BaseException:
+            await self._disconnect(consumer)
+            raise
+        return consumer
+
+    async def _disconnect(self, consumer: AIOKafkaConsumer | None) -> None:
+        if consumer is not None:
+            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                async with asyncio.timeout(_REQUEST_SECONDS):
+                    await consumer.stop()
+
+    async def _look(self, consumer: AIOKafkaConsumer) -> None:
+        positions = self._watched.positions()
+        if not positions:
+            self._progress.forget()
+            return
+        async with asyncio.timeout(_REQUEST_SECONDS):
+            found = await consumer.end_offsets([TopicPartition(EVENTS, partition) for partition in positions])
+        ends = {tp.partition: end for tp, end in found.items()}
+        for partition, position in positions.items():
+            records = max(0, ends[partition] - position)
+            age = await self._age_seconds(consumer, partition, position) if records else 0.0
+            self._lag(partition, records, age)
+        self._check_shrunk(positions, ends)
+        stuck = self._progress.look(time.monotonic(), positions, ends)
+        if stuck and not self._stopped.is_set():
+            self._end(stuck, positions, ends)
+
+    async def _age_seconds(self, consumer: AIOKafkaConsumer, partition: int, position: int) -> float:
+        """Age of the oldest record that waits, by its own timestamp; the record is fetched once for each position."""
+        known = self._oldest.get(partition)
+        if known is None or known[0] != position:
+            tp = TopicPartition(EVENTS, partition)
+            consumer.assign([tp])
+            consumer.seek(tp, position)
+            records = (await consumer.getmany(tp, timeout_ms=1000, max_records=1)).get(tp)
+            consumer.unsubscribe()
+            if not records:
+                return 0.0  # markers only
+            known = self._oldest[partition] = (position, records[0].timestamp / 1000)
+        return max(0.0, time.time() - known[1])
+
+    def _check_shrunk(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> None:
+        for partition, position in positions.items():
+            looks = self._shrunk[partition] = self._shrunk.get(partition, 0) + 1 if ends[partition] < position else 0
+            if looks == _SHRUNK_LOOKS:
+                self._fail(
+                    1,
+                    f"Partition {partition} of {EVENTS} ends at offset {ends[partition]}, and records up to {position} "
+                    "were applied: the topic was recreated or cut; start a new group with --id and replay.",
+                )
+
+    def _end(self, stuck: list[int], positions: Mapping[int, int], ends: Mapping[int, int]) -> None:
+        log.critical(
+            "stuck: no progress for %g s with records waiting, partitions=%s; ending with code %d for a restart",
+            self._settings.watchdog_seconds,
+            ",".join(map(str, stuck)),
+            STUCK_CODE,
+        )
+        for partition in stuck:
+            log.critical(
+                "partition=%d waits for offset=%d, log end=%d", partition, positions[partition], ends[partition]
+            )
+        for sentence in self._watched.describe():
+            log.critical("%s", sentence)
+        # Not sys.exit: whatever hangs would hang the exit too. Nothing is lost, the next start restores.
+        os._exit(STUCK_CODE)

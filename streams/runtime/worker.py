@@ -1,0 +1,192 @@
+"""The worker: settings, policy, broker, engines, transport, checkpoints and exporter, put together and run."""
+
+import asyncio
+import contextlib
+import importlib.metadata
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from schemas.policy import Policy, PolicyError
+from streams.exporter import MetricsServer, MonitorState, PseudonymKeyError, ServerError, agent_names
+from streams.runtime import logs
+from streams.runtime.broker import Findings, Refusal, examine
+from streams.runtime.partitions import Partitions
+from streams.runtime.settings import Settings, SettingsError
+from streams.runtime.transport import App
+from streams.runtime.watchdog import LogWatch
+
+log = logging.getLogger(__name__)
+
+DONE, FAILED, WRONG_USE = 0, 1, 2
+
+_T = TypeVar("_T")
+
+
+def run(settings: Settings) -> int:
+    """Runs a worker until it is told to stop (SIGTERM, SIGINT) or cannot go on.
+
+    Returns:
+        0: stopped in good order. 1: failed or refused. 2: wrong settings. 70: a defect, or stuck.
+    """
+    logs.configure()
+    try:
+        policy = Policy.load(settings.policy)
+        settings.security()
+    except (PolicyError, SettingsError) as error:
+        log.error("%s", error)
+        return WRONG_USE
+    return asyncio.run(_Worker(settings, policy).run())
+
+
+class _Worker:
+    """One life of a worker, on one event loop."""
+
+    def __init__(self, settings: Settings, policy: Policy) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._code = DONE
+        self._ended = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop_at: float | None = None
+
+    async def run(self) -> int:
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop, signal.Signals(number).name)
+        findings = await self._unless_ended(self._examine())
+        if findings is None:
+            return self._code
+        state = MonitorState(clock=self._settings.clock, version=_version())
+        try:
+            server = MetricsServer(
+                state,
+                agent_names(self._settings.agent_labels, self._settings.data_dir),
+                host=self._settings.metrics_host,
+                port=self._settings.metrics_port,
+            )
+            server.start()
+        except (ServerError, PseudonymKeyError) as error:
+            self._end(FAILED, str(error))
+            return self._code
+        log.info("metrics at %s", server.url)
+        try:
+            await self._work(findings, state)
+        finally:
+            server.stop()
+        log.info("ended with code %d", self._code)
+        return self._code
+
+    async def _examine(self) -> Findings | None:
+        try:
+            findings = await examine(self._settings)
+        except Refusal as error:
+            self._end(FAILED, str(error))
+            return None
+        for sentence in findings.warnings:
+            log.warning("%s", sentence)
+        for sentence in findings.problems:
+            self._end(FAILED, sentence)
+        log.info(
+            "broker %s, %d partitions, checkpoints %s",
+            self._settings.bootstrap,
+            findings.partitions,
+            "in transactions" if findings.transactional else "without transactions, for one worker only",
+        )
+        return None if findings.problems else findings
+
+    async def _work(self, findings: Findings, state: MonitorState) -> None:
+        partitions = Partitions(
+            self._settings,
+            self._policy,
+            state,
+            partitions=findings.partitions,
+            transactional=findings.transactional,
+            fail=self._end_soon,
+        )
+        app = App(self._settings, partitions)
+        partitions.attach(app.batches)
+        watch = LogWatch(self._settings, partitions, lag=state.lag, fail=self._end_soon)
+        watch.start()
+        ticking = asyncio.ensure_future(partitions.tick())
+        starting = asyncio.ensure_future(app.start())
+        try:
+            await self._until_over(app, starting)
+        finally:
+            watch.stop()
+            await self._wind_up(app, partitions, starting)
+            ticking.cancel()
+
+    async def _until_over(self, app: App, starting: "asyncio.Future[None]") -> None:
+        """Waits for a signal, a refusal, or Faust's end, whichever comes first."""
+        ended = asyncio.ensure_future(self._ended.wait())
+        faust = asyncio.ensure_future(app.wait_until_stopped())
+        done, _ = await asyncio.wait({ended, faust, starting}, return_when=asyncio.FIRST_COMPLETED)
+        if done == {starting} and starting.exception() is None:
+            await asyncio.wait({ended, faust}, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        faust.cancel()
+        if not self._ended.is_set():
+            reason = app.crash_reason or (starting.exception() if starting.done() else None)
+            self._end(FAILED, f"The connection to Kafka ended for good: {reason!r}.")
+
+    async def _wind_up(self, app: App, partitions: Partitions, starting: "asyncio.Future[None]") -> None:
+        """Last checkpoints, then the group, then Faust; within the deadline, whatever hangs."""
+        left = self._deadline_seconds()
+        last_resort = threading.Timer(left, lambda: os._exit(self._code))
+        last_resort.daemon = True
+        last_resort.start()
+        if not await partitions.close():
+            log.warning("not everything was written before the end: the next start reads those records again")
+            self._code = self._code or FAILED
+        await app.batches.leave()
+        starting.cancel()
+        # Faust's own end waits for nothing that matters any more.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.1, self._deadline_seconds() / 2)):
+                await app.stop()
+
+    def _deadline_seconds(self) -> float:
+        if self._stop_at is None:
+            self._stop_at = time.monotonic() + self._settings.stop_seconds
+        return max(0.1, self._stop_at - time.monotonic())
+
+    async def _unless_ended(self, work: Coroutine[Any, Any, _T]) -> _T | None:
+        """The result of some work, or None when the worker is told to end first."""
+        task = asyncio.ensure_future(work)
+        ended = asyncio.ensure_future(self._ended.wait())
+        await asyncio.wait({task, ended}, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+            return None
+        return task.result()
+
+    def _stop(self, name: str) -> None:
+        log.info("%s: stopping within %g s", name, self._settings.stop_seconds)
+        self._deadline_seconds()
+        self._ended.set()
+
+    def _end(self, code: int, sentence: str) -> None:
+        """Ends the worker with a code and the one sentence that says why."""
+        log.error("%s", sentence)
+        self._code = self._code or code
+        self._deadline_seconds()
+        self._ended.set()
+
+    def _end_soon(self, code: int, sentence: str) -> None:
+        """The same, from any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._end, code, sentence)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("labelwatch")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
