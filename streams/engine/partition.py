@@ -9,6 +9,7 @@ import msgspec
 from schemas.policy import Policy
 
 from schemas.events import event_types
+from schemas.metrics import SITE_WINDOWS
 from schemas.topics import EVENTS
 from streams.engine.figures import Figures, PeopleFigures
 from streams.engine.intake import CAP_CHECK_RECORDS, DeadLetter, Intake, Record, Tally
@@ -99,7 +100,7 @@ class PartitionEngine:
         presence = Presence(self._rings, policy)
         self._parts: tuple[Part, ...] = (work, verdicts, sops, people, reviewers, presence)
         self._tables: tuple[Table, ...] = tuple(table for part in self._parts for table in part.tables)
-        self._sites = SiteView(work, verdicts, people, reviewers, presence)
+        self._sites = SiteView(work, verdicts, presence)
         self._people = PeopleView(self.lock, people, reviewers, presence)
 
     # --- records
@@ -235,6 +236,10 @@ class PartitionEngine:
         figures = Figures()
         for tell in tells:
             tell(figures)
+        for window in SITE_WINDOWS:
+            for role, by_site in self._people.active(window, at_ms).items():
+                for site, people in by_site.items():
+                    figures.add("labelwatch_site_active_agents", (site, role, window), people)
         return figures
 
     def people(self, at_ms: int) -> PeopleFigures:

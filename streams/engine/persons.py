@@ -1,5 +1,6 @@
 """People's figures in columns, read in short pieces: 100,000 people must not stall the event loop."""
 
+from collections.abc import Callable
 from threading import Lock
 
 import numpy as np
@@ -71,6 +72,24 @@ class PeopleView:
                 columns[f"labelwatch_agent_{name}", window] = values
         return PeopleGroup(labels, columns, volume + risk * _AT_RISK_PRIORITY)
 
+    def active(self, window: str, at_ms: int) -> dict[str, dict[str, int]]:
+        """People with an event within a window, by role and site, each once.
+
+        An agent is active by a label, a skip or a change of state; a QA by a review made.
+        """
+        people, presence, made = self._people, self._presence.people, self._reviewers
+        labels, skips = self._sums(people, ("labels", "skips"), window, at_ms)
+        (changes,) = self._sums(presence, ("changes",), window, at_ms)
+        (reviews,) = self._sums(made, ("reviews",), window, at_ms)
+        busy = (labels > 0) | (skips > 0)
+        with self._lock:
+            agents = people.by_group(busy.astype(np.int64))
+            for row in np.flatnonzero(changes > 0).tolist():
+                site, agent = presence.keys[row] or ("", "")
+                if not busy[people.index[site, "agent", agent]]:
+                    agents[site] = agents.get(site, 0) + 1
+            return {"agent": agents, "qa": made.by_group((reviews > 0).astype(np.int64))}
+
     def _made(self, at_ms: int) -> PeopleGroup:
         rows, keys = self._used(self._reviewers)
         columns: dict[tuple[str, str], NDArray[np.float64]] = {}
@@ -92,16 +111,20 @@ class PeopleView:
         return np.array([row for row, _ in used], np.int64), [key for _, key in used]
 
     def _sums(self, table: Table, names: tuple[str, ...], window: str, at_ms: int) -> list[Ints]:
-        """Sums by row; a row's columns are of one moment, rows of different pieces may not be."""
+        return self._in_pieces(
+            table, len(names), lambda piece: [table.window_sum(name, window, at_ms, piece) for name in names]
+        )
+
+    def _in_pieces(self, table: Table, columns: int, read: Callable[[slice], list[Ints]]) -> list[Ints]:
+        """Reads columns by row; a row's columns are of one moment, rows of different pieces may not be."""
         pieces: list[list[Ints]] = []
         first = 0
         while first < table.rows:
             with self._lock:
-                piece = slice(first, first + _PIECE)
-                pieces.append([table.window_sum(name, window, at_ms, piece) for name in names])
+                pieces.append(read(slice(first, first + _PIECE)))
             first += _PIECE
         if not pieces:
-            return [np.zeros(0, np.int64) for _ in names]
+            return [np.zeros(0, np.int64)] * columns
         return [np.concatenate(column) for column in zip(*pieces, strict=True)]
 
     def _person_ms(self, window: str, at_ms: int) -> tuple[Ints, Ints]:
@@ -113,12 +136,10 @@ class PeopleView:
                     (row, self._people.index[site, "agent", agent]) for (site, agent), row in presence.index.items()
                 ]
                 self._presence_rows, self._person_rows = np.array(pairs, np.int64).reshape(-1, 2).T
-            opened = self._presence.open_states(at_ms)
-            ms = self._presence.person_ms(window, at_ms, opened)
-            size = self._people.rows
+        ms = self._in_pieces(presence, 2, lambda piece: self._presence.person_ms(window, at_ms, piece))
         out = []
         for column in ms:
-            by_person = np.zeros(size, np.int64)
+            by_person = np.zeros(self._people.rows, np.int64)
             by_person[self._person_rows] = column[self._presence_rows]
             out.append(by_person)
         return out[0], out[1]

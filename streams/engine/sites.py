@@ -1,36 +1,39 @@
-"""Site figures that need several parts together: accuracy, speed, utilization, who is active, targets."""
+"""Site figures that need several parts together: accuracy, speed, utilization, targets."""
 
 import numpy as np
+from numpy.typing import NDArray
 from schemas.policy import Policy, Targets
 
 from schemas.events import ROLES, STATES
 from schemas.metrics import SITE_WINDOWS
 from streams.engine.figures import Figures
 from streams.engine.parts import Tell
-from streams.engine.parts.people import People, Reviewers
-from streams.engine.parts.presence import Presence
+from streams.engine.parts.presence import OpenStates, Presence
 from streams.engine.parts.verdicts import Verdicts
 from streams.engine.parts.work import Work
 from streams.engine.ratios import wilson
 
+Flags = NDArray[np.bool_]
 _TARGET_KINDS = ("accuracy", "qa_accuracy", "critical_error", "utilization")
 
 
 class SiteView:
     """Puts the parts' tables together by site."""
 
-    def __init__(
-        self, work: Work, verdicts: Verdicts, people: People, reviewers: Reviewers, presence: Presence
-    ) -> None:
+    def __init__(self, work: Work, verdicts: Verdicts, presence: Presence) -> None:
         self._work = work
         self._verdicts = verdicts
-        self._people = people
-        self._reviewers = reviewers
         self._presence = presence
 
     def read(self, at_ms: int, policy: Policy) -> Tell:
         """Sums by site of every window (under the engine's lock)."""
-        windows = [(window, self._window(window, at_ms, policy)) for window in SITE_WINDOWS]
+        headline = {role: self._headline(role, policy) for role in ROLES}
+        in_state = {
+            state: np.array([key is not None and key[2] == state for key in self._presence.states.keys], bool)
+            for state in STATES
+        }
+        opened = self._presence.open_states(at_ms)
+        windows = [(window, self._window(window, at_ms, headline, in_state, opened)) for window in SITE_WINDOWS]
         scopes = list(self._work.work.index) + [key[:3] for key in self._verdicts.verdicts.index]
 
         def tell(figures: Figures) -> None:
@@ -40,43 +43,32 @@ class SiteView:
 
         return tell
 
-    def _window(self, window: str, at_ms: int, policy: Policy) -> "_Sums":
+    def _headline(self, role: str, policy: Policy) -> Flags:
+        """Which rows of verdicts make the headline accuracy of a role."""
+        return np.array(
+            [
+                key is not None and key[3] == role and key[4] in policy.headline_sources and key[5] != "targeted"
+                for key in self._verdicts.verdicts.keys
+            ],
+            bool,
+        )
+
+    def _window(
+        self, window: str, at_ms: int, headline: dict[str, Flags], in_state: dict[str, Flags], opened: OpenStates
+    ) -> "_Sums":
         sums = _Sums()
         work, verdicts, states = self._work.work, self._verdicts.verdicts, self._presence.states
         sums.labels = work.by_group(work.window_sum("labels", window, at_ms))
         sums.handled = work.by_group(work.window_sum("handled", window, at_ms))
         sums.handle_ms = work.by_group(work.window_sum("handle_ms", window, at_ms))
         reviews, correct = verdicts.window_sum("reviews", window, at_ms), verdicts.window_sum("correct", window, at_ms)
-        for role in ROLES:
-            counts = np.array(
-                [
-                    key is not None and key[3] == role and key[4] in policy.headline_sources and key[5] != "targeted"
-                    for key in verdicts.keys
-                ],
-                bool,
-            )
+        for role, counts in headline.items():
             sums.reviews[role] = verdicts.by_group(reviews * counts)
             sums.correct[role] = verdicts.by_group(correct * counts)
-        ms = self._presence.state_ms(window, at_ms, self._presence.open_states(at_ms))
-        for state in STATES:
-            chosen = np.array([key is not None and key[2] == state for key in states.keys], bool)
-            sums.state_ms[state] = states.by_group(ms * chosen)
-        sums.active["agent"] = self._active_agents(window, at_ms)
-        made = self._reviewers.table
-        sums.active["qa"] = made.by_group((made.window_sum("reviews", window, at_ms) > 0).astype(np.int64))
+        ms = self._presence.state_ms(window, at_ms, opened)
+        for state, rows in in_state.items():
+            sums.state_ms[state] = states.by_group(ms * rows)
         return sums
-
-    def _active_agents(self, window: str, at_ms: int) -> dict[str, int]:
-        """People who handed something in or changed their state; each once."""
-        people, presence = self._people.table, self._presence.people
-        busy = (people.window_sum("labels", window, at_ms) > 0) | (people.window_sum("skips", window, at_ms) > 0)
-        active = people.by_group(busy.astype(np.int64))
-        for row in np.flatnonzero(presence.window_sum("changes", window, at_ms) > 0).tolist():
-            site, agent = presence.keys[row] or ("", "")
-            other = people.index.get((site, "agent", agent))
-            if other is None or not busy[other]:
-                active[site] = active.get(site, 0) + 1
-        return active
 
 
 class _Sums:
@@ -89,15 +81,11 @@ class _Sums:
         self.reviews: dict[str, dict[str, int]] = {}
         self.correct: dict[str, dict[str, int]] = {}
         self.state_ms: dict[str, dict[str, int]] = {}
-        self.active: dict[str, dict[str, int]] = {}
 
     def tell(self, figures: Figures, window: str, policy: Policy) -> None:
         """Says the window's figures of every site."""
         for role, by_site in self.reviews.items():
             self._tell_accuracy(figures, window, role, by_site, policy)
-        for role, by_site in self.active.items():
-            for site, people in by_site.items():
-                figures.add("labelwatch_site_active_agents", (site, role, window), people)
         productive, available = self.state_ms["productive"], self.state_ms["available"]
         for site, labels in self.labels.items():
             if labels > 0:

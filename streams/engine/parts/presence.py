@@ -152,9 +152,10 @@ class Presence:
 
     # --- reading
 
-    def open_states(self, at_ms: int) -> OpenStates:
-        """Open states at a time, each up to then, or to where it will be forgotten."""
-        rows = np.flatnonzero(self.people.scalar("state") > 0)
+    def open_states(self, at_ms: int, piece: slice = slice(None)) -> OpenStates:
+        """Open states of a piece of the rows at a time, each up to then, or to where it will be forgotten."""
+        first, last, _ = piece.indices(self.people.rows)
+        rows = first + np.flatnonzero(self.people.scalar("state")[first:last] > 0)
         since = self.people.scalar("since_ms")[rows]
         return OpenStates(
             rows,
@@ -170,14 +171,16 @@ class Presence:
         np.add.at(ms, opened.cells, self._within(window, at_ms, opened))
         return ms
 
-    def person_ms(self, window: str, at_ms: int, opened: OpenStates) -> tuple[Ints, Ints]:
-        """Productive and logged-in milliseconds by row of `people` within a window."""
-        productive = self.people.window_sum("productive_ms", window, at_ms)
-        logged_in = self.people.window_sum("logged_in_ms", window, at_ms)
+    def person_ms(self, window: str, at_ms: int, piece: slice) -> list[Ints]:
+        """Productive and logged-in milliseconds by row of a piece of `people` within a window."""
+        opened = self.open_states(at_ms, piece)
         ms = self._within(window, at_ms, opened)
-        np.add.at(productive, opened.persons, ms * (opened.states == PRODUCTIVE))
-        np.add.at(logged_in, opened.persons, ms * self._logged_in[opened.states])
-        return productive, logged_in
+        rows = opened.persons - piece.start
+        productive = self.people.window_sum("productive_ms", window, at_ms, piece)
+        logged_in = self.people.window_sum("logged_in_ms", window, at_ms, piece)
+        np.add.at(productive, rows, ms * (opened.states == PRODUCTIVE))
+        np.add.at(logged_in, rows, ms * self._logged_in[opened.states])
+        return [productive, logged_in]
 
     def _within(self, window: str, at_ms: int, opened: OpenStates) -> Ints:
         start = np.maximum(opened.start_ms, self._rings.window_start_ms(at_ms, window))
