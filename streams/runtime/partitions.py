@@ -219,7 +219,7 @@ class Partitions:
             try:
                 # A heartbeat first: a worker that stood still and lost the partition must not fence its new owner.
                 if not await self.consumer.prove():
-                    log.warning("partition=%d not opened: the group does not count this worker as a member", partition)
+                    log.info("partition=%d not opened yet: the group does not count this worker as a member", partition)
                     continue
                 async with asyncio.timeout(self._settings.restore_seconds):
                     if await self._open_once(partition):
@@ -298,6 +298,8 @@ class Partitions:
             Refusal: The log ends before it.
         """
         owned.expected = owned.engine.applied + 1
+        if not self._transactional:
+            end = max(end, owned.expected)  # the embedded broker tells the start of the last batch as the end
         if owned.expected > end:
             raise Refusal(
                 f"Partition {owned.partition} of {EVENTS} ends at offset {end}, and the checkpoint stands at "

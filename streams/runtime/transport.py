@@ -162,7 +162,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     async def prove(self) -> bool:
         coordinator = self._ensure_consumer()._coordinator
         async with asyncio.timeout(_CALL_SECONDS):
-            return coordinator.generation > 0 and await coordinator._do_heartbeat()
+            return coordinator.generation >= 0 and await coordinator._do_heartbeat()
 
     async def fetch(self, wanted: set[TP], timeout_seconds: float) -> _Fetched:
         consumer = self._ensure_consumer()

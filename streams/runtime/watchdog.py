@@ -82,6 +82,7 @@ class LogWatch:
     Args:
         settings: Of the worker.
         watched: The partitions.
+        exact_ends: Whether the broker tells log ends exactly; the embedded one tells the start of the last batch.
         lag: Called with partition, records behind, and the age of the oldest of them in seconds.
         fail: Ends the worker in good order: exit code and a sentence.
     """
@@ -91,11 +92,13 @@ class LogWatch:
         settings: Settings,
         watched: Watched,
         *,
+        exact_ends: bool,
         lag: Callable[[int, int, float], None],
         fail: Callable[[int, str], None],
     ) -> None:
         self._settings = settings
         self._watched = watched
+        self._exact_ends = exact_ends
         self._lag = lag
         self._fail = fail
         self._progress = Progress(settings.watchdog_seconds)
@@ -171,7 +174,8 @@ class LogWatch:
             records = max(0, ends[partition] - position)
             age = await self._age_seconds(consumer, partition, position) if records else 0.0
             self._lag(partition, records, age)
-        self._check_shrunk(positions, ends)
+        if self._exact_ends:
+            self._check_shrunk(positions, ends)
         stuck = self._progress.look(time.monotonic(), positions, ends)
         if stuck and not self._stopped.is_set():
             self._end(stuck, positions, ends)

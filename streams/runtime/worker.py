@@ -110,7 +110,9 @@ class _Worker:
         )
         app = App(self._settings, partitions)
         partitions.attach(app.batches)
-        watch = LogWatch(self._settings, partitions, lag=state.lag, fail=self._end_soon)
+        watch = LogWatch(
+            self._settings, partitions, exact_ends=findings.transactional, lag=state.lag, fail=self._end_soon
+        )
         watch.start()
         ticking = asyncio.ensure_future(partitions.tick())
         starting = asyncio.ensure_future(app.start())
