@@ -1,0 +1,303 @@
+"""The policy file: the business' own numbers, in one place; read once at start, resolved by scope."""
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta
+
+from schemas.events import Source, State
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Target = Annotated[float, Meta(gt=0, lt=1)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+ClockTime = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+Weeks = Annotated[tuple[Share, ...], Meta(min_length=1, max_length=52)]
+Days = Annotated[str, Meta(pattern=r"^(mon|tue|wed|thu|fri|sat|sun)(-(mon|tue|wed|thu|fri|sat|sun))?$")]
+
+
+class PolicyError(ValueError):
+    """The policy file cannot be used; the message names the key, the value and what is allowed."""
+
+
+class _Table(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A table of the file: an unknown key is an error, never ignored."""
+
+
+class Shift(_Table, frozen=True):
+    """A site's working hours, in the site's time zone."""
+
+    name: str
+    start: ClockTime
+    end: ClockTime
+    days: Days = "mon-sun"
+
+
+class Oncall(_Table, frozen=True):
+    """How often people may be disturbed for nothing, over all streams together."""
+
+    false_pages_per_month: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    false_tickets_per_month: Annotated[float, Meta(gt=0, le=10_000)] = 8.0
+
+
+class Overrides(_Table, frozen=True):
+    """Numbers that a scope may set; absent ones come from the wider scope."""
+
+    accuracy_target: Target | None = None
+    qa_accuracy_target: Target | None = None
+    critical_error_target: Share | None = None
+    utilization_target: Share | None = None
+    handle_seconds_target: Seconds | None = None
+    min_reviews: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+
+
+class Defaults(Overrides, frozen=True):
+    """The widest scope, and what counts as headline accuracy."""
+
+    accuracy_target: Target = 0.95
+    qa_accuracy_target: Target = 0.98
+    critical_error_target: Share = 0.005
+    utilization_target: Share = 0.80
+    handle_seconds_target: Seconds = 45.0
+    min_reviews: Annotated[int, Meta(ge=1, le=1_000_000)] = 30
+    headline_sources: Annotated[list[Source], Meta(min_length=1)] = msgspec.field(
+        default_factory=lambda: ["qa", "audit", "consensus", "gold"]
+    )
+
+
+class ProjectScope(Overrides, frozen=True):
+    """A project, at one site or at all."""
+
+    market: dict[str, Overrides] = {}
+
+
+class SiteScope(Overrides, frozen=True):
+    """A site."""
+
+    vendor: str = ""
+    timezone: str = "UTC"
+    shifts: list[Shift] = []
+    project: dict[str, ProjectScope] = {}
+
+
+class Utilization(_Table, frozen=True):
+    """What counts as logged-in time."""
+
+    logged_in: Annotated[list[State], Meta(min_length=1)] = msgspec.field(
+        default_factory=lambda: ["productive", "available", "training", "meeting", "break"]
+    )
+
+
+class SeverityWeights(_Table, frozen=True):
+    """Weights of the weighted quality score."""
+
+    minor: Annotated[float, Meta(ge=0, le=1000)] = 0.25
+    major: Annotated[float, Meta(ge=0, le=1000)] = 1.0
+    critical: Annotated[float, Meta(ge=0, le=1000)] = 4.0
+
+
+class Ramp(_Table, frozen=True):
+    """Share of the target that a new joiner should reach, by week of tenure."""
+
+    accuracy: Weeks = (0.90, 0.95, 0.98, 1.0)
+    throughput: Weeks = (0.40, 0.60, 0.80, 1.0)
+
+
+class _File(_Table, frozen=True):
+    oncall: Oncall = Oncall()
+    defaults: Defaults = Defaults()
+    site: dict[str, SiteScope] = {}
+    project: dict[str, ProjectScope] = {}
+    utilization: Utilization = Utilization()
+    severity: SeverityWeights = SeverityWeights()
+    ramp: Ramp = Ramp()
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """A scope's numbers, resolved. Ratios 0 to 1; `handle_seconds` in seconds; `min_reviews` a count."""
+
+    accuracy: float
+    qa_accuracy: float
+    critical_error: float
+    utilization: float
+    handle_seconds: float
+    min_reviews: int
+
+
+class Policy:
+    """The policy as it applies; immutable.
+
+    Precedence: site + project + market, site + project, project, site, defaults.
+    """
+
+    def __init__(self, file: _File | None = None) -> None:
+        self._file = file or _File()
+        self.oncall = self._file.oncall
+        self.severity = self._file.severity
+        self.ramp = self._file.ramp
+        self.headline_sources = frozenset(self._file.defaults.headline_sources)
+        self.logged_in = frozenset(self._file.utilization.logged_in)
+        self.resolve = lru_cache(maxsize=65_536)(self._resolve)
+
+    @classmethod
+    def load(cls, path: str | Path | None) -> "Policy":
+        """Reads a policy file; None gives all defaults.
+
+        Raises:
+            PolicyError: The file cannot be read, or something in it is not allowed.
+        """
+        if path is None:
+            return cls()
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PolicyError(f"{path}: cannot be read ({error}); give the path of a TOML file in UTF-8") from error
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, source: str = "policy.toml") -> "Policy":
+        """Reads a policy from TOML text; `source` names it in errors.
+
+        Raises:
+            PolicyError: Something in it is not allowed.
+        """
+        try:
+            raw = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise PolicyError(f"{source}: not valid TOML: {error}") from error
+        file: _File = _convert(raw, _File, source, "")
+        for name, site in file.site.items():
+            try:
+                ZoneInfo(site.timezone)
+            except (KeyError, ValueError, OSError):
+                raise PolicyError(
+                    f"{source}: site.{name}.timezone = {site.timezone!r}: no such time zone; "
+                    "write an IANA name such as 'Asia/Manila'"
+                ) from None
+        return cls(file)
+
+    def _resolve(self, site: str = "", project: str = "", market: str = "") -> Targets:
+        """A scope's numbers; an empty name is the wider scope."""
+        file = self._file
+        at_site = file.site.get(site)
+        local = at_site.project.get(project) if at_site else None
+        general = file.project.get(project)
+        chain: list[Overrides | None] = [
+            local.market.get(market) if local else None,
+            local,
+            general.market.get(market) if general else None,
+            general,
+            at_site,
+            file.defaults,
+        ]
+        chosen: dict[str, Any] = {}
+        for field in Overrides.__struct_fields__:
+            chosen[field.removesuffix("_target")] = next(
+                value for scope in chain if scope is not None and (value := getattr(scope, field)) is not None
+            )
+        return Targets(**chosen)
+
+    def sites(self) -> list[str]:
+        """Sites that the file names."""
+        return list(self._file.site)
+
+    def projects(self) -> list[str]:
+        """Projects that the file names, at any site."""
+        names = dict.fromkeys(self._file.project)
+        for site in self._file.site.values():
+            names.update(dict.fromkeys(site.project))
+        return list(names)
+
+    def names_site(self, site: str) -> bool:
+        """Whether the file has numbers of the site's own."""
+        return site in self._file.site
+
+    def vendor(self, site: str) -> str:
+        """The site's vendor, empty where not given."""
+        found = self._file.site.get(site)
+        return found.vendor if found else ""
+
+    def timezone(self, site: str) -> str:
+        """The site's IANA time zone, UTC where not given."""
+        found = self._file.site.get(site)
+        return found.timezone if found else "UTC"
+
+    def shifts(self, site: str) -> list[Shift]:
+        """The site's working hours."""
+        found = self._file.site.get(site)
+        return list(found.shifts) if found else []
+
+
+#: Keys of the contract that no version reads yet; better refused than silently without effect.
+_LATER = {"weighted": "weighting by sampling_rate is not there yet, take the key out"}
+
+
+def _convert(value: Any, kind: Any, source: str, path: str) -> Any:
+    """Builds a value of the file, table by table, so that an error names its whole path.
+
+    Raises:
+        PolicyError: One sentence with file, key, value and what is allowed.
+    """
+    origin, args = get_origin(kind), get_args(kind)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict):
+        fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+        for key in value:
+            if key not in fields:
+                raise PolicyError(f"{source}: {_unknown(path + key, key, list(fields))}")
+        built = {key: _convert(part, fields[key], source, f"{path}{key}.") for key, part in value.items()}
+        try:
+            return kind(**built)
+        except TypeError:
+            missing = [f.name for f in msgspec.structs.fields(kind) if f.required and f.name not in built]
+            raise PolicyError(f"{source}: {path[:-1]}: {' and '.join(missing)} must be given") from None
+    if origin is dict and isinstance(value, dict):
+        return {key: _convert(part, args[1], source, f"{path}{key}.") for key, part in value.items()}
+    if origin is list and isinstance(value, list) and isinstance(args[0], type):
+        return [_convert(part, args[0], source, f"{path}{number}.") for number, part in enumerate(value)]
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        raise PolicyError(f"{source}: {path[:-1]} = {value!r}: not allowed; give {_describe(kind)}") from None
+
+
+#: What a pattern of this file means, in words.
+_PATTERNS = {"[0-5]": "a time of day as 'HH:MM'", "mon": "a day or a span of days, such as 'mon-fri'"}
+_WORDS = {str: "a text", float: "a number", int: "a whole number", bool: "true or false"}
+
+
+def _describe(kind: Any) -> str:
+    """What a key may hold, in words."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        (meta,) = (part for part in args[1:] if isinstance(part, Meta))
+        if meta.pattern is not None:
+            return next(words for mark, words in _PATTERNS.items() if mark in meta.pattern)
+        bounds = [
+            f"{word} {bound:g}"
+            for word, bound in (("above", meta.gt), ("from", meta.ge), ("below", meta.lt), ("up to", meta.le))
+            if bound is not None
+        ]
+        return " ".join([_describe(args[0]), *bounds])
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, args))
+    if origin in (list, tuple):
+        return f"a list, each {_describe(args[0])}"
+    if origin is dict or (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return "a table"
+    if args:
+        return _describe(next(part for part in args if part is not type(None)))
+    return _WORDS[kind]
+
+
+def _unknown(path: str, key: str, allowed: list[str]) -> str:
+    if key in _LATER:
+        return f"{path}: {_LATER[key]}"
+    near = difflib.get_close_matches(key, allowed, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"unknown key {path}; {hint}allowed here: {', '.join(allowed)}"
