@@ -1,0 +1,159 @@
+"""The command line: arguments and help only; each command's work stands in streams.ops or streams.runtime."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from streams.ops.errors import FAILED, WRONG_USE, CommandError
+
+app = typer.Typer(
+    name="labelwatch",
+    help="Live accuracy, throughput and drift of data-labeling sites: Kafka events in, Prometheus metrics out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+PolicyFile = Annotated[Path | None, typer.Option("--policy", help="Policy file; without one every default applies.")]
+
+
+def _setting(name: str) -> Any:
+    """A flag that is a worker's setting: its help says the variable and the default."""
+    from streams.runtime.settings import default_of, help_of, option_of
+
+    default = default_of(name)
+    shown = "" if default is None else f" [default: {default}]"
+    return typer.Option(option_of(name), help=help_of(name) + shown, show_default=False)
+
+
+Bootstrap = Annotated[str | None, _setting("bootstrap")]
+GroupId = Annotated[str | None, _setting("id")]
+
+
+def _settings(**flags: Any) -> Any:
+    from streams.runtime.settings import Settings, SettingsError
+
+    try:
+        return Settings.resolve(**flags)
+    except SettingsError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+
+
+def _policy(path: Path | None) -> Any:
+    from schemas.policy import Policy, PolicyError
+
+    try:
+        return Policy.load(path)
+    except PolicyError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+
+
+@app.command()
+def worker(
+    bootstrap: Bootstrap = None,
+    id: GroupId = None,
+    policy: Annotated[Path | None, _setting("policy")] = None,
+    metrics_port: Annotated[int | None, _setting("metrics_port")] = None,
+    metrics_host: Annotated[str | None, _setting("metrics_host")] = None,
+    clock: Annotated[str | None, _setting("clock")] = None,
+    data_dir: Annotated[Path | None, _setting("data_dir")] = None,
+    agent_labels: Annotated[str | None, _setting("agent_labels")] = None,
+    checkpoint_seconds: Annotated[float | None, _setting("checkpoint_seconds")] = None,
+    checkpoint_records: Annotated[int | None, _setting("checkpoint_records")] = None,
+    session_timeout_seconds: Annotated[float | None, _setting("session_timeout_seconds")] = None,
+    watchdog_seconds: Annotated[float | None, _setting("watchdog_seconds")] = None,
+    stop_seconds: Annotated[float | None, _setting("stop_seconds")] = None,
+    restore_seconds: Annotated[float | None, _setting("restore_seconds")] = None,
+    instance_id: Annotated[str | None, _setting("instance_id")] = None,
+    security_protocol: Annotated[str | None, _setting("security_protocol")] = None,
+    sasl_mechanism: Annotated[str | None, _setting("sasl_mechanism")] = None,
+    sasl_username: Annotated[str | None, _setting("sasl_username")] = None,
+    sasl_password_file: Annotated[Path | None, _setting("sasl_password_file")] = None,
+    ssl_cafile: Annotated[Path | None, _setting("ssl_cafile")] = None,
+) -> None:
+    """The monitor: reads events, keeps figures, serves /metrics until SIGTERM.
+
+    Each setting is the flag, else its LABELWATCH_ variable, else the default.
+    """
+    settings = _settings(**locals())
+    from streams.runtime.worker import run
+
+    raise typer.Exit(run(settings))
+
+
+@app.command()
+def compute(
+    file: Annotated[Path, typer.Argument(help="JSON lines, one event each.")],
+    policy: PolicyFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Every figure, under the metrics' own names.")] = False,
+) -> None:
+    """The same figures over a file, without Kafka, at the file's highest event time."""
+    from rich.console import Console
+
+    from streams.ops import compute as ops
+
+    rules = _policy(policy)
+    computed = ops.compute(file, rules)
+    if as_json:
+        ops.print_json(computed, sys.stdout)
+    else:
+        ops.print_tables(computed, rules, Console())
+    if computed.rejected:
+        number, reason, detail = computed.rejected[0]
+        typer.echo(
+            f"{len(computed.rejected)} lines could not be used; the first is line {number}: {reason}: {detail}",
+            err=True,
+        )
+
+
+topics = typer.Typer(help="Create or verify the topics and their settings.", no_args_is_help=True)
+app.add_typer(topics, name="topics")
+
+
+@topics.command("create")
+def topics_create(
+    bootstrap: Bootstrap = None,
+    id: GroupId = None,
+    partitions: Annotated[int, typer.Option(help="Partitions of each topic.", min=1)] = 4,
+) -> None:
+    """Creates the topics that are missing, with their settings."""
+    from streams.ops.topics import create
+
+    for line in create(_settings(bootstrap=bootstrap, id=id), partitions):
+        typer.echo(line)
+
+
+@topics.command("check")
+def topics_check(bootstrap: Bootstrap = None, id: GroupId = None) -> None:
+    """Says what is missing or set otherwise, and how to mend it; exit code 1 if anything is."""
+    from streams.ops.topics import check
+
+    problems = check(_settings(bootstrap=bootstrap, id=id))
+    for line in problems:
+        typer.echo(line)
+    if problems:
+        raise typer.Exit(FAILED)
+    typer.echo("All topics are there, with their settings.")
+
+
+def main() -> None:
+    """Entry point of the console script. Errors are one sentence; LABELWATCH_DEBUG=1 shows the traceback."""
+    try:
+        app()
+    except CommandError as error:
+        _fail(str(error), error.code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        _fail(f"{type(error).__name__}: {error} (a defect: run again with LABELWATCH_DEBUG=1)", FAILED)
+
+
+def _fail(message: str, code: int) -> None:
+    if os.environ.get("LABELWATCH_DEBUG"):
+        raise  # called from an except block
+    typer.echo(f"labelwatch: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,80 @@
+"""`labelwatch topics`: creates what is missing and says what is set otherwise."""
+
+import asyncio
+from collections.abc import Iterator
+
+from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from schemas.topics import topics
+from streams.ops.errors import CommandError
+from streams.runtime.broker import Refusal, examine
+from streams.runtime.settings import Settings, SettingsError
+
+_REPLICAS = 3
+_IN_SYNC = 2
+
+
+def create(settings: Settings, partitions: int) -> Iterator[str]:
+    """Creates the topics that are missing.
+
+    Args:
+        settings: Where and as whom.
+        partitions: Of each new topic; where the events topic exists already, its own number is taken.
+
+    Yields:
+        A line a topic.
+
+    Raises:
+        CommandError: No broker answers, or it refuses.
+    """
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap.split(","), **settings.security())
+    except (KafkaError, OSError, ValueError, SettingsError) as error:
+        raise CommandError(
+            f"no Kafka broker answers at {settings.bootstrap} ({error}); check the address and that the broker runs"
+        ) from error
+    try:
+        found = {each["name"]: len(each["partitions"]) for each in admin.describe_topics()}
+        brokers = len(admin.describe_cluster()["brokers"])
+        replicas = _REPLICAS if brokers >= _REPLICAS else 1
+        wanted = topics(settings.id)
+        count = found.get(wanted[0].name, partitions)
+        for topic in wanted:
+            if topic.name in found:
+                yield f"{topic.name}: exists with {found[topic.name]} partitions"
+                continue
+            config = dict(topic.config)
+            if replicas >= _REPLICAS:
+                config["min.insync.replicas"] = str(_IN_SYNC)
+            new = NewTopic(
+                name=topic.name,
+                num_partitions=count if topic.copartitioned else partitions,
+                replication_factor=replicas,
+                topic_configs=config,
+            )
+            try:
+                admin.create_topics([new])
+            except TopicAlreadyExistsError:
+                yield f"{topic.name}: exists"
+                continue
+            yield f"{topic.name}: created with {new.num_partitions} partitions, {replicas} of {_REPLICAS} replicas"
+        if replicas < _REPLICAS:
+            yield f"{brokers} of {_REPLICAS} brokers: topics have {replicas} replica, so a lost broker loses data"
+    except KafkaError as error:
+        raise CommandError(f"the broker at {settings.bootstrap} refused: {error}") from error
+    finally:
+        admin.close()
+
+
+def check(settings: Settings) -> list[str]:
+    """What a worker would refuse or warn about, a sentence each.
+
+    Raises:
+        CommandError: No broker answers.
+    """
+    try:
+        findings = asyncio.run(examine(settings))
+    except (Refusal, SettingsError) as error:
+        raise CommandError(str(error)) from error
+    return [*findings.problems, *findings.warnings]
