@@ -57,6 +57,7 @@ class PageSource:
         self._registry = registry
         self._changed = threading.Condition()
         self._busy = False
+        self._waiting = 0
         self._started = self._finished = 0
         self._newest: Rendering | Exception | None = None
 
@@ -64,15 +65,21 @@ class PageSource:
         """A rendering that began after the call; raises what rendering raised."""
         with self._changed:
             wanted = self._started + 1
+            self._waiting += 1
             self._changed.wait_for(lambda: self._finished >= wanted or not self._busy)
+            self._waiting -= 1
             mine = self._finished < wanted
             if mine:
                 self._busy, self._started = True, self._started + 1
             newest = self._newest
+            # A page is tens of megabytes: kept only while somebody is about to take it.
+            if not self._waiting:
+                self._newest = None
         if mine:
             newest = self._render()
             with self._changed:
-                self._busy, self._finished, self._newest = False, self._started, newest
+                self._busy, self._finished = False, self._started
+                self._newest = newest if self._waiting else None
                 self._changed.notify_all()
         if not isinstance(newest, Rendering):
             raise RuntimeError(f"rendering {self.page.value} failed") from newest
@@ -88,4 +95,5 @@ class PageSource:
             self._state.render_failed(self.page)
             return error
         self._state.rendered(self.page, time.perf_counter() - started)
-        return Rendering(pieces, self._state, member)
+        # Proven before or after: either way partitions may be on the page.
+        return Rendering(pieces, self._state, member or self._state.is_member)

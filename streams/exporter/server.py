@@ -36,6 +36,8 @@ REQUEST_BYTES_MAX = 16 << 10
 SOCKET_SECONDS = 10.0
 #: For a whole connection, however slowly it drips.
 CONNECTION_SECONDS = 30.0
+#: How long a stop, or the end of an overdue connection, may take.
+_POLL_SECONDS = 0.1
 _PLAIN = "text/plain; charset=utf-8"
 
 logger = logging.getLogger(__name__)
@@ -257,15 +259,20 @@ class MetricsServer:
         Raises:
             ServerError: The address cannot be had.
         """
+        # Not left to the resolver, which takes a port of 70000 for 4464.
+        if not 0 <= self._port <= 65_535:
+            raise ServerError(f"port {self._port} does not exist: choose 0 to 65535 with --metrics-port")
         answers = {"/": self._index, "/healthz": self._health, "/readyz": self._readiness}
         try:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             family, _, _, _, address = found[0]
             self._server = _Server(family, address, self._sources, answers)
-        except (OSError, OverflowError) as error:
+        except OSError as error:
             raise ServerError(self._reason(error)) from error
         self._port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="labelwatch-metrics", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="labelwatch-metrics", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
@@ -284,9 +291,7 @@ class MetricsServer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
 
-    def _reason(self, error: OSError | OverflowError) -> str:
-        if isinstance(error, OverflowError):
-            return f"port {self._port} does not exist: choose 0 to 65535 with --metrics-port"
+    def _reason(self, error: OSError) -> str:
         if error.errno == errno.EADDRINUSE:
             return (
                 f"port {self._port} on {self._host} is in use by another program: "

@@ -188,8 +188,8 @@ class Histograms(Family):
             cumulative = list(accumulate(counts))
             for bound, count in zip(bounds, cumulative, strict=True):
                 yield f"{name}_bucket", self.bucket_text, (*labels, bound), count
-            yield f"{name}_sum", self.label_text, labels, total
             yield f"{name}_count", self.label_text, labels, cumulative[-1]
+            yield f"{name}_sum", self.label_text, labels, total
 
     @property
     def samples(self) -> list[Sample]:

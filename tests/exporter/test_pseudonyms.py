@@ -1,0 +1,103 @@
+import base64
+import hashlib
+import hmac
+import stat
+import threading
+
+import pytest
+
+from streams.exporter import PseudonymKeyError, agent_names
+from streams.exporter.pseudonyms import ENVIRONMENT, KEY_FILE, Pseudonyms
+
+KEY = "a key of enough length"
+
+
+def test_a_name_is_the_hmac_of_site_and_agent():
+    digest = hmac.new(KEY.encode(), b"manila-1\0a-1007", hashlib.sha256).digest()
+    expected = "p-" + base64.b32encode(digest).decode()[:12].lower()
+    assert Pseudonyms(KEY.encode())("manila-1", "a-1007") == expected
+
+
+def test_names_differ_by_site_agent_and_key_and_by_nothing_else():
+    names = Pseudonyms(KEY.encode())
+    assert names("s", "a") == Pseudonyms(KEY.encode())("s", "a")
+    assert len({names("s", "a"), names("s", "b"), names("t", "a"), Pseudonyms(b"another")("s", "a")}) == 4
+    assert names("a", "bc") != names("ab", "c")
+
+
+def test_a_name_says_nothing_of_the_id_and_suits_any_label():
+    name = Pseudonyms(KEY.encode())("s", 'Robert"); 质检员\n')
+    assert name.startswith("p-")
+    assert len(name) == 14
+    assert name.removeprefix("p-").isalnum()
+    assert name.isascii()
+
+
+def test_no_person_stays_no_person():
+    assert Pseudonyms(KEY.encode())("s", "") == ""
+
+
+def test_plain_labels_are_the_ids_and_need_no_key(tmp_path):
+    assert agent_names("plain", tmp_path, {})("s", "a-1") == "a-1"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_start_makes_a_key_that_later_starts_use(tmp_path):
+    data_dir = tmp_path / "not" / "there"
+    first = agent_names("pseudonym", data_dir, {})
+    assert [path.name for path in data_dir.iterdir()] == [KEY_FILE]
+    assert stat.S_IMODE((data_dir / KEY_FILE).stat().st_mode) == 0o600
+    assert agent_names("pseudonym", data_dir, {})("s", "a") == first("s", "a")
+    assert agent_names("pseudonym", tmp_path / "other", {})("s", "a") != first("s", "a")
+
+
+def test_workers_that_start_together_agree_on_one_key(tmp_path):
+    together, found = threading.Barrier(8), []
+
+    def start():
+        together.wait()
+        found.append(agent_names("pseudonym", tmp_path, {})("s", "a"))
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [KEY_FILE]
+
+
+def test_the_environment_comes_before_the_file(tmp_path):
+    names = agent_names("pseudonym", tmp_path, {ENVIRONMENT: KEY})
+    assert names("s", "a") == Pseudonyms(KEY.encode())("s", "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("short", ["", "secret"])
+def test_a_short_key_is_refused_without_being_told(tmp_path, short):
+    with pytest.raises(PseudonymKeyError, match=rf"{ENVIRONMENT} has {len(short)} bytes; give at least 16") as error:
+        agent_names("pseudonym", tmp_path, {ENVIRONMENT: short})
+    assert not short or short not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "no hex at all", "abcd", "质检员", "ab" * 15])
+def test_a_damaged_key_file_is_refused(tmp_path, text):
+    (tmp_path / KEY_FILE).write_text(text, "utf-8")
+    with pytest.raises(PseudonymKeyError, match=r"holds no pseudonym key .* restore it from a backup") as error:
+        agent_names("pseudonym", tmp_path, {})
+    assert not text or text not in str(error.value)
+
+
+def test_a_data_directory_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PseudonymKeyError, match=r"choose another --data-dir"):
+        agent_names("pseudonym", tmp_path / "file" / "dir", {})
+
+
+def test_a_key_that_others_can_read_is_warned_about(tmp_path, caplog):
+    agent_names("pseudonym", tmp_path, {})
+    (tmp_path / KEY_FILE).chmod(0o644)
+    agent_names("pseudonym", tmp_path, {})
+    assert "can be read by others; chmod 600 it" in caplog.text
+    assert (tmp_path / KEY_FILE).read_text().strip() not in caplog.text

@@ -1,0 +1,393 @@
+import gzip
+import http.client
+import socket
+import threading
+import time
+from contextlib import closing, contextmanager
+
+import numpy as np
+import pytest
+
+from schemas.metrics import Page
+from streams.engine.figures import Figures, PeopleFigures, PeopleGroup
+from streams.exporter import MetricsServer, MonitorState, ServerError
+from streams.exporter import server as server_module
+from streams.exporter.pseudonyms import plain
+from streams.exporter.server import accepts_gzip
+from streams.exporter.text import CONTENT_TYPE
+from tests.support.exporter import FOREVER, BrokenEngine, Clocks, FakeEngine, series, showing, values
+from tests.support.ports import free_port
+
+PAGES = [page.value for page in Page]
+
+
+def engine():
+    figures = Figures()
+    figures.add("labelwatch_site_labels", ("质检 <b>", "1h"), 7)
+    people = PeopleGroup([("s", "a-1", "agent")], {("labelwatch_agent_labels", "1h"): np.array([3.0])}, np.array([1.0]))
+    return FakeEngine(figures, PeopleFigures([people]))
+
+
+@pytest.fixture
+def state():
+    return showing(engine())
+
+
+@pytest.fixture
+def server(state):
+    with MetricsServer(state, plain, port=0) as server:
+        yield server
+
+
+def ask(server, path, method="GET", headers=None):
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+        connection.request(method, path, headers=headers or {})
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+
+
+def raw(server, request, timeout=30):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=timeout) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@contextmanager
+def waiting_engine(state):
+    """An engine whose figures come when the test lets them."""
+    entered, leave = threading.Semaphore(0), threading.Semaphore(0)
+
+    class Waiting(FakeEngine):
+        def figures(self, at_ms):
+            entered.release()
+            assert leave.acquire(timeout=60)
+            return super().figures(at_ms)
+
+    state.restored(0, waiting := Waiting(engine().site_figures))
+    state.caught_up(0)
+    try:
+        yield waiting, entered, leave
+    finally:
+        leave.release(100)
+
+
+def in_thread(work):
+    result = []
+    thread = threading.Thread(target=lambda: result.append(work()))
+    thread.start()
+
+    def join():
+        thread.join(60)
+        return result[0]
+
+    return join
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("accept", ["*/*", "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"])
+def test_pages_are_text_0_0_4_whatever_is_asked_for(server, path, accept):
+    status, headers, body = ask(server, path, headers={"Accept": accept})
+    assert status == 200
+    assert headers["Content-Type"] == CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
+    assert headers["Content-Length"] == str(len(body))
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "Content-Encoding" not in headers
+    assert series(body)
+
+
+def test_the_pages_show_what_they_are_for(server):
+    _, _, sites = ask(server, "/metrics")
+    _, _, people = ask(server, "/metrics/agents")
+    assert values(sites, "labelwatch_site_labels") == {frozenset({("site", "质检 <b>"), ("window", "1h")}): 7}
+    assert list(values(people, "labelwatch_agent_labels").values()) == [3]
+    assert values(sites, "process_resident_memory_bytes")
+    assert values(sites, "python_gc_collections_total")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_gzip_is_used_when_allowed_and_changes_nothing(server, path):
+    def names(page):
+        return {name for name, _ in series(page)}
+
+    ask(server, path)
+    _, headers, body = ask(server, path, headers={"Accept-Encoding": "deflate, gzip;q=0.9"})
+    assert headers["Content-Encoding"] == "gzip"
+    assert headers["Vary"] == "Accept-Encoding"
+    assert names(gzip.decompress(body)) == names(ask(server, path)[2])
+
+
+@pytest.mark.parametrize(
+    ("header", "allowed"),
+    [
+        ("gzip", True),
+        ("GZIP ; q=0.5", True),
+        ("br, gzip", True),
+        ("gzip;q=1", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+        ("identity", False),
+        ("x-gzip", False),
+        ("", False),
+    ],
+)
+def test_accept_encoding(header, allowed):
+    assert accepts_gzip(header) is allowed
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/", "/healthz", "/readyz"])
+def test_head_has_no_body(server, path):
+    status, headers, body = ask(server, path, "HEAD")
+    assert (status, body) == (200, b"")
+    assert headers["Content-Type"] == ask(server, path)[1]["Content-Type"]
+
+
+def test_the_index_links_to_every_page(server):
+    status, headers, body = ask(server, "/")
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/html")
+    for path in (*PAGES, "/healthz", "/readyz"):
+        assert f'href="{path}"'.encode() in body
+        assert ask(server, path)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/metric", "/metrics/", "/favicon.ico", "/../etc/passwd", "/%2e%2e", "http://a/b"])
+def test_other_paths_are_not_found(server, path):
+    assert ask(server, path)[0] == 404
+
+
+def test_a_query_is_ignored(server):
+    assert ask(server, "/readyz?verbose=1")[0] == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_other_methods_are_not_allowed(server, method):
+    status, headers, _ = ask(server, "/metrics", method)
+    assert (status, headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_readiness_follows_the_state(server, state):
+    assert ask(server, "/readyz")[::2] == (200, b"ready\n")
+    state.dropped(0)
+    status, _, body = ask(server, "/readyz")
+    assert status == 503
+    assert body.decode().splitlines() == [
+        "restored: state not restored yet: partition 0",
+        "caught_up: not at the log end seen at assignment yet: partition 0",
+    ]
+
+
+def test_health_follows_the_event_loop():
+    clocks = Clocks()
+    state = MonitorState(monotonic=clocks.monotonic, now_ms=clocks.now_ms)
+    with MetricsServer(state, plain, port=0) as server:
+        assert ask(server, "/healthz")[::2] == (200, b"ok\n")
+        clocks.seconds += 45
+        assert ask(server, "/healthz")[::2] == (503, b"the event loop has not turned for 45 s\n")
+        assert ask(server, "/metrics")[0] == 200, "a hanging loop does not stop the scrape"
+        state.loop_turned()
+        assert ask(server, "/healthz")[0] == 200
+
+
+def test_membership_that_runs_out_takes_partitions_off_the_pages_and_leaves_the_process(state, server):
+    assert values(ask(server, "/metrics")[2], "labelwatch_site_labels")
+    state.prove_membership(time.monotonic() - 1)
+    sites, people = ask(server, "/metrics")[2], ask(server, "/metrics/agents")[2]
+    assert values(sites, "labelwatch_site_labels") == {}
+    assert people == b""
+    assert set(values(sites, "labelwatch_partition_owned").values()) == {0}
+    assert values(sites, "labelwatch_build_info")
+
+
+def test_a_page_rendered_before_membership_ran_out_is_not_sent_after(state, server):
+    with waiting_engine(state) as (_, entered, leave):
+        answer = in_thread(lambda: ask(server, "/metrics"))
+        assert entered.acquire(timeout=60)
+        state.prove_membership(time.monotonic() - 1)
+        leave.release()
+        status, _, body = answer()
+    assert status == 200
+    assert values(body, "labelwatch_site_labels") == {}
+    assert set(values(body, "labelwatch_partition_owned").values()) == {0}
+
+
+def test_requests_that_come_during_a_rendering_share_the_next_one(state, server):
+    with waiting_engine(state) as (waiting, entered, leave):
+        first = in_thread(lambda: ask(server, "/metrics"))
+        assert entered.acquire(timeout=60)
+        late = [in_thread(lambda: ask(server, "/metrics")) for _ in range(5)]
+        source = server._sources[0]
+        while source._waiting < 5:
+            time.sleep(0.001)
+        leave.release(100)
+        answers = [first(), *(join() for join in late)]
+    assert [status for status, _, _ in answers] == [200] * 6
+    assert len(waiting.asked_at_ms) == 2
+    assert source._newest is None, "no page is kept in memory"
+
+
+def test_a_rendering_that_fails_is_a_500_for_all_who_wait_and_the_next_one_may_succeed(state, server, caplog):
+    figures = Figures()
+    figures.add("labelwatch_site_labels", ("a label is missing",), 7)
+    state.restored(0, FakeEngine(figures))
+    state.caught_up(0)
+    status, _, body = ask(server, "/metrics")
+    assert (status, body) == (500, b"This page could not be rendered; the worker's log says why.\n")
+    assert "/metrics could not be rendered" in caplog.text
+    state.restored(0, engine())
+    state.caught_up(0)
+    status, _, body = ask(server, "/metrics")
+    assert status == 200
+    assert values(body, "labelwatch_render_errors_total")[frozenset({("page", "/metrics")})] == 1
+
+
+def test_a_broken_engine_leaves_the_page(state, server):
+    state.restored(0, BrokenEngine())
+    state.caught_up(0)
+    status, _, body = ask(server, "/metrics")
+    assert status == 200
+    assert values(body, "labelwatch_build_info")
+
+
+def test_render_durations_are_told_by_page(server):
+    for path in PAGES:
+        ask(server, path)
+    durations = values(ask(server, "/metrics")[2], "labelwatch_render_duration_seconds")
+    assert {dict(labels)["page"] for labels in durations} == set(PAGES)
+    assert all(seconds > 0 for seconds in durations.values())
+
+
+# Bad clients.
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET /" + b"a" * 100_000, b"414"),
+        (b"GET /metrics HTTP/1.0\r\nX: " + b"a" * 100_000 + b"\r\n\r\n", b"431"),
+        (b"GET /metrics HTTP/1.0\r\n" + b"X: a\r\n" * 4_000 + b"\r\n", b"431"),
+        (b"GET /metrics HTTP/9.9\r\n\r\n", b"505"),
+        (b"\x16\x03\x01 nothing of http\r\n\r\n", b"400"),
+        (b"BREW /metrics HTTP/1.0\r\n\r\n", b"501"),
+    ],
+)
+def test_a_senseless_request_is_refused_in_few_words(server, request_bytes, status):
+    try:
+        answer = raw(server, request_bytes)
+    except ConnectionError:
+        answer = b""  # closed on unread bytes: the kernel may reset before the answer is read
+    assert not answer or status in answer.split(b"\r\n")[0] or status in answer
+    assert len(answer) < 2_000
+    assert ask(server, "/healthz")[0] == 200
+
+
+def test_a_client_that_hangs_up_harms_nobody(server):
+    for request in (b"", b"GET", b"GET /metrics HTTP/1.0\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(request)
+    assert ask(server, "/metrics")[0] == 200
+
+
+def test_a_request_that_drips_is_cut_off(state, monkeypatch):
+    monkeypatch.setattr(server_module, "CONNECTION_SECONDS", 0.0)
+    with MetricsServer(state, plain, port=0) as server:
+        assert raw(server, b"GET /metrics HT") == b""
+
+
+def test_connections_beyond_the_limit_are_refused_and_their_place_comes_back(state, monkeypatch):
+    monkeypatch.setattr(server_module, "CONNECTIONS_MAX", 2)
+    with MetricsServer(state, plain, port=0) as server:
+        silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2)]
+        while len(server._server._open) < 2:
+            time.sleep(0.001)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as third:
+            assert third.recv(1_000).startswith(b"HTTP/1.0 503 ")
+        for each in silent:
+            each.close()
+        while server._server._open:
+            time.sleep(0.001)
+        assert ask(server, "/healthz")[0] == 200
+
+
+# Start and stop.
+
+
+def test_a_port_in_use_is_named_with_the_flag(state, server):
+    with pytest.raises(ServerError, match=rf"^port {server.port} on 127\.0\.0\.1 is in use .* --metrics-port"):
+        MetricsServer(state, plain, port=server.port).start()
+    assert ask(server, "/healthz")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "message"),
+    [
+        ("127.0.0.1", 70_000, "port 70000 does not exist.*--metrics-port"),
+        ("192.0.2.1", 0, r"192\.0\.2\.1 cannot be listened on \(.+\).*--metrics-host"),
+        ("no such host", 0, r"no such host cannot be listened on \(.+\).*--metrics-host"),
+    ],
+)
+def test_an_address_that_cannot_be_served_is_named_with_the_flag(state, host, port, message):
+    with pytest.raises(ServerError, match=message):
+        MetricsServer(state, plain, host=host, port=port).start()
+
+
+def test_a_stopped_server_frees_its_port_and_can_start_again(state):
+    port = free_port()
+    server = MetricsServer(state, plain, port=port)
+    server.stop()
+    for _ in range(2):
+        server.start()
+        assert server.port == port
+        assert server.url == f"http://127.0.0.1:{port}"
+        assert ask(server, "/healthz")[0] == 200
+        server.stop()
+        with pytest.raises(ConnectionRefusedError):
+            ask(server, "/healthz")
+
+
+def test_loopback_is_the_default(state):
+    with MetricsServer(state, plain, port=0) as server:
+        assert server._server.server_address[0] == "127.0.0.1"
+
+
+def test_ipv6_is_served_too(state):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return  # a machine without IPv6 has nothing to serve
+    with MetricsServer(state, plain, host="::1", port=0) as server:
+        assert server.url == f"http://[::1]:{server.port}"
+        with closing(http.client.HTTPConnection("::1", server.port, timeout=30)) as connection:
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().status == 200
+
+
+def test_scrapes_beside_a_changing_state_are_always_whole(state, server):
+    stop, wrong = threading.Event(), []
+
+    def scrape():
+        while not stop.is_set():
+            try:
+                page = ask(server, "/metrics")[2]
+                counts = values(page, "labelwatch_checkpoint_seconds_count")
+                if list(counts.values()) != list(values(page, "labelwatch_checkpoints_total").values()):
+                    wrong.append(page)
+            except Exception as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=scrape) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(200):
+        state.assign([0, 1], 2)
+        state.restored(0, engine())
+        state.caught_up(0)
+        state.committed(0, 0.05)
+        state.event_delays(0, [0.1])
+        state.assign([1], 2)
+        state.revoke()
+        state.prove_membership(FOREVER)
+        time.sleep(0.002)
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    assert wrong == []

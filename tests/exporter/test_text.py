@@ -1,0 +1,169 @@
+import math
+import shutil
+import subprocess
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as ClientFamily
+
+from schemas.metrics import CATALOGUE, METRICS, Kind, Page
+from streams.exporter.text import PIECE_LINES, Block, Family, Histograms, LabelText, People, Rows, label_value, render
+from tests.support.exporter import series
+
+AWKWARD = ['"', "\\", "\n", "\\n", '\\"', 'a"b\\c\nd', "质检员", "<b>&amp;</b>", "}", "=", "{,}", " ", "", "#", "é"]
+
+names = st.one_of(st.sampled_from(AWKWARD), st.text(max_size=128))
+numbers = st.one_of(
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.sampled_from([0.0, -0.0, 1.0, 999_999.0, 999_999.5, 1e6, 1e6 + 0.5, 12_345_678.0, 1e15, 1e16, 1e-7, -1e9]),
+    st.integers(-(10**18), 10**18),
+)
+
+
+class Only:
+    """A collector of given families."""
+
+    def __init__(self, *families: ClientFamily | Family) -> None:
+        self.families = families
+
+    def collect(self) -> tuple[ClientFamily | Family, ...]:
+        return self.families
+
+
+def by_client(*families: ClientFamily | Family) -> bytes:
+    registry = CollectorRegistry()
+    registry.register(Only(*families))
+    return generate_latest(registry)
+
+
+def by_us(*families: Family) -> bytes:
+    return b"".join(render(families))
+
+
+@given(st.dictionaries(st.tuples(names, names, names, names), numbers, min_size=1, max_size=20))
+def test_gauges_are_written_to_the_byte_as_prometheus_client_writes_them(rows):
+    metric = METRICS["labelwatch_target_ratio"]
+    client = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, value in rows.items():
+        client.add_metric(labels, value)
+    ours = Rows(metric, LabelText(metric.labels), rows)
+    assert by_us(ours) == by_client(client) == by_client(ours)
+
+
+@given(st.dictionaries(st.tuples(names, names, names), numbers, min_size=1, max_size=20))
+def test_counters_are_written_to_the_byte_as_prometheus_client_writes_them(rows):
+    metric = METRICS["labelwatch_labels_total"]
+    client = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, value in rows.items():
+        client.add_metric(labels, value)
+    ours = Rows(metric, LabelText(metric.labels), rows)
+    assert by_us(ours) == by_client(client) == by_client(ours)
+    assert b"_created" not in by_us(ours)
+
+
+@given(
+    st.dictionaries(
+        st.tuples(names, names),
+        st.tuples(st.lists(st.integers(0, 10**7), min_size=16, max_size=16), st.floats(0, 1e12)),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_histograms_are_written_to_the_byte_as_prometheus_client_writes_them(rows):
+    metric = METRICS["labelwatch_handle_seconds"]
+    client = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, (counts, total) in rows.items():
+        bounds = [*map(str, metric.buckets), "+Inf"]
+        client.add_metric(labels, [(bound, sum(counts[: i + 1])) for i, bound in enumerate(bounds)], total)
+    ours = Histograms(metric, LabelText(metric.labels), LabelText((*metric.labels, "le")), rows)
+    assert by_us(ours) == by_client(client) == by_client(ours)
+
+
+@given(
+    st.lists(st.tuples(names, names, st.sampled_from(["agent", "qa"])), min_size=1, max_size=20, unique=True),
+    st.data(),
+)
+def test_people_are_written_to_the_byte_as_prometheus_client_writes_them(people, data):
+    metric = METRICS["labelwatch_agent_labels"]
+    client = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+    text = LabelText(metric.labels[:-1])
+    blocks = []
+    for window in ("1h", "24h"):
+        column = data.draw(st.lists(numbers.map(float), min_size=len(people), max_size=len(people)))
+        blocks.append(Block(people, text.all(people), np.array(column), window))
+        for person, value in zip(people, column, strict=True):
+            if not math.isnan(value):
+                client.add_metric((*person, window), value)
+    ours = People(metric, text, blocks)
+    assert by_us(ours) == by_client(client) == by_client(ours)
+
+
+def test_the_seams_between_pieces_do_not_show():
+    count = 2 * PIECE_LINES + 3
+    people = [(f"site-{i % 7}", f"a-{i}", "agent") for i in range(count)]
+    values = np.where(np.arange(count) % 5 == 0, np.nan, np.arange(count) * 1.5)
+    metric = METRICS["labelwatch_agent_labels"]
+    text = LabelText(metric.labels[:-1])
+    ours = People(metric, text, [Block(people, text.all(people), values, "1h")])
+    assert by_us(ours) == by_client(ours)
+    assert len(series(by_us(ours))) == np.count_nonzero(~np.isnan(values))
+
+    rows = Rows(METRICS["labelwatch_policy_scope_missing"], LabelText(("site",)), {(f"s{i}",): i for i in range(count)})
+    assert by_us(rows) == by_client(rows)
+
+
+def test_a_metric_without_labels_has_no_braces():
+    metric = METRICS["labelwatch_loop_timestamp_seconds"]
+    assert by_us(Rows(metric, LabelText(()), {(): 12.5})).endswith(b"\nlabelwatch_loop_timestamp_seconds 12.5\n")
+
+
+def test_every_label_value_comes_back_from_prometheus_own_escaping():
+    metric = METRICS["labelwatch_policy_scope_missing"]
+    page = by_us(Rows(metric, LabelText(metric.labels), {(text,): 1 for text in AWKWARD}))
+    assert {dict(labels)["site"] for _, labels in series(page)} == set(AWKWARD)
+    if promtool := shutil.which("promtool"):
+        done = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_label_values_are_capped_and_always_encodable():
+    assert label_value("x" * 500) == "x" * 128
+    assert label_value("质" * 500) == "质" * 128
+    assert label_value("\ud800") == "?"
+    metric = METRICS["labelwatch_policy_scope_missing"]
+    ours = Rows(metric, LabelText(metric.labels), {("\ud800" + '"' * 300,): 1})
+    assert by_us(ours) == by_client(ours)
+    (_, labels), *_ = series(by_us(ours))
+    assert dict(labels)["site"] == "?" + '"' * 127
+
+
+def test_texts_of_series_that_are_gone_are_forgotten():
+    made = []
+
+    def rename(labels):
+        made.append(labels)
+        return labels
+
+    text = LabelText(("site",), rename)
+    rows = [(f"s{i}",) for i in range(3 * PIECE_LINES)]
+    text.all(rows)
+    text.all(rows)
+    assert len(made) == len(rows)
+    text.trim(used=len(rows))
+    text.all(rows)
+    assert len(made) == len(rows)
+    text.trim(used=1)
+    text.all(rows[:1])
+    assert len(made) == len(rows) + 1
+
+
+def test_the_catalogue_suits_the_renderers():
+    for metric in CATALOGUE:
+        if metric.page is Page.AGENTS:
+            assert metric.labels[-1] == max(metric.labels) == "window", "a person's line ends with its window"
+        if metric.kind is Kind.HISTOGRAM:
+            assert metric.labels
+            assert "le" not in metric.labels
