@@ -110,6 +110,29 @@ def compute(
         )
 
 
+@app.command()
+def watch(
+    url: Annotated[str, typer.Option(help="A worker's address, or a Prometheus' with --prometheus.")] = (
+        "http://127.0.0.1:9464"
+    ),
+    prometheus: Annotated[bool, typer.Option("--prometheus", help="The address is a Prometheus.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines for scripts in place of a picture.")] = False,
+    seconds: Annotated[float | None, typer.Option(help="End after so long.", min=0)] = None,
+) -> None:
+    """The live board in the terminal: sites, worst first."""
+    import time
+
+    from rich.console import Console
+
+    from streams.ops.watch import Watcher, show, source_of
+
+    until = None if seconds is None else time.monotonic() + seconds
+    watcher = Watcher(source_of(url, prometheus), (f"{url}/metrics",) if not prometheus else (url,))
+    show(watcher, Console(), plain=plain, go_on=lambda: until is None or time.monotonic() < until)
+    if watcher.reading is None:
+        raise CommandError(f"{watcher.trouble}; start a worker, or give its address with --url")
+
+
 topics = typer.Typer(help="Create or verify the topics and their settings.", no_args_is_help=True)
 app.add_typer(topics, name="topics")
 

@@ -1,0 +1,83 @@
+"""Samples of a worker's /metrics or of a Prometheus, in one shape for the views."""
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client.parser import text_string_to_metric_families
+
+_TIMEOUT_SECONDS = 3.0
+Labels = Mapping[str, str]
+
+
+class Unreachable(Exception):
+    """The metrics cannot be read; the message says from where and why."""
+
+
+@dataclass(slots=True)
+class Samples:
+    """Samples by metric name; labels that Prometheus adds (`instance`, `job`) are taken off."""
+
+    by_name: dict[str, list[tuple[Labels, float]]] = field(default_factory=dict)
+
+    def select(self, name: str, **labels: str) -> Iterator[tuple[Labels, float]]:
+        """Samples of a metric that have these labels."""
+        for found, value in self.by_name.get(name, ()):
+            if all(found.get(key) == wanted for key, wanted in labels.items()):
+                yield found, value
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """The one sample with these labels; of several (two workers), the largest."""
+        return max((value for _, value in self.select(name, **labels)), default=None)
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum of the samples with these labels."""
+        return sum(value for _, value in self.select(name, **labels))
+
+
+def read_worker(url: str) -> Samples:
+    """Reads a worker's sites page.
+
+    Raises:
+        Unreachable: Nobody answers there, or it is not a metrics page.
+    """
+    samples = Samples()
+    try:
+        for family in text_string_to_metric_families(_get(f"{url.rstrip('/')}/metrics")):
+            for sample in family.samples:
+                samples.by_name.setdefault(sample.name, []).append((sample.labels, sample.value))
+    except ValueError as error:
+        raise Unreachable(f"{url}/metrics is not a metrics page: {error}") from error
+    return samples
+
+
+def read_prometheus(url: str) -> Samples:
+    """Reads the newest samples of every labelwatch series from a Prometheus.
+
+    Raises:
+        Unreachable: Nobody answers there, or it is no Prometheus.
+    """
+    query = urllib.parse.urlencode({"query": '{__name__=~"labelwatch_.*"}'})
+    try:
+        answer = json.loads(_get(f"{url.rstrip('/')}/api/v1/query?{query}"))
+        found = answer["data"]["result"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unreachable(f"{url} does not answer as a Prometheus does: {error}") from error
+    samples = Samples()
+    for series in found:
+        labels = {key: value for key, value in series["metric"].items() if key not in ("instance", "job", "__name__")}
+        samples.by_name.setdefault(series["metric"]["__name__"], []).append((labels, float(series["value"][1])))
+    return samples
+
+
+def _get(url: str) -> str:
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
+            text: str = answer.read().decode()
+            return text
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise Unreachable(f"nobody answers at {url}: {reason}") from error
