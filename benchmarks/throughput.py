@@ -21,7 +21,7 @@ from pathlib import Path
 import confluent_kafka
 
 from benchmarks.load import load
-from benchmarks.worker import Worker
+from benchmarks.worker import PARTITIONS, Worker
 from schemas.topics import EVENTS, topics
 from tests.support.kafka import RealKafka, create_topics, missing_tools
 
@@ -103,9 +103,14 @@ def make_peers(bootstrap: str, folder: Path, events: int, faust_events: int) -> 
         ),
         Peer(
             "librdkafka + msgspec",
-            "batches: decode each event, keep nothing",
+            "batches: decode each event, keep nothing; settings as they come",
             lambda _: run_module("benchmarks.librdkafka", bootstrap, EVENTS, count),
             least_ratio=0.8,
+        ),
+        Peer(
+            "the same, tuned",
+            "the same without its pause of a second at a full queue (fetch.queue.backoff.ms=10)",
+            lambda _: run_module("benchmarks.librdkafka", bootstrap, EVENTS, count, "--tuned"),
         ),
         Peer(
             "labelwatch worker",
@@ -181,9 +186,13 @@ def main() -> int:
         folder = Path(temporary)
         kafka = RealKafka(folder / "kafka", heap="1g").start()
         try:
-            create_topics(kafka.bootstrap, [each for each in topics() if "checkpoints" not in each.name], partitions=2)
+            create_topics(
+                kafka.bootstrap, [each for each in topics() if "checkpoints" not in each.name], partitions=PARTITIONS
+            )
             load(kafka.bootstrap, EVENTS, arguments.events, seed=arguments.seed)
-            print(f"loaded {arguments.events:,} events into 2 partitions (seed {arguments.seed})", flush=True)
+            print(
+                f"loaded {arguments.events:,} events into {PARTITIONS} partitions (seed {arguments.seed})", flush=True
+            )
             peers = make_peers(kafka.bootstrap, folder, arguments.events, arguments.faust_events)
             runs: dict[str, list[Run]] = {peer.name: [] for peer in peers}
             for number in range(arguments.rounds):

@@ -1,27 +1,29 @@
-"""The monitor itself: a real worker process, started as a user starts it and watched through its own pages."""
+"""The monitor itself: a real worker process, started as a user starts it and watched by its log and its metrics."""
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from schemas.topics import EVENTS, topics
+from schemas.topics import EVENTS, checkpoints_topic, topics
 from tests.support.kafka import create_topics
 from tests.support.ports import free_port
 
+PARTITIONS = 2
 START_SECONDS = 60
 RUN_SECONDS = 600
 STOP_SECONDS = 30
-POLL_SECONDS = 0.01
-#: Reasons of /readyz that pass before the first batch is read; `caught_up` stays until the last is applied.
-BEFORE_THE_FLOW = {"unreachable", "member", "assigned", "restored"}
+#: The worker's own words, with its own time: watching them takes nothing from it, as a poll of its pages would.
+_OPENED = re.compile(r"^(\S+Z) .*partition=\d+ opened at", re.MULTILINE)
+_CAUGHT_UP = re.compile(r"^(\S+Z) .*partition=\d+ caught up at", re.MULTILINE)
 
 
 class WorkerError(RuntimeError):
@@ -44,7 +46,8 @@ class Worker:
             *(str(Path(sys.executable).with_name("labelwatch")), "worker", "--bootstrap", bootstrap, "--id", worker_id),
             *("--metrics-port", str(port), "--data-dir", str(folder / worker_id)),
         ]
-        create_topics(bootstrap, [each for each in topics(worker_id) if worker_id in each.name], partitions=2)
+        own = [each for each in topics(worker_id) if each.name == checkpoints_topic(worker_id)]
+        create_topics(bootstrap, own, partitions=PARTITIONS)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
 
@@ -63,33 +66,24 @@ class Worker:
         """Waits until everything is applied.
 
         Returns:
-            Seconds and CPU seconds from "restored" (the flow starts) to "caught up" (the last event is applied).
+            Seconds and CPU seconds from the first partition opened to the last partition caught up.
 
         Raises:
             WorkerError: It ended, or took too long.
         """
-        self._wait(START_SECONDS, lambda: not self._lacks() & BEFORE_THE_FLOW)
-        started, cpu_started = time.perf_counter(), self.cpu_seconds()
-        self._wait(RUN_SECONDS, lambda: not self._lacks())
-        return time.perf_counter() - started, self.cpu_seconds() - cpu_started
-
-    def accepted_events(self) -> int:
-        """Events that its durable counter holds: none counted twice, none rejected, all checkpointed."""
-        text = self._get("/metrics")[1]
-        return sum(
-            int(sample.value)
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.name == "labelwatch_events_total" and sample.labels["topic"] == EVENTS
-        )
+        self._wait(START_SECONDS, lambda: bool(self._times(_OPENED)))
+        cpu_started = self.cpu_seconds()
+        self._wait(RUN_SECONDS, lambda: len(self._times(_CAUGHT_UP)) == PARTITIONS)
+        cpu_seconds = self.cpu_seconds() - cpu_started
+        return max(self._times(_CAUGHT_UP)) - min(self._times(_OPENED)), cpu_seconds
 
     def wait_for_checkpoint(self, events: int) -> None:
-        """Waits until the durable counter stands at `events`.
+        """Waits until its durable counter stands at `events`: none rejected, none counted twice, all checkpointed.
 
         Raises:
             WorkerError: It stands elsewhere: the run was not exact.
         """
-        self._wait(START_SECONDS, lambda: self.accepted_events() == events, pause_seconds=0.25)
+        self._wait(START_SECONDS, lambda: self._accepted_events() == events)
 
     def cpu_seconds(self) -> float:
         """CPU time of the process so far; NaN where the machine has no /proc."""
@@ -98,31 +92,27 @@ class Worker:
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         return float("nan")
 
-    def _lacks(self) -> set[str]:
-        """What the worker says is missing until it is ready; `unreachable` while it does not answer."""
-        try:
-            status, text = self._get("/readyz")
-        except OSError:
-            return {"unreachable"}
-        return set() if status == 200 else {line.split(":", 1)[0] for line in text.splitlines()}
+    def _accepted_events(self) -> int:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+        return sum(
+            int(sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "labelwatch_events_total" and sample.labels["topic"] == EVENTS
+        )
 
-    def _get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+    def _times(self, pattern: re.Pattern[str]) -> list[float]:
+        return [datetime.fromisoformat(found).timestamp() for found in pattern.findall(self._log.read_text())]
 
-    def _wait(self, seconds: float, is_done: Callable[[], bool], *, pause_seconds: float = POLL_SECONDS) -> None:
+    def _wait(self, seconds: float, is_done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + seconds
         while not is_done():
             if self._process.poll() is not None:
                 raise WorkerError(f"The worker ended with code {self._process.returncode}.\n{self._last_lines()}")
             if time.monotonic() > deadline:
-                raise WorkerError(
-                    f"The worker did not get there in {seconds:g} s: {self._lacks()}.\n{self._last_lines()}"
-                )
-            time.sleep(pause_seconds)
+                raise WorkerError(f"The worker did not get there within {seconds:g} s.\n{self._last_lines()}")
+            time.sleep(0.05)
 
     def _last_lines(self, count: int = 20) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-count:])
