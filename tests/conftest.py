@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.support.kafka"]
+pytest_plugins = ["tests.support.kafka", "tests.support.tansu"]
 
+KAFKA_TESTS = Path(__file__).parent / "kafka"
 IN_CI = os.environ.get("CI") == "true"
 
 # No deadlines: the machine may be busy, and a test says nothing about speed.
@@ -17,9 +19,9 @@ settings.load_profile("labelwatch")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what uses real Kafka, before `-m` selects, so that no test can forget it."""
+    """Marks what stands in tests/kafka/ or uses its broker, before `-m` selects: no test can forget it."""
     for item in items:
-        if "kafka" in getattr(item, "fixturenames", ()):
+        if item.path.is_relative_to(KAFKA_TESTS) or "kafka" in getattr(item, "fixturenames", ()):
             item.add_marker("kafka")
 
 

@@ -77,7 +77,6 @@ def test_topics_are_created_with_the_settings_of_the_schemas(kafka: RealKafka) -
     assert EVENTS in described
 
 
-@pytest.mark.kafka
 def test_a_broker_that_cannot_start_says_why(tmp_path: Path) -> None:
     broker = RealKafka(tmp_path / "broken", properties={"num.io.threads": "1"})
     config = tmp_path / "broken" / "server.properties"
