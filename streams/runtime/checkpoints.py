@@ -3,7 +3,8 @@
 A checkpoint is all or nothing: changed slots, manifest, drift records and dead letters. Where the
 broker has transactions, its fencing also keeps a worker that lost the partition from writing. Where
 it has none (the embedded broker), every record names its checkpoint and the manifest comes last:
-what has no manifest does not count. That form is for one worker.
+what no manifest follows does not count, and the next checkpoint writes the values that do again.
+That form is for one worker.
 """
 
 import asyncio
@@ -43,6 +44,8 @@ _REQUEST_SECONDS = 10.0
 _TRANSACTION_SECONDS = 60.0
 _CLOSE_SECONDS = 3.0
 _DETAIL_BYTES = 1000
+
+_FENCED = (ProducerFenced, InvalidProducerEpoch)
 
 _Header = tuple[str, bytes]
 _Record = tuple[bytes, bytes | None, list[_Header]]
@@ -105,7 +108,7 @@ class CheckpointStore:
         self._manifest: bytes | None = None
         #: Slots that stand in more than one part; a shorter successor must delete the rest.
         self._part_counts: dict[bytes, int] = {}
-        #: Plain form: records that a half-written checkpoint left behind, by the value that counts.
+        #: Plain form: what a half-written checkpoint left behind, with the value that counts.
         self._heal: dict[bytes, _Record] = {}
         self._crash = _CrashPoint.armed()
 
@@ -202,8 +205,9 @@ class CheckpointStore:
                 list(self._state(checkpoint.slots)),
                 checkpoint.manifest,
             )
-        except (ProducerFenced, InvalidProducerEpoch) as error:
-            raise Fenced(str(error)) from error
+        except (*_FENCED, AssertionError) as error:
+            # aiokafka asserts that a producer which has failed is not used again.
+            raise Fenced(str(error) or "its producer failed after the last checkpoint") from error
         self._manifest = checkpoint.manifest
 
     async def prove(self) -> bool:
@@ -215,7 +219,7 @@ class CheckpointStore:
             return False
         try:
             await self._write([], [], [], self._manifest)
-        except (KafkaError, TimeoutError):
+        except (KafkaError, TimeoutError, AssertionError):
             return False
         return True
 
@@ -276,7 +280,7 @@ class CheckpointStore:
     async def _send_letters(self, producer: AIOKafkaProducer, letters: Sequence[dict[str, Any]]) -> None:
         try:
             await _settle([await producer.send(REJECTED, **letter) for letter in letters])
-        except (ProducerFenced, InvalidProducerEpoch):
+        except _FENCED:
             raise
         except KafkaError as error:
             raise DeadLettersRefused(f"{REJECTED} does not take a dead letter: {error}") from error
@@ -332,32 +336,25 @@ class _Reader:
         self.partitions = 0
         self._transactional = transactional
         self._values: dict[bytes, tuple[bytes, int]] = {}
-        #: Plain form: what came since the last manifest, and whose it is.
+        #: Plain form: what came since the last manifest.
         self._pending: dict[bytes, tuple[bytes | None, int]] = {}
-        self._checkpoint: bytes | None = None
-        self._torn: set[bytes] = set()
 
     def take(self, key: bytes, value: bytes | None, header_list: Iterable[_Header]) -> None:
         self.records += 1
         headers = dict(header_list)
         parts = int(headers.get("parts", b"1"))
-        checkpoint = headers.get("checkpoint")
         if not self._transactional:
-            if checkpoint is None:
+            if "checkpoint" not in headers:
                 raise Refusal(
                     "The checkpoints were written in transactions, and this broker has none: point the worker at "
                     "the broker that wrote them, or start a new group with --id and replay."
                 )
-            if checkpoint != self._checkpoint:
-                self._torn |= self._pending.keys()
-                self._pending.clear()
-                self._checkpoint = checkpoint
             if key != _MANIFEST_KEY:
                 self._pending[key] = (value, parts)
                 return
+            # Also what an earlier torn checkpoint left: the one that this manifest closes has healed it.
             for each, (slot, count) in self._pending.items():
                 self._put(each, slot, count)
-            self._torn -= self._pending.keys()
             self._pending.clear()
         if key == _MANIFEST_KEY:
             self.manifest = value
@@ -387,9 +384,9 @@ class _Reader:
         return slots, counts
 
     def torn(self) -> dict[bytes, _Record]:
-        """Records to write again: compaction may keep a torn checkpoint's value and delete the one that counts."""
+        """Records to write again, since what came after the last manifest stands behind the values that count."""
         healed: dict[bytes, _Record] = {}
-        for key in self._torn | self._pending.keys():
+        for key in self._pending:
             value, parts = self._values.get(key, (None, 1))
             healed[key] = (key, value, [("parts", b"%d" % parts)] if parts > 1 else [])
         return healed

@@ -27,6 +27,7 @@ DEAD_LETTER_BYTES_PENDING = 16 << 20
 #: The last checkpoints before a hand-over take no longer: the whole group waits meanwhile.
 HAND_OVER_SECONDS = 4.0
 _WRITE_SECONDS = 30.0
+_SMALL_BATCH = 2_000
 _TICK_SECONDS = 0.1
 _SHOW_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 0.5
@@ -251,7 +252,7 @@ class Partitions:
             "partition=%d opened at offset=%d, %d behind the end, %s, in %.2f s",
             partition,
             owned.expected,
-            end - owned.expected,
+            max(0, end - owned.expected),
             how,
             time.monotonic() - started,
         )
@@ -350,7 +351,8 @@ class Partitions:
         owned.gap = None
         owned.expected = max(owned.expected, records[-1].offset + 1)
         self._follow(owned)
-        if owned.engine.dead_letters_pending > letters:
+        if owned.engine.dead_letters_pending > letters and len(records) < _SMALL_BATCH:
+            # Large records come in small batches; in a large one the count alone bounds the bytes.
             owned.letter_bytes += sum(len(record.value or b"") for record in records)
         await self._pace(owned)
 

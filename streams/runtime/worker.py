@@ -11,6 +11,8 @@ import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from aiokafka.errors import KafkaError
+
 from schemas.policy import Policy, PolicyError
 from streams.exporter import MetricsServer, MonitorState, PseudonymKeyError, ServerError, agent_names
 from streams.runtime import logs
@@ -56,6 +58,7 @@ class _Worker:
 
     async def run(self) -> int:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_unhandled)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop, signal.Signals(number).name)
         findings = await self._unless_ended(self._examine())
@@ -185,6 +188,13 @@ class _Worker:
         """The same, from any thread."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._end, code, sentence)
+
+
+def _unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What nobody waited for: aiokafka leaves errors that it has also told; anything else must be seen."""
+    error = context.get("exception")
+    if not isinstance(error, KafkaError):
+        log.error("unhandled in the event loop: %s", context.get("message"), exc_info=error)
 
 
 def _version() -> str:
