@@ -27,15 +27,15 @@ _COLUMNS: tuple[tuple[str, Literal["left", "right"], int], ...] = (
     ("", "left", 0),
     ("site", "left", 0),
     (f"accuracy {WINDOW}", "right", 1),
-    (_BAR, "left", 8),
+    (_BAR, "left", 7),
     ("95% interval", "right", 9),
     ("target", "right", 4),
-    ("proven", "right", 6),
+    ("proven", "right", 8),
     ("reviews", "right", 5),
     (f"labels/{NOW_WINDOW}", "right", 2),
     ("s/label", "right", 10),
     ("utilized", "right", 3),
-    ("working", "right", 7),
+    ("working", "right", 6),
     ("of", "right", 11),
 )
 
@@ -325,7 +325,7 @@ def _cells(line: SiteLine, low: float) -> list[Text]:
     enough = line.accuracy is not None and line.lower is not None and line.upper is not None
     plain = Text("")
     accuracy = Text(f"{line.accuracy:.1%}" if line.accuracy is not None else "not enough data")
-    if line.state.code >= BELOW.code:
+    if line.state in (BELOW, DRIFT):
         accuracy.stylize("bold #E69F00")
     elif line.accuracy is None:
         accuracy.stylize("#9AA0A6")

@@ -1,0 +1,214 @@
+"""Where a source's records go: a file, or Kafka, a batch at a time and paced by the wall clock."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from schemas.topics import EVENTS
+from streams.sources.errors import SourceError
+
+#: A batch is sent when it has waited for so long: keeps a slow source live.
+_LINGER_SECONDS = 0.05
+_BATCH_BYTES = 512 << 10
+#: Batches under way; more would only take memory.
+_IN_FLIGHT = 16
+_START_SECONDS = 15.0
+
+
+class Outgoing(NamedTuple):
+    """One record: when it is due (wall clock, epoch seconds; 0 is at once), its key and its bytes."""
+
+    due_seconds: float
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaTarget:
+    """Which Kafka to write to.
+
+    Attributes:
+        bootstrap: Brokers, `host:port`, separated by commas.
+        topic: Topic name.
+        security: Keyword arguments of an aiokafka client for TLS and login.
+    """
+
+    bootstrap: str
+    topic: str = EVENTS
+    security: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a key as the Java client, kafka-python, aiokafka and Faust choose it."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
+
+
+def write_file(path: Path, records: Iterable[Outgoing]) -> int:
+    """Writes values as lines; returns how many.
+
+    Raises:
+        SourceError: The file cannot be written.
+    """
+    count = 0
+    try:
+        with path.open("wb") as file:
+            for record in records:
+                # A broken record may hold a line break; a line is a record.
+                file.write(record.value.replace(b"\n", b" ") + b"\n")
+                count += 1
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}; give the path of a file that can be written") from error
+    return count
+
+
+class KafkaSink:
+    """Writes records to Kafka in order by partition, in batches, acknowledged by all replicas.
+
+    Args:
+        target: Where to.
+    """
+
+    def __init__(self, target: KafkaTarget) -> None:
+        self._target = target
+        self._producer: AIOKafkaProducer | None = None
+        self._partitions = 0
+        self._by_key: dict[bytes, int] = {}
+        self._open: dict[int, tuple[Any, float]] = {}
+        self._pending: set[asyncio.Future[Any]] = set()
+        self.sent = 0
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["KafkaSink"]:
+        """Connects, and at the end waits until everything is acknowledged.
+
+        Raises:
+            SourceError: No broker answers, the topic does not exist, or a write is refused.
+        """
+        try:
+            await self._connect()
+            yield self
+            await self.flush()
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise SourceError(
+                f"cannot write to {self._target.topic} at {self._target.bootstrap}: {error or type(error).__name__}; "
+                "check that the broker runs and that `labelwatch topics create` was done"
+            ) from error
+        finally:
+            if self._producer is not None:
+                with contextlib.suppress(KafkaError, TimeoutError, OSError):
+                    await asyncio.wait_for(self._producer.stop(), 5)
+
+    async def _connect(self) -> None:
+        # A broker without idempotent producers (the embedded one) refuses at start; then plainly.
+        for idempotent in (True, False):
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._target.bootstrap,
+                acks="all",
+                enable_idempotence=idempotent,
+                max_batch_size=_BATCH_BYTES,
+                max_request_size=4 << 20,
+                request_timeout_ms=10_000,
+                **self._target.security,
+            )
+            try:
+                await asyncio.wait_for(producer.start(), _START_SECONDS)
+            except KafkaError:
+                await producer.stop()
+                if not idempotent:
+                    raise
+                continue
+            self._producer = producer
+            break
+        assert self._producer is not None
+        partitions = await asyncio.wait_for(self._producer.partitions_for(self._target.topic), _START_SECONDS)
+        self._partitions = len(partitions)
+
+    async def put(self, record: Outgoing) -> None:
+        """Adds a record; sends its partition's batch when full."""
+        partition = self._by_key.get(record.key)
+        if partition is None:
+            partition = self._by_key[record.key] = partition_of(record.key, self._partitions)
+        await self._append(partition, record.key, record.value)
+
+    async def put_to_all(self, key: bytes, value: bytes) -> None:
+        """Writes one record to every partition."""
+        for partition in range(self._partitions):
+            await self._append(partition, key, value)
+
+    async def _append(self, partition: int, key: bytes, value: bytes) -> None:
+        assert self._producer is not None
+        batch, _ = self._open.get(partition) or self._new_batch(partition)
+        if batch.append(key=key, value=value, timestamp=None) is None:
+            await self._send(partition)
+            batch, _ = self._new_batch(partition)
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                raise SourceError(f"a record of {len(value)} bytes does not fit into a batch of {_BATCH_BYTES} bytes")
+        self.sent += 1
+
+    def _new_batch(self, partition: int) -> tuple[Any, float]:
+        assert self._producer is not None
+        self._open[partition] = (self._producer.create_batch(), time.monotonic())
+        return self._open[partition]
+
+    async def _send(self, partition: int) -> None:
+        assert self._producer is not None
+        batch, _ = self._open.pop(partition)
+        batch.close()
+        future = await self._producer.send_batch(batch, self._target.topic, partition=partition)
+        self._pending.add(future)
+        if len(self._pending) >= _IN_FLIGHT:
+            done, self._pending = await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
+
+    async def send_waiting(self) -> None:
+        """Sends batches that have waited long enough."""
+        old = time.monotonic() - _LINGER_SECONDS
+        for partition in [partition for partition, (_, since) in self._open.items() if since <= old]:
+            await self._send(partition)
+
+    async def flush(self) -> None:
+        """Sends everything and waits for the acknowledgements."""
+        for partition in list(self._open):
+            await self._send(partition)
+        pending, self._pending = self._pending, set()
+        await asyncio.gather(*pending)
+
+
+async def pump(sink: KafkaSink, records: Iterator[Outgoing], progress: Callable[[int], None] | None = None) -> None:
+    """Writes records when they are due; behind time, as fast as they come.
+
+    Args:
+        sink: Where to.
+        records: In order of `due_seconds`.
+        progress: Called now and then with the number written.
+    """
+    for count, record in enumerate(records, 1):
+        wait_seconds = record.due_seconds - time.time() if record.due_seconds else 0.0
+        while wait_seconds > 0:
+            await sink.send_waiting()
+            await asyncio.sleep(min(wait_seconds, _LINGER_SECONDS))
+            wait_seconds = record.due_seconds - time.time()
+        await sink.put(record)
+        if count % 1000 == 0:
+            await sink.send_waiting()
+            await asyncio.sleep(0)
+            if progress is not None:
+                progress(count)
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    """Runs a sink's work on an event loop of its own."""
+
+    async def body() -> None:
+        await work()
+
+    asyncio.run(body())
