@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from streams.ops.errors import FAILED, WRONG_USE, CommandError
+from streams.sources.errors import SourceError
 
 app = typer.Typer(
     name="labelwatch",
@@ -50,6 +51,30 @@ def _policy(path: Path | None) -> Any:
         return Policy.load(path)
     except PolicyError as error:
         raise CommandError(str(error), WRONG_USE) from error
+
+
+def _kafka(bootstrap: str | None) -> Any:
+    from streams.sources.sinks import KafkaTarget
+
+    settings = _settings(bootstrap=bootstrap)
+    return KafkaTarget(settings.bootstrap, security=settings.security())
+
+
+def _scenario(name: str) -> None:
+    from streams.sources.simulate import SCENARIOS
+
+    if name not in SCENARIOS:
+        raise CommandError(f"--scenario {name!r}: one of {', '.join(SCENARIOS)} is allowed", WRONG_USE)
+
+
+def _speed(text: str) -> float:
+    """`60x` or `60`; `max` is 0."""
+    if text == "max":
+        return 0.0
+    try:
+        return float(text.removesuffix("x"))
+    except ValueError:
+        raise CommandError(f"--speed {text!r}: give a factor such as 60x, 1x or max", WRONG_USE) from None
 
 
 @app.command()
@@ -111,6 +136,49 @@ def compute(
 
 
 @app.command()
+def demo(
+    scenario: Annotated[str, typer.Option(help="What the simulated operation goes through.")] = "site-dip",
+    seconds: Annotated[float | None, typer.Option(help="End after so long; else Ctrl-C ends it.", min=1)] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines for scripts in place of a picture.")] = False,
+    rate: Annotated[float, typer.Option(help="Events a second.", min=1, max=1000)] = 30.0,
+    metrics_port: Annotated[int, typer.Option(help="Port of /metrics.", min=1, max=65535)] = 9464,
+    policy: PolicyFile = None,
+) -> None:
+    """Everything on this machine: an embedded broker, a simulated operation, the monitor and its live board."""
+    from rich.console import Console
+
+    from streams.ops.demo import DemoOptions, run_demo
+
+    _policy(policy)
+    _scenario(scenario)
+    run_demo(DemoOptions(scenario, seconds, plain, rate, metrics_port, policy), Console())
+
+
+@app.command()
+def simulate(
+    bootstrap: Bootstrap = None,
+    scenario: Annotated[str, typer.Option(help="The change in it; `steady` has none.")] = "steady",
+    rate: Annotated[float, typer.Option(help="Events a second.", min=0.1)] = 30.0,
+    seconds: Annotated[float, typer.Option(help="How long, by the wall clock.", min=1)] = 600.0,
+    seed: Annotated[int, typer.Option(help="The same seed and times give the same events.")] = 1,
+    speed: Annotated[str, typer.Option(help="60x: starts in the past, ends at now.")] = "1x",
+    sites: Annotated[int, typer.Option(help="Number of sites.", min=1)] = 6,
+    points: Annotated[float, typer.Option(help="Size of a change of accuracy, 0.08 is 8 points.")] = 0.08,
+    history_seconds: Annotated[float, typer.Option(help="Past written at once before it goes live.", min=0)] = 0.0,
+    out: Annotated[Path | None, typer.Option(help="A file in place of Kafka; the truth goes beside it.")] = None,
+) -> None:
+    """A believable operation with a known change in it, into Kafka or a file."""
+    _scenario(scenario)
+    from streams.sources.simulation_run import SimulationOptions, run_simulation
+
+    options = SimulationOptions(scenario, rate, seconds, seed, _speed(speed), history_seconds, sites, points, out)
+    summary = run_simulation(options, None if out else _kafka(bootstrap))
+    typer.echo(f"{summary.records:,} records")
+    for change in summary.truth.changes:
+        typer.echo(f"injected: {change}")
+
+
+@app.command()
 def watch(
     url: Annotated[str, typer.Option(help="A worker's address, or a Prometheus' with --prometheus.")] = (
         "http://127.0.0.1:9464"
@@ -118,17 +186,21 @@ def watch(
     prometheus: Annotated[bool, typer.Option("--prometheus", help="The address is a Prometheus.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Lines for scripts in place of a picture.")] = False,
     seconds: Annotated[float | None, typer.Option(help="End after so long.", min=0)] = None,
+    svg: Annotated[Path | None, typer.Option(help="Write one picture of the board to this file, and end.")] = None,
 ) -> None:
     """The live board in the terminal: sites, worst first."""
     import time
 
     from rich.console import Console
 
-    from streams.ops.watch import Watcher, show, source_of
+    from streams.ops.watch import Watcher, save_svg, show, source_of
 
     until = None if seconds is None else time.monotonic() + seconds
     watcher = Watcher(source_of(url, prometheus), (f"{url}/metrics",) if not prometheus else (url,))
-    show(watcher, Console(), plain=plain, go_on=lambda: until is None or time.monotonic() < until)
+    if svg is not None:
+        save_svg(watcher, svg)
+    else:
+        show(watcher, Console(), plain=plain, go_on=lambda: until is None or time.monotonic() < until)
     if watcher.reading is None:
         raise CommandError(f"{watcher.trouble}; start a worker, or give its address with --url")
 
@@ -169,6 +241,8 @@ def main() -> None:
         app()
     except CommandError as error:
         _fail(str(error), error.code)
+    except SourceError as error:
+        _fail(str(error), FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
@@ -180,3 +254,7 @@ def _fail(message: str, code: int) -> None:
         raise  # called from an except block
     typer.echo(f"labelwatch: {message}", err=True)
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

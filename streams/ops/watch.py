@@ -1,7 +1,9 @@
 """`labelwatch watch`: the live board in a terminal, from a worker's /metrics or from Prometheus."""
 
+import io
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
@@ -11,6 +13,7 @@ from streams.views.samples import Samples, Unreachable, read_prometheus, read_wo
 
 REFRESH_SECONDS = 1.0
 PLAIN_SECONDS = 5.0
+_SVG_WIDTH, _SVG_HEIGHT = 132, 32
 
 
 class Watcher:
@@ -82,6 +85,16 @@ def show(watcher: Watcher, console: Console, *, plain: bool, go_on: Callable[[],
     with Live(watcher.board(), console=console, screen=console.is_terminal, auto_refresh=False) as live:
         for _ in _turns(watcher, REFRESH_SECONDS, go_on):
             live.update(watcher.board(), refresh=True)
+
+
+def save_svg(watcher: Watcher, path: Path) -> None:
+    """Writes one picture of the board, with a rate from two readings."""
+    watcher.turn()
+    time.sleep(REFRESH_SECONDS)
+    watcher.turn()
+    console = Console(width=_SVG_WIDTH, height=_SVG_HEIGHT, record=True, force_terminal=True, file=io.StringIO())
+    console.print(watcher.board())
+    console.save_svg(str(path), title="labelwatch watch")
 
 
 def _turns(watcher: Watcher, every_seconds: float, go_on: Callable[[], bool]) -> Iterator[None]:

@@ -150,7 +150,9 @@ def _site(samples: Samples, site: str, drifting: bool, watermark: float | None) 
     labels = figure("labels", window=NOW_WINDOW) or 0.0
     last_label = samples.value("labelwatch_site_last_event_timestamp_seconds", site=site, type="label_submitted")
     people = {
-        labels["state"]: int(value) for labels, value in samples.select("labelwatch_site_agents", site=site) if value
+        found["state"]: int(value)
+        for found, value in samples.select("labelwatch_site_agents", site=site, role="agent")
+        if value
     }
     line = SiteLine(
         site=site,
