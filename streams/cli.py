@@ -67,6 +67,13 @@ def _scenario(name: str) -> None:
         raise CommandError(f"--scenario {name!r}: one of {', '.join(SCENARIOS)} is allowed", WRONG_USE)
 
 
+def _pairs(option: str, parts: list[str]) -> dict[str, str]:
+    pairs = dict(part.split("=", 1) for part in parts if "=" in part)
+    if len(pairs) != len(parts):
+        raise CommandError(f"{option} {','.join(parts)!r}: give NAME=VALUE, each name once", WRONG_USE)
+    return pairs
+
+
 def _speed(text: str) -> float:
     """`60x` or `60`; `max` is 0."""
     if text == "max":
@@ -176,6 +183,27 @@ def simulate(
     typer.echo(f"{summary.records:,} records")
     for change in summary.truth.changes:
         typer.echo(f"injected: {change}")
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="JSON lines as they are, or CSV.")],
+    bootstrap: Bootstrap = None,
+    map: Annotated[str | None, typer.Option(help="For CSV: agent_id=worker,task_id=item,...")] = None,
+    set: Annotated[list[str] | None, typer.Option(help="For CSV: a value for every row, site_id=lima-2.")] = None,
+    speed: Annotated[str, typer.Option(help="max, 60x or 1x.")] = "max",
+    out: Annotated[Path | None, typer.Option(help="A file in place of Kafka.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="No progress bar.")] = False,
+) -> None:
+    """Plays a file into Kafka; the crowd files' columns need no --map."""
+    from rich.console import Console
+
+    from streams.ops.replay import show_replay
+    from streams.sources.replay import CROWD_MAP, ReplayOptions
+
+    mapping = CROWD_MAP if map is None else _pairs("--map", map.split(","))
+    options = ReplayOptions(file, mapping, _pairs("--set", set or []), _speed(speed), out=out)
+    show_replay(options, None if out else _kafka(bootstrap), Console(stderr=True, quiet=plain))
 
 
 @app.command()
