@@ -78,10 +78,10 @@ class PeopleView:
         An agent is active by a label, a skip or a change of state; a QA by a review made.
         """
         people, presence, made = self._people, self._presence.people, self._reviewers
-        labels, skips = self._sums(people, ("labels", "skips"), window, at_ms)
+        (acts,) = self._sums(people, ("acts",), window, at_ms)
         (changes,) = self._sums(presence, ("changes",), window, at_ms)
         (reviews,) = self._sums(made, ("reviews",), window, at_ms)
-        busy = (labels > 0) | (skips > 0)
+        busy = acts > 0
         with self._lock:
             agents = people.by_group(busy.astype(np.int64))
             for row in np.flatnonzero(changes > 0).tolist():

@@ -35,7 +35,8 @@ class People:
             rings,
             {
                 "labels": _COUNT,
-                "skips": _COUNT,
+                # Labels and skips handed in, which no revision moves: who was active.
+                "acts": _COUNT,
                 "handled": _COUNT,
                 "handle_ms": _TIME,
                 "reviews": _COUNT,
@@ -52,10 +53,11 @@ class People:
         self._headline.sync(intake.verdicts)
         persons, _, at, handle_ms = batch.labels.arrays()
         if len(persons):
-            self.table.add(self._rows.of(persons), at, handled_columns(handle_ms))
+            columns = handled_columns(handle_ms)
+            self.table.add(self._rows.of(persons), at, {**columns, "acts": columns["labels"]})
         persons, _, at, _ = batch.skips.arrays()
         if len(persons):
-            self.table.add(self._rows.of(persons), at, {"skips": np.ones(len(persons), np.int64)})
+            self.table.add(self._rows.of(persons), at, {"acts": np.ones(len(persons), np.int64)})
         persons, _, at, handle_ms = batch.label_changes.arrays()
         if len(persons):
             weights = np.array(batch.label_weights, np.int64)

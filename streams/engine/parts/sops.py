@@ -59,10 +59,14 @@ class Sops:
 
         def tell(figures: Figures) -> None:
             for scope, rows in versions.items():
+                # A version that is called so is among the older ones: a series must not come twice.
+                named = [each for each in rows if each[0] != OLDER]
+                newest = named[-NEWEST:]
+                older = [row for sop, row in rows if (sop, row) not in newest]
                 for metric, values in totals.items():
-                    for sop, row in rows[-NEWEST:]:
+                    for sop, row in newest:
                         figures.add(metric, (*scope, sop), values[row])
-                    if len(rows) > NEWEST:
-                        figures.add(metric, (*scope, OLDER), sum(values[row] for _, row in rows[:-NEWEST]))
+                    if older:
+                        figures.add(metric, (*scope, OLDER), sum(values[row] for row in older))
 
         return tell
