@@ -5,9 +5,9 @@ from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
-from schemas.policy import Policy
 
 from schemas.metrics import WINDOWS
+from schemas.policy import Policy
 from streams.engine.figures import Labels, PeopleGroup
 from streams.engine.panes import Ints, Key, Table
 from streams.engine.parts.people import People, Reviewers

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from schemas.policy import Policy
 
+from schemas.policy import Policy
 from streams.engine.intake import Batch, Intake, VerdictKind
 from streams.engine.panes import Ints, Key, Panes, Rings, Table
 from streams.engine.parts import Numbers, Tell, rows_of

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from schemas.policy import Policy
 
+from schemas.policy import Policy
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, VerdictKind, WorkKind
 from streams.engine.panes import Key, Rings, Table
