@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -16,10 +15,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 #: What could hide a control character: JSON allows C0 only escaped, so a backslash is enough to look closer.
 _SUSPECT = re.compile("[\\\\\x7f-\x9f]")
 
-_first_byte = itemgetter(0)
-_decoder = msgspec.json.Decoder(AnyEvent)
-_decode = _decoder.decode
-_decode_lines = _decoder.decode_lines
+_decode = msgspec.json.Decoder(AnyEvent).decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _KNOWN = frozenset(event_types())
 
@@ -57,30 +53,22 @@ def decode(values: Sequence[bytes | None]) -> list[Any]:
 
 
 def _decode_clean(chunk: Sequence[bytes | None]) -> list[Any] | None:
-    """One call for many records: .25 us a record less than one call each. None: look at each record.
+    """Decodes records of which none can hide anything; None: look at each.
 
-    A line is a record only if no record holds a line break and each begins with a brace; a line then
-    gives at least one object, so that as many objects as records means one each.
+    One scan of all is cheaper than a look at each (.1 us a record), and a pattern on each field would
+    cost 2 us. The line breaks keep a UTF-8 sequence from running on into the next record.
     """
-    n = len(chunk)
     try:
-        # A None raises TypeError in either line and takes the slow way.
-        lines = b"\n".join(chunk)  # type: ignore[arg-type]
-        braces = bytes(map(_first_byte, chunk))  # type: ignore[arg-type]
-    except (TypeError, IndexError):
-        return None
-    if braces != b"{" * n or lines.count(b"\n") != n - 1:
-        return None
-    try:
-        if lines.isascii():
-            if b"\\" in lines or b"\x7f" in lines:
+        # A None raises TypeError and takes the slow way.
+        text = b"\n".join(chunk)  # type: ignore[arg-type]
+        if text.isascii():
+            if b"\\" in text or b"\x7f" in text:
                 return None
-        elif _SUSPECT.search(lines.decode()):
+        elif _SUSPECT.search(text.decode()):
             return None
-        events = _decode_lines(lines)
-    except (ValueError, RecursionError):
+        return [_decode(value) for value in chunk]  # type: ignore[arg-type]
+    except (TypeError, ValueError, RecursionError):
         return None
-    return events if len(events) == n else None
 
 
 def decode_one(value: bytes | None) -> Decoded:
