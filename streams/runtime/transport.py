@@ -60,6 +60,8 @@ _QUEUED_BATCHES = 8
 _REQUEST_SECONDS = 10.0
 _CALL_SECONDS = 5.0
 _REBALANCE_SECONDS = 30.0
+#: By its answers a worker learns that the group rebalances, which all others wait for.
+_HEARTBEAT_SECONDS = 1.0
 #: aiokafka leaves the group when nothing is fetched for so long; a long restore must not, and the watchdog is ours.
 _POLL_SECONDS = 86_400.0
 
@@ -106,11 +108,14 @@ class Owner(Protocol):
 
 
 class _Fetched(NamedTuple):
+    """What one look brought: records, where the next look begins, and the epochs that both belong to."""
+
     records: Mapping[TP, Sequence[Record]]
     positions: Mapping[int, int]
+    epochs: Mapping[int, int]
 
 
-_NOTHING = _Fetched({}, {})
+_NOTHING = _Fetched({}, {}, {})
 
 
 def _bare(tp: Any, record: Record) -> Record:
@@ -123,6 +128,11 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
     consumer: "BatchConsumer"
     logger = _FAUST_LOG
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        #: The epoch of each partition's last seek, noted where seeks and fetches take turns.
+        self._sought: dict[int, int] = {}
 
     async def on_start(self) -> None:
         await super().on_start()
@@ -146,7 +156,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
             max_partition_fetch_bytes=FETCH_BYTES,
             request_timeout_ms=int(_REQUEST_SECONDS * 1000),
             session_timeout_ms=session_ms,
-            heartbeat_interval_ms=session_ms // 3,
+            heartbeat_interval_ms=min(session_ms // 3, int(_HEARTBEAT_SECONDS * 1000)),
             rebalance_timeout_ms=max(session_ms, int(_REBALANCE_SECONDS * 1000)),
             max_poll_interval_ms=int(_POLL_SECONDS * 1000),
             **settings.security(),
@@ -182,7 +192,8 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
                 records = await fetcher.fetched_records(wanted, timeout=0, max_records=BATCH_RECORDS)
                 left = deadline - time.monotonic()
                 if records or left <= 0 or fetcher._closed:
-                    return _Fetched(records, self._positions(wanted))
+                    # Without a pause since the records were taken, so that no seek can have come between.
+                    return _Fetched(records, self._positions(wanted), dict(self._sought))
                 await asyncio.wait([fetcher._create_fetch_waiter()], timeout=left)
 
     def _positions(self, wanted: set[TP]) -> dict[int, int]:
@@ -193,8 +204,9 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         known = {tp: subscription.assignment.state_value(tp) for tp in wanted}
         return {tp.partition: state.position for tp, state in known.items() if state and state.has_valid_position}
 
-    async def seek_to(self, tp: TP, offset: int) -> None:
+    async def seek_to(self, tp: TP, offset: int, epoch: int) -> None:
         self._ensure_consumer().seek(tp, offset)
+        self._sought[tp.partition] = epoch
 
     async def log_bounds(self, tp: TP) -> tuple[int, int]:
         consumer = self._ensure_consumer()
@@ -269,15 +281,15 @@ class BatchConsumer(driver.Consumer):
         """Starts, or starts again, a partition's flow at an offset; False when a rebalance has overtaken it."""
         self.close_partition(partition)
         revocations = self._revocations
+        epoch = next(self._epoch_numbers)
         try:
-            await self._thread.call_thread(self._thread.seek_to, TP(EVENTS, partition), offset)
+            await self._thread.call_thread(self._thread.seek_to, TP(EVENTS, partition), offset, epoch)
         except IllegalStateError:
             return False
         if revocations != self._revocations:
             return False
         self._fetched_to[partition] = offset
-        # Only now: a fetch that began before the seek has noted another epoch, or none.
-        self._epochs[partition] = next(self._epoch_numbers)
+        self._epochs[partition] = epoch
         self._may_fetch.set()
         return True
 
@@ -327,8 +339,7 @@ class BatchConsumer(driver.Consumer):
         """Looks for records once and yields each partition's as one message."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
-        epochs = dict(self._epochs)
-        wanted = {tp for tp in self._get_active_partitions() if tp.partition in epochs}
+        wanted = {tp for tp in self._get_active_partitions() if tp.partition in self._epochs}
         if not wanted:
             await self._wait_for_partitions()
             return
@@ -341,15 +352,19 @@ class BatchConsumer(driver.Consumer):
             await asyncio.sleep(_IDLE_SECONDS)
             return
         for tp, records in fetched.records.items():
-            epoch = epochs[tp.partition]
             if self.should_stop or not self.flow_active:
                 return
-            if self._epochs.get(tp.partition) == epoch:
+            if (epoch := self._current(tp.partition, fetched)) is not None:
                 self._handed[tp.partition] = records[-1].offset
                 yield TP(*tp), self._message(Batch(tp.partition, epoch, records))
         for partition, position in fetched.positions.items():
-            if self._epochs.get(partition) == epochs[partition]:
+            if self._current(partition, fetched) is not None:
                 self._fetched_to[partition] = position
+
+    def _current(self, partition: int, fetched: _Fetched) -> int | None:
+        """The partition's epoch, if that is what the fetch was made under."""
+        epoch = self._epochs.get(partition)
+        return epoch if epoch is not None and epoch == fetched.epochs.get(partition) else None
 
     def _message(self, batch: Batch) -> ConsumerMessage:
         last = batch.records[-1]
