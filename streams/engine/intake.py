@@ -125,7 +125,8 @@ class Site:
         self.minute = -1
         #: Minutes up to this one were forgotten by the cap.
         self.forgotten_minute = -1
-        self.skew_ms = 0
+        #: Append time minus event time of the first event of the newest minute; None without append times.
+        self.skew_ms: int | None = None
         #: Minute to the hashes of its ids, in order; a dict, so that the newest can be told from the saved.
         self.seen: dict[int, dict[int, None]] = {}
         #: Minute to how many of its hashes are in a checkpoint; and the clock that is.
@@ -163,7 +164,7 @@ class Columns:
         """Person ids, kind ids, times in ms, values; made once, when the loop is over."""
         if self._arrays is None:
             columns = (self.person, self.kind, self.at, self.value)
-            person, kind, at, value = (np.array(column, np.int64) for column in columns)
+            person, kind, at, value = (np.fromiter(column, np.int64, len(column)) for column in columns)
             self._arrays = person, kind, at, value
         return self._arrays
 
@@ -435,8 +436,7 @@ class Intake:
     def _advance(self, site: Site, minute: int, append_ms: int | None) -> None:
         """Moves a site's minute; minutes that leave the horizon are dropped."""
         site.minute = minute
-        if append_ms is not None:
-            site.skew_ms = append_ms - site.clock_ms
+        site.skew_ms = None if append_ms is None else append_ms - site.clock_ms
         for old in [old for old in site.seen if old <= minute - DUPLICATE_MINUTES]:
             del site.seen[old]
             site.saved.pop(old, None)
@@ -653,7 +653,7 @@ class _SiteState(msgspec.Struct):
     name: str
     clock_ms: int
     forgotten_minute: int
-    skew_ms: int
+    skew_ms: int | None
     beats: dict[str, int]
 
 

@@ -231,7 +231,7 @@ class PartitionEngine:
         """Site and pipeline figures at a time; windows end there."""
         with self.lock:
             tells: list[Tell] = [part.read(at_ms, self._policy) for part in self._parts]
-            tells.append(self._sites.read(at_ms, self._policy))
+            tells.append(self._sites.read(at_ms, self._policy, self.sites()))
             tells.append(self._read_pipeline())
         figures = Figures()
         for tell in tells:
@@ -264,7 +264,8 @@ class PartitionEngine:
             for site, skew_ms, beats in sites:
                 info = (site, self._policy.vendor(site), self._policy.timezone(site), here[1])
                 figures.add("labelwatch_site_info", info, 1)
-                figures.add("labelwatch_clock_skew_seconds", (site,), skew_ms / 1000)
+                if skew_ms is not None:
+                    figures.add("labelwatch_clock_skew_seconds", (site,), skew_ms / 1000)
                 figures.add("labelwatch_policy_scope_missing", (site,), 0 if self._policy.names_site(site) else 1)
                 for name, at_ms in beats.items():
                     figures.add("labelwatch_site_last_event_timestamp_seconds", (site, name), at_ms / 1000)

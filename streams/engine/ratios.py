@@ -56,7 +56,8 @@ def below_target_probability(correct: NDArray[np.number], n: NDArray[np.number],
     Source:
         Beta(k + 1/2, n - k + 1/2) distribution function; Brown, Cai and DasGupta 2001.
     """
-    successes = np.clip(np.asarray(correct, dtype=np.float64), 0.0, None)
-    failures = np.clip(np.asarray(n, dtype=np.float64) - successes, 0.0, None)
+    trials = np.clip(np.asarray(n, dtype=np.float64), 0.0, None)
+    successes = np.clip(np.asarray(correct, dtype=np.float64), 0.0, trials)
+    failures = trials - successes
     probabilities: Floats = betainc(successes + 0.5, failures + 0.5, target)
     return probabilities

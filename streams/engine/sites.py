@@ -7,6 +7,7 @@ from schemas.policy import Policy, Targets
 from schemas.events import ROLES, STATES
 from schemas.metrics import SITE_WINDOWS
 from streams.engine.figures import Figures
+from streams.engine.panes import Key
 from streams.engine.parts import Tell
 from streams.engine.parts.presence import OpenStates, Presence
 from streams.engine.parts.verdicts import Verdicts
@@ -25,8 +26,8 @@ class SiteView:
         self._verdicts = verdicts
         self._presence = presence
 
-    def read(self, at_ms: int, policy: Policy) -> Tell:
-        """Sums by site of every window (under the engine's lock)."""
+    def read(self, at_ms: int, policy: Policy, sites: list[str]) -> Tell:
+        """Sums by site of every window (under the engine's lock), and the targets of all that was seen."""
         headline = {role: self._headline(role, policy) for role in ROLES}
         in_state = {
             state: np.array([key is not None and key[2] == state for key in self._presence.states.keys], bool)
@@ -34,7 +35,8 @@ class SiteView:
         }
         opened = self._presence.open_states(at_ms)
         windows = [(window, self._window(window, at_ms, headline, in_state, opened)) for window in SITE_WINDOWS]
-        scopes = list(self._work.work.index) + [key[:3] for key in self._verdicts.verdicts.index]
+        scopes: list[Key] = [(site, "", "") for site in sites]
+        scopes += [*self._work.work.index, *(key[:3] for key in self._verdicts.verdicts.index)]
 
         def tell(figures: Figures) -> None:
             for window, sums in windows:
@@ -131,7 +133,7 @@ class _Sums:
                 figures.add("labelwatch_site_accuracy_upper_ratio", labels, high)
 
 
-def _tell_targets(figures: Figures, policy: Policy, scopes: list[tuple[str, ...]]) -> None:
+def _tell_targets(figures: Figures, policy: Policy, scopes: list[Key]) -> None:
     """The policy, resolved for each scope seen and for the sums over it, so that rules hold no number."""
     wanted = {("", "", "")}
     for site, project, market in scopes:
