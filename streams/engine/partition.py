@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 import msgspec
-from schemas.policy import Policy
 
 from schemas.events import event_types
 from schemas.metrics import SITE_WINDOWS
+from schemas.policy import Policy
 from schemas.topics import EVENTS
 from streams.engine.figures import Figures, PeopleFigures
 from streams.engine.intake import CAP_CHECK_RECORDS, DeadLetter, Intake, Record, Tally

@@ -2,10 +2,10 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from schemas.policy import Policy, Targets
 
 from schemas.events import ROLES, STATES
 from schemas.metrics import SITE_WINDOWS
+from schemas.policy import Policy, Targets
 from streams.engine.figures import Figures
 from streams.engine.panes import Key
 from streams.engine.parts import Tell

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
-from schemas.policy import Policy
 
+from schemas.policy import Policy
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake
 from streams.engine.panes import Ints, Key, Table

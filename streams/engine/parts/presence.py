@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from schemas.policy import Policy
 
 from schemas.events import ROLES, STATES, AgentProfiled, StateChanged
 from schemas.metrics import WINDOWS
+from schemas.policy import Policy
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake
 from streams.engine.panes import HOUR_MS, Ints, Panes, Ring, Rings, Table

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from schemas.policy import Policy
 
 from schemas.metrics import REVIEW_DELAY_BUCKETS_SECONDS, WINDOWS
+from schemas.policy import Policy
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, VerdictKind
 from streams.engine.panes import Key, Panes, Rings, Table

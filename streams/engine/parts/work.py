@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from schemas.policy import Policy
 
 from schemas.metrics import HANDLE_BUCKETS_SECONDS, WINDOWS
+from schemas.policy import Policy
 from streams.engine.figures import Figures
 from streams.engine.intake import CAP_MS, Batch, Intake, WorkKind
 from streams.engine.panes import Ints, Panes, Rings, Table
