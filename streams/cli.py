@@ -233,6 +233,42 @@ def watch(
         raise CommandError(f"{watcher.trouble}; start a worker, or give its address with --url")
 
 
+@app.command()
+def explain(
+    site: Annotated[str, typer.Option(help="The site's id.")],
+    figure: Annotated[str, typer.Option(help="accuracy, labels or handle (handling time).")],
+    window: Annotated[str, typer.Option(help="15m (sites only), 1h, 24h or 7d.")],
+    agent: Annotated[str | None, typer.Option(help="One person's figure, by the plain id.")] = None,
+    role: Annotated[str, typer.Option(help="Whose accuracy: agent or qa.")] = "agent",
+    at: Annotated[int | None, typer.Option(help="End of the window, epoch ms; else now by --clock.", min=0)] = None,
+    limit: Annotated[int, typer.Option(help="Events shown, worst first; 0 shows all.", min=0)] = 50,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines for scripts: values with tabs between.")] = False,
+    policy: PolicyFile = None,
+    bootstrap: Bootstrap = None,
+    clock: Annotated[str | None, _setting("clock")] = None,
+) -> None:
+    """The events behind a figure, read back from the topic: ends disputes."""
+    import time
+
+    from rich.console import Console
+
+    from streams.ops import explain as ops
+
+    settings, rules = _settings(bootstrap=bootstrap, clock=clock), _policy(policy)
+    if at is None and settings.clock == "wall":
+        at = time.time_ns() // 1_000_000
+    answer = ops.explain(ops.Question(site, figure, window, agent, role, at), rules, settings)
+    items = answer.worst_first()
+    shown = items[:limit] if limit else items
+    if plain:
+        for line in ops.plain_lines(answer, shown, rules):
+            typer.echo(line)
+    else:
+        ops.print_answer(answer, shown, rules, Console())
+    if len(shown) < len(items):
+        typer.echo(f"{len(shown):,} of {len(items):,} events shown; --limit 0 shows all", err=True)
+
+
 topics = typer.Typer(help="Create or verify the topics and their settings.", no_args_is_help=True)
 app.add_typer(topics, name="topics")
 

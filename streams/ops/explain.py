@@ -1,0 +1,398 @@
+"""`labelwatch explain`: the events behind one figure, by the engine's own rules, read back from the topic."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import numpy as np
+from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from schemas.events import ROLES, ClockAdvanced, Event, LabelReviewed, LabelRevised, LabelSubmitted, ReviewRevised
+from schemas.metrics import SITE_WINDOWS, WINDOWS
+from schemas.policy import Policy
+from schemas.topics import EVENTS
+from streams.engine.decode import Refusal, Unknown, decode
+from streams.engine.intake import AHEAD_MS, CAP_MS, DUPLICATE_MINUTES, Record
+from streams.engine.panes import HOUR_MS, MINUTE_MS, WINDOW_PANES
+from streams.engine.ratios import wilson
+from streams.ops.errors import WRONG_USE, CommandError
+from streams.ops.records import Events
+from streams.runtime.settings import Settings, SettingsError
+from streams.sources.sinks import partition_of
+
+FIGURES = ("accuracy", "labels", "handle")
+#: Read so much before the window: brokers' clocks differ, and duplicates follow their first within minutes.
+_MARGIN_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which figure.
+
+    Attributes:
+        site: Site id.
+        figure: `accuracy`, `labels` or `handle`.
+        window: `15m`, `1h`, `24h` or `7d`.
+        agent: One person's figure, by the plain id; None: the site's.
+        role: Whose accuracy, `agent` or `qa`.
+        at_ms: End of the window; None: the highest event time of the partition.
+    """
+
+    site: str
+    figure: str
+    window: str
+    agent: str | None = None
+    role: str = "agent"
+    at_ms: int | None = None
+
+    def __post_init__(self) -> None:
+        for option, value, allowed in (
+            ("--figure", self.figure, FIGURES),
+            ("--window", self.window, SITE_WINDOWS if self.agent is None else WINDOWS),
+            ("--role", self.role, ROLES if self.figure == "accuracy" else ("agent",)),
+        ):
+            if value not in allowed:
+                of_whom = "" if self.agent is None else " of a person"
+                where = f" with --figure {self.figure}{of_whom}" if option != "--figure" else ""
+                raise CommandError(f"{option} {value!r}: {' or '.join(allowed)} is allowed{where}", WRONG_USE)
+
+    @property
+    def metric(self) -> str:
+        """The series that is explained."""
+        of_whom, name = f'site="{self.site}"', "labelwatch_site"
+        if self.agent is not None:
+            of_whom, name = f'{of_whom},agent="{self.agent}"', "labelwatch_agent"
+        role = f',role="{self.role}"' if self.agent is not None or self.figure == "accuracy" else ""
+        figure = {"accuracy": "accuracy_ratio", "labels": "labels", "handle": "handle_seconds_mean"}[self.figure]
+        return f'{name}_{figure}{{{of_whom}{role},window="{self.window}"}}'
+
+    def panes(self, at_ms: int) -> tuple[int, int]:
+        """First and last millisecond of the window at a time: panes are whole."""
+        ring, panes = WINDOW_PANES[self.window]
+        pane_ms = MINUTE_MS if ring == "m" else HOUR_MS
+        newest = at_ms // pane_ms
+        return (newest - panes + 1) * pane_ms, (newest + 1) * pane_ms - 1
+
+
+class Item(NamedTuple):
+    """One event in a figure.
+
+    Attributes:
+        value: 1 or 0 for a correct or wrong review; handling time in ms; -1 for a label without one.
+        weight: 1; -1 where a revision takes out an event that was not read.
+        note: What a revision did to it.
+    """
+
+    event_id: str
+    at: int
+    agent: str
+    project: str
+    task: str
+    value: int
+    weight: int = 1
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A figure and the events behind it.
+
+    Attributes:
+        question: Which figure.
+        at_ms: End of the window.
+        items: The events, in the order of the log.
+        left_out: Events of the site in the window that do not count, by reason.
+        site_events: Events of the site that were read, in the window or before.
+    """
+
+    question: Question
+    at_ms: int
+    items: list[Item]
+    left_out: Counter[str]
+    site_events: int
+
+    @property
+    def n(self) -> int:
+        """How many count."""
+        return sum(item.weight for item in self.items)
+
+    @property
+    def total(self) -> int:
+        """Sum of the values: correct reviews, or handling time in ms."""
+        return sum(item.weight * item.value for item in self.items)
+
+    def worst_first(self) -> list[Item]:
+        """Wrong before correct and slow before fast, the newest first among equals."""
+        slowest_first = -1 if self.question.figure == "handle" else 1
+        key = 0 if self.question.figure == "labels" else slowest_first
+        return sorted(self.items, key=lambda item: (key * item.value, -item.at))
+
+
+@dataclass(slots=True)
+class Explainer:
+    """Applies the engine's rules to records, for one figure of one site.
+
+    One thing differs: the engine forgets ids when a partition holds more than 4 million of the last 15 minutes.
+
+    Args:
+        question: Which figure.
+        policy: Says which sources make the headline.
+    """
+
+    question: Question
+    policy: Policy
+    _clock_ms: int = 0
+    _site_clock_ms: int = -1
+    _site_events: int = 0
+    _seen: dict[int, set[tuple[str, int]]] = field(default_factory=dict)
+    _items: dict[int, Item] = field(default_factory=dict)
+    _left_out: list[tuple[int, str]] = field(default_factory=list)
+    _by_id: dict[str, int] = field(default_factory=dict)
+    _number: int = 0
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Takes the next records of the site's partition, in order."""
+        records = self._relevant(records)
+        for record, event in zip(records, decode([record.value for record in records]), strict=True):
+            if isinstance(event, Refusal | Unknown) or _is_ahead(event, record.timestamp):
+                continue
+            self._clock_ms = max(self._clock_ms, event.at)
+            if event.site_id == self.question.site and not isinstance(event, ClockAdvanced):
+                self._site_events += 1
+                self._count(event)
+
+    def _relevant(self, records: Iterable[Record]) -> list[Record]:
+        """All of them, or where the time is known those that could be the site's: most of a partition is not."""
+        if self.question.at_ms is None:
+            return list(records)
+        name = self.question.site.encode()
+        # JSON may write any character as an escape.
+        return [each for each in records if each.value is not None and (name in each.value or b"\\" in each.value)]
+
+    def _count(self, event: Event) -> None:
+        repeated = self._is_repeated(event)
+        if isinstance(event, ReviewRevised | LabelRevised):
+            if not repeated:
+                self._revise(event)
+            return
+        wanted = LabelReviewed if self.question.figure == "accuracy" else LabelSubmitted
+        if not isinstance(event, wanted) or self.question.agent not in (None, event.agent_id):
+            return
+        if isinstance(event, LabelReviewed):
+            if (event.role or "agent") != self.question.role:
+                return
+            reason, value, known_as = self._why_not_review(event), int(event.correct), event.review_id or event.event_id
+        else:
+            reason, value, known_as = self._why_not_label(event), _handle_ms(event.handle_ms), event.label_id
+        reason = "a repeat of an event counted before" if repeated else reason
+        if reason:
+            self._left_out.append((event.at, reason))
+            return
+        if known_as:
+            self._by_id[known_as] = self._number
+        self._put(Item(event.event_id, event.at, event.agent_id, event.project_id, event.task_id, value))
+
+    def _put(self, item: Item) -> None:
+        self._items[self._number] = item
+        self._number += 1
+
+    def _is_repeated(self, event: Event) -> bool:
+        self._site_clock_ms = max(self._site_clock_ms, event.at)
+        oldest = self._site_clock_ms // MINUTE_MS - DUPLICATE_MINUTES
+        for minute in [minute for minute in self._seen if minute <= oldest]:
+            del self._seen[minute]
+        minute = event.at // MINUTE_MS
+        if minute <= oldest:
+            return False
+        seen = self._seen.setdefault(minute, set())
+        identity = (event.event_id, event.at)
+        if identity in seen:
+            return True
+        seen.add(identity)
+        return False
+
+    def _why_not_review(self, event: LabelReviewed) -> str:
+        if event.purpose not in (None, "production"):
+            return f"purpose {event.purpose}"
+        if event.review_round not in (None, 1):
+            return "a later review round"
+        return self._why_not_headline(event.source, event.sampling)
+
+    def _why_not_headline(self, source: str | None, sampling: str | None) -> str:
+        if sampling == "targeted":
+            return "sampling targeted"
+        source = source or "qa"
+        return "" if source in self.policy.headline_sources else f"source {source}, by the policy"
+
+    def _why_not_label(self, event: LabelSubmitted) -> str:
+        if event.skipped:
+            return "skipped"
+        return "no handling time" if self.question.figure == "handle" and event.handle_ms is None else ""
+
+    # --- revisions
+
+    def _revise(self, event: ReviewRevised | LabelRevised) -> None:
+        """Minus the old version, plus the new one, where each counts; on the event itself where it was read."""
+        if self.question.agent not in (None, event.agent_id):
+            return
+        if isinstance(event, ReviewRevised):
+            if self.question.figure != "accuracy" or (event.role or "agent") != self.question.role:
+                return
+            at, known_as = event.reviewed_at, event.review_id
+            old, new = (
+                None if v is None or self._why_not_headline(v.source, v.sampling) else int(v.correct)
+                for v in (event.old, event.new)
+            )
+        else:
+            if self.question.figure == "accuracy":
+                return
+            at, known_as = event.submitted_at, event.label_id
+            timed = self.question.figure == "handle"
+            old, new = (
+                None if v is None or v.skipped or (timed and v.handle_ms is None) else _handle_ms(v.handle_ms)
+                for v in (event.old, event.new)
+            )
+        note = f"{event.cause} {event.event_id}"
+        number = self._by_id.get(known_as, -1)
+        known = self._items.get(number)
+        if known is not None and (known.value, known.agent) == (old, event.agent_id) and self._same_pane(known.at, at):
+            if new is None:
+                del self._items[number]
+                self._left_out.append((at, f"taken out by a revision ({event.cause})"))
+            else:
+                self._items[number] = known._replace(value=new, note=note)
+            return
+        for value, weight in ((old, -1), (new, 1)):
+            if value is not None:
+                whose = (event.event_id, at, event.agent_id, event.project_id, event.task_id)
+                self._put(Item(*whose, value, weight, note))
+
+    def _same_pane(self, one_ms: int, other_ms: int) -> bool:
+        pane_ms = MINUTE_MS if WINDOW_PANES[self.question.window][0] == "m" else HOUR_MS
+        return one_ms // pane_ms == other_ms // pane_ms
+
+    def answer(self) -> Answer:
+        """The figure, as of the records taken."""
+        at_ms = self._clock_ms if self.question.at_ms is None else self.question.at_ms
+        first, last = self.question.panes(at_ms)
+        items = [item for item in self._items.values() if first <= item.at <= last]
+        left_out = Counter(reason for at, reason in self._left_out if first <= at <= last)
+        return Answer(self.question, at_ms, items, left_out, self._site_events)
+
+
+def _handle_ms(given: int | None) -> int:
+    return -1 if given is None else min(given, CAP_MS)
+
+
+def _is_ahead(event: Event, append_ms: int | None) -> bool:
+    """Whether the engine turns an event away for a time that lies ahead."""
+    if append_ms is not None and event.at > append_ms + AHEAD_MS:
+        return True
+    names = {LabelReviewed: "labeled_at", ReviewRevised: "reviewed_at", LabelRevised: "submitted_at"}
+    refers_to = getattr(event, names.get(type(event), ""), None)
+    return refers_to is not None and refers_to > event.at + AHEAD_MS
+
+
+def explain(question: Question, policy: Policy, settings: Settings) -> Answer:
+    """Reads the site's partition back and answers.
+
+    Raises:
+        CommandError: No broker answers, or nothing of the site was found.
+    """
+    try:
+        return asyncio.run(_explain(question, policy, settings))
+    except (KafkaError, OSError, TimeoutError, SettingsError) as error:
+        raise CommandError(
+            f"cannot read {EVENTS} at {settings.bootstrap}: {error or type(error).__name__}; "
+            "check the address, that the broker runs, and the security settings"
+        ) from error
+
+
+async def _explain(question: Question, policy: Policy, settings: Settings) -> Answer:
+    explainer = Explainer(question, policy)
+    from_ms = None if question.at_ms is None else question.panes(question.at_ms)[0] - _MARGIN_MS
+    async with Events(settings) as events:
+        partition = partition_of(question.site.encode(), events.partitions)
+        async for batch in events.read(partition, from_ms):
+            explainer.add(batch)
+    answer = explainer.answer()
+    if not answer.site_events:
+        since = "" if from_ms is None else f" since {_when(from_ms)}"
+        raise CommandError(
+            f"no event of site {question.site!r} in partition {partition} of {EVENTS}{since}; "
+            "check the site's name, and the partitioner of its producer with `labelwatch doctor`"
+        )
+    return answer
+
+
+# --- for people
+
+
+def summary(answer: Answer, policy: Policy) -> Iterator[str]:
+    """The figure in a few lines."""
+    first, last = answer.question.panes(answer.at_ms)
+    yield answer.question.metric
+    yield f"window: events from {_when(first)} to {_when(min(answer.at_ms, last))}"
+    yield _figure(answer, policy)
+    if answer.left_out:
+        yield "not counted: " + ", ".join(f"{n:,} {reason}" for reason, n in answer.left_out.most_common())
+
+
+def _figure(answer: Answer, policy: Policy) -> str:
+    n, total = answer.n, answer.total
+    if answer.question.figure == "labels":
+        return f"labels: {n:,}"
+    if answer.question.figure == "handle":
+        return f"labels with a handling time: {n:,}; mean {total / n / 1000:.3f} s" if n > 0 else "no handling time"
+    least = policy.resolve(site=answer.question.site).min_reviews
+    counts = f"reviews: {n:,}; correct: {total:,}"
+    if n < least:
+        return f"{counts}; not enough data for a ratio (min_reviews {least})"
+    (lower,), (upper,) = wilson(np.array([total]), np.array([n]))
+    return f"{counts}; ratio {total / n:.6f}; 95% interval {lower:.6f} to {upper:.6f}"
+
+
+def plain_lines(answer: Answer, items: Sequence[Item], policy: Policy) -> Iterator[str]:
+    """For scripts: `#` lines, then event id, at, agent, project, task, value, with tabs between.
+
+    The value is true or false for a review, seconds for a label; a minus takes out an event that was not read.
+    """
+    for line in summary(answer, policy):
+        yield f"# {line}"
+    for item in items:
+        sign = "-" if item.weight < 0 else ""
+        value = f"{sign}{_value(item, answer.question)}"
+        yield "\t".join((item.event_id, str(item.at), item.agent, item.project, item.task, value))
+
+
+def print_answer(answer: Answer, items: Sequence[Item], policy: Policy, console: Console) -> None:
+    """For reading: the figure, and a table."""
+    for line in summary(answer, policy):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    table = Table()
+    for heading in ("event", "at", "agent", "project", "task", "seconds", ""):
+        table.add_column(heading, overflow="fold")
+    if answer.question.figure == "accuracy":
+        table.columns[5].header = "correct"
+    for item in items:
+        taken_out = "takes out one that was not read, " if item.weight < 0 else ""
+        value = _value(item, answer.question)
+        cells = (item.event_id, _when(item.at), item.agent, item.project, item.task, value, taken_out + item.note)
+        table.add_row(*map(Text, cells), style="bold #E69F00" if value == "false" else None)
+    console.print(table)
+
+
+def _value(item: Item, question: Question) -> str:
+    if question.figure == "accuracy":
+        return "true" if item.value else "false"
+    return "" if item.value < 0 else f"{item.value / 1000:.3f}"
+
+
+def _when(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

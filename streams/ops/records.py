@@ -1,0 +1,129 @@
+"""Reads the events topic back for a person, outside any group: one partition from a time on, or its newest records."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from schemas.topics import EVENTS
+from streams.ops.errors import CommandError
+from streams.runtime.settings import Settings
+
+_REQUEST_MS = 10_000
+#: A fetch waits for so long: with less, a busy broker could seem to have nothing more.
+_FETCH_MS = 1_000
+#: A broker that gives nothing so often, with records left to read, is not going to.
+_STALLED_FETCHES = 20
+
+
+class Events:
+    """The events topic, read and never written; leaves no trace in any group.
+
+    Args:
+        settings: Where and as whom.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._client: Mapping[str, Any] = {
+            "bootstrap_servers": settings.bootstrap,
+            "request_timeout_ms": _REQUEST_MS,
+            **settings.security(),
+        }
+        self._where = settings.bootstrap
+        self._consumer: AIOKafkaConsumer | None = None
+        self.partitions = 0
+
+    async def __aenter__(self) -> Self:
+        """Connects.
+
+        Raises:
+            CommandError: The topic does not exist.
+            KafkaError: No broker answers.
+        """
+        self.partitions = await self._count()
+        # Records of a producer's open or aborted transaction are none, as for the worker.
+        self._consumer = AIOKafkaConsumer(
+            enable_auto_commit=False, isolation_level="read_committed", auto_offset_reset="earliest", **self._client
+        )
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await self._consumer.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    async def _count(self) -> int:
+        admin = AIOKafkaAdminClient(**self._client)
+        try:
+            await admin.start()
+            # All of them: asking for a topic by name creates it on brokers that create topics unasked.
+            found = {each["topic"]: each["partitions"] for each in await admin.describe_topics()}
+        finally:
+            await admin.close()
+        if EVENTS not in found:
+            raise CommandError(
+                f"topic {EVENTS} does not exist at {self._where}: create it with `labelwatch topics create`"
+            )
+        return len(found[EVENTS])
+
+    async def read(self, partition: int, from_ms: int | None) -> AsyncIterator[list[Any]]:
+        """Batches of a partition's records, to where its log ended when this began.
+
+        Args:
+            partition: Which one.
+            from_ms: Begin at the first record appended at this time or later; None begins at the oldest.
+
+        Raises:
+            CommandError: The broker stops giving records.
+        """
+        assert self._consumer is not None
+        tp = TopicPartition(EVENTS, partition)
+        self._consumer.assign([tp])
+        start = (await self._consumer.beginning_offsets([tp]))[tp]
+        end = (await self._consumer.end_offsets([tp]))[tp]
+        if from_ms is not None:
+            found = (await self._consumer.offsets_for_times({tp: max(from_ms, 0)}))[tp]
+            start = max(start, end if found is None else found.offset)
+        async for batch in self._batches(tp, start, end):
+            yield batch
+
+    async def newest(self, partition: int, count: int) -> list[Any]:
+        """About the newest `count` records of a partition."""
+        assert self._consumer is not None
+        tp = TopicPartition(EVENTS, partition)
+        self._consumer.assign([tp])
+        start = (await self._consumer.beginning_offsets([tp]))[tp]
+        end = (await self._consumer.end_offsets([tp]))[tp]
+        records = [record async for batch in self._batches(tp, max(start, end - count), end) for record in batch]
+        return records[-count:]
+
+    async def _batches(self, tp: TopicPartition, start: int, end: int) -> AsyncIterator[list[Any]]:
+        consumer = self._consumer
+        assert consumer is not None
+        consumer.seek(tp, start)
+        empty = 0
+        while True:
+            batch = (await consumer.getmany(tp, timeout_ms=_FETCH_MS)).get(tp, [])
+            position = await asyncio.wait_for(consumer.position(tp), _REQUEST_MS / 1000)
+            if batch:
+                empty = 0
+                yield batch
+            # The embedded broker tells the start of its last batch as the end: the fetch's own mark knows better.
+            if position >= end and (not batch or position >= (consumer.highwater(tp) or 0)):
+                return
+            if not batch:
+                empty += 1
+                if empty == _STALLED_FETCHES:
+                    raise CommandError(
+                        f"the broker at {self._where} gives nothing after offset {position} of {EVENTS} "
+                        f"partition {tp.partition}, which ends at {end}; check the broker, and try again"
+                    )
