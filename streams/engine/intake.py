@@ -408,7 +408,7 @@ class Intake:
         if event is UNKNOWN:
             self.tally.add("unknown")
             return True
-        refusal = event if isinstance(event, Refusal) else _ahead_of_itself(event)
+        refusal = event if isinstance(event, Refusal) else _contradiction(event)
         if refusal is None:
             return False
         self._dead(record, refusal, dead_letters)
@@ -641,11 +641,19 @@ def _suspicious_ms(records: Sequence[Record]) -> int:
         return -1 if any(stamp is not None for stamp in stamps) else 1 << 62
 
 
-def _ahead_of_itself(event: object) -> Refusal | None:
-    if isinstance(event, ReviewRevised) and event.reviewed_at > event.at + AHEAD_MS:
-        return Refusal("schema", "reviewed_at is more than 5 min after at")
-    if isinstance(event, LabelRevised) and event.submitted_at > event.at + AHEAD_MS:
-        return Refusal("schema", "submitted_at is more than 5 min after at")
+def _contradiction(event: object) -> Refusal | None:
+    """Why an event that fits its schema still cannot be meant, if so."""
+    if isinstance(event, ReviewRevised):
+        name, refers_to_ms, gone = "reviewed_at", event.reviewed_at, event.cause == "void"
+    elif isinstance(event, LabelRevised):
+        name, refers_to_ms, gone = "submitted_at", event.submitted_at, event.cause == "deleted"
+    else:
+        return None
+    if refers_to_ms > event.at + AHEAD_MS:
+        return Refusal("schema", f"{name} is more than 5 min after at")
+    if gone == (event.new is not None):
+        # A forgotten field must not make a review vanish.
+        return Refusal("schema", f"cause {event.cause} {'has no' if gone else 'needs a'} new")
     return None
 
 
