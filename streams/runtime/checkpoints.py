@@ -9,6 +9,7 @@ That form is for one worker.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -421,8 +422,9 @@ class _CrashPoint:
         self._signal = signal_number
 
     @classmethod
+    @functools.cache
     def armed(cls) -> "_CrashPoint | None":
-        """The point named by the environment; None in any real worker."""
+        """The point named by the environment, one for the process; None in any real worker."""
         if not (text := os.environ.get(CRASH_VARIABLE)):
             return None
         point, nth, how = [*text.split(":"), "", ""][:3]

@@ -176,12 +176,10 @@ class Partitions:
                 self._spawn(each.store.close())
         self._owned.clear()
         self._parked.update(kept)
-        log.info(
-            "released partitions=%s of them %d with everything written, in %.2f s",
-            _list(each.partition for each in owned),
-            len(kept),
-            time.monotonic() - started,
-        )
+        for each in owned:
+            written = "everything written" if each.partition in kept else "not everything written"
+            log.info("partition=%d released at offset=%d, %s", each.partition, each.expected, written)
+        log.info("released partitions=%s in %.2f s", _list(o.partition for o in owned), time.monotonic() - started)
 
     async def close(self) -> bool:
         """Writes what there is and closes everything; whether all of it is written."""

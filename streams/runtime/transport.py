@@ -318,7 +318,7 @@ class BatchConsumer(driver.Consumer):
         try:
             await self._thread.call_thread(self._thread.commit_for_show, offsets)
         except (KafkaError, TimeoutError) as error:
-            log.info("offsets not committed for show: %s", error)
+            log.debug("offsets not committed for show: %r", error)
             return False
         return True
 
@@ -328,7 +328,7 @@ class BatchConsumer(driver.Consumer):
             async with asyncio.timeout(_CALL_SECONDS):
                 await self._thread.call_thread(self._thread.leave)
         except (KafkaError, OSError, TimeoutError, driver.ConsumerNotStarted) as error:
-            log.warning("could not leave the group: %s", error)
+            log.warning("could not leave the group, which will wait for its time-out: %r", error)
 
     # --- for Faust
 
@@ -348,7 +348,7 @@ class BatchConsumer(driver.Consumer):
         except _FATAL:
             raise
         except KafkaError as error:
-            log.warning("fetching failed and is tried again: %s", error)
+            log.warning("fetching failed and is tried again: %r", error)
             await asyncio.sleep(_IDLE_SECONDS)
             return
         for tp, records in fetched.records.items():

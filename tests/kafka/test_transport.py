@@ -275,8 +275,10 @@ async def test_partitions_move_to_a_second_worker_and_back(broker: RealKafka, fr
 async def test_a_stopped_worker_leaves_the_group_in_the_midst_of_a_rebalance(
     broker: RealKafka, fresh_topics: FreshTopics
 ) -> None:
-    """A third worker ends while the group waits for it: the others need not wait for a time-out."""
-    settings = Settings.resolve(environ={}, bootstrap=broker.bootstrap, id=fresh_topics(2), session_timeout_seconds=20)
+    """A worker ends while the group waits for it: the others need not wait for its session to time out."""
+    settings = Settings.resolve(
+        environ={}, bootstrap=broker.bootstrap, id=fresh_topics(2), session_timeout_seconds=2 * WAIT_SECONDS
+    )
     for partition in (0, 1):
         write(broker, 10, partition)
 
@@ -290,18 +292,15 @@ async def test_a_stopped_worker_leaves_the_group_in_the_midst_of_a_rebalance(
 
     async with running(settings, Slow()) as slow:
         await until(lambda: slow.count == 20)
-        loop = asyncio.get_running_loop()
         joining = Recorder()
         joining.app = App(settings, joining)
         assert joining.app.batches
         starting = asyncio.ensure_future(joining.app.start())
         await until(lambda: slow.revocations == 2)
-        begun = loop.time()
         await joining.app.batches.leave()
         starting.cancel()
         await joining.app.stop()
         await until(lambda: len(slow.assignments) >= 2 and slow.assignments[-1] == {0, 1})
-        assert loop.time() - begun < 10, "half of the session time-out"
         write(broker, 1)
         await until(lambda: slow.position(0) == 11)
 

@@ -96,6 +96,12 @@ class WorkerProcess:
             time.sleep(0.05)
         return found
 
+    def said(self, pattern: str) -> str:
+        """What a pattern's group has found in the log of a worker that has ended."""
+        found = re.search(pattern, self.log)
+        assert found, f"the worker did not say {pattern!r}:\n{self.log}"
+        return found[1]
+
     def terminate(self) -> int:
         """SIGTERM; the exit code."""
         self.process.terminate()
@@ -123,12 +129,12 @@ class WorkerProcess:
         return found
 
     def wait_until(self, name: str, value: float, seconds: float = WAIT_SECONDS) -> Figures:
-        """Waits until a metric's samples add up to a value."""
+        """Waits until a metric is there and its samples add up to a value."""
         deadline = time.monotonic() + seconds
         while True:
             figures = self.figures()
             is_now = sum(figures.get(name, {}).values())
-            if is_now == value:
+            if name in figures and is_now == value:
                 return figures
             assert time.monotonic() < deadline, f"{name} is {is_now}, not {value}:\n{self.log}"
             time.sleep(0.2)
@@ -194,7 +200,13 @@ def make_load(count: int, *, seed: int, sites: int = 8, start_ms: int | None = N
 def produce(bootstrap: str, topic: str, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
     """Writes records with the Java partitioner, and returns once the broker has them all."""
     producer = Producer(
-        {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 5, "acks": "all"}
+        {
+            "bootstrap.servers": bootstrap,
+            "partitioner": "murmur2_random",
+            "linger.ms": 5,
+            "acks": "all",
+            "message.max.bytes": 16 << 20,
+        }
     )
     for key, value in records:
         while True:
