@@ -214,6 +214,16 @@ class Policy:
             names.update(dict.fromkeys(site.project))
         return list(names)
 
+    def scopes(self) -> list[tuple[str, str, str]]:
+        """Every (site, project, market) that the file names, the widest first; ("", "", "") are the defaults."""
+        found = [("", "", "")]
+        for site, projects in (("", self._file.project), *((name, at.project) for name, at in self._file.site.items())):
+            if site:
+                found.append((site, "", ""))
+            for project, scope in projects.items():
+                found += [(site, project, market) for market in ("", *scope.market)]
+        return found
+
     def names_site(self, site: str) -> bool:
         """Whether the file has numbers of the site's own."""
         return site in self._file.site

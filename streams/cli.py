@@ -269,6 +269,20 @@ def explain(
         typer.echo(f"{len(shown):,} of {len(items):,} events shown; --limit 0 shows all", err=True)
 
 
+policy = typer.Typer(help="The policy file.", no_args_is_help=True)
+app.add_typer(policy, name="policy")
+
+
+@policy.command("check")
+def policy_check(file: Annotated[Path, typer.Argument(help="The policy file.")]) -> None:
+    """The policy, resolved for each scope that it names, and its alert budget; exit code 2 if it cannot be used."""
+    from rich.console import Console
+
+    from streams.ops.policy import print_policy
+
+    print_policy(_policy(file), str(file), Console())
+
+
 topics = typer.Typer(help="Create or verify the topics and their settings.", no_args_is_help=True)
 app.add_typer(topics, name="topics")
 

@@ -1,0 +1,59 @@
+"""`labelwatch policy check`: every scope that a file names, with the numbers that apply there."""
+
+import io
+
+from rich.console import Console
+
+from schemas.policy import Policy
+from streams.ops.policy import print_policy
+
+TEXT = """
+[oncall]
+false_pages_per_month = 2
+[site.manila-1]
+vendor = "acme [b]"
+accuracy_target = 0.96
+timezone = "Asia/Manila"
+shifts = [{ name = "day", start = "08:00", end = "17:00", days = "mon-fri" }]
+[project.counterfeit]
+accuracy_target = 0.97
+[project.counterfeit.market.US]
+min_reviews = 1050
+[site.manila-1.project.counterfeit]
+accuracy_target = 0.975
+"""
+
+
+def shown(text: str, width: int = 80) -> list[str]:
+    out = io.StringIO()
+    print_policy(Policy.parse(text), "policy.toml", Console(file=out, width=width))
+    return [" ".join(line.split()) for line in out.getvalue().splitlines()]
+
+
+def test_each_scope_named_has_the_numbers_that_apply_there_and_fits_80_columns() -> None:
+    lines = shown(TEXT)
+    assert "any any any 95% 98% 0.5% 80% 45 30" in lines
+    assert "any counterfeit any 97% 98% 0.5% 80% 45 30" in lines
+    assert "any counterfeit US 97% 98% 0.5% 80% 45 1,050" in lines
+    assert "manila-1 any any 96% 98% 0.5% 80% 45 30" in lines
+    assert "manila-1 counterfeit any 97.5% 98% 0.5% 80% 45 30" in lines
+
+
+def test_a_site_shows_vendor_zone_and_shifts() -> None:
+    assert "manila-1 acme [b] Asia/Manila day 08:00 to 17:00, mon-fri" in shown(TEXT)
+    assert "Sites" not in shown("")
+
+
+def test_the_budget_stands_as_written_or_by_default() -> None:
+    assert "2 false pages and 8 false tickets a month." in " ".join(shown(TEXT))
+    assert "1 false pages and 8 false tickets a month." in " ".join(shown(""))
+
+
+def test_scopes_come_widest_first_and_each_once() -> None:
+    assert Policy.parse(TEXT).scopes() == [
+        ("", "", ""),
+        ("", "counterfeit", ""),
+        ("", "counterfeit", "US"),
+        ("manila-1", "", ""),
+        ("manila-1", "counterfeit", ""),
+    ]
