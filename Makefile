@@ -1,7 +1,7 @@
 # Everything a person runs. Each target prepares what it lacks; a fresh machine needs Python 3.11 or newer and make.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-kafka lint format bench clean
+.PHONY: help setup demo test test-slow test-kafka lint format bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,7 +28,10 @@ demo: $(STAMP) ## The whole monitor on this machine: broker, simulator, worker a
 	@$(BIN)/labelwatch demo
 
 test: $(STAMP) ## Every test that needs no Java
-	@$(BIN)/pytest -m "not kafka"
+	@$(BIN)/pytest -m "not kafka and not slow"
+
+test-slow: $(STAMP) ## Long simulations: weeks of a large site, fleets of streams
+	@$(BIN)/pytest -m slow
 
 test-kafka: $(STAMP) ## The tests on real Apache Kafka (Java 17 and Maven)
 	@$(BIN)/pytest -m kafka

@@ -1,1 +1,16 @@
-"""Change detectors behind one protocol; they see numbers only, never Kafka or a clock."""
+"""Online change detectors with a stated false-alarm rate; pure, and compatible with river's protocol."""
+
+from detectors.mixture import MixtureShiryaevRoberts
+from detectors.protocol import Detector, Estimate
+from detectors.reverse import ReverseTest
+from detectors.river_adapter import RiverDetector
+from detectors.self_starting import SelfStartingMixture
+
+__all__ = [
+    "Detector",
+    "Estimate",
+    "MixtureShiryaevRoberts",
+    "ReverseTest",
+    "RiverDetector",
+    "SelfStartingMixture",
+]

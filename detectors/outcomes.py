@@ -1,0 +1,112 @@
+"""The last errors of a stream, kept small, and when its rate changed: what a detector remembers for its estimate."""
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Sequence
+
+from detectors.protocol import Estimate
+
+#: Newest errors remembered one by one, at about a byte each.
+ERRORS_KEPT = 56
+#: Older ones by eights: how many correct outcomes lay among them. Far back, the place of one error matters little.
+GROUP, GROUPS_KEPT = 8, 26
+_INTERVAL = 0.90
+#: Weight, in outcomes, of the old rate in the new one's estimate: without it a rise of 5 points reads as 6.5.
+_PRIOR = 40.0
+
+
+class Outcomes:
+    """A run of outcomes as the gaps between errors: an update of a correct one only counts.
+
+    It reaches back 264 errors: 4,400 outcomes at 6%, in about 110 bytes.
+
+    Attributes:
+        gaps: Correct outcomes before each of the newest errors, oldest first.
+        groups: Correct outcomes among each eight errors before those, oldest first.
+        since: Correct outcomes since the last error.
+    """
+
+    __slots__ = ("gaps", "groups", "since")
+
+    def __init__(self, numbers: Sequence[int] = (0, 0)) -> None:
+        self.since = numbers[0]
+        self.groups: deque[int] = deque(numbers[2 : 2 + numbers[1]], GROUPS_KEPT)
+        self.gaps: deque[int] = deque(numbers[2 + numbers[1] :])
+
+    def add_error(self) -> None:
+        """Takes an error; a correct outcome is `since += 1`."""
+        self.gaps.append(self.since)
+        self.since = 0
+        if len(self.gaps) == ERRORS_KEPT + GROUP:
+            self.groups.append(sum(self.gaps.popleft() for _ in range(GROUP)))
+
+    def numbers(self) -> list[int]:
+        """The whole as whole numbers, from which it can be made again."""
+        return [self.since, len(self.groups), *self.groups, *self.gaps]
+
+    def newest_first(self) -> list[int]:
+        """The outcomes remembered, 1 for an error, newest first; those of a group evenly spread."""
+        out = [0] * self.since
+        for gap in reversed(self.gaps):
+            out.append(1)
+            out.extend([0] * gap)
+        for correct in reversed(self.groups):
+            for part in range(GROUP):
+                out.append(1)
+                out.extend([0] * ((correct + part) // GROUP))
+        return out
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self.groups.clear()
+        self.gaps.clear()
+        self.since = 0
+
+
+def locate_change(newest_first: Sequence[int], p0: float, shifts: Sequence[float], temper: float = 1.0) -> Estimate:
+    """When a rise of the error rate began, and the rate since.
+
+    Every past moment k is weighed by the likelihood of a change at it: w(k) is the sum over the
+    shifts d of the product of L_d over the outcomes since k. The median of w and its 5% and 95%
+    points are the estimate. The new rate is the mean over the joint weights of the Beta mean of the
+    outcomes since k, with a prior at the old rate: the raw rate since a signal overstates, because
+    the signal chose the moment.
+
+    Args:
+        newest_first: Outcomes, newest first.
+        p0: Rate before.
+        shifts: Rises that are considered, in ratio points.
+        temper: 1 / design effect: clustered outcomes count for less.
+
+    Returns:
+        The estimate; all zero long ago where nothing is remembered.
+
+    Source:
+        Shiryaev 1963, with the mixture over shifts of Pollak 1987.
+    """
+    n = len(newest_first)
+    if n == 0:
+        return Estimate(0, 0, 0, p0, p0)
+    rates = [min(p0 + shift, 0.999) for shift in shifts]
+    on_error = [temper * math.log(rate / p0) for rate in rates]
+    on_correct = [temper * math.log((1 - rate) / (1 - p0)) for rate in rates]
+    sums = [0.0] * len(rates)
+    logs: list[list[float]] = []
+    for x in newest_first:
+        steps = on_error if x else on_correct
+        sums = [total + step for total, step in zip(sums, steps, strict=True)]
+        logs.append(sums)
+    top = max(max(row) for row in logs)
+    weights = [[math.exp(each - top) for each in row] for row in logs]
+    by_moment = [sum(row) for row in weights]
+    total = sum(by_moment)
+    errors, new_rate = 0, 0.0
+    for seen, (x, weight) in enumerate(zip(newest_first, by_moment, strict=True), 1):
+        errors += x
+        new_rate += weight * (errors + _PRIOR * p0) / (seen + _PRIOR)
+    quantiles = []
+    for share in (0.5, (1 - _INTERVAL) / 2, (1 + _INTERVAL) / 2):
+        reached = (place for place, below in enumerate(itertools.accumulate(by_moment), 1) if below >= share * total)
+        quantiles.append(next(reached, n))
+    return Estimate(quantiles[0], quantiles[1], quantiles[2], p0, new_rate / total)

@@ -1,0 +1,123 @@
+"""The acceptance list of the method: run lengths, delays and estimates, simulated with seeds."""
+
+import random
+
+import numpy as np
+import pytest
+
+from detectors import MixtureShiryaevRoberts, SelfStartingMixture
+from tests.detectors.reference import run_lengths, self_starting_alarms
+
+#: Calibrates the mixture at p0 = 6% to a true run length of 20,000.
+CALIBRATED = 20_000 / 1.24
+
+
+def test_the_class_is_its_definition():
+    rng = np.random.default_rng(7)
+    for p0 in (0.02, 0.06, 0.10):
+        stream = (rng.random(30_000) < p0).astype(int).tolist()
+        detector = MixtureShiryaevRoberts(p0, 300)
+        r = np.zeros(3)
+        shifts = np.array([0.02, 0.05, 0.10])
+        for x in stream:
+            r = (r + 1) * np.where(x, (p0 + shifts) / p0, (1 - p0 - shifts) / (1 - p0))
+            detector.update(x)
+            assert detector.evidence == pytest.approx(r.mean() / 300, rel=1e-9)
+            if detector.drift_detected:
+                detector.reset()
+                r[:] = 0
+
+
+@pytest.mark.parametrize(("p0", "ratio"), [(0.02, 1.50), (0.04, 1.31), (0.06, 1.24), (0.10, 1.17)])
+def test_the_run_length_is_at_least_what_is_promised(p0, ratio):
+    # At A = 2,000, where a simulation is quick; the ratio to A does not depend on A.
+    lengths = run_lengths(p0, 2000, p0, streams=4000, seed=1)
+    assert lengths.mean() / 2000 == pytest.approx(ratio, rel=0.05)
+    assert lengths.mean() >= 2000
+
+
+@pytest.mark.slow
+def test_the_run_length_at_20_000():
+    lengths = run_lengths(0.06, 20_000, 0.06, streams=4000, seed=3)
+    assert lengths.mean() == pytest.approx(24_800, rel=0.05)
+
+
+@pytest.mark.parametrize(("rate", "most"), [(0.08, 980), (0.11, 255), (0.16, 98)])
+def test_a_rise_is_found_as_fast_as_promised(rate, most):
+    delays = run_lengths(0.06, CALIBRATED, rate, streams=4000, seed=2, warm=1000)
+    assert delays.mean() <= most
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("p", [0.02, 0.06, 0.12])
+@pytest.mark.parametrize("warm", [0, 500])
+def test_the_self_starting_form_keeps_its_promise_over_a_fleet(p, warm):
+    rng = np.random.default_rng(11)
+    alarms, _ = self_starting_alarms(20_000, lambda _: rng.random(1500) < p, 20_000, 1500, warm=warm)
+    assert alarms <= 1.0
+
+
+def test_the_self_starting_form_finds_a_rise_of_five_points():
+    rng = np.random.default_rng(12)
+    _, delays = self_starting_alarms(
+        20_000,
+        lambda _: rng.random(2000) < 0.06,
+        500,
+        2000,
+        change=lambda _: rng.random(2000) < 0.11,
+    )
+    # Half of the streams; one in twelve learns the new rate before it is found, which pulls the mean to 870.
+    assert np.median(delays) <= 390
+
+
+def test_the_self_starting_class_is_its_definition():
+    rng = np.random.default_rng(13)
+    stream = (rng.random(12_000) < 0.06).astype(int).tolist()
+    detector = SelfStartingMixture(1e9)
+    detector.update_many(stream[:5000])
+    a, b = 0.6 + sum(stream[:5000]), 9.4 + 5000 - sum(stream[:5000])
+    assert detector.baseline == pytest.approx(a / (a + b), rel=1e-12)
+    detector.update_many(stream[5000:])
+    frozen = 0.6 + sum(stream[:10_000]), 9.4 + 10_000 - sum(stream[:10_000])
+    assert detector.baseline == pytest.approx(frozen[0] / sum(frozen), rel=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "rho"), [(10, 0.05), (30, 0.10)])
+def test_clusters_of_errors_do_not_break_the_promise_when_tempered(size, rho):
+    rng = np.random.default_rng(14)
+    streams, p = 1000, 0.06
+    concentration = (1 - rho) / rho
+    rates = np.full(streams, p)
+
+    def errors(step):
+        nonlocal rates
+        if step % size == 0:
+            rates = rng.beta(p * concentration, (1 - p) * concentration, streams)
+        return rng.random(streams) < rates
+
+    temper = 1 / (1 + (size - 1) * rho)
+    alarms, _ = self_starting_alarms(20_000, errors, 20_000, streams, temper=temper)
+    assert alarms <= 1.0
+    plain, _ = self_starting_alarms(20_000, errors, 20_000, streams)
+    assert plain > 2 * alarms
+
+
+@pytest.mark.parametrize(("shift", "least"), [(0.02, 0.83), (0.05, 0.90), (0.10, 0.88)])
+def test_the_interval_of_the_change_covers_it_and_the_new_rate_is_near(shift, least):
+    rng = random.Random(5)
+    covered, rates = [], []
+    for _ in range(500):
+        detector = MixtureShiryaevRoberts(0.06, CALIBRATED)
+        if detector.update_many(int(rng.random() < 0.06) for _ in range(1500)) < 1500:
+            continue
+        delay = 0
+        while not detector.drift_detected:
+            detector.update(int(rng.random() < 0.06 + shift))
+            delay += 1
+        estimate = detector.estimate()
+        covered.append(estimate.began_ago_low <= delay <= estimate.began_ago_high)
+        rates.append(estimate.new_rate)
+    assert np.mean(covered) >= least - 0.025  # two standard errors of 500 runs
+    if shift == 0.05:
+        assert np.mean(rates) == pytest.approx(0.11, abs=0.01)

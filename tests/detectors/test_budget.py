@@ -1,0 +1,34 @@
+import math
+
+import pytest
+
+from detectors.budget import adapted, delay_reviews, plan, run_length
+from tests.detectors.reference import run_lengths
+
+
+def test_the_streams_together_keep_the_budget():
+    volumes = {f"s{number}": 40.0 + 13 * number for number in range(50)}
+    lines = plan(volumes, false_a_month=2)
+    assert sum(line.reviews_a_month / line.run_length for line in lines) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("p0", [0.02, 0.06, 0.10])
+@pytest.mark.parametrize("points", [0.02, 0.05, 0.10])
+def test_the_delay_told_is_the_delay_simulated(p0, points):
+    simulated = run_lengths(p0, 20_000, p0 + points, streams=600, seed=4, warm=600).mean()
+    assert delay_reviews(p0, points, 20_000) == pytest.approx(simulated, rel=0.15)
+
+
+def test_the_volume_moves_slowly():
+    assert adapted(0, 400) == 400
+    assert adapted(400, 800) == 500
+    assert adapted(400, 0) == 300
+
+
+def test_a_budget_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="above 0"):
+        run_length(100, 10, 0)
+
+
+def test_an_idle_stream_has_a_finite_run_length():
+    assert math.isfinite(run_length(0, 10, 1))

@@ -1,0 +1,131 @@
+"""What every detector promises, whatever it looks for."""
+
+import random
+
+import pytest
+
+from detectors import Detector, MixtureShiryaevRoberts, ReverseTest, RiverDetector, SelfStartingMixture
+
+MAKERS = {
+    "mixture": lambda: MixtureShiryaevRoberts(0.06, 500),
+    "mixture, head start": lambda: MixtureShiryaevRoberts(0.06, 500, head_start=True),
+    "mixture, tempered": lambda: MixtureShiryaevRoberts(0.06, 500, temper=0.7),
+    "self-starting": lambda: SelfStartingMixture(500),
+    "self-starting, tempered": lambda: SelfStartingMixture(500, temper=0.7),
+    "river ADWIN": lambda: RiverDetector("ADWIN"),
+    "river PageHinkley": lambda: RiverDetector("PageHinkley"),
+    "river HDDMA": lambda: RiverDetector("HDDMA"),
+}
+
+
+@pytest.fixture(params=MAKERS, ids=str)
+def make(request):
+    return MAKERS[request.param]
+
+
+def outcomes(seed: int, n: int, rate: float) -> list[int]:
+    rng = random.Random(seed)
+    return [int(rng.random() < rate) for _ in range(n)]
+
+
+STREAM = outcomes(1, 2000, 0.06) + outcomes(2, 1200, 0.20)
+
+
+def signals(detector: Detector, stream: list[int]) -> list[int]:
+    return [place for place, x in enumerate(stream) if detector.update(x).drift_detected]
+
+
+def test_it_is_a_detector(make):
+    assert isinstance(make(), Detector)
+
+
+def test_a_large_rise_is_found_and_evidence_says_so(make):
+    detector = make()
+    assert any(place >= 2000 for place in signals(detector, STREAM))
+
+
+def test_the_same_stream_gives_the_same_signals(make):
+    assert signals(make(), STREAM) == signals(make(), STREAM)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 777, 2100, 3000])
+def test_a_packed_copy_continues_identically(make, cut):
+    whole, half = make(), make()
+    for x in STREAM[:cut]:
+        whole.update(x)
+        half.update(x)
+    copy = type(half).from_bytes(half.to_bytes())
+    for x in STREAM[cut:]:
+        assert whole.update(x).drift_detected == copy.update(x).drift_detected
+        assert whole.evidence == copy.evidence
+    assert whole.estimate() == copy.estimate()
+
+
+def test_evidence_is_1_exactly_when_a_drift_is_detected(make):
+    detector = make()
+    for x in STREAM:
+        detector.update(x)
+        assert detector.evidence >= 0
+        assert (detector.evidence >= 1) == detector.drift_detected
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_what_is_no_number_is_rejected(make, wrong):
+    with pytest.raises(ValueError, match=r"must be|is 0"):
+        make().update(wrong)
+
+
+@pytest.mark.parametrize("name", ["mixture", "self-starting"])
+def test_an_outcome_is_0_or_1(name):
+    with pytest.raises(ValueError, match="an outcome is 0"):
+        MAKERS[name]().update(0.5)
+
+
+@pytest.mark.parametrize("name", ["mixture", "mixture, tempered", "self-starting", "self-starting, tempered"])
+def test_many_at_once_is_one_by_one_bit_for_bit(name):
+    one, many = MAKERS[name](), MAKERS[name]()
+    rest = STREAM
+    while rest:
+        taken = many.update_many(rest)
+        for x in rest[:taken]:
+            one.update(x)
+        assert one.to_bytes() == many.to_bytes()
+        rest = rest[taken:]
+
+
+@pytest.mark.parametrize("name", ["mixture", "self-starting"])
+def test_the_state_stays_small(name):
+    detector = MAKERS[name]()
+    detector.update_many(outcomes(3, 2_000, 0.06))
+    detector.run_length = 1e12
+    for rate in (0.06, 0.02, 0.15):
+        detector.update_many(outcomes(4, 50_000, rate))
+        assert len(detector.to_bytes()) < 256
+
+
+def test_the_reverse_test_clears_after_recovery_and_seldom_before():
+    delays, false = [], 0
+    for seed in range(200):
+        test = ReverseTest(0.06, 0.11)
+        before = test.update_many(outcomes(seed, 1000, 0.11))
+        false += test.cleared and before <= 1000
+        test = ReverseTest.from_bytes(ReverseTest(0.06, 0.11).to_bytes())
+        delays.append(test.update_many(outcomes(seed + 1000, 20_000, 0.06)))
+    assert sum(delays) / len(delays) < 600
+    assert false / 200 < 0.05
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: MixtureShiryaevRoberts(0, 10), "p0"),
+        (lambda: MixtureShiryaevRoberts(0.1, float("nan")), "run_length"),
+        (lambda: MixtureShiryaevRoberts(0.1, 10, shifts=(0.1,)), "shifts"),
+        (lambda: SelfStartingMixture(10, prior=(0, 1)), "prior"),
+        (lambda: SelfStartingMixture(10, temper=2), "temper"),
+        (lambda: RiverDetector("NoSuch"), "NoSuch"),
+    ],
+)
+def test_a_parameter_out_of_range_is_named(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
