@@ -1,0 +1,570 @@
+"""The oracle: every engine figure of the catalogue from all events kept, recomputed from scratch for each time t.
+
+It shares no code with the engine. Slow on purpose: the definitions of docs/contract.md, one after the other.
+"""
+
+import heapq
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from functools import cache
+from typing import Any, Protocol
+
+from schemas.policy import Policy
+
+from .decoder import AHEAD_MS, EVENTS, decide
+
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+CAP_MS = 1_800_000
+FORGOTTEN_MS = 12 * HOUR_MS
+DUPLICATE_MINUTES = 15
+WEEK_HOURS = 168
+SOP_VERSIONS = 3
+ERROR_TYPES = 100
+#: Window name: (pane, number of panes).
+WINDOWS = {"15m": (MINUTE_MS, 15), "1h": (MINUTE_MS, 60), "24h": (HOUR_MS, 24), "7d": (HOUR_MS, 168)}
+PEOPLE_WINDOWS = ("1h", "24h", "7d")
+REASONS = ("null", "encoding", "json", "schema", "future")
+HANDLE_BOUNDS = (1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800)
+DELAY_BOUNDS = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 172800, 604800)
+Z = 1.959963984540054
+
+Labels = tuple[str, ...]
+
+
+class RawRecord(Protocol):
+    """A record as the log has it."""
+
+    offset: int
+    timestamp: int | None
+    value: bytes | None
+
+
+@dataclass
+class OpenState:
+    """The state that a person is in."""
+
+    since: int
+    state: str
+    project: str
+
+
+@dataclass
+class Interval:
+    """A state that has ended."""
+
+    site: str
+    agent: str
+    state: str
+    project: str
+    since: int
+    until: int
+
+
+class Site:
+    """What the order of a site's records decides."""
+
+    def __init__(self) -> None:
+        self.clock = -1
+        self.seen: set[tuple[str, int]] = set()
+        self.open: dict[str, OpenState] = {}
+        self.newest_state: dict[str, int] = {}
+        self.oldest_first: list[tuple[int, str]] = []
+        self.roles: dict[str, str] = {}
+        self.error_types: set[str] = set()
+        self.newest_event: dict[str, int] = {}
+        self.skew: float | None = None
+
+
+class Oracle:
+    """All events of one partition, and what the contract says of them."""
+
+    def __init__(self, policy: Policy | None = None, partition: int = 0, topic: str = "labeling.events.v1") -> None:
+        self.policy = policy or Policy()
+        self.topic_partition = (topic, str(partition))
+        #: The clock of `--clock event`, which a `clock_advanced` moves too; and the highest time of a site's event.
+        self.clock = 0
+        self.watermark = 0
+        self.records = 0
+        self.sites: dict[str, Site] = {}
+        self.totals: Counter[tuple[str, Labels]] = Counter()
+        self.histograms: dict[tuple[str, Labels], tuple[list[int], list[int]]] = {}
+        self.by_minute: dict[int, Counter[Labels]] = defaultdict(Counter)
+        self.by_hour: dict[int, Counter[Labels]] = defaultdict(Counter)
+        self.intervals: dict[int, list[Interval]] = defaultdict(list)
+        self.sop_versions: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self.scopes: set[tuple[str, str, str]] = {("", "", "")}
+        self.rejected: list[tuple[int, str]] = []
+
+    # Records, in order.
+
+    def feed(self, records: Iterable[RawRecord]) -> None:
+        """Takes the next records of the log."""
+        for record in records:
+            self.records += 1
+            decision = decide(record.value)
+            reason = decision.reason
+            if decision.kind == "unknown":
+                self._count("unknown_events_total", *self.topic_partition)
+                continue
+            if decision.kind == "accepted":
+                assert decision.event is not None
+                ahead = record.timestamp is not None and decision.event["at"] > record.timestamp + AHEAD_MS
+                if not ahead:
+                    self._accept(decision.event, record.timestamp)
+                    continue
+                reason = "future"
+            self.rejected.append((record.offset, reason))
+            self._count("rejected_total", reason, *self.topic_partition)
+
+    def lost(self, records: int) -> None:
+        """Takes note of records that nobody can read any more."""
+        self._count("lost_records_total", *self.topic_partition, by=records)
+
+    def _count(self, metric: str, *labels: str, by: int = 1) -> None:
+        self.totals[metric, labels] += by
+
+    def _accept(self, event: dict[str, Any], appended: int | None) -> None:
+        kind, at = event["type"], event["at"]
+        if kind == "clock_advanced":
+            self._count("events_total", kind, *self.topic_partition)
+            self.clock = max(self.clock, at)
+            return
+        name = event["site_id"]
+        site = self.sites.get(name) or Site()
+        clock = max(site.clock, at)
+        if at // MINUTE_MS > clock // MINUTE_MS - DUPLICATE_MINUTES:
+            if (event["event_id"], at) in site.seen:
+                self._count("duplicates_total", *self.topic_partition)
+                return
+            site.seen.add((event["event_id"], at))
+        else:
+            self._count("unchecked_events_total", *self.topic_partition)
+        if at // HOUR_MS <= clock // HOUR_MS - WEEK_HOURS:
+            self._count("late_events_total", *self.topic_partition)
+        self._count("events_total", kind, *self.topic_partition)
+        self.sites[name] = site
+        self.watermark = max(self.watermark, at)
+        self.clock = max(self.clock, at)
+        if at // MINUTE_MS > site.clock // MINUTE_MS and appended is not None:
+            site.skew = (appended - at) / 1000
+        site.clock = clock
+        site.newest_event[kind] = max(at, site.newest_event.get(kind, 0))
+        self.scopes |= {(name, "", "")}
+        self._forget(name, site)
+        if kind == "label_submitted":
+            self._label(name, event)
+        elif kind == "label_reviewed":
+            self._review(name, site, event)
+        elif kind == "state_changed":
+            self._state(name, site, event)
+        elif kind == "agent_profiled":
+            site.roles[event["agent_id"]] = event.get("role", site.roles.get(event["agent_id"], "agent"))
+        elif kind == "review_revised":
+            self._review_revised(name, event)
+        elif kind == "label_revised":
+            self._label_revised(name, event)
+
+    def _scope(self, site: str, project: str, market: str) -> None:
+        self.scopes |= {("", project, ""), (site, project, ""), (site, project, market)}
+
+    def _moment(self, when: int, *key: str, by: int = 1) -> None:
+        """Adds to what happened at a time; windows are sums of this and nothing else."""
+        self.by_minute[when // MINUTE_MS][key] += by
+        self.by_hour[when // HOUR_MS][key] += by
+
+    def _observe(self, metric: str, labels: Labels, bounds: tuple[int, ...], value_ms: int) -> None:
+        counts, total = self.histograms.setdefault((metric, labels), ([0] * (len(bounds) + 1), [0]))
+        counts[sum(value_ms > bound * 1000 for bound in bounds)] += 1
+        total[0] += value_ms
+
+    # Labels.
+
+    def _label(self, site: str, event: dict[str, Any]) -> None:
+        at, agent, project, market = event["at"], event["agent_id"], event["project_id"], event.get("market", "")
+        self._scope(site, project, market)
+        self._moment(at, "active", site, "agent", agent)
+        if "sop_version" in event:
+            self._sop("sop_labels", site, project, event["sop_version"], by=not event.get("skipped", False))
+        if event.get("skipped", False):
+            self._count("skips_total", site, project, market)
+            return
+        self._count("labels_total", site, project, market)
+        self._labels(at, site, agent, project, market, 1)
+        if "handle_ms" in event:
+            capped = min(event["handle_ms"], CAP_MS)
+            self._handled(at, site, agent, capped, 1)
+            self._observe("handle_seconds", (site, project), HANDLE_BOUNDS, capped)
+            if event["handle_ms"] > CAP_MS:
+                self._count("handle_capped_total", site)
+
+    def _labels(self, when: int, site: str, agent: str, project: str, market: str, by: int) -> None:
+        self._moment(when, "labels", site, project, market, by=by)
+        self._moment(when, "site_labels", site, by=by)
+        self._moment(when, "agent_labels", site, agent, by=by)
+
+    def _handled(self, when: int, site: str, agent: str, capped_ms: int, by: int) -> None:
+        self._moment(when, "site_handled", site, by=by)
+        self._moment(when, "site_handle_ms", site, by=by * capped_ms)
+        self._moment(when, "agent_handled", site, agent, by=by)
+        self._moment(when, "agent_handle_ms", site, agent, by=by * capped_ms)
+
+    def _label_revised(self, site: str, event: dict[str, Any]) -> None:
+        when, agent, project, market = (
+            event["submitted_at"], event["agent_id"], event["project_id"], event.get("market", "")
+        )  # fmt: skip
+        self._scope(site, project, market)
+        for version, by in ((event["old"], -1), (event.get("new"), 1)):
+            if version is None or version.get("skipped"):
+                continue
+            self._labels(when, site, agent, project, market, by)
+            if version.get("handle_ms") is not None:
+                self._handled(when, site, agent, min(version["handle_ms"], CAP_MS), by)
+
+    # Reviews.
+
+    def _review(self, site: str, current: Site, event: dict[str, Any]) -> None:
+        at, project, market = event["at"], event["project_id"], event.get("market", "")
+        role, source = event.get("role", "agent"), event.get("source", "qa")
+        correct = event["correct"]
+        self._scope(site, project, market)
+        self._count("reviews_total", site, project, market, role, source)
+        self._count("correct_reviews_total", site, project, market, role, source, by=correct)
+        if "sop_version" in event:
+            self._sop("sop_reviews", site, project, event["sop_version"])
+            self._sop("sop_correct_reviews", site, project, event["sop_version"], by=correct)
+        single = [{"type": event["error_type"], "severity": event.get("severity")}] if "error_type" in event else []
+        # An empty list beside an error type says nothing against it.
+        for error in event.get("errors") or single:
+            self._error(site, current, project, error)
+        if "labeled_at" in event:
+            self._observe("review_delay_seconds", (site,), DELAY_BOUNDS, max(0, at - event["labeled_at"]))
+        if event.get("review_round", 1) == 1 and event.get("purpose", "production") == "production":
+            self._reviewed(at, site, event["agent_id"], project, role, event, 1)
+        if "reviewer_id" in event:
+            reviewer = event["reviewer_id"]
+            self._moment(at, "active", site, "qa", reviewer)
+            self._moment(at, "reviewer_reviews", site, reviewer)
+            self._moment(at, "reviewer_errors", site, reviewer, by=not correct)
+            self._moment(at, "reviewer_ms", site, reviewer, by=min(event.get("review_ms", 0), CAP_MS))
+
+    def _reviewed(
+        self, when: int, site: str, agent: str, project: str, role: str, version: dict[str, Any], by: int
+    ) -> None:
+        """Moves the windows by one first-round production review."""
+        source, sampling = version.get("source") or "qa", version.get("sampling") or "unknown"
+        full = (site, project, version.get("market") or "", role, source, sampling)
+        correct = by * version["correct"]
+        self._moment(when, "reviews", *full, by=by)
+        self._moment(when, "correct_reviews", *full, by=correct)
+        if sampling != "targeted" and source in self.policy.headline_sources:
+            self._moment(when, "site_reviews", site, role, by=by)
+            self._moment(when, "site_correct_reviews", site, role, by=correct)
+            self._moment(when, "agent_reviews", site, agent, role, by=by)
+            self._moment(when, "agent_correct_reviews", site, agent, role, by=correct)
+
+    def _review_revised(self, site: str, event: dict[str, Any]) -> None:
+        self._count("revised_reviews_total", *self.topic_partition)
+        for version, by in ((event["old"], -1), (event.get("new"), 1)):
+            if version is not None:
+                self._scope(site, event["project_id"], version.get("market") or "")
+                self._reviewed(
+                    event["reviewed_at"], site, event["agent_id"], event["project_id"], event.get("role", "agent"),
+                    version, by,
+                )  # fmt: skip
+
+    def _sop(self, name: str, site: str, project: str, version: str, by: int = 1) -> None:
+        versions = self.sop_versions[site, project]
+        if version not in versions:
+            versions.append(version)
+        self._count(f"{name} by version", site, project, version, by=by)
+
+    def _error(self, site: str, current: Site, project: str, error: dict[str, Any]) -> None:
+        kind = error["type"]
+        if kind not in current.error_types and len(current.error_types) >= ERROR_TYPES:
+            kind = "other"
+        else:
+            current.error_types.add(kind)
+        self._count("errors_total", site, project, kind, error.get("severity") or "")
+
+    # Presence.
+
+    def _state(self, name: str, site: Site, event: dict[str, Any]) -> None:
+        agent, at = event["agent_id"], event["at"]
+        self._moment(at, "active", name, "agent", agent)
+        if at < site.newest_state.get(agent, at):
+            self._count("late_states_total", name)
+            return
+        if agent in site.open:
+            self._end(name, agent, site.open[agent], at)
+        site.newest_state[agent] = at
+        site.open[agent] = OpenState(at, event["state"], event.get("project_id", ""))
+        heapq.heappush(site.oldest_first, (at, agent))
+        self._forget(name, site)
+
+    def _forget(self, name: str, site: Site) -> None:
+        """Closes states that are open for more than 12 hours by the site's clock."""
+        while site.oldest_first and site.clock - site.oldest_first[0][0] > FORGOTTEN_MS:
+            since, agent = heapq.heappop(site.oldest_first)
+            if agent in site.open and site.open[agent].since == since:
+                self._end(name, agent, site.open.pop(agent), since + FORGOTTEN_MS)
+                self._count("forgotten_states_total", name)
+
+    def _end(self, site: str, agent: str, was: OpenState, until: int) -> None:
+        self._count("state_ms", site, was.state, by=until - was.since)
+        self.intervals[until // HOUR_MS].append(Interval(site, agent, was.state, was.project, was.since, until))
+
+    # Figures.
+
+    def figures(self, t: int) -> dict[str, dict[Labels, float]]:
+        """Every gauge at time t, and every counter of all records so far, under the catalogue's names."""
+        found: dict[str, dict[Labels, float]] = defaultdict(dict)
+        self._add_totals(found)
+        for window in WINDOWS:
+            sums = self._sums(t, window)
+            milliseconds = self._state_ms(t, window)
+            self._add_window(found, window, sums, milliseconds)
+        self._add_now(found, t)
+        self._add_policy(found)
+        return {f"labelwatch_{metric}": series for metric, series in found.items()}
+
+    def histogram_figures(self) -> dict[str, dict[Labels, tuple[list[int], float]]]:
+        """Every histogram: counts by bucket, the last +Inf, not cumulative; and the sum in seconds."""
+        found: dict[str, dict[Labels, tuple[list[int], float]]] = defaultdict(dict)
+        for (metric, labels), (counts, total) in self.histograms.items():
+            found[f"labelwatch_{metric}"][labels] = (counts, total[0] / 1000)
+        return found
+
+    def _add_totals(self, found: dict[str, dict[Labels, float]]) -> None:
+        for kind in EVENTS:
+            found["events_total"][kind, *self.topic_partition] = 0
+        for reason in REASONS:
+            found["rejected_total"][reason, *self.topic_partition] = 0
+        for (metric, labels), count in self.totals.items():
+            if metric == "state_ms":
+                found["site_state_seconds_total"][labels] = count / 1000
+            elif metric.endswith(" by version"):
+                site, project, version = labels
+                named = [known for known in self.sop_versions[site, project] if known != "older"]
+                newest = named[-SOP_VERSIONS:]
+                shown = (site, project, version if version in newest else "older")
+                series = found[metric.replace(" by version", "_total")]
+                series[shown] = series.get(shown, 0) + count
+            else:
+                found[metric][labels] = count
+
+    def _sums(self, t: int, window: str) -> Counter[Labels]:
+        pane_ms, panes = WINDOWS[window]
+        store = self.by_minute if pane_ms == MINUTE_MS else self.by_hour
+        last = t // pane_ms
+        sums: Counter[Labels] = Counter()
+        for pane in range(last - panes + 1, last + 1):
+            for key, amount in store[pane].items() if pane in store else ():
+                sums[key] = sums.get(key, 0) + amount
+        return sums
+
+    def _state_ms(self, t: int, window: str) -> Counter[tuple[str, str, str, str]]:
+        """Milliseconds by (site, agent, state, project) within the window."""
+        pane_ms, panes = WINDOWS[window]
+        start = (t // pane_ms - panes + 1) * pane_ms
+        spent: Counter[tuple[str, str, str, str]] = Counter()
+        for interval in self._states_since(start, t):
+            overlap = min(interval.until, t) - max(interval.since, start)
+            if overlap > 0:
+                spent[interval.site, interval.agent, interval.state, interval.project] += overlap
+        return spent
+
+    def _states_since(self, start: int, t: int) -> Iterator[Interval]:
+        for hour, ended in self.intervals.items():
+            if hour >= start // HOUR_MS:
+                yield from ended
+        for name, site in self.sites.items():
+            for agent, now in site.open.items():
+                yield Interval(name, agent, now.state, now.project, now.since, min(t, now.since + FORGOTTEN_MS))
+
+    def _add_window(
+        self,
+        found: dict[str, dict[Labels, float]],
+        window: str,
+        sums: Counter[Labels],
+        milliseconds: Counter[tuple[str, str, str, str]],
+    ) -> None:
+        by_site: dict[Labels, Counter[str]] = defaultdict(Counter)
+        by_agent: dict[Labels, Counter[str]] = defaultdict(Counter)
+        by_project: Counter[Labels] = Counter()
+        for (site, agent, state, project), spent in milliseconds.items():
+            by_site[site,][state] += spent
+            by_agent[site, agent][state] += spent
+            by_project[site, project, "", state] += spent
+        active: dict[Labels, set[str]] = defaultdict(set)
+        people = window in PEOPLE_WINDOWS
+
+        def positive(metric: str, labels: Labels, value: float) -> None:
+            if value > 0:
+                found[metric][*labels, window] = value
+
+        for (metric, *rest), amount in sums.items():
+            labels = tuple(rest)
+            if metric == "active":
+                active[labels[:2]].add(labels[2])
+            elif metric in ("labels", "reviews", "correct_reviews"):
+                if people:
+                    positive(f"{metric}_window", labels, amount)
+            elif metric in ("site_labels", "site_reviews"):
+                positive(metric, labels, amount)
+            elif metric == "site_correct_reviews":
+                positive(metric, labels, amount if sums["site_reviews", *rest] > 0 else 0)
+            elif metric == "agent_labels" and people:
+                positive(metric, (*labels, "agent"), amount)
+            elif metric == "agent_reviews" and people:
+                positive(metric, labels, amount)
+            elif metric in ("reviewer_reviews", "reviewer_errors") and people:
+                positive(metric.replace("errors", "errors_found"), labels, amount)
+            elif metric == "reviewer_ms" and people:
+                positive("reviewer_seconds", labels, amount / 1000)
+            if metric in ("site_handled", "agent_handled") and amount > 0:
+                scope = metric.removesuffix("_handled")
+                mean = sums[f"{scope}_handle_ms", *rest] / amount / 1000
+                if scope == "site":
+                    found["site_handle_seconds_mean"][*labels, window] = mean
+                elif people:
+                    found["agent_handle_seconds_mean"][*labels, "agent", window] = mean
+            if metric == "site_reviews":
+                correct = sums["site_correct_reviews", *rest]
+                self._add_accuracy(found, "site", labels, window, correct, amount)
+            if metric == "agent_reviews" and people:
+                correct = sums["agent_correct_reviews", *rest]
+                self._add_accuracy(found, "agent", labels, window, correct, amount)
+
+        for labels, persons in active.items():
+            found["site_active_agents"][*labels, window] = len(persons)
+        for labels, spent in by_project.items():
+            if people:
+                positive("state_seconds_window", labels, spent / 1000)
+        for labels, states in by_site.items():
+            self._add_pace(found, "site", labels, window, sums["site_labels", *labels], states)
+        for labels, states in by_agent.items():
+            if people:
+                self._add_pace(found, "agent", labels, window, sums["agent_labels", *labels], states)
+
+    def _add_pace(
+        self,
+        found: dict[str, dict[Labels, float]],
+        scope: str,
+        labels: Labels,
+        window: str,
+        labels_done: int,
+        states: Counter[str],
+    ) -> None:
+        """Labels an hour, utilization, and for sites occupancy and the available share."""
+        key = (*labels, window) if scope == "site" else (*labels, "agent", window)
+        productive, available = states["productive"], states["available"]
+        logged_in = {state: states[state] for state in self.policy.logged_in}
+        present = sum(logged_in.values())
+        if productive > 0 and labels_done > 0:
+            found[f"{scope}_labels_per_productive_hour"][key] = labels_done / (productive / HOUR_MS)
+        if present > 0:
+            found[f"{scope}_utilization_ratio"][key] = logged_in.get("productive", 0) / present
+        if scope == "site" and present > 0:
+            found["site_available_ratio"][key] = logged_in.get("available", 0) / present
+        if scope == "site" and productive + available > 0:
+            found["site_occupancy_ratio"][key] = productive / (productive + available)
+
+    def _add_accuracy(
+        self, found: dict[str, dict[Labels, float]], scope: str, labels: Labels, window: str, correct: int, n: int
+    ) -> None:
+        targets = self.policy.resolve(labels[0])
+        if n < targets.min_reviews:
+            return
+        key = (*labels, window)
+        # Revisions whose reviews never came may leave more correct reviews than reviews, or fewer than none.
+        correct = min(max(correct, 0), n)
+        lower, upper = wilson(correct, n)
+        found[f"{scope}_accuracy_ratio"][key] = correct / n
+        found[f"{scope}_accuracy_lower_ratio"][key] = lower
+        found[f"{scope}_accuracy_upper_ratio"][key] = upper
+        if scope == "agent":
+            target = targets.qa_accuracy if labels[2] == "qa" else targets.accuracy
+            found["agent_below_target_probability"][key] = beta_below(correct, n, target)
+
+    def _add_now(self, found: dict[str, dict[Labels, float]], t: int) -> None:
+        if self.watermark:
+            found["watermark_timestamp_seconds"][self.topic_partition] = self.watermark / 1000
+        for name, site in self.sites.items():
+            for agent, now in site.open.items():
+                if now.since <= t <= now.since + FORGOTTEN_MS:
+                    key = (name, site.roles.get(agent, "agent"), now.state)
+                    found["site_agents"][key] = found["site_agents"].get(key, 0) + 1
+            for kind, at in site.newest_event.items():
+                found["site_last_event_timestamp_seconds"][name, kind] = at / 1000
+            if site.skew is not None:
+                found["clock_skew_seconds"][name,] = site.skew
+            info = (name, self.policy.vendor(name), self.policy.timezone(name), self.topic_partition[1])
+            found["site_info"][info] = 1
+            found["policy_scope_missing"][name,] = 0 if self.policy.names_site(name) else 1
+
+    def _add_policy(self, found: dict[str, dict[Labels, float]]) -> None:
+        for scope in self.scopes:
+            targets = self.policy.resolve(*scope)
+            for kind in ("accuracy", "qa_accuracy", "critical_error", "utilization"):
+                found["target_ratio"][*scope, kind] = getattr(targets, kind)
+            found["target_handle_seconds"][scope] = targets.handle_seconds
+            found["policy_min_reviews"][scope] = targets.min_reviews
+
+
+def wilson(correct: int, n: int) -> tuple[float, float]:
+    """The 95% interval of a share, as docs/domain.md writes it."""
+    p, z2 = correct / n, Z * Z
+    middle = p + z2 / (2 * n)
+    half = Z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return (middle - half) / (1 + z2 / n), (middle + half) / (1 + z2 / n)
+
+
+@cache
+def beta_below(correct: int, n: int, target: float) -> float:
+    """Probability that a Beta(correct + 1/2, n - correct + 1/2) variable is below the target.
+
+    The front factor in 40 decimal digits (with half-integer parameters the beta function is pi times
+    binomial coefficients), the rest by the usual continued fraction (Abramowitz and Stegun 26.5.8).
+    """
+    a, b = correct + 0.5, n - correct + 0.5
+    if target > (a + 1) / (a + b + 2):
+        return 1 - beta_below_at(n - correct, n, 1 - Decimal(target))
+    return beta_below_at(correct, n, Decimal(target))
+
+
+def beta_below_at(correct: int, n: int, x: Decimal) -> float:
+    a, b = correct + 0.5, n - correct + 0.5
+    context = Context(prec=40)
+    wrong = n - correct
+    # Beta(a, b) = pi C(2k, k) C(2m, m) / (4^n C(n, k)), for k correct and m wrong.
+    shape = Decimal(math.comb(2 * correct, correct) * math.comb(2 * wrong, wrong))
+    inverse = context.divide(Decimal(4**n * math.comb(n, correct)), shape)
+    power = context.multiply(context.power(x, correct), context.power(1 - x, wrong))
+    root = context.sqrt(context.multiply(x, 1 - x))
+    front = float(context.multiply(context.multiply(inverse, power), root)) / math.pi / a
+    return front * _fraction(a, b, float(x))
+
+
+def _fraction(a: float, b: float, x: float) -> float:
+    """The continued fraction, by Lentz' method."""
+    tiny = 1e-300
+    c, d = 1.0, 1 - (a + b) * x / (a + 1)
+    d = 1 / (d if abs(d) > tiny else tiny)
+    value = d
+    for m in range(1, 100_000):
+        for step in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d = 1 + step * d
+            d = 1 / (d if abs(d) > tiny else tiny)
+            c = 1 + step / c
+            c = c if abs(c) > tiny else tiny
+            value *= c * d
+        if abs(c * d - 1) < 1e-16:
+            break
+    return value

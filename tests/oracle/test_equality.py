@@ -1,0 +1,154 @@
+"""Engine and oracle side by side on the same records: every series, every record, at many times t."""
+
+import csv
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.policy import Policy
+from streams.engine.partition import DeadLetter, PartitionEngine
+from streams.sources.simulate import SCENARIOS, Operation, Simulation
+
+from .compare import Record, batches, commit, differences
+from .oracle import ERROR_TYPES, Oracle
+from .traffic import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, adversarial
+
+CROWD = Path(__file__).parents[3] / "shared" / "data" / "crowd"
+
+#: Low bars, so that many ratios appear; scopes at every level.
+POLICY = Policy.parse(
+    """
+[defaults]
+min_reviews = 5
+headline_sources = ["qa", "audit", "consensus"]
+[site.manila-1]
+vendor = "acme"
+timezone = "Asia/Manila"
+accuracy_target = 0.9
+min_reviews = 3
+[site."上海-2"]
+qa_accuracy_target = 0.9
+[site."上海-2".project.counterfeit.market.US]
+accuracy_target = 0.91
+[project.spam.market.ID]
+handle_seconds_target = 12
+[utilization]
+logged_in = ["productive", "available", "training", "meeting"]
+"""
+)
+
+
+def agree(
+    records: list[Record], policy: Policy, rng: random.Random, looks: int, most: int = 500
+) -> tuple[PartitionEngine, Oracle]:
+    """Feeds both in random batches and compares them at `looks` times, some on the way, some at the end."""
+    engine, oracle = PartitionEngine(3, policy), Oracle(policy, 3)
+    letters: list[DeadLetter] = []
+    stops = sorted(rng.sample(range(len(records)), min(len(records), looks // 4)))
+    for batch in batches(records, rng, most):
+        engine.apply(batch)
+        oracle.feed(batch)
+        if stops and batch[-1].offset >= records[stops[0]].offset:
+            while stops and batch[-1].offset >= records[stops[0]].offset:
+                stops.pop(0)
+            letters += commit(engine).dead_letters
+            assert not differences(engine, oracle, oracle.clock)
+            assert not differences(engine, oracle, oracle.clock + rng.randrange(2 * HOUR_MS))
+            looks -= 2
+    letters += commit(engine).dead_letters
+    assert engine.applied == records[-1].offset
+    assert engine.clock_ms == oracle.clock
+    for _ in range(looks):
+        ahead = rng.choice((0, MINUTE_MS - 1, HOUR_MS, DAY_MS, 8 * DAY_MS))
+        t = oracle.clock + rng.choice((-rng.randrange(300_001), 0, rng.randrange(MINUTE_MS), rng.randrange(ahead + 1)))
+        assert not differences(engine, oracle, t)
+    accounted(records, oracle, letters)
+    return engine, oracle
+
+
+def accounted(records: list[Record], oracle: Oracle, letters: list[DeadLetter]) -> None:
+    """Every record is an event, a duplicate, unknown or rejected, and what was rejected stands in a dead letter."""
+    by_metric: Counter[str] = Counter()
+    for (metric, _), count in oracle.totals.items():
+        by_metric[metric] += count
+    kinds = ("events_total", "duplicates_total", "unknown_events_total", "rejected_total")
+    assert sum(by_metric[kind] for kind in kinds) == len(records)
+    by_offset = {record.offset: record for record in records}
+    assert [(letter.offset, letter.reason) for letter in letters] == oracle.rejected
+    for letter in letters:
+        assert (letter.key, letter.value) == by_offset[letter.offset][2:]
+        assert letter.detail
+
+
+def test_adversarial_traffic_at_a_hundred_times():
+    records = adversarial(seed=2, count=20_000, span_ms=3 * DAY_MS)
+    _, oracle = agree(records, POLICY, random.Random(2), looks=100, most=2_000)
+    # What the comparison must have met.
+    met = {metric for (metric, _), count in oracle.totals.items() if count}
+    assert {"duplicates_total", "unchecked_events_total", "late_events_total", "late_states_total"} <= met
+    assert {"forgotten_states_total", "handle_capped_total", "revised_reviews_total", "unknown_events_total"} <= met
+    assert {reason for _, reason in oracle.rejected} == {"null", "encoding", "json", "schema", "future"}
+    keys = {key for hour in oracle.by_hour.values() for key in hour}
+    people = {key[2] for key in keys if key[:2] in (("agent_labels", "manila-1"), ("agent_reviews", "manila-1"))}
+    assert len(people) > 20 * 64
+    assert any(len(site.error_types) == ERROR_TYPES for site in oracle.sites.values())
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_adversarial_traffic_of_every_density(seed: int):
+    rng = random.Random(seed)
+    span_ms = int(rng.choice((0.005, 0.1, 1, 3, 20)) * DAY_MS)
+    records = adversarial(seed, rng.choice((50, 300, 1_500)), span_ms, stamped=seed % 4 > 0)
+    policy = rng.choice((POLICY, Policy()))
+    agree(records, policy, rng, looks=12)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_simulated_operation(scenario: str):
+    end_ms = START_MS + 5 * HOUR_MS
+    sent = Operation(Simulation(START_MS, end_ms, scenario, seed=5, rate=0.6, sites=3))
+    records = [Record(offset, each.due_ms, None, each.value) for offset, each in enumerate(sent)]
+    assert len(records) > 3_000
+    agree(records, Policy(), random.Random(5), looks=12, most=3_000)
+
+
+def crowd_events(rows: list[dict[str, str]]) -> Iterator[dict[str, object]]:
+    """Real labels: a clock by worker from the seconds, gold as a review right after the label."""
+    clocks: Counter[str] = Counter()
+    for number, row in enumerate(rows):
+        seconds = float(row["seconds"] or 30)
+        clocks[row["worker"]] += int(min(seconds, 7_200) * 1000)
+        at = START_MS + clocks[row["worker"]]
+        common = {"site_id": "crowd", "agent_id": row["worker"], "project_id": "sentiment", "task_id": row["item"]}
+        yield common | {
+            "type": "label_submitted", "event_id": f"l{number}", "at": at, "label": row["label"],
+            "handle_ms": int(seconds * 1000),
+        }  # fmt: skip
+        if row["gold"]:
+            yield common | {
+                "type": "label_reviewed", "event_id": f"r{number}", "at": at + 1_000, "labeled_at": at,
+                "correct": row["label"] == row["gold"], "source": "gold", "purpose": "production",
+                "label": row["label"], "expected": row["gold"],
+            }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "reviews", "accuracy"),
+    [("sentiment_amt", 10_000, 0.89), ("zencrowd_us", 12_190, 0.77), ("hitspam", 3_822, 0.67)],
+)
+def test_real_crowd_labels(name: str, reviews: int, accuracy: float):
+    path = CROWD / f"{name}.csv"
+    if not path.exists():
+        pytest.skip(f"the crowd data is not at {path}")
+    with path.open(newline="") as file:
+        events = sorted(crowd_events(list(csv.DictReader(file))), key=lambda event: int(str(event["at"])))
+    records = [Record(offset, None, None, json.dumps(event).encode()) for offset, event in enumerate(events)]
+    _, oracle = agree(records, Policy(), random.Random(1), looks=12, most=5_000)
+    totals = oracle.figures(oracle.clock)
+    scope = ("crowd", "sentiment", "", "agent", "gold")
+    assert totals["labelwatch_reviews_total"][scope] == reviews
+    assert totals["labelwatch_correct_reviews_total"][scope] / reviews == pytest.approx(accuracy, abs=0.01)

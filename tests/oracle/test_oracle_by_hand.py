@@ -1,0 +1,250 @@
+"""The oracle itself, held to figures computed on paper."""
+
+import json
+from typing import Any
+
+import pytest
+
+from schemas.policy import Policy
+
+from .compare import Record
+from .decoder import decide
+from .oracle import Labels, Oracle, beta_below, wilson
+
+#: A Monday, 08:00:00 UTC: a whole hour and a whole minute.
+T = 1_763_971_200_000
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+
+
+def record(kind: str, at: int, offset: int = 0, appended: int | None = None, **fields: Any) -> Record:
+    event = {"type": kind, "event_id": f"e{offset}", "at": at, "site_id": "s", "agent_id": "a"} | fields
+    return Record(offset, appended, None, json.dumps(event).encode())
+
+
+def work(kind: str, at: int, offset: int, **fields: Any) -> Record:
+    return record(kind, at, offset, **({"project_id": "p", "task_id": "t"} | fields))
+
+
+def figures(records: list[Record], t: int, policy: str = "") -> dict[str, dict[Labels, float]]:
+    oracle = Oracle(Policy.parse(policy))
+    oracle.feed(records)
+    return oracle.figures(t)
+
+
+def test_wilson_check_value():
+    lower, upper = wilson(47, 50)
+    assert (round(lower, 3), round(upper, 3)) == (0.838, 0.979)
+
+
+@pytest.mark.parametrize(
+    ("correct", "n", "target", "expected"),
+    [
+        # Beta(1/2, 1/2) is the arcsine law: 2/pi asin(sqrt(x)).
+        (0, 0, 0.5, 0.5),
+        (0, 0, 0.75, 2 / 3),
+        # Beta(3/2, 1/2) at 1/2: 1/2 - 1/pi.
+        (1, 1, 0.5, 0.18169011381620934),
+        # Symmetric.
+        (7, 14, 0.5, 0.5),
+        # Beta(1/2, 3/2) at 1/2: 1/2 + 1/pi.
+        (0, 1, 0.5, 0.8183098861837907),
+    ],
+)
+def test_jeffreys_posterior(correct: int, n: int, target: float, expected: float):
+    assert beta_below(correct, n, target) == pytest.approx(expected, rel=1e-14)
+
+
+def test_the_hour_window_is_the_current_minute_and_the_59_before():
+    times = [T, T + 30_000, T + 59 * MINUTE + 59_999, T + HOUR]
+    records = [work("label_submitted", at, offset) for offset, at in enumerate(times)]
+    counts = {t: figures(records, t)["labelwatch_site_labels"] for t in (T + HOUR - 1, T + HOUR, T + HOUR + MINUTE)}
+    # 08:59:59.999: 08:00 to 08:59. 09:00:00: 08:01 to 09:00. 09:01:00: 08:02 to 09:01.
+    assert [counts[t]["s", "1h"] for t in counts] == [3, 2, 2]
+    # 15m at 09:01: from 08:47 on.
+    assert counts[T + HOUR + MINUTE]["s", "15m"] == 2
+    # 24h and 7d at 08:59 hold the hour of 08; the event of 09:00 has not come.
+    assert (counts[T + HOUR - 1]["s", "24h"], counts[T + HOUR]["s", "7d"]) == (3, 4)
+
+
+def test_day_and_week_windows_end_with_their_hour():
+    records = [work("label_submitted", T + 59 * MINUTE, 0)]
+    last_hour = [figures(records, T + 24 * HOUR - 1), figures(records, T + 24 * HOUR)]
+    assert [("s", "24h") in found["labelwatch_site_labels"] for found in last_hour] == [True, False]
+    last_hour = [figures(records, T + 7 * DAY - 1), figures(records, T + 7 * DAY)]
+    assert [("s", "7d") in found.get("labelwatch_site_labels", {}) for found in last_hour] == [True, False]
+
+
+def test_headline_leaves_out_targeted_re_reviews_and_other_purposes():
+    kinds: list[dict[str, Any]] = [
+        {"correct": True},
+        {"correct": False, "sampling": "random", "source": "gold"},
+        {"correct": True, "sampling": "targeted"},
+        {"correct": True, "review_round": 2},
+        {"correct": True, "purpose": "training"},
+        {"correct": True, "role": "qa"},
+        {"correct": True, "source": None, "sampling": None, "purpose": None, "role": None},
+    ]
+    records = [work("label_reviewed", T, offset, **kind) for offset, kind in enumerate(kinds)]
+    found = figures(records, T, "[defaults]\nmin_reviews = 2\n")
+    assert found["labelwatch_site_reviews"]["s", "agent", "1h"] == 3
+    assert found["labelwatch_site_accuracy_ratio"]["s", "agent", "1h"] == 2 / 3
+    assert found["labelwatch_site_reviews"]["s", "qa", "1h"] == 1
+    assert ("s", "qa", "1h") not in found["labelwatch_site_accuracy_ratio"]
+    assert found["labelwatch_reviews_window"]["s", "p", "", "agent", "qa", "targeted", "1h"] == 1
+    assert found["labelwatch_reviews_total"]["s", "p", "", "agent", "qa"] == 5
+    without_gold = figures(records, T, '[defaults]\nheadline_sources = ["qa", "audit", "consensus"]\n')
+    assert without_gold["labelwatch_site_reviews"]["s", "agent", "1h"] == 2
+
+
+def test_handling_time_is_capped_and_counted_and_skips_have_none():
+    seconds: list[dict[str, Any]] = [
+        {"handle_ms": 10_000},
+        {"handle_ms": 3_600_000},
+        {"handle_ms": 1_800_000},
+        {},
+        {"handle_ms": 99_000, "skipped": True},
+    ]
+    oracle = Oracle()
+    oracle.feed([work("label_submitted", T, offset, **fields) for offset, fields in enumerate(seconds)])
+    found = oracle.figures(T)
+    # (10 + 1800 + 1800) / 3, the third exactly at the cap and not counted as capped.
+    assert found["labelwatch_site_handle_seconds_mean"]["s", "1h"] == pytest.approx(3_610 / 3, rel=1e-15)
+    assert found["labelwatch_handle_capped_total"]["s",] == 1
+    assert found["labelwatch_site_labels"]["s", "1h"] == 4
+    assert found["labelwatch_skips_total"]["s", "p", ""] == 1
+    counts, total = oracle.histogram_figures()["labelwatch_handle_seconds"]["s", "p"]
+    assert (counts[3], counts[14], counts[15], total) == (1, 2, 0, 3_610)
+
+
+def test_states_last_until_the_next_and_give_the_ratios():
+    states = [(0, "productive"), (30, "break"), (40, "available"), (50, "productive")]
+    records = [record("state_changed", T + at * MINUTE, n, state=state) for n, (at, state) in enumerate(states)]
+    records += [work("label_submitted", T + 5 * MINUTE, 10 + number) for number in range(20)]
+    # At 08:59:30: productive 30 + 9.5, break 10, available 10 minutes; the hour began at 08:00.
+    found = figures(records, T + 59 * MINUTE + 30_000)
+    seconds = {labels[3]: value for labels, value in found["labelwatch_state_seconds_window"].items() if "1h" in labels}
+    assert seconds == {"productive": 2_370, "break": 600, "available": 600}
+    assert found["labelwatch_site_utilization_ratio"]["s", "1h"] == pytest.approx(2_370 / 3_570, rel=1e-15)
+    assert found["labelwatch_site_occupancy_ratio"]["s", "1h"] == pytest.approx(2_370 / 2_970, rel=1e-15)
+    assert found["labelwatch_site_available_ratio"]["s", "1h"] == pytest.approx(600 / 3_570, rel=1e-15)
+    assert found["labelwatch_site_labels_per_productive_hour"]["s", "1h"] == pytest.approx(20 / (2_370 / 3_600))
+    assert found["labelwatch_agent_utilization_ratio"]["s", "a", "agent", "1h"] == pytest.approx(2_370 / 3_570)
+    assert found["labelwatch_site_agents"] == {("s", "agent", "productive"): 1}
+    # Closed: 30 minutes; the open one does not count in the total.
+    assert found["labelwatch_site_state_seconds_total"]["s", "productive"] == 1_800
+
+
+def test_a_state_is_forgotten_after_12_hours_of_the_sites_clock():
+    start = record("state_changed", T, 0, state="productive")
+    in_time = work("label_submitted", T + 12 * HOUR, 1, agent_id="b")
+    too_late = work("label_submitted", T + 12 * HOUR + 1, 2, agent_id="b")
+    kept = figures([start, in_time], T + 12 * HOUR)
+    assert "labelwatch_forgotten_states_total" not in kept
+    assert kept["labelwatch_site_agents"] == {("s", "agent", "productive"): 1}
+    forgotten = figures([start, in_time, too_late], T + 20 * HOUR)
+    assert forgotten["labelwatch_forgotten_states_total"]["s",] == 1
+    assert forgotten["labelwatch_site_state_seconds_total"]["s", "productive"] == 12 * 3600
+    assert "labelwatch_site_agents" not in forgotten
+
+
+def test_a_state_older_than_the_newest_is_ignored_and_the_later_record_wins_at_the_same_time():
+    records = [
+        record("state_changed", T, 0, state="productive"),
+        record("state_changed", T - 1, 1, state="break"),
+        record("state_changed", T, 2, state="meeting"),
+    ]
+    found = figures(records, T + MINUTE)
+    assert found["labelwatch_late_states_total"]["s",] == 1
+    assert found["labelwatch_site_agents"] == {("s", "agent", "meeting"): 1}
+    assert found["labelwatch_state_seconds_window"] == {
+        ("s", "", "", "meeting", window): 60 for window in ("1h", "24h", "7d")
+    }
+
+
+def test_duplicates_count_once_within_15_minutes_of_the_sites_clock():
+    first = work("label_submitted", T, 0)
+    same = first._replace(offset=1)
+    other_time = work("label_submitted", T + 1, 2, event_id="e0")
+    ahead = work("label_submitted", T + 14 * MINUTE, 3)
+    too_far = work("label_submitted", T + 15 * MINUTE, 5)
+    found = figures([first, same, other_time, ahead, same, too_far, same], T + 15 * MINUTE)
+    assert found["labelwatch_duplicates_total"]["labeling.events.v1", "0"] == 2
+    assert found["labelwatch_unchecked_events_total"]["labeling.events.v1", "0"] == 1
+    assert found["labelwatch_labels_total"]["s", "p", ""] == 5
+
+
+def test_late_is_168_hours_behind_the_sites_clock_and_in_totals_only():
+    records = [
+        work("label_submitted", T + 168 * HOUR, 0),
+        work("label_submitted", T + HOUR, 1),
+        work("label_submitted", T + HOUR - 1, 2),
+    ]
+    found = figures(records, T + 168 * HOUR)
+    assert found["labelwatch_late_events_total"]["labeling.events.v1", "0"] == 1
+    assert found["labelwatch_labels_total"]["s", "p", ""] == 3
+    assert found["labelwatch_site_labels"]["s", "7d"] == 2
+
+
+def test_the_future_is_more_than_five_minutes_after_the_append_time():
+    edge = record("agent_profiled", T + 300_000, 0, appended=T)
+    beyond = record("agent_profiled", T + 300_001, 1, appended=T)
+    unstamped = record("agent_profiled", T + DAY, 2)
+    found = figures([edge, beyond, unstamped], T)
+    assert found["labelwatch_rejected_total"]["future", "labeling.events.v1", "0"] == 1
+    assert found["labelwatch_events_total"]["agent_profiled", "labeling.events.v1", "0"] == 2
+
+
+def test_a_revision_moves_the_windows_of_the_reviews_time_and_no_total():
+    review = work("label_reviewed", T, 0, correct=False, sampling="random", market="US")
+    revision = work(
+        "review_revised", T + 2 * HOUR, 1, review_id="e0", reviewed_at=T, cause="appeal",
+        old={"correct": False, "sampling": "random", "market": "US"}, new={"correct": True, "sampling": "targeted"},
+    )  # fmt: skip
+    found = figures([review, revision], T + 2 * HOUR)
+    # The review was within the headline, its successor is targeted: nothing is left there.
+    assert "labelwatch_site_reviews" not in found
+    assert found["labelwatch_correct_reviews_window"] == {
+        ("s", "p", "", "agent", "qa", "targeted", window): 1 for window in ("24h", "7d")
+    }
+    assert found["labelwatch_correct_reviews_total"]["s", "p", "US", "agent", "qa"] == 0
+    assert found["labelwatch_revised_reviews_total"]["labeling.events.v1", "0"] == 1
+
+
+def test_sop_versions_the_newest_three_by_name():
+    order = ["v1", "v2", "v1", "v3", "v4", "v2"]
+    records = [work("label_submitted", T, offset, sop_version=version) for offset, version in enumerate(order)]
+    found = figures(records, T)["labelwatch_sop_labels_total"]
+    assert found == {("s", "p", "older"): 2, ("s", "p", "v2"): 2, ("s", "p", "v3"): 1, ("s", "p", "v4"): 1}
+
+
+def test_the_101st_error_type_is_other():
+    kinds = [f"type-{number}" for number in range(101)] + ["type-0"]
+    records = [
+        work("label_reviewed", T, offset, correct=False, error_type=kind, severity="major")
+        for offset, kind in enumerate(kinds)
+    ]
+    found = figures(records, T)["labelwatch_errors_total"]
+    assert len(found) == 101
+    assert (found["s", "p", "type-0", "major"], found["s", "p", "other", "major"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "reason"),
+    [
+        (None, "rejected", "null"),
+        (b"\xff", "rejected", "encoding"),
+        (b"", "rejected", "json"),
+        (b'{"type":NaN}', "rejected", "json"),
+        (b"null", "rejected", "schema"),
+        (b"[]", "rejected", "schema"),
+        (b'{"type":"robot","event_id":"e","at":1,"site_id":"s"}', "unknown", ""),
+        (b'{"type":"robot","event_id":"e","at":1.0,"site_id":"s"}', "rejected", "schema"),
+        (b'{"type":"agent_profiled","event_id":"e","at":1,"site_id":"s","agent_id":"a","role":null}', "accepted", ""),
+        (b'{"type":"agent_profiled","event_id":"e","at":1,"site_id":"s","agent_id":null}', "rejected", "schema"),
+        (b'{"type":"agent_profiled","event_id":"e","at":true,"site_id":"s","agent_id":"a"}', "rejected", "schema"),
+        (b'{"type":"agent_profiled","event_id":"\\u0085","at":1,"site_id":"s","agent_id":"a"}', "rejected", "schema"),
+        (b'{"type":"agent_profiled","event_id":"","at":1,"site_id":"s","agent_id":"a"}', "rejected", "schema"),
+    ],
+)
+def test_decisions(value: bytes | None, kind: str, reason: str):
+    assert decide(value)[:2] == (kind, reason)
