@@ -1,5 +1,6 @@
 """The command line: arguments and help only; each command's work stands in streams.ops or streams.runtime."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -269,6 +270,26 @@ def explain(
         typer.echo(f"{len(shown):,} of {len(items):,} events shown; --limit 0 shows all", err=True)
 
 
+@app.command()
+def doctor(
+    bootstrap: Bootstrap = None,
+    id: GroupId = None,
+    policy: Annotated[Path | None, _setting("policy")] = None,
+    metrics_port: Annotated[int | None, _setting("metrics_port")] = None,
+    data_dir: Annotated[Path | None, _setting("data_dir")] = None,
+) -> None:
+    """Checks everything that a worker relies on: a line each, ok or what to do; exit code 1 if anything fails."""
+    settings = _settings(**locals())
+    from streams.ops.doctor import Mark, examine_all
+
+    failed = False
+    for line in examine_all(settings):
+        typer.echo(f"{line.mark:<5} {line.about}: {line.text}")
+        failed |= line.mark == Mark.FAIL
+    if failed:
+        raise typer.Exit(FAILED)
+
+
 policy = typer.Typer(help="The policy file.", no_args_is_help=True)
 app.add_typer(policy, name="policy")
 
@@ -315,6 +336,10 @@ def topics_check(bootstrap: Bootstrap = None, id: GroupId = None) -> None:
 
 def main() -> None:
     """Entry point of the console script. Errors are one sentence; LABELWATCH_DEBUG=1 shows the traceback."""
+    if not os.environ.get("LABELWATCH_DEBUG"):
+        # Python shows their warnings where nothing is configured; the error's one sentence says it all.
+        for library in ("aiokafka", "kafka"):
+            logging.getLogger(library).addHandler(logging.NullHandler())
     try:
         app()
     except CommandError as error:

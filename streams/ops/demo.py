@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from rich.console import Console
 
 from streams.ops.embedded import EmbeddedBroker
 from streams.ops.errors import CommandError
+from streams.ops.ports import is_free
 from streams.ops.topics import create
 from streams.ops.watch import Watcher, show, source_of
 from streams.runtime.settings import Settings
@@ -59,7 +59,9 @@ def run_demo(options: DemoOptions, console: Console) -> None:
     Raises:
         CommandError: A port is in use, the embedded broker is missing, or a part of the demo ended by itself.
     """
-    _check_port(options.metrics_port)
+    port = options.metrics_port
+    if not is_free(port):
+        raise CommandError(f"port {port} is in use, perhaps by another worker; end that one or give --metrics-port")
     with _stoppable(), tempfile.TemporaryDirectory(prefix="labelwatch-demo-") as folder, contextlib.suppress(_Stopped):
         _run(options, console, Path(folder))
 
@@ -142,17 +144,6 @@ class _Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-def _check_port(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise CommandError(
-                f"port {port} is in use, perhaps by another worker; end that one or give --metrics-port"
-            ) from error
 
 
 @contextlib.contextmanager

@@ -375,15 +375,15 @@ def print_answer(answer: Answer, items: Sequence[Item], policy: Policy, console:
     """For reading: the figure, and a table."""
     for line in summary(answer, policy):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    table = Table()
-    for heading in ("event", "at", "agent", "project", "task", "seconds", ""):
-        table.add_column(heading, overflow="fold")
-    if answer.question.figure == "accuracy":
-        table.columns[5].header = "correct"
+    value_heading = "correct" if answer.question.figure == "accuracy" else "seconds"
+    table = Table(box=None, pad_edge=False)
+    for heading in ("at (UTC)", "event", "agent", "project", "task", value_heading, ""):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "at (UTC)")
     for item in items:
         taken_out = "takes out one that was not read, " if item.weight < 0 else ""
         value = _value(item, answer.question)
-        cells = (item.event_id, _when(item.at), item.agent, item.project, item.task, value, taken_out + item.note)
+        at = _when(item.at).removesuffix(" UTC")
+        cells = (at, item.event_id, item.agent, item.project, item.task, value, taken_out + item.note)
         table.add_row(*map(Text, cells), style="bold #E69F00" if value == "false" else None)
     console.print(table)
 

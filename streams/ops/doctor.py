@@ -1,0 +1,244 @@
+"""`labelwatch doctor`: everything that a worker relies on, a line each: ok, or what to do."""
+
+import asyncio
+import importlib.metadata
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aiokafka.errors import KafkaError
+
+from schemas.events import ClockAdvanced, Event
+from schemas.policy import Policy, PolicyError
+from schemas.topics import EVENTS, topics
+from streams.engine.decode import decode
+from streams.engine.intake import AHEAD_MS
+from streams.exporter.pseudonyms import ENVIRONMENT, KEY_FILE, PseudonymKeyError, agent_names
+from streams.ops.errors import CommandError
+from streams.ops.ports import is_free
+from streams.ops.records import Events
+from streams.runtime.broker import Findings, Refusal, examine
+from streams.runtime.settings import Settings, SettingsError
+from streams.sources.sinks import partition_of
+from streams.views.samples import Unreachable, read_worker
+
+_PYTHON = (3, 11)
+#: Newest records looked at in each partition.
+_RECORDS = 1_000
+#: Clocks further apart than this shift the windows visibly.
+_SKEW_SECONDS = 5
+#: A newest record older than this says nothing about the broker's clock.
+_FRESH_SECONDS = 60
+#: Kafka's code for a timestamp that the broker gave.
+_APPEND_TIME = 1
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:.*?==\s*([0-9.]+)\*)?")
+
+
+class Mark(StrEnum):
+    """How a check went; a note is worth knowing, and no worker refuses for it."""
+
+    OK = "ok"
+    NOTE = "note"
+    FAIL = "FAIL"
+
+
+class Line(NamedTuple):
+    """One check's outcome: what it is about, and what was found or what to do."""
+
+    mark: Mark
+    about: str
+    text: str
+
+
+def examine_all(settings: Settings) -> Iterator[Line]:
+    """Makes every check, in the order in which a worker would stumble."""
+    yield _python()
+    yield _packages()
+    yield _policy(settings.policy)
+    yield _data_dir(settings.data_dir)
+    yield _key(settings)
+    yield _port(settings)
+    yield from _broker(settings)
+
+
+def _python() -> Line:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < _PYTHON:
+        return Line(Mark.FAIL, "python", f"{version}: install Python {'.'.join(map(str, _PYTHON))} or newer")
+    return Line(Mark.OK, "python", version)
+
+
+def _packages() -> Line:
+    try:
+        required = importlib.metadata.requires("labelwatch") or []
+    except importlib.metadata.PackageNotFoundError:
+        return Line(Mark.NOTE, "packages", "labelwatch runs from its sources: its packages' versions are not checked")
+    wrong = []
+    own = [each for each in required if "extra ==" not in each]
+    for each in own:
+        name, pinned = _REQUIREMENT.match(each).groups()  # type: ignore[union-attr]  # a requirement begins with a name
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{name} is missing")
+            continue
+        # Whose private members the transport uses: another version may do anything.
+        if pinned and not version.startswith(pinned):
+            wrong.append(f"{name} is {version} where {pinned}* is needed")
+    if wrong:
+        return Line(Mark.FAIL, "packages", f"{', '.join(wrong)}: install labelwatch again")
+    return Line(Mark.OK, "packages", f"{len(own)} there")
+
+
+def _policy(path: Path | None) -> Line:
+    try:
+        policy = Policy.load(path)
+    except PolicyError as error:
+        return Line(Mark.FAIL, "policy", str(error))
+    if path is None:
+        return Line(Mark.OK, "policy", "none given, every default applies")
+    return Line(Mark.OK, "policy", f"{path} names {len(policy.sites())} sites and {len(policy.projects())} projects")
+
+
+def _data_dir(path: Path) -> Line:
+    nearest = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    if not nearest.is_dir():
+        return Line(Mark.FAIL, "data folder", f"{nearest} is a file: remove it, or give another --data-dir")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return Line(Mark.FAIL, "data folder", f"{nearest} cannot be written: chown it, or give another --data-dir")
+    return Line(Mark.OK, "data folder", f"{path}" if path.exists() else f"{path} will be made at the first start")
+
+
+def _key(settings: Settings) -> Line:
+    if settings.agent_labels == "plain":
+        return Line(Mark.OK, "agents' key", "not needed, agents appear by their plain ids")
+    file = settings.data_dir / KEY_FILE
+    if ENVIRONMENT not in os.environ and not file.exists():
+        return Line(
+            Mark.OK, "agents' key", f"{file} will be made at the first start; every worker of a group needs the same"
+        )
+    try:
+        agent_names(settings.agent_labels, settings.data_dir)
+    except PseudonymKeyError as error:
+        return Line(Mark.FAIL, "agents' key", str(error))
+    if ENVIRONMENT not in os.environ and file.stat().st_mode & 0o077:
+        return Line(Mark.FAIL, "agents' key", f"{file} can be read by others: chmod 600 it")
+    return Line(Mark.OK, "agents' key", ENVIRONMENT if ENVIRONMENT in os.environ else str(file))
+
+
+def _port(settings: Settings) -> Line:
+    host, port = settings.metrics_host, settings.metrics_port
+    if is_free(port, host):
+        return Line(Mark.OK, "metrics port", f"{port} is free" if port else "0 picks a free one")
+    try:
+        if read_worker(f"http://{host}:{port}").by_name.get("labelwatch_build_info"):
+            return Line(Mark.OK, "metrics port", f"a labelwatch worker answers at {port}")
+    except Unreachable:
+        pass
+    return Line(
+        Mark.FAIL, "metrics port", f"{host}:{port} is in use by something else, or not allowed: give --metrics-port"
+    )
+
+
+# --- what the broker tells
+
+
+def _broker(settings: Settings) -> Iterator[Line]:
+    try:
+        findings = asyncio.run(examine(settings))
+    except (Refusal, SettingsError) as error:
+        yield Line(Mark.FAIL, "broker", str(error))
+        return
+    yield Line(Mark.OK, "broker", f"answers at {settings.bootstrap}")
+    yield from _topics(settings, findings)
+    if not findings.partitions:
+        return
+    try:
+        yield from asyncio.run(_records(settings))
+    except (KafkaError, OSError, TimeoutError, CommandError) as error:
+        yield Line(Mark.FAIL, "records", f"cannot read {EVENTS}: {error or type(error).__name__}; allow Read on it")
+
+
+def _topics(settings: Settings, findings: Findings) -> Iterator[Line]:
+    missing = [sentence for sentence in findings.problems if "not exist" in sentence]
+    for mark, sentences in ((Mark.FAIL, findings.problems), (Mark.NOTE, findings.warnings)):
+        for sentence in sentences:
+            yield Line(mark, "topics", sentence)
+    for topic in topics(settings.id):
+        if not missing and not any(each.startswith(topic.name) for each in (*findings.problems, *findings.warnings)):
+            yield Line(Mark.OK, "topics", f"{topic.name}: {', '.join(f'{k}={v}' for k, v in topic.config.items())}")
+    if missing:
+        return
+    yield Line(Mark.OK, "partitions", f"{findings.partitions} of {EVENTS}")
+    if findings.problems:
+        return
+    if findings.transactional:
+        yield Line(Mark.OK, "transactions", "offered: checkpoints are exactly once, workers may share the load")
+    else:
+        yield Line(Mark.NOTE, "transactions", "not offered: checkpoints take their plain form, for one worker only")
+
+
+async def _records(settings: Settings) -> list[Line]:
+    async with Events(settings) as events:
+        newest = [await events.newest(partition, _RECORDS) for partition in range(events.partitions)]
+    return [
+        _skew([batch[-1] for batch in newest if batch], time.time()),
+        *_producers(newest),
+    ]
+
+
+def _skew(records: Sequence[Any], now_seconds: float) -> Line:
+    """The broker's clock against this machine's, by the newest records' append times: nothing is written to know."""
+    appended = [each.timestamp / 1000 for each in records if each.timestamp_type == _APPEND_TIME]
+    if not appended:
+        return Line(Mark.OK, "clock", "unknown: no record with the broker's append time yet")
+    age_seconds = now_seconds - max(appended)
+    if age_seconds < -_SKEW_SECONDS:
+        return Line(
+            Mark.FAIL, "clock", f"the broker's is {-age_seconds:.0f} s ahead of this machine's: set both by NTP"
+        )
+    if age_seconds > _FRESH_SECONDS:
+        return Line(Mark.OK, "clock", f"unknown: the newest record is {age_seconds:,.0f} s old")
+    return Line(Mark.OK, "clock", f"the newest record was appended {age_seconds:.0f} s ago")
+
+
+def _producers(newest: Sequence[Sequence[Any]]) -> Iterator[Line]:
+    """Whether sites stand where the Java partitioner puts them, and their clocks are not ahead."""
+    looked_at, astray, ahead = 0, "", ""
+    for partition, records in enumerate(newest):
+        for record, event in zip(records, decode([record.value for record in records]), strict=True):
+            # The end of a replay goes to every partition; what is no event has no site.
+            if not isinstance(event, Event) or isinstance(event, ClockAdvanced):
+                continue
+            looked_at += 1
+            site = event.site_id
+            right = partition_of(site.encode(), len(newest))
+            if right != partition and not astray:
+                astray = (
+                    f"site {site!r} stands in partition {partition} and belongs in {right}: {_why_astray(record, site)}"
+                )
+            lead_ms = event.at - record.timestamp
+            if lead_ms > AHEAD_MS and record.timestamp >= 0 and not ahead:
+                ahead = f"site {site!r} is {lead_ms / 1000:.0f} s ahead of the broker, so its events are rejected"
+    if not looked_at:
+        yield Line(Mark.OK, "partitioner", "unknown: no events yet")
+        return
+    yield Line(Mark.FAIL if astray else Mark.OK, "partitioner", astray or f"murmur2, by {looked_at:,} events")
+    yield Line(
+        Mark.FAIL if ahead else Mark.OK,
+        "sites' clocks",
+        f"{ahead}: set its producer's clock, and check that `at` is in ms" if ahead else "none is ahead",
+    )
+
+
+def _why_astray(record: Any, site: str) -> str:
+    if record.key is None:
+        return "its records have no key; its producer must give the site's id as key"
+    if record.key != site.encode():
+        return f"its records have the key {record.key.decode(errors='replace')!r}; the key must be the site's id"
+    return "its producer must use the murmur2 partitioner (librdkafka: partitioner=murmur2_random)"
