@@ -156,6 +156,9 @@ class Partitions:
 
     async def revoked(self) -> None:
         """Writes the last checkpoint of each partition and lets go of it."""
+        await self._release(HAND_OVER_SECONDS)
+
+    async def _release(self, within_seconds: float) -> None:
         self._state.revoke()
         self._cancel_openings()
         owned = list(self._owned.values())
@@ -165,7 +168,7 @@ class Partitions:
         for each in owned:
             self.consumer.close_partition(each.partition)
         checkpoints = [asyncio.ensure_future(self._checkpoint(each)) for each in owned]
-        _, late = await asyncio.wait(checkpoints, timeout=HAND_OVER_SECONDS)
+        _, late = await asyncio.wait(checkpoints, timeout=within_seconds)
         for task in late:
             task.cancel()  # drops that engine: the next owner restores what the broker has
         if late:
@@ -181,16 +184,16 @@ class Partitions:
             log.info("partition=%d released at offset=%d, %s", each.partition, each.expected, written)
         log.info("released partitions=%s in %.2f s", _list(o.partition for o in owned), time.monotonic() - started)
 
-    async def close(self) -> bool:
+    async def close(self, within_seconds: float) -> bool:
         """Writes what there is and closes everything; whether all of it is written."""
         self._closed = True
         had = len(self._owned)
-        await self.revoked()
+        await self._release(min(HAND_OVER_SECONDS, within_seconds / 2))
         written = len(self._parked) >= had
         stores = [self._parked.popitem()[1].store for _ in range(len(self._parked))]
         await asyncio.gather(*(store.close() for store in stores))
         if self._background:
-            await asyncio.wait(self._background, timeout=HAND_OVER_SECONDS)
+            await asyncio.wait(self._background, timeout=within_seconds / 4)
         return written
 
     # --- opening

@@ -12,6 +12,7 @@ late it arrives (Faust resumes partitions before it seeks, and its queues outliv
 """
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import logging
@@ -139,6 +140,11 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         coordinator = self._ensure_consumer()._coordinator
         # aiokafka keeps the time of its last heartbeat to itself.
         coordinator._do_heartbeat = functools.partial(self._beat, coordinator._do_heartbeat)
+
+    async def on_thread_stop(self) -> None:
+        # When the broker is away, aiokafka's own end fails on what it cancels.
+        with contextlib.suppress(KafkaError, OSError, asyncio.CancelledError):
+            await super().on_thread_stop()
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         settings = self.consumer.settings
@@ -463,7 +469,7 @@ class App(faust.App):
             broker_commit_interval=60.0,
             broker_session_timeout=settings.session_timeout_seconds,
             broker_heartbeat_interval=settings.session_timeout_seconds / 3,
-            broker_request_timeout=max(90.0, settings.session_timeout_seconds),
+            broker_request_timeout=max(_REQUEST_SECONDS, settings.session_timeout_seconds),
         )
         # `acks` off: Faust then keeps no offsets of its own, and its commit logic, which loses data when
         # acknowledgements come out of order or offsets have gaps, has nothing to do.

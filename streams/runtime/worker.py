@@ -141,11 +141,14 @@ class _Worker:
 
     async def _wind_up(self, app: App, partitions: Partitions, starting: "asyncio.Future[None]") -> None:
         """Last checkpoints, then the group, then Faust; within the deadline, whatever hangs."""
-        left = self._deadline_seconds()
-        last_resort = threading.Timer(left, lambda: os._exit(self._code))
+        written = False
+        last_resort = threading.Timer(
+            0.95 * self._deadline_seconds(), lambda: os._exit(self._code or (DONE if written else FAILED))
+        )
         last_resort.daemon = True
         last_resort.start()
-        if not await partitions.close():
+        written = await partitions.close(self._deadline_seconds() / 2)
+        if not written:
             log.warning("not everything was written before the end: the next start reads those records again")
             self._code = self._code or FAILED
         await app.batches.leave()

@@ -140,6 +140,72 @@ def test_sigterm_in_the_midst_of_a_load_loses_and_repeats_nothing(
     assert_same(durable(broker.bootstrap, worker_id), recomputed(broker.bootstrap))
 
 
+def test_sigterm_in_a_rebalance_hands_over_at_once(
+    broker: RealKafka, fresh_topics: FreshTopics, tmp_path: Path
+) -> None:
+    """The session is longer than the test waits: nobody may sit out its end."""
+    worker_id = fresh_topics()
+    load = make_load(20_000, seed=15)
+    produce(broker.bootstrap, EVENTS, load.records[:10_000])
+    patient = {"id": worker_id, "session_timeout_seconds": 2 * WAIT_SECONDS}
+    with WorkerProcess(tmp_path, broker.bootstrap, **patient) as leaving:
+        leaving.wait_for("partition=1 caught up")
+        with WorkerProcess(tmp_path, broker.bootstrap, **patient) as staying:
+            leaving.wait_for("released partitions=0,1")
+            assert leaving.terminate() == 0
+            staying.wait_for("assigned partitions=0,1")
+            produce(broker.bootstrap, EVENTS, load.records[10_000:])
+            assert_counted(staying.wait_until("labelwatch_events_total", load.accepted), load)
+            assert staying.terminate() == 0
+    assert_same(durable(broker.bootstrap, worker_id), recomputed(broker.bootstrap))
+
+
+def test_sigterm_while_the_broker_is_away_ends_in_time_and_loses_nothing(
+    broker: RealKafka, fresh_topics: FreshTopics, tmp_path: Path
+) -> None:
+    worker_id = fresh_topics()
+    load = make_load(20_000, seed=16)
+    produce(broker.bootstrap, EVENTS, load.records[:10_000])
+    with WorkerProcess(tmp_path, broker.bootstrap, id=worker_id, checkpoint_seconds=600, stop_seconds=6) as worker:
+        worker.wait_for("partition=0 caught up")
+        worker.wait_for("partition=1 caught up")
+        broker.kill9()
+        try:
+            assert worker.terminate() == 1, "not everything could be written, and it says so"
+            assert "not everything was written" in worker.log
+            assert "Traceback" not in worker.log
+        finally:
+            broker.start()
+    produce(broker.bootstrap, EVENTS, load.records[10_000:])
+    with WorkerProcess(tmp_path, broker.bootstrap, id=worker_id) as worker:
+        assert_counted(worker.wait_until("labelwatch_events_total", load.accepted), load)
+        assert worker.terminate() == 0
+    assert_same(durable(broker.bootstrap, worker_id), recomputed(broker.bootstrap))
+
+
+def test_a_slow_restore_ends_neither_membership_nor_faust(
+    broker: RealKafka, fresh_topics: FreshTopics, tmp_path: Path
+) -> None:
+    """Longer than a session and than Faust's own limit of 10 s, after which it idled for ever."""
+    worker_id = fresh_topics()
+    load = make_load(2_000, seed=17)
+    produce(broker.bootstrap, EVENTS, load.records)
+    program = (
+        "import sys, time; from streams.engine.partition import PartitionEngine; restore = PartitionEngine.restore\n"
+        "PartitionEngine.restore = lambda *a: time.sleep(12) or restore(*a)\n"
+        "from streams.runtime.settings import Settings; from streams.runtime.worker import run\n"
+        "sys.exit(run(Settings.resolve()))"
+    )
+    with WorkerProcess(tmp_path, broker.bootstrap, id=worker_id, program=program, watchdog_seconds=1) as worker:
+        worker.wait_for("assigned partitions=0,1")
+        status, missing = worker.get("/readyz")
+        assert status == 503
+        assert "restored: state not restored yet: partition 0, 1" in missing
+        assert_counted(worker.wait_until("labelwatch_events_total", load.accepted), load)
+        assert worker.log.count("assigned") == 1
+        assert worker.terminate() == 0
+
+
 def test_exact_while_workers_join_and_leave(broker: RealKafka, fresh_topics: FreshTopics, tmp_path: Path) -> None:
     worker_id = fresh_topics()
     load = make_load(60_000, seed=4)
