@@ -13,6 +13,8 @@ from streams.runtime.settings import Settings, SettingsError
 
 _REPLICAS = 3
 _IN_SYNC = 2
+#: A broker that has not answered by then is not there; the library's own is 30 s.
+_ANSWER_MS = 5_000
 
 
 def create(settings: Settings, partitions: int) -> Iterator[str]:
@@ -29,7 +31,9 @@ def create(settings: Settings, partitions: int) -> Iterator[str]:
         CommandError: No broker answers, or it refuses.
     """
     try:
-        admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap.split(","), **settings.security())
+        admin = KafkaAdminClient(
+            bootstrap_servers=settings.bootstrap.split(","), bootstrap_timeout_ms=_ANSWER_MS, **settings.security()
+        )
     except (KafkaError, OSError, ValueError, SettingsError) as error:
         raise CommandError(
             f"no Kafka broker answers at {settings.bootstrap} ({error}); check the address and that the broker runs"
