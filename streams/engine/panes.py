@@ -30,6 +30,9 @@ WINDOW_PANES: dict[str, tuple[str, int]] = {
     "7d": ("h", 168),
 }
 
+#: Beside the committed totals: 1 for a row that was there.
+_KNOWN = ""
+
 _WIDER: dict[str, type[np.signedinteger[Any]]] = {"int16": np.int32, "uint16": np.int32, "int32": np.int64}
 
 
@@ -371,7 +374,16 @@ class Table:
 
     def totals_now(self) -> dict[str, Ints]:
         """A copy of the durable totals, to be shown once their checkpoint is acknowledged."""
-        return {name: self._scalars[name][: self.rows].copy() for name in self.totals_names}
+        if not self.totals_names:
+            return {}
+        known = np.array([key is not None for key in self.keys], np.int64)
+        return {_KNOWN: known, **{name: self._scalars[name][: self.rows].copy() for name in self.totals_names}}
+
+    def committed_rows(self) -> NDArray[np.bool_]:
+        """Which rows the last checkpoint knows."""
+        known = self.committed.get(_KNOWN)
+        rows: NDArray[np.bool_] = _longer(known, self.rows) > 0
+        return rows
 
     def restore(self, slots: Mapping[tuple[int, str], bytes]) -> None:
         """Takes the slots of this table, by (block, kind), into an empty table; the rings' heads stand already."""

@@ -52,9 +52,12 @@ class Sops:
 
     def read(self, at_ms: int, policy: Policy) -> Tell:
         """Totals of the newest versions, and of the others as `older`."""
+        # Names as of the last checkpoint too, or `older` would fall back after a crash.
+        known = self._table.committed_rows()
         versions: dict[Key, list[tuple[str, int]]] = {}
         for key, row in self._table.index.items():
-            versions.setdefault(key[:2], []).append((key[2], row))
+            if known[row]:
+                versions.setdefault(key[:2], []).append((key[2], row))
         totals = {metric: self._table.committed_total(column).tolist() for column, metric in _METRICS.items()}
 
         def tell(figures: Figures) -> None:
