@@ -1,0 +1,101 @@
+"""`labelwatch demo` as a person starts it: it shows sites, ends in order, and leaves nothing behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.ports import free_port
+
+_WAIT_SECONDS = 60
+
+
+@contextmanager
+def demo(folder: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A demo whose temporary files go to a folder; ended with the block."""
+    folder.mkdir(exist_ok=True)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("LABELWATCH_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streams.cli", "demo", "--plain", *map(str, arguments)],
+        env={**own, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            # Its parts are in sessions of their own: only its own end ends them.
+            process.terminate()
+            process.communicate(timeout=_WAIT_SECONDS)
+
+
+def descendants(pid: int) -> set[int]:
+    """Every process below one, by Linux's own table."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # After the name, which may hold anything: state, then parent.
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def alive(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
+
+
+def first_lines(process: subprocess.Popen[str], count: int) -> list[str]:
+    assert process.stdout is not None
+    return [process.stdout.readline() for _ in range(count)]
+
+
+def test_it_shows_sites_for_a_while_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    port = free_port()
+    with demo(tmp_path / "own", "--seconds", 20, "--metrics-port", port) as process:
+        first = first_lines(process, 2)
+        below = descendants(process.pid)
+        out, err = process.communicate(timeout=_WAIT_SECONDS)
+    assert process.returncode == 0, err
+    assert f"metrics http://127.0.0.1:{port}/metrics" in first[0]
+    sites = {line.split("'")[1] for line in out.splitlines() if line.startswith("site='")}
+    assert len(sites) > 1
+    assert "accuracy=" in out
+    # Broker, worker and simulator.
+    assert len(below) >= 3
+    assert alive(below) == set()
+    assert list((tmp_path / "own").iterdir()) == []
+    assert err == ""
+
+
+def test_ctrl_c_ends_it_in_order(tmp_path: Path) -> None:
+    with demo(tmp_path / "own", "--metrics-port", free_port()) as process:
+        first_lines(process, 2)
+        below = descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=15)
+    assert process.returncode == 0, err
+    assert len(below) >= 3
+    assert alive(below) == set()
+    assert list((tmp_path / "own").iterdir()) == []
+    assert "Traceback" not in err
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        with demo(tmp_path / "own", "--metrics-port", port) as process:
+            out, err = process.communicate(timeout=_WAIT_SECONDS)
+    assert process.returncode == 1
+    assert out == ""
+    assert err.startswith(f"labelwatch: port {port} is in use")
+    assert err.count("\n") == 1
