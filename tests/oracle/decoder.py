@@ -299,7 +299,7 @@ def _fit(parsed: Any) -> Decision:
         return Decision("unknown", "", event)
     if not fields_fit(event, *EVENTS[event["type"]]):
         return refused
-    worked = event.get(WORK_TIME.get(event["type"], ""))
+    worked = event.get(WORK_TIME.get(event["type"]))
     if worked is not None and worked > event["at"] + AHEAD_MS:
         return refused
     removed = event.get("cause") in ("void", "deleted")
