@@ -218,20 +218,15 @@ def watch(
     svg: Annotated[Path | None, typer.Option(help="Write one picture of the board to this file, and end.")] = None,
 ) -> None:
     """The live board in the terminal: sites, worst first."""
-    import time
-
     from rich.console import Console
 
-    from streams.ops.watch import Watcher, save_svg, show, source_of
+    from streams.ops import watch as ops
 
-    until = None if seconds is None else time.monotonic() + seconds
-    watcher = Watcher(source_of(url, prometheus), (f"{url}/metrics",) if not prometheus else (url,))
+    watcher = ops.Watcher(ops.source_of(url, prometheus), (url if prometheus else f"{url}/metrics",))
     if svg is not None:
-        save_svg(watcher, svg)
+        ops.save_svg(watcher, svg)
     else:
-        show(watcher, Console(), plain=plain, go_on=lambda: until is None or time.monotonic() < until)
-    if watcher.reading is None:
-        raise CommandError(f"{watcher.trouble}; start a worker, or give its address with --url")
+        ops.watch(watcher, Console(), plain=plain, seconds=seconds)
 
 
 @app.command()

@@ -82,6 +82,7 @@ def _run(options: DemoOptions, console: Console, folder: Path) -> None:
             source_of(url, prometheus=False),
             (f"{url}/metrics", f"{url}/metrics/agents", f"{url}/readyz"),
             f"demo, scenario {options.scenario}: an hour of history, then live. Ctrl-C ends everything.",
+            patient=True,
         )
         until = None if options.seconds is None else time.monotonic() + options.seconds
 

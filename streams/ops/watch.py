@@ -1,19 +1,54 @@
 """`labelwatch watch`: the live board in a terminal, from a worker's /metrics or from Prometheus."""
 
+import contextlib
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 
-from streams.views.board import Board, Reading, plain_lines, read
+from streams.ops.errors import CommandError
+from streams.views.board import Board, plain_lines
+from streams.views.reading import Reading, read, remember
 from streams.views.samples import Samples, Unreachable, read_prometheus, read_worker
 
 REFRESH_SECONDS = 1.0
 PLAIN_SECONDS = 5.0
-_SVG_WIDTH, _SVG_HEIGHT = 132, 32
+_SVG_WIDTH, _SVG_HEIGHT = 132, 30
+#: The rate of events is that of about so long.
+_RATE_SECONDS = 30.0
+
+
+class Rate:
+    """Events a second from a counter that moves in steps, as checkpoints do."""
+
+    def __init__(self) -> None:
+        # The first value is no step: what came before it was read at once, or by another worker.
+        self._steps: deque[tuple[float, float]] = deque()
+        self._newest: float | None = None
+
+    def add(self, at_seconds: float, total: float) -> None:
+        """Notes the counter's value at a time."""
+        before, self._newest = self._newest, total
+        if before is None or total == before:
+            return
+        if total < before:
+            self._steps.clear()
+            return
+        self._steps.append((at_seconds, total))
+        while len(self._steps) > 2 and at_seconds - self._steps[0][0] > _RATE_SECONDS:
+            self._steps.popleft()
+
+    @property
+    def per_second(self) -> float | None:
+        """The rate; None before two steps."""
+        if len(self._steps) < 2:
+            return None
+        (first_at, first), (last_at, last) = self._steps[0], self._steps[-1]
+        return (last - first) / (last_at - first_at) if last_at > first_at else None
 
 
 class Watcher:
@@ -23,15 +58,20 @@ class Watcher:
         source: Reads one set of samples, or raises `Unreachable`.
         urls: Shown below the board.
         note: A line about what is watched.
+        patient: Whether a worker that does not answer yet is starting, and not down.
     """
 
-    def __init__(self, source: Callable[[], Samples], urls: tuple[str, ...] = (), note: str = "") -> None:
+    def __init__(
+        self, source: Callable[[], Samples], urls: Sequence[str] = (), note: str = "", *, patient: bool = False
+    ) -> None:
         self._source = source
         self._urls = urls
         self._note = note
+        self._patient = patient
+        self._seen: dict[str, float] = {}
+        self._rate = Rate()
         self.reading: Reading | None = None
         self.trouble: str | None = None
-        self._rate: float | None = None
 
     def turn(self) -> None:
         """Reads once."""
@@ -39,25 +79,26 @@ class Watcher:
         try:
             reading = read(self._source(), now)
         except Unreachable as error:
-            self.trouble = str(error)
+            waits = self._patient and self.reading is None
+            self.trouble = None if waits else str(error)
             return
-        before = self.reading
-        self.trouble, self.reading = None, reading
-        if before is not None and reading.at_seconds > before.at_seconds:
-            grown = reading.pipeline.events - before.pipeline.events
-            self._rate = max(grown, 0.0) / (reading.at_seconds - before.at_seconds)
+        self.trouble, self.reading = None, remember(reading, self.reading, self._seen)
+        self._rate.add(now, reading.pipeline.events)
 
     def board(self) -> Board:
         """The picture as it is now."""
         return Board(
             self.reading,
-            events_per_second=self._rate,
-            # Before the first figures a worker that is starting is no trouble.
-            trouble=self.trouble if self.reading is not None else None,
+            events_per_second=self._rate.per_second,
+            trouble=self.trouble,
             now_seconds=time.time(),
             urls=self._urls,
             note=self._note,
         )
+
+    def lines(self) -> list[str]:
+        """The same for scripts."""
+        return plain_lines(self.reading, self.trouble, time.time())
 
 
 def source_of(url: str, prometheus: bool) -> Callable[[], Samples]:
@@ -65,36 +106,61 @@ def source_of(url: str, prometheus: bool) -> Callable[[], Samples]:
     return (lambda: read_prometheus(url)) if prometheus else (lambda: read_worker(url))
 
 
+def watch(watcher: Watcher, console: Console, *, plain: bool, seconds: float | None) -> None:
+    """Shows what somebody else runs, until the time is over or Ctrl-C.
+
+    Raises:
+        CommandError: Nobody answers at the first time of asking.
+    """
+    require(watcher)
+    until = None if seconds is None else time.monotonic() + seconds
+    with contextlib.suppress(KeyboardInterrupt):
+        show(watcher, console, plain=plain, go_on=lambda: until is None or time.monotonic() < until)
+
+
+def require(watcher: Watcher) -> None:
+    """Reads once, for a command that is of no use without an answer.
+
+    Raises:
+        CommandError: Nobody answers.
+    """
+    watcher.turn()
+    if watcher.trouble is not None:
+        raise CommandError(f"{watcher.trouble}; start a worker, or give its address with --url")
+
+
 def show(watcher: Watcher, console: Console, *, plain: bool, go_on: Callable[[], bool]) -> None:
     """Shows the board until `go_on` says no.
 
     Args:
         watcher: What to show.
-        console: Where.
-        plain: A line a site every few seconds, in place of a picture.
-        go_on: Asked after every turn.
+        console: Where; what is no terminal gets lines.
+        plain: Lines every few seconds, in place of a picture.
+        go_on: Asked several times a second.
     """
-    if plain:
+    if plain or not console.is_terminal:
         for _ in _turns(watcher, PLAIN_SECONDS, go_on):
-            if watcher.trouble or watcher.reading is None:
-                console.print(f"monitor down: {watcher.trouble}", markup=False, highlight=False, soft_wrap=True)
-            else:
-                for line in plain_lines(watcher.reading):
-                    console.print(line, markup=False, highlight=False, soft_wrap=True)
+            for line in watcher.lines():
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
         return
-    with Live(watcher.board(), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+    with Live(watcher.board(), console=console, screen=True, auto_refresh=False) as live:
         for _ in _turns(watcher, REFRESH_SECONDS, go_on):
             live.update(watcher.board(), refresh=True)
 
 
 def save_svg(watcher: Watcher, path: Path) -> None:
-    """Writes one picture of the board, with a rate from two readings."""
-    watcher.turn()
-    time.sleep(REFRESH_SECONDS)
-    watcher.turn()
+    """Writes one picture of the board.
+
+    Raises:
+        CommandError: Nobody answers, or the file cannot be written.
+    """
+    require(watcher)
     console = Console(width=_SVG_WIDTH, height=_SVG_HEIGHT, record=True, force_terminal=True, file=io.StringIO())
     console.print(watcher.board())
-    console.save_svg(str(path), title="labelwatch watch")
+    try:
+        console.save_svg(str(path), title="labelwatch watch")
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}; give the path of a file that can be written") from error
 
 
 def _turns(watcher: Watcher, every_seconds: float, go_on: Callable[[], bool]) -> Iterator[None]:

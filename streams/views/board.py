@@ -1,7 +1,9 @@
-"""The live terminal board: sites, worst first, from a worker's or Prometheus' samples."""
+"""The live terminal board: the monitor's own state, and sites, worst first; drawn to fit 80 to 200 columns."""
 
 import math
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -10,205 +12,75 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from streams.views.samples import Samples
-
-#: Accuracy's window: at 1 h most sites have too few reviews to tell.
-WINDOW = "24h"
-#: Speed and utilization speak of now.
-NOW_WINDOW = "1h"
-SILENT_SECONDS = 900.0
-LAG_SECONDS = 10.0
-_BAR_WIDTH = 26
-
-
-_BAR = "bar"
-#: Heading, justification, and which goes first where the terminal is narrow (0 stays).
-_COLUMNS: tuple[tuple[str, Literal["left", "right"], int], ...] = (
-    ("", "left", 0),
-    ("site", "left", 0),
-    (f"accuracy {WINDOW}", "right", 1),
-    (_BAR, "left", 7),
-    ("95% interval", "right", 9),
-    ("target", "right", 4),
-    ("proven", "right", 8),
-    ("reviews", "right", 5),
-    (f"labels/{NOW_WINDOW}", "right", 2),
-    ("s/label", "right", 10),
-    ("utilized", "right", 3),
-    ("working", "right", 6),
-    ("of", "right", 11),
+from streams.views.reading import (
+    ABOVE,
+    BELOW,
+    BLIND,
+    DOWN,
+    DRIFT,
+    LIVE,
+    NEAR,
+    NOW_WINDOW,
+    QUIET,
+    RECENT_WINDOW,
+    REPLAY,
+    SILENT,
+    STARTING,
+    UNKNOWN,
+    WINDOW,
+    Accuracy,
+    Drift,
+    Reading,
+    SiteLine,
+    State,
+    monitor,
+    span,
+    unknown,
 )
+
+_MUTED, _FAINT, _WARN = "#9AA0A6", "#4A4F57", "bold #E69F00"
+_STATES = (DRIFT, SILENT, BELOW, BLIND, NEAR, ABOVE, QUIET)
+_BAR_CELLS, _BAR_CELLS_MOST = 17, 41
+#: Below this width columns stand closer together.
+_NARROW = 110
+_DRIFTS_SHOWN = 4
+_NO_DATA = "not enough data"
+_z = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """How a site stands: a code, and glyph, word and style, so that colour alone never says it."""
+class _Column:
+    """One column.
 
-    code: int
-    glyph: str
-    word: str
-    style: str
-
-
-DRIFT = State(5, "▼", "DRIFT", "bold #ffffff on #B24A00")
-SILENT = State(4, "■", "SILENT", "bold #000000 on #CC79A7")
-BELOW = State(3, "▽", "BELOW", "bold #000000 on #E69F00")
-BLIND = State(2, "?", "BLIND", "#ffffff on #6E6E6E")
-NEAR = State(1, "≈", "near", "#D8DADF")
-ABOVE = State(0, "✓", "above", "#56B4E9")
-QUIET = State(-1, "☾", "quiet", "#9AA0A6")
-
-
-@dataclass(slots=True)
-class SiteLine:
-    """One site as the board shows it. Ratios 0 to 1; None where there is not enough data."""
-
-    site: str
-    state: State
-    target: float
-    reviews: int
-    accuracy: float | None
-    lower: float | None
-    upper: float | None
-    labels_per_hour: float
-    handle_seconds: float | None
-    utilization: float | None
-    people: dict[str, int] = field(default_factory=dict)
-    silent_seconds: float = 0.0
-
-    @property
-    def proven_gap(self) -> float:
-        """Points by which the interval clears the target: below 0 proven below, above 0 proven above, else 0."""
-        if self.lower is None or self.upper is None:
-            return 0.0
-        return min(self.upper - self.target, 0.0) + max(self.lower - self.target, 0.0)
-
-    @property
-    def working(self) -> int:
-        """People productive or available now."""
-        return self.people.get("productive", 0) + self.people.get("available", 0)
-
-
-@dataclass(slots=True)
-class Pipeline:
-    """How the monitor itself does."""
-
-    lag_seconds: float
-    lag_records: int
-    watermark_seconds: float | None
-    rejected: int
-    duplicates: int
-    late: int
-    events: float
-    not_ready: list[str]
-
-
-@dataclass(slots=True)
-class Reading:
-    """Everything the board shows of one moment."""
-
-    at_seconds: float
-    sites: list[SiteLine]
-    pipeline: Pipeline
-    drifts: list[tuple[str, str, str, float]]
-
-
-def read(samples: Samples, at_seconds: float) -> Reading:
-    """Puts samples together by site, worst first.
-
-    Args:
-        samples: One scrape.
-        at_seconds: Now, epoch seconds.
-
-    Returns:
-        What the board shows.
+    Attributes:
+        heading: At its top.
+        justify: Its side.
+        goes: How early it goes where the terminal is narrow; 0 stays.
+        cell: Draws it for a site; given the left end of the bars' scale and their length.
+        least: Cells that it always has: figures that come and go must not move the others.
     """
-    watermark = samples.value("labelwatch_watermark_timestamp_seconds")
-    drifts = [
-        (
-            labels.get("site", ""),
-            labels.get("project", ""),
-            labels.get("signal", ""),
-            samples.value("labelwatch_drift_evidence", **labels) or 0.0,
-        )
-        for labels, value in samples.select("labelwatch_drift_active")
-        if value == 1 and not labels.get("agent")
-    ]
-    drifting = {site for site, *_ in drifts}
-    sites = sorted({labels["site"] for labels, _ in samples.select("labelwatch_site_info")})
-    lines = [_site(samples, site, site in drifting, watermark) for site in sites]
-    lines.sort(key=lambda line: (-line.state.code, line.proven_gap, (line.accuracy or line.target) - line.target))
-    return Reading(at_seconds, lines, _pipeline(samples, watermark), drifts)
+
+    heading: str
+    justify: Literal["left", "right"]
+    goes: int
+    cell: Callable[[SiteLine, float, int], Text]
+    least: int = 0
 
 
-def _site(samples: Samples, site: str, drifting: bool, watermark: float | None) -> SiteLine:
-    def figure(name: str, **labels: str) -> float | None:
-        return samples.value(f"labelwatch_site_{name}", site=site, **labels)
-
-    target = samples.value("labelwatch_target_ratio", site=site, project="", market="", kind="accuracy")
-    reviews = int(figure("reviews", role="agent", window=WINDOW) or 0)
-    labels = figure("labels", window=NOW_WINDOW) or 0.0
-    last_label = samples.value("labelwatch_site_last_event_timestamp_seconds", site=site, type="label_submitted")
-    people = {
-        found["state"]: int(value)
-        for found, value in samples.select("labelwatch_site_agents", site=site, role="agent")
-        if value
-    }
-    line = SiteLine(
-        site=site,
-        state=NEAR,
-        target=math.nan if target is None else target,
-        reviews=reviews,
-        accuracy=figure("accuracy_ratio", role="agent", window=WINDOW),
-        lower=figure("accuracy_lower_ratio", role="agent", window=WINDOW),
-        upper=figure("accuracy_upper_ratio", role="agent", window=WINDOW),
-        labels_per_hour=labels,
-        handle_seconds=figure("handle_seconds_mean", window=NOW_WINDOW),
-        utilization=figure("utilization_ratio", window=NOW_WINDOW),
-        people=people,
-        # Against the newest event of any site: in a replay of the past no site is silent for that.
-        silent_seconds=0.0 if last_label is None or watermark is None else max(watermark - last_label, 0.0),
-    )
-    line.state = _state(line, drifting)
-    return line
-
-
-def _state(line: SiteLine, drifting: bool) -> State:
-    if drifting:
-        return DRIFT
-    if line.silent_seconds > SILENT_SECONDS:
-        return SILENT if line.working else QUIET
-    if line.accuracy is None or line.lower is None or line.upper is None:
-        return BLIND if line.labels_per_hour else QUIET
-    if line.upper < line.target:
-        return BELOW
-    return ABOVE if line.lower >= line.target else NEAR
-
-
-def _pipeline(samples: Samples, watermark: float | None) -> Pipeline:
-    lags = [value for _, value in samples.select("labelwatch_consumer_lag_seconds")]
-    return Pipeline(
-        lag_seconds=max(lags, default=0.0),
-        lag_records=int(samples.total("labelwatch_consumer_lag_records")),
-        watermark_seconds=watermark,
-        rejected=int(samples.total("labelwatch_rejected_total")),
-        duplicates=int(samples.total("labelwatch_duplicates_total")),
-        late=int(samples.total("labelwatch_late_events_total")),
-        events=samples.total("labelwatch_event_delay_seconds_count"),
-        not_ready=sorted({labels["reason"] for labels, value in samples.select("labelwatch_ready") if value != 1}),
-    )
+def _column(heading: str, goes: int, cell: Callable[[SiteLine], Text], least: int = 0, left: bool = False) -> _Column:
+    return _Column(heading, "left" if left else "right", goes, lambda line, _low, _cells: cell(line), least)
 
 
 class Board:
-    """The picture: a head line about the monitor, a line a site, a legend; fits the terminal's width.
+    """The picture: a head about the monitor, a line a site, open drifts, a legend.
 
     Args:
         reading: What to show; None while nothing has been read yet.
-        events_per_second: From two readings; None before the second.
-        trouble: Why the newest reading is not there; the figures are then shown as old.
+        events_per_second: From several readings; None before that.
+        trouble: Why the newest reading could not be had; the figures are then shown as old.
         now_seconds: Now, epoch seconds.
         urls: Addresses to show below.
-        note: A line about the scenario or the source.
+        note: A line about what is watched.
     """
 
     def __init__(
@@ -218,12 +90,12 @@ class Board:
         events_per_second: float | None = None,
         trouble: str | None = None,
         now_seconds: float,
-        urls: tuple[str, ...] = (),
+        urls: Sequence[str] = (),
         note: str = "",
     ) -> None:
-        self._reading = reading
+        self._state, self._why = monitor(reading, trouble, now_seconds)
+        self._reading = unknown(reading) if reading is not None and self._state is DOWN else reading
         self._rate = events_per_second
-        self._trouble = trouble
         self._now = now_seconds
         self._urls = urls
         self._note = note
@@ -231,187 +103,358 @@ class Board:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draws it."""
         width, height = options.max_width, options.height or console.size.height
-        yield Panel(self._head(), title="labelwatch", title_align="left", border_style=self._border(), padding=(0, 1))
-        if self._reading is None:
-            return
-        room = max(height - 10, 3)
-        shown, hidden = self._reading.sites[:room], self._reading.sites[room:]
-        yield self._table(shown, width)
-        if hidden:
-            worst = max(line.state.code for line in hidden)
-            calm = "all near, above or quiet" if worst <= NEAR.code else "make the window taller"
-            yield Text(f"  +{len(hidden)} more sites, {calm}", style="dim")
-        for site, project, signal, evidence in self._reading.drifts[:4]:
-            yield Text.assemble(
-                ("  ▼ ", "#E69F00"), f"{site} {project} {signal}", (f"  evidence {evidence:.1f}", "dim")
-            )
-        yield self._legend(width)
-        if self._note:
-            yield Text(f"  {self._note}", style="dim")
-        if self._urls:
-            yield Text("  " + "   ".join(self._urls), style="dim", no_wrap=True, overflow="ellipsis")
+        calm = self._state in (LIVE, REPLAY, STARTING)
+        title = Text(" labelwatch ", style="bold")
+        head = self._head(width - 4)
+        yield Panel(head, title=title, title_align="left", border_style=_FAINT if calm else "#E69F00", padding=(0, 1))
+        below = self._below(width)
+        if self._reading is not None and self._reading.sites:
+            used = 2 + _height(head) + 1 + sum(map(_height, below))
+            yield from self._sites(self._reading, width, max(height - used - 2, 3))
+        yield from below
 
-    def _border(self) -> str:
-        return "#E69F00" if self._trouble or self._status()[1] != "LIVE" else "#3A3F47"
+    # --- the monitor
 
-    def _status(self) -> tuple[str, str, str]:
-        """Glyph, word and style of the monitor itself: a dead one must not look calm."""
-        if self._trouble:
-            return "■", "DOWN", "bold #000000 on #E69F00"
-        if self._reading is None:
-            return "…", "STARTING", "bold #ffffff on #6E6E6E"
-        if self._reading.pipeline.not_ready:
-            return "■", "NOT READY", "bold #000000 on #E69F00"
-        if self._reading.pipeline.lag_seconds > LAG_SECONDS:
-            return "▲", "BEHIND", "bold #000000 on #E69F00"
-        return "●", "LIVE", "bold #ffffff on #0072B2"
-
-    def _head(self) -> Text:
-        glyph, word, style = self._status()
-        head = Text.assemble((f" {glyph} {word} ", style), "  ")
-        clock = datetime.fromtimestamp(self._now, UTC).strftime("%H:%M:%S UTC")
-        if self._trouble:
-            age = f"; figures are {_span(self._now - self._reading.at_seconds)} old" if self._reading else ""
-            return head + Text(f"{self._trouble}{age}   {clock}")
-        if self._reading is None:
-            return head + Text(f"waiting for the first figures   {clock}")
-        pipeline = self._reading.pipeline
-        parts = [f"lag {_span(pipeline.lag_seconds)}" if pipeline.lag_records else "lag 0 s"]
-        if pipeline.not_ready:
-            parts.append("waiting for " + ", ".join(pipeline.not_ready))
-        if pipeline.watermark_seconds is not None:
-            parts.append(f"newest event {_span(max(self._now - pipeline.watermark_seconds, 0.0))} ago")
+    def _head(self, width: int) -> Text:
+        state = self._state
+        parts = [Text.assemble((f" {state.glyph} {state.word} ", state.style))]
+        if self._why:
+            parts.append(Text(self._why, style="" if state is STARTING else "bold"))
+        reading = self._reading
+        clock = Text(datetime.fromtimestamp(self._now, UTC).strftime("%H:%M:%S UTC"), style=_MUTED)
+        if reading is None or state is DOWN:
+            return _packed([*parts, clock], width)
+        pipeline = reading.pipeline
+        if state in (LIVE, REPLAY):
+            parts.append(Text(f"lag {span(pipeline.lag_seconds)}" if pipeline.lag_records else "lag 0 s"))
+        if pipeline.newest_event_seconds is not None:
+            parts.append(Text(f"newest event {span(self._now - pipeline.newest_event_seconds)} ago"))
         if self._rate is not None:
-            parts.append(f"{self._rate:,.0f} events/s")
-        parts += [f"{pipeline.rejected:,} rejected", f"{pipeline.duplicates:,} duplicates", f"{pipeline.late:,} late"]
-        parts.append(f"{len(self._reading.drifts)} drifts open")
-        return head + Text("   ".join([*parts, clock]))
+            parts.append(Text(f"{self._rate:,.0f} events/s"))
+        parts += _counts(rejected=pipeline.rejected, duplicates=pipeline.duplicates, late=pipeline.late)
+        drifts = len(reading.drifts)
+        parts.append(Text(f"{drifts} drift{'s' * (drifts != 1)} open", style=_WARN if drifts else _MUTED))
+        if pipeline.partitions and pipeline.owned < pipeline.partitions:
+            parts.append(Text(f"{pipeline.owned} of {pipeline.partitions} partitions here", style=_WARN))
+        parts.append(clock)
+        lines = [_packed(parts, width)]
+        if reading.sites:
+            lines.append(_packed(_operation(reading), width))
+        return Text("\n").join(lines)
 
-    def _table(self, lines: list[SiteLine], width: int) -> Table:
-        table = Table(box=None, padding=(0, 1), expand=False, header_style="#9AA0A6", pad_edge=True)
-        low = _scale_from(self._reading.sites if self._reading else [])
-        rows = [_cells(line, low) for line in lines]
-        headings = [f"{low:.0%}{'┃ target':^{_BAR_WIDTH - 7}}100%" if name is _BAR else name for name, _, _ in _COLUMNS]
-        widths = [
-            2 + max(len(heading), *(row[number].cell_len for row in rows)) if rows else len(heading) + 2
-            for number, heading in enumerate(headings)
-        ]
-        chosen = set(range(len(_COLUMNS)))
-        # The least important column goes first until the line fits.
-        for number in sorted(chosen, key=lambda number: -_COLUMNS[number][2]):
-            if sum(widths[each] for each in chosen) > width:
-                chosen.discard(number)
-        kept = sorted(chosen)
-        for number in kept:
-            table.add_column(headings[number], justify=_COLUMNS[number][1], no_wrap=True, overflow="ellipsis")
+    # --- the sites
+
+    def _sites(self, reading: Reading, width: int, room: int) -> Iterable[Table | Text]:
+        shown, hidden = reading.sites[:room], reading.sites[room:]
+        yield _table(shown, reading.sites, width, dim=self._state is DOWN)
+        if hidden:
+            calm = hidden[0].state.code <= NEAR.code
+            what = "all near, above or quiet" if calm else "bad ones among them: make the window taller"
+            yield Text(f"  +{len(hidden)} more sites, {what}", style=_MUTED if calm else _WARN)
+
+    def _below(self, width: int) -> list[Text]:
+        """What stands under the sites: open drifts, legend, note, addresses."""
+        if self._reading is None:
+            rows = []
+        else:
+            drifts = self._reading.drifts
+            rows = [Text.assemble("  ", _drift(drift, self._now)) for drift in drifts[:_DRIFTS_SHOWN]]
+            if len(drifts) > _DRIFTS_SHOWN:
+                rows.append(Text(f"  +{len(drifts) - _DRIFTS_SHOWN} more drifts", style=_WARN))
+            if rows:
+                rows.insert(0, Text())
         for row in rows:
-            table.add_row(*(row[number] for number in kept), style="dim" if self._trouble else None)
-        return table
-
-    def _legend(self, width: int) -> Text:
-        legend = Text("  ")
-        for state, meaning in (
-            (DRIFT, "a change was proven"),
-            (SILENT, "people work, no labels"),
-            (BELOW, "proven below target"),
-            (BLIND, "too few reviews to tell"),
-            (NEAR, "target within the interval"),
-            (ABOVE, "proven at or above"),
-        ):
-            legend.append(f" {state.glyph} ", style=state.style)
-            legend.append(f" {state.word if width < 170 else meaning}  ", style="#9AA0A6")
-        return legend
+            row.truncate(width, overflow="ellipsis")
+        if self._reading is not None and self._reading.sites:
+            rows.append(Text())
+            rows.append(_indented(_legend(width - 4)))
+        for parts in ([self._note] if self._note else [], self._urls):
+            if parts:
+                rows.append(_indented(_packed([Text(part, style=_MUTED) for part in parts], width - 4)))
+        return rows
 
 
-def _cells(line: SiteLine, low: float) -> list[Text]:
-    enough = line.accuracy is not None and line.lower is not None and line.upper is not None
-    plain = Text("")
-    accuracy = Text(f"{line.accuracy:.1%}" if line.accuracy is not None else "not enough data")
-    if line.state in (BELOW, DRIFT):
-        accuracy.stylize("bold #E69F00")
-    elif line.accuracy is None:
-        accuracy.stylize("#9AA0A6")
-    gap = line.proven_gap * 100
-    proven = "" if not enough else "≈" if gap == 0 else f"{gap:+.1f} pt"
-    speed = f"{line.labels_per_hour:,.0f}"
-    if line.state is SILENT:
-        speed = f"none for {_span(line.silent_seconds)}"
-    return [
-        Text(f" {line.state.glyph} {line.state.word:<6} ", style=line.state.style),
-        Text(line.site, style="bold"),
-        accuracy,
-        _bar(line, low) if enough else plain,
-        Text(f"{line.lower:.1%} to {line.upper:.1%}" if enough else "", style="#9AA0A6"),
-        Text(f"{line.target:.1%}"),
-        Text(proven),
-        Text(f"{line.reviews:,}"),
-        Text(speed),
-        Text(f"{line.handle_seconds:.1f}" if line.handle_seconds is not None else ""),
-        Text(f"{line.utilization:.0%}" if line.utilization is not None else "no states"),
-        Text(f"{line.working:,}" if line.people else ""),
-        Text(f"{sum(line.people.values()) - line.people.get('offline', 0):,}" if line.people else ""),
+def _operation(reading: Reading) -> list[Text]:
+    """The whole operation in a line: how many sites stand how, accuracy, work and people."""
+    sites = reading.sites
+    counts = Counter(line.state for line in sites)
+    parts = [Text(f"{len(sites)} sites", style="bold")]
+    for state in (*_STATES, UNKNOWN):
+        if number := counts[state]:
+            what = f"{state.glyph} {number} {state.word}"
+            parts.append(Text(f" {what} ", style=state.style) if state.is_bright else Text(what, style=_MUTED))
+    reviews, correct = reading.total
+    if reviews:
+        low, high = _wilson(correct, reviews)
+        parts.append(
+            Text.assemble(
+                f"all {correct / reviews:.1%}", (f" ({low * 100:.1f} to {high * 100:.1f}, n {reviews:,})", _MUTED)
+            )
+        )
+    parts.append(Text(f"{sum(line.labels_per_hour for line in sites):,.0f} labels/h"))
+    if any(line.people for line in sites):
+        working, waiting = (sum(getattr(line, kind) for line in sites) for kind in ("working", "waiting"))
+        parts.append(Text(f"{working:,} at work, {waiting:,} waiting"))
+    return parts
+
+
+def _drift(drift: Drift, now_seconds: float) -> Text:
+    line = Text.assemble((f" {DRIFT.glyph} {drift.budget or 'drift'} ", DRIFT.style), " ")
+    where = " ".join(part for part in (drift.site, drift.project, drift.signal, drift.direction) if part)
+    line.append(where, style="bold")
+    if drift.baseline is not None and drift.current is not None:
+        line.append(f"  {drift.baseline:.1%} to {drift.current:.1%}")
+    if drift.reviews:
+        line.append(f"  n {drift.reviews:,}")
+    if drift.began_seconds is not None:
+        began = datetime.fromtimestamp(drift.began_seconds, UTC).strftime("%H:%M UTC")
+        line.append(f"  for {span(now_seconds - drift.began_seconds)}, since {began}")
+    line.append(f"  evidence {drift.evidence:.1f} x", style=_MUTED)
+    return line
+
+
+def _legend(width: int) -> Text:
+    """The states, with what they mean where two lines are enough for it."""
+    words = [Text(f" {state.glyph} {state.word} ", style=state.style) for state in _STATES]
+    full = [Text.assemble(word, (f" {state.meaning}", _MUTED)) for word, state in zip(words, _STATES, strict=True)]
+    told = _packed(full, width)
+    return told if _height(told) <= 2 else _packed(words, width)
+
+
+# --- the table
+
+
+def _table(lines: Sequence[SiteLine], every: Sequence[SiteLine], width: int, dim: bool) -> Table:
+    low = _scale_from(every)
+    gap = 1 if width < _NARROW else 2
+    cells = [[column.cell(line, low, _BAR_CELLS) for column in _COLUMNS] for line in lines]
+    widths = [
+        gap + max(len(column.heading), column.least, *(row[number].cell_len for row in cells))
+        for number, column in enumerate(_COLUMNS)
     ]
+    kept = list(range(len(_COLUMNS)))
+    # The least important column goes first until the line fits.
+    for number in sorted(kept, key=lambda number: -_COLUMNS[number].goes):
+        if sum(widths[each] for each in kept) <= width or not _COLUMNS[number].goes:
+            break
+        kept.remove(number)
+    bar = _BAR_CELLS
+    if _BAR in kept:
+        # What is left over makes the bar longer, by whole pairs: the scale keeps its middle.
+        bar = min(_BAR_CELLS + max(width - sum(widths[each] for each in kept), 0) // 2 * 2, _BAR_CELLS_MOST)
+    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style=_MUTED)
+    for number in kept:
+        column = _COLUMNS[number]
+        heading = Text(column.heading) if number != _BAR else _scale(low, bar)
+        table.add_column(heading, justify=column.justify, no_wrap=True, overflow="ellipsis")
+    for line in lines:
+        table.add_row(*(_COLUMNS[number].cell(line, low, bar) for number in kept), style="dim" if dim else None)
+    return table
 
 
-def _scale_from(lines: list[SiteLine]) -> float:
+def _state_cell(line: SiteLine) -> Text:
+    state = line.state
+    return Text(f" {state.glyph} {state.word:<6} ", style=state.style)
+
+
+def _ratio_cell(line: SiteLine) -> Text:
+    accuracy = line.accuracy
+    if accuracy.ratio is None:
+        return Text("-", style=_MUTED)
+    return Text(f"{accuracy.ratio:.1%}", style=_WARN if accuracy.state is BELOW or line.state is DRIFT else "bold")
+
+
+def _interval_cell(line: SiteLine) -> Text:
+    accuracy = line.accuracy
+    if accuracy.lower is None or accuracy.upper is None:
+        return Text(_NO_DATA, style=_MUTED)
+    return Text(f"{accuracy.lower * 100:.1f} to {accuracy.upper * 100:.1f}", style=_MUTED)
+
+
+def _reviews_cell(line: SiteLine) -> Text:
+    n = line.accuracy.reviews
+    if line.accuracy.ratio is None and line.min_reviews is not None:
+        return Text(f"{n:,} of {line.min_reviews:,}", style=_MUTED)
+    return Text(f"{n:,}")
+
+
+def _proven_cell(line: SiteLine) -> Text:
+    if line.accuracy.ratio is None:
+        return Text()
+    points = line.accuracy.proven_gap * 100
+    return Text(f"{points:+.1f} pt" if points else NEAR.glyph, style=_WARN if points < 0 else "")
+
+
+def _short(accuracy: Accuracy) -> Text:
+    """A ratio with the glyph of what it proves; how few reviews there are where there is none."""
+    if accuracy.ratio is None:
+        return Text(f"{BLIND.glyph} n={accuracy.reviews:,}", style=_MUTED)
+    state = accuracy.state
+    style = {BELOW: _WARN, ABOVE: ABOVE.style}.get(state, "")
+    return Text(f"{state.glyph} {accuracy.ratio:.1%}", style=style)
+
+
+def _labels_cell(line: SiteLine) -> Text:
+    if line.state is SILENT:
+        return Text(f"{SILENT.glyph} {span(line.silent_seconds)}", style="bold #CC79A7")
+    return Text(f"{line.labels_per_hour:,.0f}")
+
+
+def _handle_cell(line: SiteLine) -> Text:
+    if line.handle_seconds is None:
+        return Text()
+    return Text(f"{'△ ' * (line.handle_seconds > line.handle_seconds_target)}{line.handle_seconds:.1f}")
+
+
+def _utilization_cell(line: SiteLine) -> Text:
+    if line.utilization is None:
+        return Text("no states", style=_MUTED)
+    return Text(f"{'▽ ' * (line.utilization < line.utilization_target)}{line.utilization:.0%}")
+
+
+def _people_cell(number: int, line: SiteLine) -> Text:
+    return Text(f"{number:,}" if line.people else "")
+
+
+_COLUMNS = (
+    _column("", 0, _state_cell, left=True),
+    _column("site", 0, lambda line: Text(line.site, style="bold"), left=True),
+    _column(f"accuracy {WINDOW}", 0, _ratio_cell),
+    _Column("", "left", 7, lambda line, low, cells: _bar(line, low, cells)),
+    _column("95% interval", 1, _interval_cell, least=len(_NO_DATA)),
+    _column("target", 2, lambda line: _percent(line.accuracy.target)),
+    _column("proven", 10, _proven_cell),
+    _column("reviews", 1, _reviews_cell, least=8),
+    _column(f"now {RECENT_WINDOW}", 4, lambda line: _short(line.recent)),
+    _column(f"QA {WINDOW}", 8, lambda line: _short(line.qa)),
+    _column("labels/h", 3, _labels_cell),
+    _column("s/label", 9, _handle_cell),
+    _column("utilized", 6, _utilization_cell),
+    _column("at work", 5, lambda line: _people_cell(line.working, line)),
+    _column("waiting", 11, lambda line: _people_cell(line.waiting, line)),
+    _column("away", 12, lambda line: _people_cell(line.away, line)),
+)
+_BAR = 3
+
+
+def _percent(ratio: float) -> Text:
+    return Text("" if math.isnan(ratio) else f"{ratio:.1%}")
+
+
+def _scale_from(lines: Sequence[SiteLine]) -> float:
     """Left end of the bars: one scale for all sites, in steps of 5 points."""
-    lows = [low for line in lines for low in (line.lower, line.target) if low is not None and not math.isnan(low)]
-    return min(math.floor((min(lows, default=0.9) - 0.005) * 20) / 20, 0.9)
+    ends = [end for line in lines for end in (line.accuracy.lower, line.accuracy.target) if end is not None]
+    lowest = min((end for end in ends if not math.isnan(end)), default=0.9)
+    return max(min(math.floor((lowest - 0.005) * 20) / 20, 0.9), 0.0)
 
 
-def _bar(line: SiteLine, low: float) -> Text:
+def _scale(low: float, cells: int) -> Text:
+    left = f"{low:.0%}"
+    return Text(f"{left}{'┃ target':^{cells - len(left) - 4}}100%")
+
+
+def _bar(line: SiteLine, low: float, cells: int) -> Text:
     """The interval on the scale, the figure in it and the target's mark."""
+    accuracy = line.accuracy
+    if accuracy.ratio is None or accuracy.lower is None or accuracy.upper is None:
+        return Text("·" * cells, style=_FAINT)
 
     def place(value: float) -> int:
         share = (value - low) / (1.0 - low)
-        return min(max(round(share * (_BAR_WIDTH - 1)), 0), _BAR_WIDTH - 1)
+        return -1 if math.isnan(share) else min(max(round(share * (cells - 1)), 0), cells - 1)
 
-    lower, upper = place(line.lower or 0.0), place(line.upper or 0.0)
-    style = {BELOW.code: "#E69F00", DRIFT.code: "#E69F00", ABOVE.code: "#56B4E9"}.get(line.state.code, "#D8DADF")
+    figure, target = place(accuracy.ratio), place(accuracy.target)
+    style = {BELOW: _WARN, ABOVE: ABOVE.style}.get(accuracy.state, "#D8DADF")
     bar = Text()
-    for position in range(_BAR_WIDTH):
-        if position == place(line.accuracy or 0.0):
+    for cell in range(cells):
+        if cell == figure:
             bar.append("●", style=style)
-        elif position == place(line.target):
-            bar.append("┃", style="#ffffff")
-        elif lower <= position <= upper:
+        elif cell == target:
+            bar.append("┃", style="bold #ffffff")
+        elif place(accuracy.lower) <= cell <= place(accuracy.upper):
             bar.append("━", style=style)
         else:
-            bar.append("·", style="#3A3F47")
+            bar.append("·", style=_FAINT)
     return bar
 
 
-def _span(seconds: float) -> str:
-    """A length of time for people."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} d"
+# --- text
 
 
-def plain_lines(reading: Reading) -> list[str]:
+def _counts(**numbers: int) -> list[Text]:
+    """Each number that is above 0, and the others together."""
+    none = ", ".join(what for what, number in numbers.items() if not number)
+    some = [Text(f"{number:,} {what}") for what, number in numbers.items() if number]
+    return [*some, Text(f"0 {none}", style=_MUTED)] if none else some
+
+
+def _packed(parts: Sequence[Text], width: int) -> Text:
+    """Parts side by side, with a new line where the next one does not fit."""
+    lines: list[Text] = []
+    for part in parts:
+        part.truncate(max(width, 1), overflow="ellipsis")
+        if lines and lines[-1].cell_len + 2 + part.cell_len <= width:
+            lines[-1] = Text.assemble(lines[-1], "  ", part)
+        else:
+            lines.append(part)
+    return Text("\n").join(lines)
+
+
+def _indented(text: Text) -> Text:
+    return Text("\n").join([Text.assemble("  ", line) for line in text.split("\n")])
+
+
+def _height(text: Text) -> int:
+    return text.plain.count("\n") + 1
+
+
+def _wilson(correct: int, n: int) -> tuple[float, float]:
+    """The Wilson 95% interval, for the sum of sites that the page does not have."""
+    p, z2 = correct / n, _z * _z
+    middle, half = p + z2 / (2 * n), _z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return (middle - half) / (1 + z2 / n), (middle + half) / (1 + z2 / n)
+
+
+def plain_lines(reading: Reading | None, trouble: str | None, now_seconds: float) -> list[str]:
     """The board for scripts: a line for the monitor, a line a site, worst first; absent figures are left out."""
-    pipeline = reading.pipeline
-    lines = [
-        f"monitor ready={int(not pipeline.not_ready)} lag_seconds={pipeline.lag_seconds:.1f} "
-        f"lag_records={pipeline.lag_records} rejected={pipeline.rejected} duplicates={pipeline.duplicates} "
-        f"late={pipeline.late} drifts={len(reading.drifts)} sites={len(reading.sites)}"
-    ]
-    for line in reading.sites:
-        parts = [f"site={line.site!r}", f"state={line.state.word.lower()}", f"reviews={line.reviews}"]
-        for name, value in (
-            ("accuracy", line.accuracy),
-            ("lower", line.lower),
-            ("upper", line.upper),
-            ("target", line.target),
-            ("utilization", line.utilization),
-        ):
-            if value is not None and not math.isnan(value):
-                parts.append(f"{name}={value:.4f}")
-        parts.append(f"labels_1h={line.labels_per_hour:.0f}")
-        parts.append(f"working={line.working}")
-        lines.append("  ".join(parts))
-    return lines
+    state, why = monitor(reading, trouble, now_seconds)
+    lines = [f"monitor state={_word(state)}" + (f" why={why!r}" if why else "")]
+    if reading is None:
+        return lines
+    shown, pipeline = unknown(reading) if state is DOWN else reading, reading.pipeline
+    lines[0] += (
+        f" lag_seconds={pipeline.lag_seconds:.1f} lag_records={pipeline.lag_records}"
+        f" rejected={pipeline.rejected} duplicates={pipeline.duplicates} late={pipeline.late}"
+        f" drifts={len(reading.drifts)} sites={len(reading.sites)}"
+    )
+    for drift in reading.drifts:
+        lines.append(
+            f"drift site={drift.site!r} project={drift.project!r} signal={drift.signal} direction={drift.direction}"
+            f" budget={drift.budget} evidence={drift.evidence:.2f}"
+        )
+    return lines + [_plain_site(line) for line in shown.sites]
+
+
+def _plain_site(line: SiteLine) -> str:
+    accuracy = line.accuracy
+    figures = (
+        ("accuracy", accuracy.ratio),
+        ("lower", accuracy.lower),
+        ("upper", accuracy.upper),
+        ("target", accuracy.target),
+        (f"accuracy_{RECENT_WINDOW}", line.recent.ratio),
+        ("qa_accuracy", line.qa.ratio),
+        ("utilization", line.utilization),
+    )
+    return " ".join(
+        [
+            f"site={line.site!r} state={_word(line.state)} reviews={accuracy.reviews}",
+            *(f"{name}={value:.4f}" for name, value in figures if value is not None and not math.isnan(value)),
+            f"labels_{NOW_WINDOW}={line.labels_per_hour:.0f}",
+            f"at_work={line.working} waiting={line.waiting} away={line.away}",
+        ]
+    )
+
+
+def _word(state: State) -> str:
+    return state.word.lower().replace(" ", "_")

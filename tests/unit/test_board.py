@@ -6,7 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from streams.views.board import (
+from streams.views.board import Board, plain_lines
+from streams.views.reading import (
     ABOVE,
     BELOW,
     BLIND,
@@ -14,11 +15,13 @@ from streams.views.board import (
     NEAR,
     QUIET,
     SILENT,
-    Board,
+    UNKNOWN,
+    Drift,
     Reading,
     State,
-    plain_lines,
+    monitor,
     read,
+    remember,
 )
 from streams.views.samples import Samples
 
@@ -65,9 +68,12 @@ class Scrape:
         self.add("labelwatch_site_last_event_timestamp_seconds", at, site=site, type="label_submitted")
 
     def drift(self, site: str, **labels: str) -> None:
-        scope = {"site": site, "project": "spam", "agent": "", "signal": "accuracy", **labels}
+        scope = {"site": site, "project": "spam", "agent": "", "signal": "accuracy", "direction": "down", **labels}
+        scope.setdefault("budget", "page")
         self.add("labelwatch_drift_active", 1, **scope)
-        self.add("labelwatch_drift_evidence", 1.7, **scope)
+        for name, value in (("evidence", 1.7), ("baseline_ratio", 0.96), ("current_ratio", 0.88), ("reviews", 312)):
+            self.add(f"labelwatch_drift_{name}", value, **scope)
+        self.add("labelwatch_drift_began_timestamp_seconds", NOW - 660, **scope)
 
     def reading(self) -> Reading:
         return read(self.samples, NOW)
@@ -107,7 +113,7 @@ def test_a_drift_of_the_site_shows_before_all_else_and_one_of_a_person_does_not(
     scrape.drift("lima-2", agent="p-abc")
     reading = scrape.reading()
     assert [(line.site, line.state) for line in reading.sites] == [("lima-1", DRIFT), ("lima-2", ABOVE)]
-    assert reading.drifts == [("lima-1", "spam", "accuracy", 1.7)]
+    assert reading.drifts == (Drift("lima-1", "spam", "accuracy", "down", "page", 1.7, 0.96, 0.88, 312, NOW - 660),)
 
 
 def test_the_worst_stands_first_and_among_the_below_the_one_proven_furthest() -> None:
@@ -126,10 +132,14 @@ def test_the_worst_stands_first_and_among_the_below_the_one_proven_furthest() ->
     assert order == [
         *("drifting", "silent", "far-below", "below", "blind", "near-but-lower", "near", "above", "quiet"),
     ]
-    assert [line.split("'")[1] for line in plain_lines(scrape.reading())[1:]] == order
+    assert [line.split("'")[1] for line in plain(scrape.reading()) if line.startswith("site=")] == order
 
 
 # --- the picture
+
+
+def plain(reading: Reading) -> list[str]:
+    return plain_lines(reading, None, NOW)
 
 
 def drawn(board: Board, width: int = 160, height: int = 40) -> str:
@@ -159,7 +169,7 @@ def test_too_few_reviews_are_said_in_words_and_never_as_a_ratio(width: int) -> N
         assert "not enough data" in row
         # The target is the only ratio there is.
         assert set(re.findall(r"[\d.]+%", row)) <= {"95.0%"}
-    for line in plain_lines(scrape.reading())[1:]:
+    for line in plain(scrape.reading())[1:]:
         assert "accuracy=" not in line
         assert "lower=" not in line
 
@@ -168,7 +178,7 @@ def test_an_accuracy_of_nothing_right_is_a_figure() -> None:
     scrape = Scrape()
     scrape.site("lima-1", (0.0, 0.0, 0.11))
     assert "0.0%" in row_of(picture(scrape.reading()), "lima-1")
-    assert "accuracy=0.0000" in plain_lines(scrape.reading())[1]
+    assert "accuracy=0.0000" in plain(scrape.reading())[1]
 
 
 def test_a_state_is_told_by_glyph_and_word_not_by_colour_alone() -> None:
@@ -199,9 +209,10 @@ def test_every_line_fits_and_the_site_its_state_and_accuracy_stay(width: int) ->
 def test_a_wider_terminal_shows_no_less() -> None:
     scrape = Scrape()
     scrape.site("lima-1", (0.91, 0.88, 0.94))
-    rows = [set(row_of(picture(scrape.reading(), width), "lima-1").split()) for width in WIDTHS]
+    # All but the bar, which grows.
+    rows = [set(re.sub(r"[·━●┃]+", "", row_of(picture(scrape.reading(), w), "lima-1")).split()) for w in WIDTHS]
     assert rows[0] <= rows[1] <= rows[2]
-    assert "88.0%" in rows[2]
+    assert {"88.0", "94.0", "400"} <= rows[0]
 
 
 def test_sites_that_do_not_fit_are_the_calm_ones_and_are_counted() -> None:
@@ -236,17 +247,155 @@ def test_before_the_first_figures_it_is_starting_and_after_them_live() -> None:
 
 def test_a_monitor_behind_or_not_ready_does_not_look_live() -> None:
     behind = Scrape()
+    behind.site("lima-1", (0.97, 0.955, 0.98))
     behind.add("labelwatch_consumer_lag_seconds", 60, topic="t", partition="0")
     behind.add("labelwatch_consumer_lag_records", 5_000, topic="t", partition="0")
     text = picture(behind.reading())
-    assert "BEHIND" in text
-    assert "lag 60 s" in text
+    assert "STALE" in text
+    assert "60 s behind, 5,000 records" in text
     waiting = Scrape()
+    waiting.site("lima-1", (0.97, 0.955, 0.98))
     waiting.add("labelwatch_ready", 0, reason="restored")
     text = picture(waiting.reading())
-    assert "NOT READY" in text
-    assert "waiting for restored" in text
-    assert plain_lines(waiting.reading())[0].startswith("monitor ready=0")
+    assert "STALE" in text
+    assert "restores its state" in text
+    assert plain(waiting.reading())[0].startswith("monitor state=stale why=")
+
+
+def test_a_hung_worker_is_stale_by_its_loops_clock() -> None:
+    scrape = Scrape()
+    scrape.site("lima-1", (0.97, 0.955, 0.98))
+    scrape.add("labelwatch_loop_timestamp_seconds", NOW - 45)
+    assert "hung for 45 s" in picture(scrape.reading())
+
+
+def test_a_worker_out_of_its_group_is_down_and_its_sites_are_unknown_not_gone() -> None:
+    before = Scrape()
+    before.site("lima-1", (0.97, 0.955, 0.98))
+    seen: dict[str, float] = {}
+    first = remember(before.reading(), None, seen)
+    after = Scrape()
+    after.add("labelwatch_ready", 0, reason="member")
+    cut_off = remember(after.reading(), first, seen)
+    assert [(line.site, line.state) for line in cut_off.sites] == [("lima-1", UNKNOWN)]
+    text = picture(cut_off)
+    assert "DOWN" in text
+    assert "✓ above" not in row_of(text, "lima-1")
+
+
+def test_a_site_that_left_the_page_is_unknown_for_an_hour() -> None:
+    both = Scrape()
+    both.site("lima-1", (0.97, 0.955, 0.98))
+    both.site("lima-2", (0.97, 0.955, 0.98))
+    seen: dict[str, float] = {}
+    shown = remember(both.reading(), None, seen)
+    one = Scrape()
+    one.site("lima-2", (0.97, 0.955, 0.98))
+    for minutes, expected in ((1, ["lima-1", "lima-2"]), (59, ["lima-1", "lima-2"]), (61, ["lima-2"])):
+        shown = remember(read(one.samples, NOW + 60 * minutes), shown, seen)
+        assert [line.site for line in shown.sites] == expected
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_site_looks_calm_or_known_under_a_dead_monitor(width: int) -> None:
+    scrape = Scrape()
+    for number, interval in enumerate(((0.97, 0.955, 0.98), (0.94, 0.93, 0.96), (0.91, 0.88, 0.94))):
+        scrape.site(f"lima-{number}", interval)
+    board = Board(scrape.reading(), trouble="nobody answers", events_per_second=30, now_seconds=NOW + 5)
+    text = drawn(board, width)
+    for number in range(3):
+        assert row_of(text, f"lima-{number}").split()[:2] == ["?", "UNKNOWN"]
+    assert "events/s" not in text
+    lines = plain_lines(scrape.reading(), "nobody answers", NOW + 5)
+    assert lines[0].startswith("monitor state=down why=")
+    assert all("state=unknown" in line for line in lines[1:])
+
+
+def test_a_prometheus_without_a_worker_is_down() -> None:
+    state, why = monitor(read(Samples(), NOW), None, NOW)
+    assert state.word == "DOWN"
+    assert "no worker is scraped" in why
+
+
+def test_silence_of_every_site_is_said_and_old_events_of_a_replay_are_not_silence() -> None:
+    silent = Scrape()
+    silent.site("lima-1", (0.97, 0.955, 0.98))
+    state, why = monitor(silent.reading(), None, NOW + 1200)
+    assert (state.word, why) == ("NO EVENTS", "for 20 min")
+    assert monitor(silent.reading(), None, NOW + 86_400)[0].word == "REPLAY"
+    nothing_in_the_last_hour = Scrape()
+    nothing_in_the_last_hour.site("lima-1", (0.97, 0.955, 0.98), labels=0)
+    assert monitor(nothing_in_the_last_hour.reading(), None, NOW + 86_400)[0].word == "NO EVENTS"
+
+
+def test_a_worker_without_figures_yet_is_starting() -> None:
+    scrape = Scrape()
+    scrape.add("labelwatch_ready", 0, reason="assigned")
+    assert "STARTING" in picture(scrape.reading())
+    empty = Scrape()
+    del empty.samples.by_name["labelwatch_watermark_timestamp_seconds"]
+    assert "no event yet" in picture(empty.reading())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_an_open_drift_says_where_how_far_and_since_when(width: int) -> None:
+    scrape = Scrape()
+    scrape.site("lima-1", (0.97, 0.955, 0.98))
+    scrape.drift("lima-1")
+    scrape.drift("lima-1", project="hate", budget="ticket")
+    text = picture(scrape.reading(), width)
+    line = row_of(text, "spam accuracy down")
+    assert "page" in line
+    assert "96.0% to 88.0%" in line
+    assert "n 312" in line
+    assert "11 min" in line
+    assert text.index("spam accuracy") < text.index("hate accuracy")
+    assert "drift site='lima-1' project='spam' signal=accuracy direction=down budget=page" in plain(scrape.reading())[1]
+
+
+def test_people_are_told_by_what_they_do() -> None:
+    scrape = Scrape()
+    scrape.site("lima-1", (0.97, 0.955, 0.98), working=187)
+    for state, people in (("available", 4), ("break", 10), ("meeting", 3), ("training", 2), ("offline", 99)):
+        scrape.add("labelwatch_site_agents", people, site="lima-1", role="agent", state=state)
+    assert "at_work=187 waiting=4 away=15" in plain(scrape.reading())[1]
+    assert "187 at work, 4 waiting" in picture(scrape.reading())
+
+
+def test_all_sites_together_have_the_sum_of_reviews_and_its_interval() -> None:
+    scrape = Scrape()
+    scrape.site("lima-1", (0.96, 0.9, 0.99), reviews=25)
+    scrape.site("lima-2", (0.92, 0.8, 0.97), reviews=25)
+    scrape.site("blind", None, reviews=9)
+    # 47 of 50: Wilson 83.8 to 97.9.
+    assert "all 94.0% (83.8 to 97.9, n 50)" in picture(scrape.reading())
+
+
+def test_what_is_slower_or_less_utilized_than_the_policy_wants_is_marked() -> None:
+    scrape = Scrape()
+    scrape.site("lima-1", (0.97, 0.955, 0.98))
+    scope = {"site": "lima-1", "project": "", "market": ""}
+    scrape.add("labelwatch_target_ratio", 0.8, kind="utilization", **scope)
+    scrape.add("labelwatch_target_handle_seconds", 45, **scope)
+    scrape.add("labelwatch_site_utilization_ratio", 0.67, site="lima-1", window="1h")
+    scrape.add("labelwatch_site_handle_seconds_mean", 51.25, site="lima-1", window="1h")
+    row = row_of(picture(scrape.reading(), 200), "lima-1")
+    assert "▽ 67%" in row
+    assert "△ 51.2" in row
+
+
+def test_reviewers_and_the_last_minutes_are_judged_by_their_own_intervals() -> None:
+    scrape = Scrape()
+    scrape.site("lima-1", (0.97, 0.955, 0.98))
+    scrape.add("labelwatch_target_ratio", 0.98, site="lima-1", project="", market="", kind="qa_accuracy")
+    for role, window, interval in (("qa", "24h", (0.90, 0.85, 0.94)), ("agent", "15m", (0.88, 0.80, 0.93))):
+        scope = {"site": "lima-1", "role": role, "window": window}
+        for name, value in zip(("accuracy", "accuracy_lower", "accuracy_upper"), interval, strict=True):
+            scrape.add(f"labelwatch_site_{name}_ratio", value, **scope)
+    row = row_of(picture(scrape.reading(), 200), "lima-1")
+    assert "▽ 90.0%" in row
+    assert "▽ 88.0%" in row
+    assert "✓ above" in row
 
 
 def test_names_of_sites_are_shown_as_they_are() -> None:

@@ -1,0 +1,364 @@
+"""What one scrape says: the monitor's own state and each site's, worst first; between samples and board."""
+
+import math
+from dataclasses import dataclass, field, replace
+
+from streams.views.samples import Samples
+
+#: Accuracy's window: at 1 h most sites have too few reviews to tell.
+WINDOW = "24h"
+#: What happens now, where there are enough reviews.
+RECENT_WINDOW = "15m"
+#: Speed and utilization.
+NOW_WINDOW = "1h"
+SILENT_SECONDS = 900.0
+#: More than this behind, figures are not live.
+LAG_SECONDS = 10.0
+#: Sites that are not on the page any more stay on the board for so long, as unknown.
+REMEMBER_SECONDS = 3600.0
+#: Events older than this beside a full last hour: the worker's clock is the events' own.
+_REPLAY_SECONDS = 7200.0
+_AWAY = ("break", "training", "meeting")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a site stands, or the monitor: glyph and word say it, the style repeats it."""
+
+    code: int
+    glyph: str
+    word: str
+    meaning: str
+    style: str
+
+    @property
+    def is_bright(self) -> bool:
+        """Whether it must catch the eye: the style has a background of its own."""
+        return " on " in self.style
+
+
+_BRIGHT = "bold #000000 on #E69F00"
+_GREY = "#ffffff on #6E6E6E"
+DRIFT = State(5, "▼", "DRIFT", "change proven", "bold #ffffff on #B24A00")
+SILENT = State(4, "■", "SILENT", "people work, no labels", "bold #000000 on #CC79A7")
+BELOW = State(3, "▽", "BELOW", "proven below target", _BRIGHT)
+BLIND = State(2, "?", "BLIND", "too few reviews", _GREY)
+UNKNOWN = State(2, "?", "UNKNOWN", "no figures any more", _GREY)
+NEAR = State(1, "≈", "near", "target in the interval", "#D8DADF")
+ABOVE = State(0, "✓", "above", "proven at or above", "#56B4E9")
+QUIET = State(-1, "☾", "quiet", "nobody works", "#9AA0A6")
+
+LIVE = State(0, "●", "LIVE", "figures are of now", "bold #ffffff on #0072B2")
+REPLAY = State(0, "◷", "REPLAY", "figures are of the events' own time", "bold #ffffff on #0072B2")
+STARTING = State(1, "…", "STARTING", "no figures yet", _GREY)
+STALE = State(3, "▲", "STALE", "figures are behind", _BRIGHT)
+NO_EVENTS = State(4, "■", "NO EVENTS", "nothing arrives from any site", _BRIGHT)
+DOWN = State(5, "■", "DOWN", "no figures come", _BRIGHT)
+
+#: What a worker that is not ready waits for, in words.
+_WAITS = {
+    "member": "it is not a member of its group: broker away, or still joining",
+    "assigned": "it has no partitions yet",
+    "restored": "it restores its state",
+    "caught_up": "it reads what has piled up",
+    "dead_letters": "dead letters cannot be written",
+}
+#: Without these no figure is on the page.
+_VITAL = ("member", "assigned")
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """A share of correct reviews with what it rests on.
+
+    Attributes:
+        reviews: How many reviews.
+        ratio: 0 to 1; None where there is not enough data. `lower` and `upper` likewise.
+        lower: Lower bound of the 95% interval.
+        upper: Upper bound.
+        target: The policy's target, 0 to 1; NaN where the page has none.
+    """
+
+    reviews: int = 0
+    ratio: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    target: float = math.nan
+
+    @property
+    def state(self) -> State:
+        """What the interval proves against the target."""
+        if self.ratio is None or self.lower is None or self.upper is None:
+            return BLIND
+        if self.upper < self.target:
+            return BELOW
+        return ABOVE if self.lower >= self.target else NEAR
+
+    @property
+    def proven_gap(self) -> float:
+        """By how much the interval clears the target: below 0 proven below, above 0 proven above, else 0."""
+        if self.lower is None or self.upper is None or math.isnan(self.target):
+            return 0.0
+        return min(self.upper - self.target, 0.0) + max(self.lower - self.target, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteLine:
+    """One site as the board shows it. Ratios 0 to 1; None where there is no such figure."""
+
+    site: str
+    state: State = NEAR
+    accuracy: Accuracy = Accuracy()
+    recent: Accuracy = Accuracy()
+    qa: Accuracy = Accuracy()
+    min_reviews: int | None = None
+    labels_per_hour: float = 0.0
+    handle_seconds: float | None = None
+    handle_seconds_target: float = math.inf
+    utilization: float | None = None
+    utilization_target: float = 0.0
+    people: dict[str, int] = field(default_factory=dict)
+    silent_seconds: float = 0.0
+
+    @property
+    def working(self) -> int:
+        """People on a task now."""
+        return self.people.get("productive", 0)
+
+    @property
+    def waiting(self) -> int:
+        """People who wait for work."""
+        return self.people.get("available", 0)
+
+    @property
+    def away(self) -> int:
+        """People logged in and at something else."""
+        return sum(self.people.get(state, 0) for state in _AWAY)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """An open drift of a site or project. Ratios 0 to 1; None where the page does not say."""
+
+    site: str
+    project: str
+    signal: str
+    direction: str
+    budget: str
+    evidence: float
+    baseline: float | None
+    current: float | None
+    reviews: int
+    began_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """How the monitor itself does."""
+
+    answers: bool = False
+    not_ready: tuple[str, ...] = ()
+    lag_seconds: float = 0.0
+    lag_records: int = 0
+    newest_event_seconds: float | None = None
+    loop_seconds: float | None = None
+    events: float = 0.0
+    rejected: int = 0
+    duplicates: int = 0
+    late: int = 0
+    owned: int = 0
+    partitions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Everything the board shows of one moment, epoch seconds."""
+
+    at_seconds: float
+    sites: tuple[SiteLine, ...] = ()
+    pipeline: Pipeline = Pipeline()
+    drifts: tuple[Drift, ...] = ()
+
+    @property
+    def total(self) -> tuple[int, int]:
+        """Reviews of all known sites within the window, and how many were correct."""
+        known = [line.accuracy for line in self.sites if line.accuracy.ratio is not None]
+        return sum(each.reviews for each in known), sum(round(each.reviews * (each.ratio or 0.0)) for each in known)
+
+
+def read(samples: Samples, at_seconds: float) -> Reading:
+    """Puts the samples of one scrape together by site.
+
+    Args:
+        samples: One scrape of a worker, or the newest samples of a Prometheus.
+        at_seconds: When, epoch seconds.
+    """
+    pipeline = _pipeline(samples)
+    drifts = _drifts(samples)
+    drifting = {drift.site for drift in drifts}
+    sites = sorted({labels["site"] for labels, _ in samples.select("labelwatch_site_info")})
+    lines = [_site(samples, site, site in drifting, pipeline.newest_event_seconds) for site in sites]
+    return Reading(at_seconds, tuple(sorted(lines, key=_worst_first)), pipeline, drifts)
+
+
+def remember(reading: Reading, before: Reading | None, seen: dict[str, float]) -> Reading:
+    """Adds the sites of the last hour that the newest page does not have: a site must not vanish in silence.
+
+    Args:
+        reading: The newest.
+        before: What was shown until now.
+        seen: When each site was last on a page; kept by the caller, updated here.
+    """
+    here = {line.site for line in reading.sites}
+    seen.update(dict.fromkeys(here, reading.at_seconds))
+    gone = [
+        replace(line, state=UNKNOWN)
+        for line in (before.sites if before else ())
+        if line.site not in here and reading.at_seconds - seen.get(line.site, 0.0) < REMEMBER_SECONDS
+    ]
+    return replace(reading, sites=tuple(sorted([*reading.sites, *gone], key=_worst_first))) if gone else reading
+
+
+def unknown(reading: Reading) -> Reading:
+    """The same figures when nobody knows whether they still hold: no site looks calm, no drift is forgotten."""
+    return replace(reading, sites=tuple(replace(line, state=UNKNOWN) for line in reading.sites))
+
+
+def monitor(reading: Reading | None, trouble: str | None, now_seconds: float) -> tuple[State, str]:
+    """How the monitor stands, and why if it is not live.
+
+    Args:
+        reading: The newest good one.
+        trouble: Why a newer one could not be had.
+        now_seconds: Now, epoch seconds.
+    """
+    if reading is None:
+        return (STARTING, "waiting for the worker") if trouble is None else (DOWN, trouble)
+    if trouble is not None:
+        return DOWN, f"{trouble}; figures are {span(now_seconds - reading.at_seconds)} old"
+    pipeline = reading.pipeline
+    if not pipeline.answers:
+        return DOWN, "no worker is scraped there: start one, or look at the scrape's targets"
+    if pipeline.not_ready:
+        why = _WAITS.get(pipeline.not_ready[0], f"it waits for {pipeline.not_ready[0]}")
+        if not reading.sites:
+            return STARTING, why
+        return (DOWN if pipeline.not_ready[0] in _VITAL else STALE), why
+    if pipeline.loop_seconds is not None and reading.at_seconds - pipeline.loop_seconds > LAG_SECONDS:
+        return STALE, f"the worker has hung for {span(reading.at_seconds - pipeline.loop_seconds)}"
+    if pipeline.lag_seconds > LAG_SECONDS:
+        return STALE, f"{span(pipeline.lag_seconds)} behind, {pipeline.lag_records:,} records to read"
+    if pipeline.newest_event_seconds is None:
+        return STARTING, "no event yet"
+    age = now_seconds - pipeline.newest_event_seconds
+    if age > _REPLAY_SECONDS and any(line.labels_per_hour for line in reading.sites):
+        return REPLAY, ""
+    return (NO_EVENTS, f"for {span(age)}") if age > SILENT_SECONDS else (LIVE, "")
+
+
+def span(seconds: float) -> str:
+    """A length of time for people."""
+    if seconds < 10:
+        return f"{max(seconds, 0.0):.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 172_800 else f"{seconds / 86_400:,.0f} d"
+
+
+def _worst_first(line: SiteLine) -> tuple[float, ...]:
+    ratio = line.accuracy.target if line.accuracy.ratio is None else line.accuracy.ratio
+    distance = ratio - line.accuracy.target
+    return (-line.state.code, line.accuracy.proven_gap, 0.0 if math.isnan(distance) else distance)
+
+
+def _pipeline(samples: Samples) -> Pipeline:
+    ready = list(samples.select("labelwatch_ready"))
+    waiting = {labels["reason"] for labels, value in ready if value != 1}
+    return Pipeline(
+        answers=bool(ready),
+        not_ready=tuple(sorted(waiting, key=lambda reason: list(_WAITS).index(reason) if reason in _WAITS else 9)),
+        lag_seconds=samples.value("labelwatch_consumer_lag_seconds") or 0.0,
+        lag_records=int(samples.total("labelwatch_consumer_lag_records")),
+        newest_event_seconds=samples.value("labelwatch_watermark_timestamp_seconds"),
+        loop_seconds=min((value for _, value in samples.select("labelwatch_loop_timestamp_seconds")), default=None),
+        events=samples.total("labelwatch_events_total"),
+        rejected=int(samples.total("labelwatch_rejected_total")),
+        duplicates=int(samples.total("labelwatch_duplicates_total")),
+        late=int(samples.total("labelwatch_late_events_total")),
+        owned=int(samples.total("labelwatch_partition_owned")),
+        partitions=int(samples.value("labelwatch_topic_partitions") or 0),
+    )
+
+
+def _drifts(samples: Samples) -> tuple[Drift, ...]:
+    found = []
+    for labels, value in samples.select("labelwatch_drift_active"):
+        if value != 1 or labels.get("agent"):
+            continue
+        figures = {
+            name: samples.value(f"labelwatch_drift_{name}", **labels)
+            for name in ("evidence", "baseline_ratio", "current_ratio", "reviews", "began_timestamp_seconds")
+        }
+        found.append(
+            Drift(
+                *(labels.get(name, "") for name in ("site", "project", "signal", "direction", "budget")),
+                evidence=figures["evidence"] or 0.0,
+                baseline=figures["baseline_ratio"],
+                current=figures["current_ratio"],
+                reviews=int(figures["reviews"] or 0),
+                began_seconds=figures["began_timestamp_seconds"],
+            )
+        )
+    return tuple(sorted(found, key=lambda drift: (drift.budget != "page", -drift.evidence)))
+
+
+def _site(samples: Samples, site: str, drifting: bool, newest_event_seconds: float | None) -> SiteLine:
+    scope = {"site": site, "project": "", "market": ""}
+
+    def figure(name: str, **labels: str) -> float | None:
+        return samples.value(f"labelwatch_site_{name}", site=site, **labels)
+
+    def target(kind: str, otherwise: float) -> float:
+        found = samples.value("labelwatch_target_ratio", kind=kind, **scope)
+        return otherwise if found is None else found
+
+    def accuracy(role: str, window: str, kind: str) -> Accuracy:
+        of_whom = {"role": role, "window": window}
+        found = (figure(f"accuracy_{name}", **of_whom) for name in ("ratio", "lower_ratio", "upper_ratio"))
+        return Accuracy(int(figure("reviews", **of_whom) or 0), *found, target(kind, math.nan))
+
+    last_label = samples.value("labelwatch_site_last_event_timestamp_seconds", site=site, type="label_submitted")
+    handle_target = samples.value("labelwatch_target_handle_seconds", **scope)
+    least = samples.value("labelwatch_policy_min_reviews", **scope)
+    line = SiteLine(
+        site=site,
+        accuracy=accuracy("agent", WINDOW, "accuracy"),
+        recent=accuracy("agent", RECENT_WINDOW, "accuracy"),
+        qa=accuracy("qa", WINDOW, "qa_accuracy"),
+        min_reviews=None if least is None else int(least),
+        labels_per_hour=figure("labels", window=NOW_WINDOW) or 0.0,
+        handle_seconds=figure("handle_seconds_mean", window=NOW_WINDOW),
+        handle_seconds_target=math.inf if handle_target is None else handle_target,
+        utilization=figure("utilization_ratio", window=NOW_WINDOW),
+        utilization_target=target("utilization", 0.0),
+        people={
+            found["state"]: int(value)
+            for found, value in samples.select("labelwatch_site_agents", site=site, role="agent")
+            if value
+        },
+        # Against the newest event of any site: in a replay of the past no site is silent for that.
+        silent_seconds=max((newest_event_seconds or 0.0) - last_label, 0.0) if last_label is not None else 0.0,
+    )
+    return replace(line, state=_state(line, drifting))
+
+
+def _state(line: SiteLine, drifting: bool) -> State:
+    if drifting:
+        return DRIFT
+    if line.silent_seconds > SILENT_SECONDS:
+        return SILENT if line.working + line.waiting else QUIET
+    if line.accuracy.ratio is None and not line.labels_per_hour:
+        return QUIET
+    return line.accuracy.state
