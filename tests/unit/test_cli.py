@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -100,7 +101,7 @@ def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
 def test_every_command_helps(run: Run, path: tuple[str, ...]) -> None:
     ended = run(*path, "--help")
     assert ended.code == 0
-    assert "Usage: labelwatch" in ended.out
+    assert re.search(rf"Usage: .* {' '.join(path)} ", ended.out)
     assert run(*path, "--no-such-flag").code == 2
 
 
