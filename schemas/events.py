@@ -20,7 +20,7 @@ DurationMs = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
 Ratio = Annotated[float, Meta(ge=0, le=1)]
 PositiveRatio = Annotated[float, Meta(gt=0, le=1)]
-IsoDate = Annotated[str, Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
+IsoDate = Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\Z")]
 Identifiers = Annotated[list[Identifier], Meta(max_length=256)]
 
 Purpose = Literal["production", "gold", "calibration", "training", "test"]

@@ -16,9 +16,9 @@ from schemas.events import Source, State
 Share = Annotated[float, Meta(ge=0, le=1)]
 Target = Annotated[float, Meta(gt=0, lt=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-ClockTime = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+ClockTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
 Weeks = Annotated[tuple[Share, ...], Meta(min_length=1, max_length=52)]
-Days = Annotated[str, Meta(pattern=r"^(mon|tue|wed|thu|fri|sat|sun)(-(mon|tue|wed|thu|fri|sat|sun))?$")]
+Days = Annotated[str, Meta(pattern=r"^(mon|tue|wed|thu|fri|sat|sun)(-(mon|tue|wed|thu|fri|sat|sun))?\Z")]
 
 
 class PolicyError(ValueError):
