@@ -173,13 +173,19 @@ def simulate(
     sites: Annotated[int, typer.Option(help="Number of sites.", min=1)] = 6,
     points: Annotated[float, typer.Option(help="Size of a change of accuracy, 0.08 is 8 points.")] = 0.08,
     history_seconds: Annotated[float, typer.Option(help="Past written at once before it goes live.", min=0)] = 0.0,
+    change_seconds: Annotated[
+        float | None,
+        typer.Option(help="When the change comes, from the live part's begin (below 0: before it); else a quarter in."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A file in place of Kafka; the truth goes beside it.")] = None,
 ) -> None:
     """A believable operation with a known change in it, into Kafka or a file."""
     _scenario(scenario)
     from streams.sources.simulation_run import SimulationOptions, run_simulation
 
-    options = SimulationOptions(scenario, rate, seconds, seed, _speed(speed), history_seconds, sites, points, out)
+    options = SimulationOptions(
+        scenario, rate, seconds, seed, _speed(speed), history_seconds, sites, points, change_seconds, out
+    )
     summary = run_simulation(options, None if out else _kafka(bootstrap))
     typer.echo(f"{summary.records:,} records")
     for change in summary.truth.changes:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,14 +20,18 @@ from streams.ops.ports import is_free
 from streams.ops.topics import create
 from streams.ops.watch import Watcher, show, source_of
 from streams.runtime.settings import Settings
+from streams.sources.world import PLACES
 
 HISTORY_SECONDS = 3600
-#: The scenario's change comes after a quarter of the live part: soon enough to be watched.
-LIVE_SECONDS = 1200
+#: Longer than anybody looks; the operation's people work in shifts, so it never runs dry.
+LIVE_SECONDS = 8 * 3600
+#: Reviews come minutes after labels: a change this long ago begins to show when the board does.
+CHANGE_SECONDS = -600
 PARTITIONS = 2
 _STOP_SECONDS = 15.0
-_GRACE_SECONDS = 60.0
 _LAST_LINES = 5
+#: What ends the demo in order; a closed terminal is a hang-up.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +40,11 @@ class DemoOptions:
 
     Attributes:
         scenario: What the simulated operation goes through.
-        seconds: End after so long, but not before the first figures; None: until Ctrl-C.
+        seconds: End after so long; None: until Ctrl-C.
         plain: Lines for scripts in place of a picture.
         rate: Events a second.
         metrics_port: Port of /metrics.
-        policy: Policy file.
+        policy: Policy file; None: one that fits the simulated sites.
     """
 
     scenario: str = "site-dip"
@@ -50,12 +55,8 @@ class DemoOptions:
     policy: Path | None = None
 
 
-class _Stopped(Exception):
-    """SIGTERM or SIGINT."""
-
-
 def run_demo(options: DemoOptions, console: Console) -> None:
-    """Runs the demo to its end.
+    """Runs the demo to its end: its time is over, Ctrl-C, SIGTERM, or the terminal is closed.
 
     Raises:
         CommandError: A port is in use, the embedded broker is missing, or a part of the demo ended by itself.
@@ -63,63 +64,88 @@ def run_demo(options: DemoOptions, console: Console) -> None:
     port = options.metrics_port
     if not is_free(port):
         raise CommandError(f"port {port} is in use, perhaps by another worker; end that one or give --metrics-port")
-    with _stoppable(), tempfile.TemporaryDirectory(prefix="labelwatch-demo-") as folder, contextlib.suppress(_Stopped):
-        _run(options, console, Path(folder))
+    with _stoppable() as stopped, tempfile.TemporaryDirectory(prefix="labelwatch-demo-") as folder:
+        watcher = _run(options, console, Path(folder), stopped)
+    if console.is_terminal and not options.plain and watcher.reading is not None:
+        # A terminal that was closed takes no farewell.
+        with contextlib.suppress(OSError):
+            console.print(watcher.board())
+            console.print("The demo has ended, and nothing of it is left running.", style="bold")
 
 
-def _run(options: DemoOptions, console: Console, folder: Path) -> None:
+def _run(options: DemoOptions, console: Console, folder: Path, stopped: threading.Event) -> Watcher:
     url = f"http://127.0.0.1:{options.metrics_port}"
-    with EmbeddedBroker() as broker, contextlib.ExitStack() as stack:
+    urls = (f"{url}/metrics", f"{url}/metrics/agents", f"{url}/readyz")
+    if options.plain:
+        console.print("metrics {}  agents {}  ready {}".format(*urls), soft_wrap=True)
+    watcher = Watcher(
+        source_of(url, prometheus=False),
+        urls,
+        f"demo, scenario {options.scenario}: an hour of history, then live. Ctrl-C ends everything.",
+        patient=True,
+    )
+    with contextlib.ExitStack() as stack:
+        broker = stack.enter_context(EmbeddedBroker())
         for _ in create(Settings.resolve(environ={}, bootstrap=broker.bootstrap), PARTITIONS):
             pass
-        worker = _Child("worker", folder, _worker_arguments(options, broker.bootstrap, folder))
-        stack.callback(worker.stop)
-        simulator = _Child("simulator", folder, _simulator_arguments(options, broker.bootstrap))
-        stack.callback(simulator.stop)
-        if options.plain:
-            console.print(f"metrics {url}/metrics  agents {url}/metrics/agents  ready {url}/readyz", soft_wrap=True)
-        watcher = Watcher(
-            source_of(url, prometheus=False),
-            (f"{url}/metrics", f"{url}/metrics/agents", f"{url}/readyz"),
-            f"demo, scenario {options.scenario}: an hour of history, then live. Ctrl-C ends everything.",
-            patient=True,
-        )
+        simulator = stack.enter_context(_Child("simulator", folder, _simulator(options, broker.bootstrap)))
+        worker = stack.enter_context(_Child("worker", folder, _worker(options, broker.bootstrap, folder)))
         until = None if options.seconds is None else time.monotonic() + options.seconds
 
-        def shown() -> bool:
-            return watcher.reading is not None and bool(watcher.reading.sites)
-
         def go_on() -> bool:
+            if stopped.is_set() or (until is not None and time.monotonic() >= until):
+                return False
             worker.check()
             simulator.check(may_end=True)
-            if until is None or time.monotonic() < until:
-                return True
-            # On a busy machine the first figures take longer: a demo that shows nothing is none.
-            return not shown() and time.monotonic() < until + _GRACE_SECONDS
+            return True
 
-        show(watcher, console, plain=options.plain, go_on=go_on)
-        if not shown():
-            raise CommandError(f"no figures within {_GRACE_SECONDS:g} s of the demo's end; is this machine very busy?")
+        try:
+            show(watcher, console, plain=options.plain, go_on=go_on)
+        except OSError:
+            # A terminal that was closed cannot be written to.
+            if not stopped.is_set():
+                raise
+    if not stopped.is_set() and (watcher.reading is None or not watcher.reading.sites):
+        raise CommandError("the demo ended before the first figures; give it --seconds 20 or more")
+    return watcher
 
 
-def _worker_arguments(options: DemoOptions, bootstrap: str, folder: Path) -> list[str]:
-    # A short session: the embedded broker answers a join after half of it.
-    policy = [] if options.policy is None else ["--policy", str(options.policy)]
+def _worker(options: DemoOptions, bootstrap: str, folder: Path) -> list[str]:
+    policy = options.policy
+    if policy is None:
+        policy = folder / "policy.toml"
+        policy.write_text(demo_policy(), encoding="utf-8")
     return [
         *("worker", "--bootstrap", bootstrap, "--metrics-port", str(options.metrics_port)),
-        *("--data-dir", str(folder / "data"), "--session-timeout-seconds", "6", *policy),
+        # A short session: the embedded broker answers a join after half of it.
+        *("--data-dir", str(folder / "data"), "--session-timeout-seconds", "6", "--policy", str(policy)),
     ]
 
 
-def _simulator_arguments(options: DemoOptions, bootstrap: str) -> list[str]:
+def _simulator(options: DemoOptions, bootstrap: str) -> list[str]:
     return [
         *("simulate", "--bootstrap", bootstrap, "--scenario", options.scenario, "--rate", str(options.rate)),
         *("--seconds", str(LIVE_SECONDS), "--history-seconds", str(HISTORY_SECONDS)),
+        *("--change-seconds", str(CHANGE_SECONDS)),
     ]
 
 
+def demo_policy() -> str:
+    """The simulated operation's policy, in TOML: each site with its vendor, zone and shifts, the first one stricter."""
+    shifts = ", ".join(
+        f'{{ name = "{name}", start = "{start}:00", end = "{end}:00" }}'
+        for name, start, end in (("early", "06", "14"), ("late", "14", "22"), ("night", "22", "06"))
+    )
+    sites = [
+        f'[site.{name}]\nvendor = "{vendor}"\ntimezone = "{zone}"\nshifts = [{shifts}]\n'
+        for name, vendor, zone, *_ in PLACES
+    ]
+    sites[0] += "accuracy_target = 0.96\n"
+    return "\n".join(["[defaults]\nutilization_target = 0.75\n", *sites])
+
+
 class _Child:
-    """A part of the demo as a process of its own, with its log in the demo's folder."""
+    """A part of the demo as a process of its own, with its log in the demo's folder; ended with the `with` block."""
 
     def __init__(self, name: str, folder: Path, arguments: list[str]) -> None:
         self._name = name
@@ -136,6 +162,17 @@ class _Child:
                 env={name: value for name, value in os.environ.items() if not name.startswith("LABELWATCH_")},
             )
 
+    def __enter__(self) -> "_Child":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
     def check(self, *, may_end: bool = False) -> None:
         """Raises CommandError with the last words of a part that has ended by itself."""
         code = self._process.poll()
@@ -144,31 +181,16 @@ class _Child:
         last = self._log.read_text(errors="replace").strip().splitlines()[-_LAST_LINES:]
         raise CommandError(f"the {self._name} ended with code {code}: {' / '.join(last) or 'it said nothing'}")
 
-    def stop(self) -> None:
-        """Ends it in order, and by force if it does not."""
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Turns SIGTERM and Ctrl-C into one exception, so that every part is ended on the way out."""
-
-    def stop(number: int, frame: object) -> None:
-        # A second Ctrl-C must not interrupt the ending of the parts.
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_IGN)
-        raise _Stopped
-
-    before: dict[int, Callable[..., object] | int | None] = {}
-    for number in (signal.SIGTERM, signal.SIGINT):
-        before[number] = signal.signal(number, stop)  # type: ignore[assignment]  # signal's own union
+def _stoppable() -> Iterator[threading.Event]:
+    """Notes a wish to end in place of raising it: an exception between two lines could leave a part running."""
+    stopped = threading.Event()
+    before: dict[int, Callable[..., object] | int | None] = {
+        number: signal.signal(number, lambda *_: stopped.set()) for number in _SIGNALS
+    }
     try:
-        yield
+        yield stopped
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # as it came

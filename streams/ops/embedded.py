@@ -66,13 +66,22 @@ class EmbeddedBroker:
             # Ctrl-C in a terminal reaches the whole group: the broker must outlive the worker's last checkpoint.
             start_new_session=True,
         )
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._listens():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise CommandError(f"the embedded broker did not start at {self.bootstrap}; is the port in use?")
-            time.sleep(0.02)
+        try:
+            self._wait(self._process)
+        except BaseException:
+            self.stop()
+            raise
         return self
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            # Its own end first: on a port in use somebody else listens.
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise CommandError(f"the embedded broker did not start at {self.bootstrap}; is the port in use?")
+            if self._listens():
+                return
+            time.sleep(0.02)
 
     def _listens(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=0.2):

@@ -139,12 +139,16 @@ def show(watcher: Watcher, console: Console, *, plain: bool, go_on: Callable[[],
         go_on: Asked several times a second.
     """
     if plain or not console.is_terminal:
-        for _ in _turns(watcher, PLAIN_SECONDS, go_on):
-            for line in watcher.lines():
+        said: list[str] = []
+        for _ in _turns(watcher, go_on, PLAIN_SECONDS):
+            lines = watcher.lines()
+            # Until there are figures it looks often, and says a thing once.
+            for line in lines if lines != said else ():
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
+            said = lines
         return
     with Live(watcher.board(), console=console, screen=True, auto_refresh=False) as live:
-        for _ in _turns(watcher, REFRESH_SECONDS, go_on):
+        for _ in _turns(watcher, go_on, REFRESH_SECONDS):
             live.update(watcher.board(), refresh=True)
 
 
@@ -163,11 +167,12 @@ def save_svg(watcher: Watcher, path: Path) -> None:
         raise CommandError(f"{path}: {error.strerror}; give the path of a file that can be written") from error
 
 
-def _turns(watcher: Watcher, every_seconds: float, go_on: Callable[[], bool]) -> Iterator[None]:
+def _turns(watcher: Watcher, go_on: Callable[[], bool], every_seconds: float) -> Iterator[None]:
     while True:
         watcher.turn()
         yield
-        until = time.monotonic() + every_seconds
+        has_figures = watcher.reading is not None and bool(watcher.reading.sites)
+        until = time.monotonic() + (every_seconds if has_figures else REFRESH_SECONDS)
         while time.monotonic() < until:
             if not go_on():
                 return

@@ -23,6 +23,8 @@ class SimulationOptions:
         history_seconds: Past that is written at once before the live part.
         sites: Number of sites.
         points: Size of a change of accuracy, in ratio points.
+        change_seconds: When the scenario's change comes, by events' time from the live part's begin; below 0 it
+            lies in the history. None: after a quarter of the live part.
         out: A file in place of Kafka; the truth goes to `<out>.truth.json`.
     """
 
@@ -34,6 +36,7 @@ class SimulationOptions:
     history_seconds: float = 0.0
     sites: int = 6
     points: float = 0.08
+    change_seconds: float | None = None
     out: Path | None = None
 
 
@@ -61,6 +64,7 @@ def run_simulation(options: SimulationOptions, target: KafkaTarget | None = None
     live_ms = int(options.seconds * options.speed * 1000)
     end_ms = int((begun + options.seconds) * 1000)
     live_from_ms = end_ms - live_ms
+    change_ms = live_ms // 4 if options.change_seconds is None else int(options.change_seconds * 1000)
     operation = Operation(
         Simulation(
             start_ms=live_from_ms - int(options.history_seconds * 1000),
@@ -69,8 +73,7 @@ def run_simulation(options: SimulationOptions, target: KafkaTarget | None = None
             seed=options.seed,
             rate=options.rate / options.speed,
             sites=options.sites,
-            # A change within the history would be over before anyone looks.
-            change_at_ms=live_from_ms + live_ms // 4,
+            change_at_ms=live_from_ms + change_ms,
             points=options.points,
         )
     )
