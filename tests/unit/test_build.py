@@ -1,0 +1,7 @@
+from importlib.metadata import version
+
+from streams.engine.partition import BUILD
+
+
+def test_checkpoints_name_the_build_that_wrote_them():
+    assert version("labelwatch") == BUILD
