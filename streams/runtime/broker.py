@@ -25,6 +25,8 @@ ANSWER_SECONDS = 15.0
 _REQUEST_SECONDS = 5.0
 #: Settings without which the worker's promises do not hold; the others are the operator's own choice.
 _BINDING = ("cleanup.policy", "message.timestamp.type")
+#: Where there are so many brokers: copies of each partition, and how many must have a record.
+REPLICAS, IN_SYNC = 3, 2
 _CREATE = "create the topics with `labelwatch topics create`"
 
 
@@ -41,12 +43,14 @@ class Findings:
         transactional: Whether checkpoints can be transactions; else they take the plain form.
         problems: Sentences, each a reason to refuse.
         warnings: Sentences for the log.
+        untold: Settings that the broker does not tell, as `topic setting`: they were not checked.
     """
 
     partitions: int = 0
     transactional: bool = True
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    untold: list[str] = field(default_factory=list)
 
 
 async def examine(settings: Settings) -> Findings:
@@ -125,22 +129,32 @@ def _judge(
                 f"{topic.name} has {count} partitions and {EVENTS} has {findings.partitions}: they must be the same; "
                 "after a change of the number of partitions, start a new group with --id and replay."
             )
-        for name, value in topic.config.items():
-            is_now = config.get(topic.name, {}).get(name)
-            if is_now is None or is_now == value:
-                continue
-            sentence = f"{topic.name} has {name}={is_now} where {value} is expected"
-            if name in _BINDING:
-                findings.problems.append(f"{sentence}: set it with kafka-configs, or {_CREATE} anew.")
-            elif name != "max.message.bytes":
-                findings.warnings.append(f"{sentence}.")
+        told = config.get(topic.name, {})
+        wanted = topic.config if brokers < REPLICAS else {**topic.config, "min.insync.replicas": str(IN_SYNC)}
+        for name, value in wanted.items():
+            is_now = told.get(name)
+            if is_now is None:
+                findings.untold.append(f"{topic.name} {name}")
+            elif is_now != value and name != "max.message.bytes":
+                sentences = findings.problems if name in _BINDING else findings.warnings
+                mend = _mend(settings, topic.name, name, value)
+                sentences.append(f"{topic.name} has {name}={is_now} where {value} is expected: {mend}.")
         replicas = min((len(each["replicas"]) for each in found[topic.name]), default=0)
-        if replicas < min(brokers, 3):
+        if replicas < min(brokers, REPLICAS):
             findings.warnings.append(
-                f"{topic.name} has {replicas} of 3 replicas on {brokers} brokers: state can be lost."
+                f"{topic.name} has {replicas} of {REPLICAS} replicas on {brokers} brokers, so that a lost broker loses "
+                "data: give it more with kafka-reassign-partitions.sh."
             )
     findings.problems += _judge_sizes(settings, config)
     return findings
+
+
+def _mend(settings: Settings, topic: str, name: str, value: str) -> str:
+    """The command that sets a topic's setting."""
+    return (
+        f"run `kafka-configs.sh --bootstrap-server {settings.bootstrap} --alter --entity-type topics "
+        f"--entity-name {topic} --add-config {name}={value}`"
+    )
 
 
 def _judge_sizes(settings: Settings, config: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -152,7 +166,8 @@ def _judge_sizes(settings: Settings, config: Mapping[str, Mapping[str, str]]) ->
     if EVENTS in limits:
         needed[REJECTED] = limits[EVENTS] + DEAD_LETTER_HEADROOM_BYTES
     return [
-        f"{name} has max.message.bytes={limits[name]}, and at least {least} is needed: set it with kafka-configs."
+        f"{name} has max.message.bytes={limits[name]}, and at least {least} is needed: "
+        f"{_mend(settings, name, 'max.message.bytes', str(least))}."
         for name, least in needed.items()
         if name in limits and limits[name] < least
     ]

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.policy import Policy
 from schemas.topics import EVENTS
-from streams.engine.partition import FormatError, PartitionEngine
+from streams.engine.partition import Checkpoint, FormatError, PartitionEngine
 from streams.exporter import MonitorState
 from streams.runtime.broker import Refusal
 from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced
@@ -46,6 +46,7 @@ class _Owned:
         catch_up_to: Log end at the time of opening; figures show from there on.
         durable: Where the next owner would go on; None before the first checkpoint.
         gap: First offset after a gap that was met once, until a second look confirms it.
+        cut: A checkpoint being taken from the engine, which must not change meanwhile.
         lost: Offsets that retention deleted; counted together with the next batch, so that they are counted once.
         letter_bytes: At most so many bytes of dead letters are pending.
     """
@@ -57,6 +58,7 @@ class _Owned:
     catch_up_to: int
     durable: int | None = None
     gap: int | None = None
+    cut: "asyncio.Future[Checkpoint] | None" = None
     lost: int = 0
     letter_bytes: int = 0
     caught_up: bool = False
@@ -97,6 +99,7 @@ class Partitions:
         self._transactional = transactional
         self._fail = fail
         self._consumer: BatchConsumer | None = None
+        self._mine: set[int] = set()
         self._owned: dict[int, _Owned] = {}
         #: Engines of revoked partitions, at their last checkpoint: often the same worker gets them back.
         self._parked: dict[int, _Owned] = {}
@@ -118,7 +121,7 @@ class Partitions:
 
     def positions(self) -> dict[int, int]:
         """Partition to the offset it waits for, of the partitions that run; safe from any thread."""
-        return {p: self.consumer.position(p, owned.expected) for p, owned in tuple(self._owned.items())}
+        return {p: self.consumer.reached(p, owned.expected) for p, owned in tuple(self._owned.items())}
 
     def describe(self) -> list[str]:
         """A sentence for each partition, for the log of a worker that is stuck."""
@@ -151,6 +154,7 @@ class Partitions:
         for partition in self._parked.keys() - partitions:
             self._spawn(self._parked.pop(partition).store.close())
         self._cancel_openings()
+        self._mine = set(partitions)
         for partition in sorted(partitions - self._owned.keys()):
             self._start_opening(partition)
 
@@ -160,6 +164,7 @@ class Partitions:
 
     async def _release(self, within_seconds: float) -> None:
         self._state.revoke()
+        self._mine.clear()
         self._cancel_openings()
         owned = list(self._owned.values())
         if not owned:
@@ -199,6 +204,8 @@ class Partitions:
     # --- opening
 
     def _start_opening(self, partition: int, delay: float = 0.0) -> None:
+        if partition not in self._mine:
+            return  # its checkpoint failed while it was given away
         task = asyncio.ensure_future(self._open(partition, delay))
         self._opening[partition] = task
         task.add_done_callback(lambda done: self._opened(partition, done))
@@ -287,7 +294,6 @@ class Partitions:
             self._spawn(store.close())
             raise
         # What was restored stays: the collector need not look through it again and again.
-        gc.collect()
         gc.freeze()
         durable = None if restored.manifest is None else engine.applied + 1
         owned = _Owned(partition, engine, store, engine.applied + 1, 0, durable)
@@ -328,12 +334,16 @@ class Partitions:
     # --- records
 
     async def take(self, batch: Batch) -> None:
-        """Applies a batch where it follows what was applied before; else has the flow start again there."""
+        """Applies a batch that follows what was applied before; else has the flow start again there."""
         owned = self._owned.get(batch.partition)
         if owned is None or not self.consumer.is_current(batch):
             return
+        if owned.cut is not None and not owned.cut.done():
+            await asyncio.wait({owned.cut})
+            if not self.consumer.is_current(batch):
+                return
         records = batch.records
-        if records[0].offset > owned.expected:
+        if batch.follows >= owned.expected:
             is_real = await self._gap_is_real(owned, records[0].offset)
             if not is_real or not self.consumer.is_current(batch):
                 return
@@ -358,7 +368,7 @@ class Partitions:
         await self._pace(owned)
 
     async def _gap_is_real(self, owned: _Owned, first: int) -> bool:
-        """Whether the log itself jumps: then the second fetch from the expected offset begins at the same record."""
+        """Whether the log itself has lost what is missing: then a second fetch from there begins at the same record."""
         if owned.gap == first:
             begin, _ = await self.consumer.log_bounds(owned.partition)
             if begin > owned.expected:
@@ -371,7 +381,7 @@ class Partitions:
     def _follow(self, owned: _Owned) -> None:
         """Tells the exporter how far the partition is."""
         partition = owned.partition
-        if not owned.caught_up and self.consumer.position(partition, owned.expected) >= owned.catch_up_to:
+        if not owned.caught_up and self.consumer.reached(partition, owned.expected) >= owned.catch_up_to:
             owned.caught_up = True
             self._state.caught_up(partition)
             log.info("partition=%d caught up at offset=%d: its figures show", partition, owned.expected)
@@ -398,9 +408,11 @@ class Partitions:
             if self._owned.get(owned.partition) is not owned or not owned.engine.pending_records:
                 return
             started = owned.checkpointed = time.monotonic()
-            checkpoint = owned.engine.checkpoint()
             owned.letter_bytes = 0
+            # In a thread: with many people it takes a tenth of a second, and the loop must keep turning.
+            owned.cut = asyncio.ensure_future(asyncio.to_thread(owned.engine.checkpoint))
             try:
+                checkpoint = await owned.cut
                 async with asyncio.timeout(_WRITE_SECONDS):
                     await owned.store.write(checkpoint)
             except BaseException as error:
@@ -462,7 +474,7 @@ class Partitions:
         offsets = {}
         for partition, owned in self._owned.items():
             idle = not owned.engine.pending_records
-            offset = self.consumer.position(partition, owned.expected) if idle else owned.durable
+            offset = self.consumer.reached(partition, owned.expected) if idle else owned.durable
             if offset is not None and self._shown_offsets.get(partition) != offset:
                 offsets[partition] = offset
         if offsets and await self.consumer.commit_for_show(offsets):

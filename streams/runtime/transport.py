@@ -4,11 +4,11 @@ Faust hands over single records, commits by their acknowledgements and seeks to 
 Here durable state says where to go on, so acknowledgements are off and Faust's commits do nothing.
 
 The promise to the owner of the partitions: batches of an open partition come in the order of the
-log. Whether one follows the batch before it is for the owner to check, since only it knows what it
-has applied: a batch may be lost on the way when Faust clears its queues. Then the owner opens the
-partition again where it stands. Every opening has a number of its own, an epoch, and what was
-fetched under an older one is no longer current: so a batch from before a seek can do no harm, however
-late it arrives (Faust resumes partitions before it seeks, and its queues outlive a rebalance).
+log, and each says which record it follows. Whether that one has come is for the owner to check: a
+batch may be lost on the way when Faust clears its queues. Then the owner opens the partition again
+where it stands. Every opening has a number of its own, an epoch, and what was fetched under an older
+one is no longer current: so a batch from before a seek can do no harm, however late it arrives
+(Faust resumes partitions before it seeks, and its queues outlive a rebalance).
 """
 
 import asyncio
@@ -36,6 +36,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.app.base import BootStrategy
+from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -81,14 +82,17 @@ class Batch:
     Attributes:
         partition: Of the events topic.
         epoch: Which opening of the partition they were fetched under.
+        follows: Offset of the record before them, -1 for none. Offsets between hold no record: markers of
+            transactions, or what compaction removed.
         records: At least one.
     """
 
-    __slots__ = ("epoch", "partition", "records")
+    __slots__ = ("epoch", "follows", "partition", "records")
 
-    def __init__(self, partition: int, epoch: int, records: Sequence[Record]) -> None:
+    def __init__(self, partition: int, epoch: int, follows: int, records: Sequence[Record]) -> None:
         self.partition = partition
         self.epoch = epoch
+        self.follows = follows
         self.records = records
 
 
@@ -109,14 +113,15 @@ class Owner(Protocol):
 
 
 class _Fetched(NamedTuple):
-    """What one look brought: records, where the next look begins, and the epochs that both belong to."""
+    """What one look brought: records, where it began and ended in each log, and the epochs that it belongs to."""
 
     records: Mapping[TP, Sequence[Record]]
-    positions: Mapping[int, int]
+    began: Mapping[int, int]
+    ended: Mapping[int, int]
     epochs: Mapping[int, int]
 
 
-_NOTHING = _Fetched({}, {}, {})
+_NOTHING = _Fetched({}, {}, {}, {})
 
 
 def _bare(tp: Any, record: Record) -> Record:
@@ -195,11 +200,13 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
                 for result in fetcher._records.values():
                     if isinstance(result, FetchResult) and result._partition_records is not None:
                         result._partition_records._consumer_record = _bare
+                began = self._positions(wanted)
                 records = await fetcher.fetched_records(wanted, timeout=0, max_records=BATCH_RECORDS)
+                ended = self._positions(wanted)
                 left = deadline - time.monotonic()
-                if records or left <= 0 or fetcher._closed:
+                if records or ended != began or left <= 0 or fetcher._closed:
                     # Without a pause since the records were taken, so that no seek can have come between.
-                    return _Fetched(records, self._positions(wanted), dict(self._sought))
+                    return _Fetched(records, began, ended, dict(self._sought))
                 await asyncio.wait([fetcher._create_fetch_waiter()], timeout=left)
 
     def _positions(self, wanted: set[TP]) -> dict[int, int]:
@@ -264,7 +271,7 @@ class BatchConsumer(driver.Consumer):
         self._epochs: dict[int, int] = {}
         self._epoch_numbers = itertools.count(1)
         self._revocations = 0
-        #: The last record handed to the stream, and where the fetch that brought it ended.
+        #: The last record handed to the stream, or the one before the opening; and where the last fetch ended.
         self._handed: dict[int, int] = {}
         self._fetched_to: dict[int, int] = {}
         self._may_fetch = asyncio.Event()
@@ -294,6 +301,7 @@ class BatchConsumer(driver.Consumer):
             return False
         if revocations != self._revocations:
             return False
+        self._handed[partition] = offset - 1
         self._fetched_to[partition] = offset
         self._epochs[partition] = epoch
         self._may_fetch.set()
@@ -309,7 +317,7 @@ class BatchConsumer(driver.Consumer):
         """Whether a batch belongs to its partition's present opening."""
         return self._epochs.get(batch.partition) == batch.epoch
 
-    def position(self, partition: int, expected: int) -> int:
+    def reached(self, partition: int, expected: int) -> int:
         """Where an owner stands that waits for record `expected`: past markers and gaps that hold no record."""
         if self._handed.get(partition, -1) < expected:
             return max(expected, self._fetched_to.get(partition, expected))
@@ -333,7 +341,7 @@ class BatchConsumer(driver.Consumer):
         try:
             async with asyncio.timeout(_CALL_SECONDS):
                 await self._thread.call_thread(self._thread.leave)
-        except (KafkaError, OSError, TimeoutError, driver.ConsumerNotStarted) as error:
+        except (KafkaError, OSError, TimeoutError, ConsumerNotStarted) as error:
             log.warning("could not leave the group, which will wait for its time-out: %r", error)
 
     # --- for Faust
@@ -360,12 +368,20 @@ class BatchConsumer(driver.Consumer):
         for tp, records in fetched.records.items():
             if self.should_stop or not self.flow_active:
                 return
-            if (epoch := self._current(tp.partition, fetched)) is not None:
-                self._handed[tp.partition] = records[-1].offset
-                yield TP(*tp), self._message(Batch(tp.partition, epoch, records))
-        for partition, position in fetched.positions.items():
-            if self._current(partition, fetched) is not None:
-                self._fetched_to[partition] = position
+            partition = tp.partition
+            if (epoch := self._current(partition, fetched)) is not None:
+                # Where the fetch did not begin where the last one ended, something is missing; or aiokafka has
+                # jumped over what retention deleted. The owner finds out which.
+                begin = fetched.began.get(partition, records[0].offset)
+                follows = self._handed[partition] if begin == self._fetched_to[partition] else begin - 1
+                self._handed[partition] = records[-1].offset
+                yield TP(*tp), self._message(Batch(partition, epoch, follows, records))
+                if self._epochs.get(partition) == epoch:
+                    self._fetched_to[partition] = fetched.ended[partition]
+        for partition in fetched.ended.keys() - {tp.partition for tp in fetched.records}:
+            is_current = self._current(partition, fetched) is not None
+            if is_current and fetched.began.get(partition) == self._fetched_to[partition]:
+                self._fetched_to[partition] = fetched.ended[partition]
 
     def _current(self, partition: int, fetched: _Fetched) -> int | None:
         """The partition's epoch, if that is what the fetch was made under."""

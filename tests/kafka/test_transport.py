@@ -26,11 +26,13 @@ class Recorder:
     def __init__(self, *, opens: bool = True) -> None:
         self.app: App
         self.opens = opens
+        self.begins: dict[int, int] = {}
         self.assignments: list[set[int]] = []
         self.revocations = 0
         self.offsets: dict[int, list[int]] = {}
         self.batches: list[Batch] = []
         self.stale = 0
+        self.holes = 0
         self.members: list[float] = []
         self.slow_seconds = 0.0
         self._tasks: list[asyncio.Task[bool]] = []
@@ -38,7 +40,7 @@ class Recorder:
     def assigned(self, partitions: set[int], topic_partitions: int) -> None:
         self.assignments.append(partitions)
         for partition in partitions if self.opens else ():
-            at = self.expected(partition)
+            at = self.begins[partition] = self.expected(partition)
             self._tasks.append(asyncio.ensure_future(self.app.batches.open_at(partition, at)))
 
     async def revoked(self) -> None:
@@ -51,6 +53,7 @@ class Recorder:
         if not self.app.batches.is_current(batch):
             self.stale += 1
             return
+        self.holes += batch.follows >= self.expected(batch.partition)
         self.batches.append(batch)
         self.offsets.setdefault(batch.partition, []).extend(record.offset for record in batch.records)
         if self.slow_seconds:
@@ -58,10 +61,10 @@ class Recorder:
 
     def expected(self, partition: int) -> int:
         seen = self.offsets.get(partition)
-        return seen[-1] + 1 if seen else 0
+        return seen[-1] + 1 if seen else self.begins.get(partition, 0)
 
     def position(self, partition: int) -> int:
-        return self.app.batches.position(partition, self.expected(partition))
+        return self.app.batches.reached(partition, self.expected(partition))
 
     @property
     def count(self) -> int:
@@ -137,6 +140,7 @@ async def test_every_record_once_and_in_order_from_several_partitions(
     assert recorder.offsets == {0: list(range(60_000)), 1: list(range(11)), 2: list(range(25_000))}
     assert max(len(batch.records) for batch in recorder.batches) <= BATCH_RECORDS
     assert len(recorder.batches) < 200, "batches, not records"
+    assert recorder.holes == recorder.stale == 0
     assert committed_offsets(broker.bootstrap, settings.group, EVENTS, 3) == end_offsets(broker.bootstrap, EVENTS, 3)
 
 
@@ -173,6 +177,7 @@ async def test_markers_and_aborted_transactions_are_no_gap_and_no_lag(
         await until(lambda: recorder.position(0) == end)
         assert recorder.count == 4 * 8 + 2
         assert recorder.offsets[0][-1] == end - 2, "the log ends with a marker"
+        assert recorder.holes == 0
 
 
 async def test_compaction_leaves_gaps_that_are_passed(broker: RealKafka, fresh_topics: FreshTopics) -> None:
@@ -198,9 +203,10 @@ async def test_compaction_leaves_gaps_that_are_passed(broker: RealKafka, fresh_t
         await until(lambda: recorder.position(0) == end)
     assert set(recorder.offsets[0]) >= {m.offset() for m in read_all(broker.bootstrap, EVENTS, 1)}
     assert recorder.offsets[0] == sorted(set(recorder.offsets[0]))
+    assert recorder.holes == 0
 
 
-async def test_deleted_records_are_passed_over(broker: RealKafka, fresh_topics: FreshTopics) -> None:
+async def test_deleted_records_are_missed(broker: RealKafka, fresh_topics: FreshTopics) -> None:
     settings = settings_of(broker, fresh_topics(1))
     write(broker, 1000)
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
@@ -210,6 +216,8 @@ async def test_deleted_records_are_passed_over(broker: RealKafka, fresh_topics: 
         await until(lambda: recorder.position(0) == 1000)
         assert await recorder.app.batches.log_bounds(0) == (400, 1000)
     assert recorder.offsets[0] == list(range(400, 1000))
+    assert recorder.holes == 1, "the first batch says that 0 to 399 did not come"
+    assert recorder.batches[0].follows == 399
 
 
 async def test_nothing_comes_before_a_partition_is_opened(broker: RealKafka, fresh_topics: FreshTopics) -> None:
@@ -238,6 +246,7 @@ async def test_after_every_seek_the_next_batch_begins_there(broker: RealKafka, f
         for _ in range(60):
             partition, offset = rng.randrange(2), rng.randrange(60_000)
             recorder.offsets[partition] = []
+            recorder.begins[partition] = offset
             assert await recorder.app.batches.open_at(partition, offset)
             begin = len(recorder.offsets[partition])
             assert begin == 0
@@ -249,6 +258,7 @@ async def test_after_every_seek_the_next_batch_begins_there(broker: RealKafka, f
         for got in recorder.offsets.values():
             assert got == list(range(got[0], 60_000))
         assert recorder.stale > 0, "the race was really met"
+        assert recorder.holes == 0
 
 
 async def test_partitions_move_to_a_second_worker_and_back(broker: RealKafka, fresh_topics: FreshTopics) -> None:
