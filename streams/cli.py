@@ -327,12 +327,15 @@ def topics_check(bootstrap: Bootstrap = None, id: GroupId = None) -> None:
     """Says what is missing or set otherwise, and how to mend it; exit code 1 if anything is."""
     from streams.ops.topics import check
 
-    problems = check(_settings(bootstrap=bootstrap, id=id))
-    for line in problems:
+    findings = check(_settings(bootstrap=bootstrap, id=id))
+    differences = [*findings.problems, *findings.warnings]
+    for line in differences:
         typer.echo(line)
-    if problems:
+    for setting in findings.untold:
+        typer.echo(f"not checked, the broker does not tell it: {setting}")
+    if differences:
         raise typer.Exit(FAILED)
-    typer.echo("All topics are there, with their settings.")
+    typer.echo("All topics are there" + (", with their settings." if not findings.untold else "."))
 
 
 def main() -> None:

@@ -171,7 +171,9 @@ def _topics(settings: Settings, findings: Findings) -> Iterator[Line]:
             yield Line(mark, "topics", sentence)
     for topic in topics(settings.id):
         if not missing and not any(each.startswith(topic.name) for each in (*findings.problems, *findings.warnings)):
-            yield Line(Mark.OK, "topics", f"{topic.name}: {', '.join(f'{k}={v}' for k, v in topic.config.items())}")
+            told = [f"{k}={v}" for k, v in topic.config.items() if f"{topic.name} {k}" not in findings.untold]
+            rest = "" if len(told) == len(topic.config) else "the broker does not tell all of its settings"
+            yield Line(Mark.OK, "topics", f"{topic.name}: {', '.join([*told, *([rest] if rest else [])])}")
     if missing:
         return
     yield Line(Mark.OK, "partitions", f"{findings.partitions} of {EVENTS}")

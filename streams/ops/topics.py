@@ -8,11 +8,9 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from schemas.topics import topics
 from streams.ops.errors import CommandError
-from streams.runtime.broker import Refusal, examine
+from streams.runtime.broker import IN_SYNC, REPLICAS, Findings, Refusal, examine
 from streams.runtime.settings import Settings, SettingsError
 
-_REPLICAS = 3
-_IN_SYNC = 2
 #: A broker that has not answered by then is not there; the library's own is 30 s.
 _ANSWER_MS = 5_000
 
@@ -41,7 +39,7 @@ def create(settings: Settings, partitions: int) -> Iterator[str]:
     try:
         found = {each["name"]: len(each["partitions"]) for each in admin.describe_topics()}
         brokers = len(admin.describe_cluster()["brokers"])
-        replicas = _REPLICAS if brokers >= _REPLICAS else 1
+        replicas = REPLICAS if brokers >= REPLICAS else 1
         wanted = topics(settings.id)
         count = found.get(wanted[0].name, partitions)
         for topic in wanted:
@@ -49,8 +47,8 @@ def create(settings: Settings, partitions: int) -> Iterator[str]:
                 yield f"{topic.name}: exists with {found[topic.name]} partitions"
                 continue
             config = dict(topic.config)
-            if replicas >= _REPLICAS:
-                config["min.insync.replicas"] = str(_IN_SYNC)
+            if replicas >= REPLICAS:
+                config["min.insync.replicas"] = str(IN_SYNC)
             new = NewTopic(
                 name=topic.name,
                 num_partitions=count if topic.copartitioned else partitions,
@@ -62,23 +60,22 @@ def create(settings: Settings, partitions: int) -> Iterator[str]:
             except TopicAlreadyExistsError:
                 yield f"{topic.name}: exists"
                 continue
-            yield f"{topic.name}: created with {new.num_partitions} partitions, {replicas} of {_REPLICAS} replicas"
-        if replicas < _REPLICAS:
-            yield f"{brokers} of {_REPLICAS} brokers: topics have {replicas} replica, so a lost broker loses data"
+            yield f"{topic.name}: created with {new.num_partitions} partitions, {replicas} of {REPLICAS} replicas"
+        if replicas < REPLICAS:
+            yield f"{brokers} of {REPLICAS} brokers: topics have {replicas} replica, so a lost broker loses data"
     except KafkaError as error:
         raise CommandError(f"the broker at {settings.bootstrap} refused: {error}") from error
     finally:
         admin.close()
 
 
-def check(settings: Settings) -> list[str]:
-    """What a worker would refuse or warn about, a sentence each.
+def check(settings: Settings) -> Findings:
+    """What a worker would refuse, what it would warn about, and what the broker does not tell.
 
     Raises:
         CommandError: No broker answers.
     """
     try:
-        findings = asyncio.run(examine(settings))
+        return asyncio.run(examine(settings))
     except (Refusal, SettingsError) as error:
         raise CommandError(str(error)) from error
-    return [*findings.problems, *findings.warnings]
