@@ -1,7 +1,7 @@
 # Everything a person runs. Each target prepares what it lacks; a fresh machine needs Python 3.11 or newer and make.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-kafka lint format bench clean
+.PHONY: help setup demo test test-slow test-kafka test-stack lint format bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,13 +28,16 @@ demo: $(STAMP) ## The whole monitor on this machine: broker, simulator, worker a
 	@$(BIN)/labelwatch demo
 
 test: $(STAMP) ## Every test that needs no Java
-	@$(BIN)/pytest -m "not kafka and not slow"
+	@$(BIN)/pytest -m "not kafka and not slow and not promtool"
 
 test-slow: $(STAMP) ## Long simulations: weeks of a large site, fleets of streams
 	@$(BIN)/pytest -m slow
 
 test-kafka: $(STAMP) ## The tests on real Apache Kafka (Java 17 and Maven)
 	@$(BIN)/pytest -m kafka
+
+test-stack: $(STAMP) ## Rules, alerts, compose file and the whole stack (Prometheus, Alertmanager, Go, Java 17, Maven)
+	@$(BIN)/pytest -m promtool
 
 lint: $(STAMP) ## Format, lint, types and layers
 	$(BIN)/ruff format --check

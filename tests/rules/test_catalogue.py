@@ -1,0 +1,189 @@
+"""Rules, runbooks and their tests agree with the metric catalogue and with each other. Needs no Prometheus."""
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from schemas.metrics import CATALOGUE, METRICS, Kind
+from streams.exporter.collector import MAX_SERIES
+
+ROOT = Path(__file__).parents[2]
+RULE_FILES = sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
+TEST_FILES = sorted((ROOT / "prometheus" / "tests").glob("*.yml"))
+RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
+SECTIONS = [
+    "What it means",
+    "Is it real?",
+    "Likely causes, in order",
+    "What to do",
+    "What to tell the site",
+    "How to silence it",
+]
+#: Prometheus' own series and labels that expressions may use beside the catalogue's.
+ADDED_LABELS = {"instance", "job", "le"}
+#: A difference of durable values, on purpose: the comment beside the rule says why.
+COUNTERS_AS_VALUES = {"labelwatch_lost_records_total"}
+
+
+def rules() -> list[dict[str, Any]]:
+    return [
+        rule
+        for file in RULE_FILES
+        for group in yaml.safe_load(file.read_text("utf-8"))["groups"]
+        for rule in group["rules"]
+    ]
+
+
+ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
+RECORDED = {rule["record"] for rule in rules() if "record" in rule}
+SERIES = {
+    f"{metric.name}{suffix}": metric
+    for metric in CATALOGUE
+    for suffix in (("_bucket", "_sum", "_count") if metric.kind is Kind.HISTOGRAM else ("",))
+}
+
+
+def promql(runbook: Path) -> list[str]:
+    blocks = re.findall(r"```promql\n(.*?)```", runbook.read_text("utf-8"), re.S)
+    return [line for block in blocks for line in block.splitlines() if line]
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    """Where, and every PromQL text: rules, queries within annotations, runbooks, inputs of the tests."""
+    for rule in rules():
+        yield rule.get("alert") or rule["record"], rule["expr"]
+        for text in rule.get("annotations", {}).values():
+            yield rule["alert"], text.replace('\\"', '"')
+    for runbook in RUNBOOKS:
+        for query in promql(runbook):
+            yield runbook.name, query
+    for file in TEST_FILES:
+        for test in yaml.safe_load(file.read_text("utf-8"))["tests"]:
+            for given in test["input_series"]:
+                yield file.name, given["series"]
+
+
+def test_every_metric_named_anywhere_exists() -> None:
+    unknown = set()
+    for where, text in expressions():
+        text = re.sub(r"labelwatch_site_accuracy%s_ratio", "", text)
+        for name in re.findall(r"[A-Za-z_:][\w:]*", text):
+            plain = ":" not in name and name.startswith("labelwatch_") and name not in SERIES
+            recorded = ":labelwatch_" in name and name not in RECORDED
+            if plain or recorded:
+                unknown.add((where, name))
+    assert not unknown
+
+
+def test_every_metric_named_in_prose_exists() -> None:
+    named = {
+        (file.name, name)
+        for file in [*RUNBOOKS, *RULE_FILES]
+        for name in re.findall(r"(?<![\w:])labelwatch_\w+", file.read_text("utf-8"))
+    }
+    assert {(file, name) for file, name in named if name not in SERIES and name not in METRICS} == set()
+
+
+def test_every_label_asked_for_is_the_metrics_own() -> None:
+    wrong = set()
+    for where, text in expressions():
+        for name, matchers in re.findall(r"(?<![\w:])(labelwatch_\w+)\{((?:[^{}\"]|\"(?:[^\"\\]|\\.)*\"|%q)*)\}", text):
+            asked = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", re.sub(r'"(?:[^"\\]|\\.)*"', "", matchers)))
+            wrong |= {(where, name, label) for label in asked - {*SERIES[name].labels, *ADDED_LABELS}}
+    assert not wrong
+
+
+def test_every_label_grouped_by_is_known() -> None:
+    known = {label for metric in CATALOGUE for label in metric.labels} | ADDED_LABELS
+    grouped = {
+        (where, label)
+        for where, text in expressions()
+        for labels in re.findall(r"\b(?:by|on|without|ignoring)\s*\(([\w\s,]*)\)", text)
+        for label in re.findall(r"\w+", labels)
+    }
+    assert {(where, label) for where, label in grouped if label not in known} == set()
+
+
+def test_counters_are_never_read_as_levels() -> None:
+    levels = set()
+    for where, text in [(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules()]:
+        for match in re.finditer(r"(?<![\w:])(labelwatch_\w+_total)\b(?:\{[^}]*\})?(\[\w+\])?", text):
+            if match[1] not in COUNTERS_AS_VALUES and not match[2]:
+                levels.add((where, match[1]))
+    assert not levels
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_an_alert_says_what_every_alert_must_say(name: str) -> None:
+    rule = ALERTS[name]
+    assert re.fullmatch(r"Labelwatch[A-Z][A-Za-z]+", name)
+    assert rule["labels"].keys() == {"severity"}
+    assert rule["labels"]["severity"] in {"page", "ticket", "info"}
+    assert list(rule["annotations"]) == ["summary", "description", "runbook_url", "dashboard_url"]
+    assert "{{" not in rule["annotations"]["summary"], "a summary is fixed: it groups and finds"
+    assert rule["annotations"]["runbook_url"] == f"{{{{ $externalLabels.runbooks }}}}/{name}.md"
+    assert rule["annotations"]["dashboard_url"].startswith("{{ $externalLabels.dashboards }}/d/labelwatch-")
+
+
+def test_only_a_drift_pages_for_quality() -> None:
+    """A threshold over a rolling window is crossed by chance sooner or later; only the detectors keep a promise."""
+    quality = re.compile(r"accuracy|_reviews|error_budget|labelwatch_errors")
+    paging = {
+        name for name, rule in ALERTS.items() if rule["labels"]["severity"] == "page" and quality.search(rule["expr"])
+    }
+    assert not paging
+    assert 'labelwatch_drift_active{budget="page"}' in ALERTS["LabelwatchSiteQualityDrift"]["expr"]
+
+
+def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
+    assert {runbook.stem for runbook in RUNBOOKS} == set(ALERTS)
+
+
+@pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda path: path.stem)
+def test_a_runbook_answers_the_same_questions(runbook: Path) -> None:
+    text = runbook.read_text("utf-8")
+    assert text.startswith(f"# {runbook.stem}\n")
+    assert re.findall(r"^## (.*)$", text, re.M) == SECTIONS
+    assert f"Severity: {ALERTS[runbook.stem]['labels']['severity']}." in text
+    assert promql(runbook), "a query that tells whether it is real"
+    (silence,) = re.findall(rf"amtool silence add .* alertname={runbook.stem}((?: \w+=\S+)*)$", text, re.M)
+    known = {label for metric in CATALOGUE for label in metric.labels} | ADDED_LABELS
+    assert set(re.findall(r"(\w+)=", silence)) <= known
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_an_alert_is_tested_before_while_and_after(name: str) -> None:
+    """In one group of promtool tests at least: nothing, then the exact text, then nothing."""
+    stories = []
+    for file in TEST_FILES:
+        for test in yaml.safe_load(file.read_text("utf-8"))["tests"]:
+            asked = [each for each in test.get("alert_rule_test", []) if each["alertname"] == name]
+            stories.append([bool(each["exp_alerts"]) for each in asked])
+            for each in itertools.chain.from_iterable(each["exp_alerts"] for each in asked):
+                assert each["exp_annotations"].keys() == ALERTS[name]["annotations"].keys()
+                assert ALERTS[name]["labels"]["severity"] != "page" or "instance" not in each["exp_labels"]
+    assert any(story[0] is False and True in story and story[-1] is False for story in stories if story)
+
+
+def test_the_scrapes_fit_the_worker() -> None:
+    config = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text("utf-8"))
+    sites, people = config["scrape_configs"]
+    assert (sites["job_name"], people["job_name"]) == ("labelwatch", "labelwatch-agents")
+    assert config["global"]["scrape_interval"] == "5s"
+    assert people["scrape_interval"] == "60s"
+    assert people["sample_limit"] > MAX_SERIES, "a page at the worker's own cap must pass"
+    assert sites["static_configs"] == people["static_configs"]
+
+
+def test_links_do_not_become_labels() -> None:
+    config = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text("utf-8"))
+    used = {name for rule in ALERTS.values() for name in re.findall(r"\$externalLabels\.(\w+)", str(rule))}
+    assert used == set(config["global"]["external_labels"])
+    (drop,) = config["alerting"]["alert_relabel_configs"]
+    assert drop["action"] == "labeldrop"
+    assert set(drop["regex"].split("|")) == used

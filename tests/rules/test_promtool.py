@@ -1,0 +1,74 @@
+"""What Prometheus' and Alertmanager's own tools say of the rules, their tests, the runbooks and the routes."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "prometheus"
+RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
+TEST_FILES = sorted((PROMETHEUS / "tests").glob("*.yml"))
+
+pytestmark = pytest.mark.promtool
+
+
+def tool(*command: str | Path) -> str:
+    if shutil.which(str(command[0])) is None:
+        pytest.skip(f"{command[0]} is missing: on Debian, install the packages prometheus and prometheus-alertmanager")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_configuration_holds() -> None:
+    tool("promtool", "check", "config", PROMETHEUS / "prometheus.yml")
+
+
+@pytest.mark.parametrize("file", sorted((PROMETHEUS / "rules").glob("*.yml")), ids=lambda path: path.stem)
+def test_the_rules_pass_every_lint(file: Path) -> None:
+    tool("promtool", "check", "rules", "--lint=all", "--lint-fatal", file)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("file", TEST_FILES, ids=lambda path: path.stem)
+def test_the_rules_do_what_their_tests_say(file: Path) -> None:
+    tool("promtool", "test", "rules", file)
+
+
+def test_every_query_of_a_runbook_parses(tmp_path: Path) -> None:
+    blocks = [
+        (runbook.stem, line)
+        for runbook in RUNBOOKS
+        for block in re.findall(r"```promql\n(.*?)```", runbook.read_text("utf-8"), re.S)
+        for line in block.splitlines()
+    ]
+    rules = [{"record": f"runbook:{name}:{number}", "expr": query} for number, (name, query) in enumerate(blocks)]
+    file = tmp_path / "queries.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    assert f"{len(rules)} rules found" in tool("promtool", "check", "rules", file)
+
+
+def test_the_routing_configuration_holds() -> None:
+    assert "4 receivers" in tool("amtool", "check-config", PROMETHEUS / "alertmanager.yml")
+
+
+@pytest.mark.parametrize("site", ["manila-1", '日本 "quoted" {braces} <b>tag</b> back\\slash \'', "站" * 128])
+@pytest.mark.parametrize(
+    ("severity", "receiver"), [("page", "oncall-operations"), ("ticket", "quality-team"), ("info", "nobody")]
+)
+def test_an_alert_about_a_site_reaches_who_talks_to_it(severity: str, receiver: str, site: str) -> None:
+    value = site.replace("\\", "\\\\").replace('"', '\\"')
+    assert routed(f"severity={severity}", f'site="{value}"') == receiver
+
+
+def test_a_page_about_the_monitor_reaches_its_keepers() -> None:
+    assert routed("severity=page", "alertname=LabelwatchAbsent") == "oncall-platform"
+
+
+def routed(*labels: str) -> str:
+    config = PROMETHEUS / "alertmanager.yml"
+    return tool("amtool", "config", "routes", "test", f"--config.file={config}", *labels).strip()
