@@ -10,6 +10,9 @@ import typer
 
 from streams.ops.errors import FAILED, WRONG_USE, CommandError
 from streams.sources.errors import SourceError
+from streams.sources.scenarios import SCENARIOS
+
+_DEBUG = "LABELWATCH_DEBUG"
 
 app = typer.Typer(
     name="labelwatch",
@@ -20,7 +23,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-PolicyFile = Annotated[Path | None, typer.Option("--policy", help="Policy file; without one every default applies.")]
+
+@app.callback()
+def every(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Errors with their traceback, before the command. [LABELWATCH_DEBUG]")
+    ] = False,
+) -> None:
+    """What every command takes."""
+    if debug:
+        os.environ[_DEBUG] = "1"
 
 
 def _setting(name: str) -> Any:
@@ -28,12 +40,15 @@ def _setting(name: str) -> Any:
     from streams.runtime.settings import default_of, help_of, option_of
 
     default = default_of(name)
-    shown = "" if default is None else f" [default: {default}]"
-    return typer.Option(option_of(name), help=help_of(name) + shown, show_default=False)
+    # Typer shows the default of a function, and the function's is None: not given.
+    return typer.Option(option_of(name), help=help_of(name), show_default=False if default is None else str(default))
 
 
 Bootstrap = Annotated[str | None, _setting("bootstrap")]
 GroupId = Annotated[str | None, _setting("id")]
+PolicyFile = Annotated[Path | None, _setting("policy")]
+MetricsPort = Annotated[int | None, _setting("metrics_port")]
+_SCENARIO = typer.Option(help="; ".join(f"{name}: {what}" for name, what in SCENARIOS.items()) + ".")
 
 
 def _settings(**flags: Any) -> Any:
@@ -62,8 +77,6 @@ def _kafka(bootstrap: str | None) -> Any:
 
 
 def _scenario(name: str) -> None:
-    from streams.sources.simulate import SCENARIOS
-
     if name not in SCENARIOS:
         raise CommandError(f"--scenario {name!r}: one of {', '.join(SCENARIOS)} is allowed", WRONG_USE)
 
@@ -89,8 +102,8 @@ def _speed(text: str) -> float:
 def worker(
     bootstrap: Bootstrap = None,
     id: GroupId = None,
-    policy: Annotated[Path | None, _setting("policy")] = None,
-    metrics_port: Annotated[int | None, _setting("metrics_port")] = None,
+    policy: PolicyFile = None,
+    metrics_port: MetricsPort = None,
     metrics_host: Annotated[str | None, _setting("metrics_host")] = None,
     clock: Annotated[str | None, _setting("clock")] = None,
     data_dir: Annotated[Path | None, _setting("data_dir")] = None,
@@ -129,7 +142,7 @@ def compute(
 
     from streams.ops import compute as ops
 
-    rules = _policy(policy)
+    rules = _policy(_settings(policy=policy).policy)
     computed = ops.compute(file, rules)
     if as_json:
         ops.print_json(computed, sys.stdout)
@@ -145,11 +158,11 @@ def compute(
 
 @app.command()
 def demo(
-    scenario: Annotated[str, typer.Option(help="What the simulated operation goes through.")] = "site-dip",
+    scenario: Annotated[str, _SCENARIO] = "site-dip",
     seconds: Annotated[float | None, typer.Option(help="End after so long; else Ctrl-C ends it.", min=1)] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Lines for scripts in place of a picture.")] = False,
     rate: Annotated[float, typer.Option(help="Events a second.", min=1, max=1000)] = 30.0,
-    metrics_port: Annotated[int, typer.Option(help="Port of /metrics.", min=1, max=65535)] = 9464,
+    metrics_port: MetricsPort = None,
     policy: PolicyFile = None,
 ) -> None:
     """Everything on this machine: an embedded broker, a simulated operation, the monitor and its live board."""
@@ -157,15 +170,18 @@ def demo(
 
     from streams.ops.demo import DemoOptions, run_demo
 
-    _policy(policy)
     _scenario(scenario)
-    run_demo(DemoOptions(scenario, seconds, plain, rate, metrics_port, policy), Console())
+    settings = _settings(metrics_port=metrics_port, policy=policy)
+    _policy(settings.policy)
+    if not settings.metrics_port:
+        raise CommandError("--metrics-port 0: the demo needs a port that it can name; 1 to 65535 is allowed", WRONG_USE)
+    run_demo(DemoOptions(scenario, seconds, plain, rate, settings.metrics_port, settings.policy), Console())
 
 
 @app.command()
 def simulate(
     bootstrap: Bootstrap = None,
-    scenario: Annotated[str, typer.Option(help="The change in it; `steady` has none.")] = "steady",
+    scenario: Annotated[str, _SCENARIO] = "steady",
     rate: Annotated[float, typer.Option(help="Events a second.", min=0.1)] = 30.0,
     seconds: Annotated[float, typer.Option(help="How long, by the wall clock.", min=1)] = 600.0,
     seed: Annotated[int, typer.Option(help="The same seed and times give the same events.")] = 1,
@@ -230,7 +246,7 @@ def watch(
 
     watcher = ops.Watcher(ops.source_of(url, prometheus), (url if prometheus else f"{url}/metrics",))
     if svg is not None:
-        ops.save_svg(watcher, svg)
+        ops.save_svg(watcher, svg, seconds)
     else:
         ops.watch(watcher, Console(), plain=plain, seconds=seconds)
 
@@ -256,7 +272,8 @@ def explain(
 
     from streams.ops import explain as ops
 
-    settings, rules = _settings(bootstrap=bootstrap, clock=clock), _policy(policy)
+    settings = _settings(bootstrap=bootstrap, clock=clock, policy=policy)
+    rules = _policy(settings.policy)
     if at is None and settings.clock == "wall":
         at = time.time_ns() // 1_000_000
     answer = ops.explain(ops.Question(site, figure, window, agent, role, at), rules, settings)
@@ -275,8 +292,8 @@ def explain(
 def doctor(
     bootstrap: Bootstrap = None,
     id: GroupId = None,
-    policy: Annotated[Path | None, _setting("policy")] = None,
-    metrics_port: Annotated[int | None, _setting("metrics_port")] = None,
+    policy: PolicyFile = None,
+    metrics_port: MetricsPort = None,
     data_dir: Annotated[Path | None, _setting("data_dir")] = None,
 ) -> None:
     """Checks everything that a worker relies on: a line each, ok or what to do; exit code 1 if anything fails."""
@@ -353,11 +370,11 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        _fail(f"{type(error).__name__}: {error} (a defect: run again with LABELWATCH_DEBUG=1)", FAILED)
+        _fail(f"{type(error).__name__}: {error} (a defect: run again with {_DEBUG}=1)", FAILED)
 
 
 def _fail(message: str, code: int) -> None:
-    if os.environ.get("LABELWATCH_DEBUG"):
+    if os.environ.get(_DEBUG):
         raise  # called from an except block
     typer.echo(f"labelwatch: {message}", err=True)
     sys.exit(code)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from streams.ops.ports import is_free
 from streams.ops.topics import create
 from streams.ops.watch import Watcher, show, source_of
 from streams.runtime.settings import Settings
+from streams.sources.scenarios import SCENARIOS
 from streams.sources.world import PLACES
 
 HISTORY_SECONDS = 3600
@@ -81,7 +83,7 @@ def _run(options: DemoOptions, console: Console, folder: Path, stopped: threadin
     watcher = Watcher(
         source_of(url, prometheus=False),
         urls,
-        f"demo, scenario {options.scenario}: an hour of history, then live. Ctrl-C ends everything.",
+        f"{_story(options.scenario)} An hour of history, then live. Ctrl-C ends everything.",
         patient=True,
     )
     with contextlib.ExitStack() as stack:
@@ -108,6 +110,15 @@ def _run(options: DemoOptions, console: Console, folder: Path, stopped: threadin
     if not stopped.is_set() and (watcher.reading is None or not watcher.reading.sites):
         raise CommandError("the demo ended before the first figures; give it --seconds 20 or more")
     return watcher
+
+
+def _story(scenario: str) -> str:
+    """What there is to see."""
+    began = datetime.fromtimestamp(time.time() + CHANGE_SECONDS, UTC).strftime("%H:%M UTC")
+    if scenario == "steady":
+        return "Demo, scenario steady: nothing changes."
+    where = "" if "every site" in SCENARIOS[scenario] else f"{PLACES[0][0]}, "
+    return f"Demo, scenario {scenario}: {where}from {began} on, {SCENARIOS[scenario]}."
 
 
 def _worker(options: DemoOptions, bootstrap: str, folder: Path) -> list[str]:

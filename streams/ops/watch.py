@@ -155,13 +155,17 @@ def show(watcher: Watcher, console: Console, *, plain: bool, go_on: Callable[[],
             live.update(watcher.board(), refresh=True)
 
 
-def save_svg(watcher: Watcher, path: Path) -> None:
-    """Writes one picture of the board.
+def save_svg(watcher: Watcher, path: Path, seconds: float | None = None) -> None:
+    """Writes one picture of the board, after having watched for so long: a rate of events needs some seconds.
 
     Raises:
         CommandError: Nobody answers, or the file cannot be written.
     """
     require(watcher)
+    until = time.monotonic() + (seconds or 0.0)
+    while time.monotonic() < until:
+        time.sleep(REFRESH_SECONDS)
+        watcher.turn()
     console = Console(width=_SVG_WIDTH, height=_SVG_HEIGHT, record=True, force_terminal=True, file=io.StringIO())
     console.print(watcher.board())
     try:

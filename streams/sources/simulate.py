@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from random import Random
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import msgspec
 
 from streams.sources.errors import SourceError
+from streams.sources.scenarios import SCENARIOS
 from streams.sources.world import (
     DAY_MS,
     ERROR_TYPES,
@@ -24,20 +25,6 @@ from streams.sources.world import (
     Site,
     build,
 )
-
-Scenario = Literal[
-    "steady",
-    "site-dip",
-    "slow-drift",
-    "one-agent",
-    "sop-change",
-    "handle-time",
-    "mix-shift",
-    "lenient-qa",
-    "outage",
-    "late-and-dirty",
-]
-SCENARIOS: tuple[str, ...] = get_args(Scenario)
 
 #: Events a label brings, reviews, audits and states included: turns a rate into people.
 _EVENTS_A_LABEL = 1.32

@@ -56,19 +56,19 @@ class _Column:
         heading: At its top.
         justify: Its side.
         goes: How early it goes where the terminal is narrow; 0 stays.
-        cell: Draws it for a site; given the left end of the bars' scale and their length.
+        cell: Draws it for a site; given the ends of the bars' scale and their length.
         least: Cells that it always has: figures that come and go must not move the others.
     """
 
     heading: str
     justify: Literal["left", "right"]
     goes: int
-    cell: Callable[[SiteLine, float, int], Text]
+    cell: Callable[[SiteLine, tuple[float, float], int], Text]
     least: int = 0
 
 
 def _column(heading: str, goes: int, cell: Callable[[SiteLine], Text], least: int = 0, left: bool = False) -> _Column:
-    return _Column(heading, "left" if left else "right", goes, lambda line, _low, _cells: cell(line), least)
+    return _Column(heading, "left" if left else "right", goes, lambda line, _scale, _cells: cell(line), least)
 
 
 class Board:
@@ -225,9 +225,9 @@ def _legend(width: int) -> Text:
 
 
 def _table(lines: Sequence[SiteLine], every: Sequence[SiteLine], width: int, dim: bool) -> Table:
-    low = _scale_from(every)
+    scale = _scale_of(every)
     gap = 1 if width < _NARROW else 2
-    cells = [[column.cell(line, low, _BAR_CELLS) for column in _COLUMNS] for line in lines]
+    cells = [[column.cell(line, scale, _BAR_CELLS) for column in _COLUMNS] for line in lines]
     widths = [
         gap + max(len(column.heading), column.least, *(row[number].cell_len for row in cells))
         for number, column in enumerate(_COLUMNS)
@@ -245,10 +245,12 @@ def _table(lines: Sequence[SiteLine], every: Sequence[SiteLine], width: int, dim
     table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style=_MUTED)
     for number in kept:
         column = _COLUMNS[number]
-        heading = Text(column.heading) if number != _BAR else _scale(low, bar)
-        table.add_column(heading, justify=column.justify, no_wrap=True, overflow="ellipsis")
+        heading = Text(column.heading) if number != _BAR else _heading(scale, bar)
+        table.add_column(
+            heading, justify=column.justify, min_width=column.least or None, no_wrap=True, overflow="ellipsis"
+        )
     for line in lines:
-        table.add_row(*(_COLUMNS[number].cell(line, low, bar) for number in kept), style="dim" if dim else None)
+        table.add_row(*(_COLUMNS[number].cell(line, scale, bar) for number in kept), style="dim" if dim else None)
     return table
 
 
@@ -320,7 +322,7 @@ _COLUMNS = (
     _column("", 0, _state_cell, left=True),
     _column("site", 0, lambda line: Text(line.site, style="bold"), left=True),
     _column(f"accuracy {WINDOW}", 0, _ratio_cell),
-    _Column("", "left", 7, lambda line, low, cells: _bar(line, low, cells)),
+    _Column("", "left", 7, lambda line, scale, cells: _bar(line, scale, cells)),
     _column("95% interval", 1, _interval_cell, least=len(_NO_DATA)),
     _column("target", 2, lambda line: _percent(line.accuracy.target)),
     _column("proven", 10, _proven_cell),
@@ -341,26 +343,28 @@ def _percent(ratio: float) -> Text:
     return Text("" if math.isnan(ratio) else f"{ratio:.1%}")
 
 
-def _scale_from(lines: Sequence[SiteLine]) -> float:
-    """Left end of the bars: one scale for all sites, in steps of 5 points."""
-    ends = [end for line in lines for end in (line.accuracy.lower, line.accuracy.target) if end is not None]
-    lowest = min((end for end in ends if not math.isnan(end)), default=0.9)
-    return max(min(math.floor((lowest - 0.005) * 20) / 20, 0.9), 0.0)
+def _scale_of(lines: Sequence[SiteLine]) -> tuple[float, float]:
+    """Ends of the bars: one scale for all sites, in steps of 2 points."""
+    every = [end for line in lines for end in (line.accuracy.lower, line.accuracy.upper, line.accuracy.target)]
+    known = [end for end in every if end is not None and not math.isnan(end)] or [0.95]
+    low = max(math.floor((min(known) - 0.005) * 50) / 50, 0.0)
+    high = min(math.ceil((max(known) + 0.005) * 50) / 50, 1.0)
+    return low, high
 
 
-def _scale(low: float, cells: int) -> Text:
-    left = f"{low:.0%}"
-    return Text(f"{left}{'┃ target':^{cells - len(left) - 4}}100%")
+def _heading(scale: tuple[float, float], cells: int) -> Text:
+    left, right = (f"{end:.0%}" for end in scale)
+    return Text(f"{left}{'┃ target':^{cells - len(left) - len(right)}}{right}")
 
 
-def _bar(line: SiteLine, low: float, cells: int) -> Text:
+def _bar(line: SiteLine, scale: tuple[float, float], cells: int) -> Text:
     """The interval on the scale, the figure in it and the target's mark."""
     accuracy = line.accuracy
     if accuracy.ratio is None or accuracy.lower is None or accuracy.upper is None:
         return Text("·" * cells, style=_FAINT)
 
     def place(value: float) -> int:
-        share = (value - low) / (1.0 - low)
+        share = (value - scale[0]) / (scale[1] - scale[0])
         return -1 if math.isnan(share) else min(max(round(share * (cells - 1)), 0), cells - 1)
 
     figure, target = place(accuracy.ratio), place(accuracy.target)
