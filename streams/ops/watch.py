@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,9 @@ from streams.views.samples import Samples, Unreachable, read_prometheus, read_wo
 REFRESH_SECONDS = 1.0
 PLAIN_SECONDS = 5.0
 _SVG_WIDTH, _SVG_HEIGHT = 132, 30
+#: A picture loads nothing from elsewhere: the viewer's own fonts.
+_FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+_FONTS = "ui-monospace, Menlo, Consolas, DejaVu Sans Mono"
 #: The rate of events is that of about so long.
 _RATE_SECONDS = 30.0
 
@@ -168,8 +172,9 @@ def save_svg(watcher: Watcher, path: Path, seconds: float | None = None) -> None
         watcher.turn()
     console = Console(width=_SVG_WIDTH, height=_SVG_HEIGHT, record=True, force_terminal=True, file=io.StringIO())
     console.print(watcher.board())
+    svg = _FONT_FACE.sub("", console.export_svg(title="labelwatch watch")).replace("Fira Code", _FONTS)
     try:
-        console.save_svg(str(path), title="labelwatch watch")
+        path.write_text(svg, encoding="utf-8")
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}; give the path of a file that can be written") from error
 
