@@ -178,7 +178,7 @@ def _operation(reading: Reading) -> list[Text]:
     """The whole operation in a line: how many sites stand how, accuracy, work and people."""
     sites = reading.sites
     counts = Counter(line.state for line in sites)
-    parts = [Text(f"{len(sites)} sites", style="bold")]
+    parts = [Text(f"{len(sites)} site{'s' * (len(sites) != 1)}", style="bold")]
     for state in (*_STATES, UNKNOWN):
         if number := counts[state]:
             what = f"{state.glyph} {number} {state.word}"
