@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support.ports import free_port
 
 _WAIT_SECONDS = 60
@@ -77,17 +79,31 @@ def test_it_shows_sites_for_a_while_and_leaves_nothing_behind(tmp_path: Path) ->
     assert err == ""
 
 
-def test_ctrl_c_ends_it_in_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_sigterm_and_a_closed_terminal_end_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
     with demo(tmp_path / "own", "--metrics-port", free_port()) as process:
         first_lines(process, 2)
         below = descendants(process.pid)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=15)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=_WAIT_SECONDS)
     assert process.returncode == 0, err
     assert len(below) >= 3
     assert alive(below) == set()
     assert list((tmp_path / "own").iterdir()) == []
-    assert "Traceback" not in err
+    assert err == ""
+
+
+def test_a_part_that_ends_by_itself_ends_all_with_its_name(tmp_path: Path) -> None:
+    with demo(tmp_path / "own", "--metrics-port", free_port()) as process:
+        first_lines(process, 2)
+        below = descendants(process.pid)
+        (worker,) = (pid for pid in below if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+        os.kill(worker, signal.SIGKILL)
+        _, err = process.communicate(timeout=_WAIT_SECONDS)
+    assert process.returncode == 1
+    assert err.startswith("labelwatch: the worker ended with code -9")
+    assert err.count("\n") == 1
+    assert alive(below) == set()
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:

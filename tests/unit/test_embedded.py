@@ -31,13 +31,6 @@ def test_it_speaks_kafka_and_is_gone_with_its_block() -> None:
     broker.stop()
 
 
-def test_two_of_them_stand_beside_each_other() -> None:
-    with EmbeddedBroker() as one, EmbeddedBroker() as other:
-        assert one.bootstrap != other.bootstrap
-        assert listens(one.bootstrap)
-        assert listens(other.bootstrap)
-
-
 def test_a_start_that_is_broken_off_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     broker = EmbeddedBroker()
 

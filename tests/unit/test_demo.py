@@ -1,0 +1,39 @@
+"""The demo's parts: a policy that fits the simulated sites, and a change that begins before the board opens."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from schemas.policy import Policy
+from streams.ops.demo import demo_policy
+from streams.sources.scenarios import SCENARIOS
+from streams.sources.simulation_run import SimulationOptions, run_simulation
+from streams.sources.world import PLACES
+
+
+def test_the_policy_names_every_simulated_site_with_its_vendor_zone_and_shifts() -> None:
+    policy = Policy.parse(demo_policy())
+    for name, vendor, zone, *_ in PLACES:
+        assert (policy.vendor(name), policy.timezone(name)) == (vendor, zone)
+        assert [shift.start for shift in policy.shifts(name)] == ["06:00", "14:00", "22:00"]
+    targets = [policy.resolve(name).accuracy for name, *_ in PLACES]
+    assert targets[0] > targets[1] == 0.95
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(-600.0, -600.0), (30.0, 30.0), (None, 25.0)])
+def test_a_change_comes_when_it_is_asked_for_from_the_live_parts_begin(
+    tmp_path: Path, asked: float | None, expected: float
+) -> None:
+    out = tmp_path / "events.jsonl"
+    begun = time.time()
+    run_simulation(
+        SimulationOptions("site-dip", rate=1, seconds=100, history_seconds=900, sites=1, change_seconds=asked, out=out)
+    )
+    (change,) = json.loads((tmp_path / "events.jsonl.truth.json").read_text())["changes"]
+    assert change["at_ms"] / 1000 - begun == pytest.approx(expected, abs=5)
+
+
+def test_every_scenario_says_in_a_few_words_what_it_does() -> None:
+    assert all(0 < len(what) < 60 for what in SCENARIOS.values())
