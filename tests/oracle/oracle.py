@@ -124,6 +124,11 @@ class Oracle:
         """Takes note of records that nobody can read any more."""
         self._count("lost_records_total", *self.topic_partition, by=records)
 
+    def drop_minutes_before(self, t: int) -> None:
+        """Gives back the memory of minutes that no window of a later time sees."""
+        for minute in [minute for minute in self.by_minute if minute < t // MINUTE_MS]:
+            del self.by_minute[minute]
+
     def _count(self, metric: str, *labels: str, by: int = 1) -> None:
         self.totals[metric, labels] += by
 

@@ -3,8 +3,10 @@
 import csv
 import json
 import random
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from schemas.policy import Policy
 from streams.engine.partition import DeadLetter, PartitionEngine
 from streams.sources.simulate import SCENARIOS, Operation, Simulation
 
-from .compare import Record, batches, commit, differences
+from .compare import Record, batches, commit, differences, engine_figures
 from .oracle import ERROR_TYPES, Oracle
 from .traffic import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, adversarial
 
@@ -105,6 +107,60 @@ def test_adversarial_traffic_of_every_density(seed: int):
     records = adversarial(seed, rng.choice((50, 300, 1_500)), span_ms, stamped=seed % 4 > 0)
     policy = rng.choice((POLICY, Policy()))
     agree(records, policy, rng, looks=12)
+
+
+def test_one_busy_person_outgrows_16_and_32_bits():
+    label = {"type": "label_submitted", "site_id": "s", "agent_id": "a", "project_id": "p", "task_id": "t"}
+    events = [
+        label | {"event_id": f"e{number}", "at": START_MS + number, "handle_ms": 1_800_000} for number in range(33_000)
+    ]
+    records = [Record(offset, None, None, json.dumps(event).encode()) for offset, event in enumerate(events)]
+    engine, oracle = PartitionEngine(3, Policy()), Oracle(partition=3)
+    oracle.feed(records)
+    for start in (0, 20_000):
+        engine.apply(records[start : start + 20_000])
+    checkpoint = commit(engine)
+    slots = {key: value for key, value in checkpoint.slots if value is not None}
+    restored = PartitionEngine.restore(3, Policy(), slots, checkpoint.manifest)
+    for other in (engine, restored):
+        assert not differences(other, oracle, oracle.clock)
+    assert oracle.figures(oracle.clock)["labelwatch_agent_labels"]["s", "a", "agent", "1h"] == 33_000
+
+
+def test_numbered_events_are_all_different():
+    profile = {"type": "agent_profiled", "site_id": "s", "agent_id": "a"}
+    engine = PartitionEngine(3, Policy())
+    events = (profile | {"event_id": str(number), "at": START_MS + number} for number in range(60_000))
+    engine.apply([Record(offset, None, None, json.dumps(event).encode()) for offset, event in enumerate(events)])
+    commit(engine)
+    assert dict(engine.figures(engine.clock_ms).samples["labelwatch_duplicates_total"]) == {
+        ("labeling.events.v1", "3"): 0
+    }
+
+
+def test_figures_may_be_read_by_another_thread_at_any_moment():
+    records = adversarial(3, 3_000, DAY_MS)
+    engine, oracle = PartitionEngine(3, POLICY), Oracle(POLICY, 3)
+    done = threading.Event()
+
+    def look() -> int:
+        looks = 0
+        while not done.is_set() or not looks:
+            engine_figures(engine, engine.clock_ms)
+            looks += 1
+        return looks
+
+    with ThreadPoolExecutor(1) as reader:
+        looking = reader.submit(look)
+        try:
+            for batch in batches(records, random.Random(3), 60):
+                engine.apply(batch)
+        finally:
+            done.set()
+        assert looking.result() > 0
+    commit(engine)
+    oracle.feed(records)
+    assert not differences(engine, oracle, oracle.clock)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

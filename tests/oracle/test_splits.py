@@ -1,0 +1,92 @@
+"""However the log is cut into batches, the state is the same to the byte."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streams.engine import intake
+from streams.engine.partition import PartitionEngine
+
+from .compare import Record, commit, engine_figures, engine_histograms
+from .test_equality import POLICY
+from .traffic import DAY_MS, HOUR_MS, adversarial
+
+STREAMS = [
+    adversarial(11, 200, HOUR_MS),
+    adversarial(12, 200, 2 * DAY_MS, stamped=False),
+    adversarial(13, 300, 15 * DAY_MS),
+]
+
+Cuts = st.lists(st.integers(1, 90), min_size=1, max_size=20)
+quick = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def fed(records: list[Record], sizes: list[int]) -> PartitionEngine:
+    """An engine fed in batches of these sizes, over and over."""
+    engine, start, turn = PartitionEngine(3, POLICY), 0, 0
+    while start < len(records):
+        stop = start + sizes[turn % len(sizes)]
+        engine.apply(records[start:stop])
+        start, turn = stop, turn + 1
+    return engine
+
+
+def everything(engine: PartitionEngine) -> dict[str, object]:
+    """A checkpoint to the byte, its dead letters, and every figure at its time."""
+    checkpoint = commit(engine)
+    return {
+        "slots": checkpoint.slots,
+        "manifest": checkpoint.manifest,
+        "letters": checkpoint.dead_letters,
+        "figures": engine_figures(engine, engine.clock_ms),
+        "histograms": engine_histograms(engine, engine.clock_ms),
+    }
+
+
+def assert_same(records: list[Record], sizes: list[int]) -> None:
+    whole, split = everything(fed(records, [len(records)])), everything(fed(records, sizes))
+    for name, expected in whole.items():
+        assert split[name] == expected, name
+
+
+@given(stream=st.sampled_from(range(len(STREAMS))), sizes=Cuts)
+@quick
+def test_any_split_gives_the_same_bytes(stream: int, sizes: list[int]):
+    assert_same(STREAMS[stream], sizes)
+
+
+@given(stream=st.sampled_from(range(len(STREAMS))), sizes=Cuts)
+@quick
+def test_any_split_gives_the_same_where_the_duplicate_cap_bites(
+    stream: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(intake, "DUPLICATE_IDS_MAX", 20)
+    monkeypatch.setattr("streams.engine.partition.CAP_CHECK_RECORDS", 64)
+    assert_same(STREAMS[stream], sizes)
+
+
+def digest() -> str:
+    """All slots of one stream, as one hash."""
+    checkpoint = commit(fed(STREAMS[0], [50]))
+    parts = [part for slot in checkpoint.slots for part in slot] + [checkpoint.manifest]
+    return hashlib.sha256(b"|".join(part or b"" for part in parts)).hexdigest()
+
+
+def test_another_process_with_other_hash_seeds_writes_the_same_bytes():
+    code = "from tests.oracle.test_splits import digest; import sys; sys.stdout.write(digest())"
+    for seed in ("1", "2"):
+        made = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert made.stdout == digest()
