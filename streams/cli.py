@@ -148,12 +148,8 @@ def compute(
         ops.print_json(computed, sys.stdout)
     else:
         ops.print_tables(computed, rules, Console())
-    if computed.rejected:
-        number, reason, detail = computed.rejected[0]
-        typer.echo(
-            f"{len(computed.rejected)} lines could not be used; the first is line {number}: {reason}: {detail}",
-            err=True,
-        )
+    for line in ops.trouble_lines(computed):
+        typer.echo(line, err=True)
 
 
 @app.command()

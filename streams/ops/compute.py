@@ -2,7 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -15,11 +17,18 @@ from schemas.policy import Policy
 from streams.engine.figures import Figures, PeopleFigures
 from streams.engine.partition import PartitionEngine
 from streams.ops.errors import CommandError
+from streams.views.reading import Accuracy, State
 
 #: Lines applied at once: enough to make the columns pay, small beside the memory of the state.
 _LINES = 10_000
 #: People shown in the table for reading; `--json` gives all.
 _PEOPLE_SHOWN = 10
+#: Lines that cannot be used, named one by one.
+_LINES_NAMED = 5
+_WINDOW = "7d"
+_STATE_CELLS = 12
+_ACCURACY = ("accuracy", "95% interval", "reviews", "target")
+_WORK = ("handle_seconds_mean", "labels_per_productive_hour", "utilization_ratio")
 
 
 class Line(NamedTuple):
@@ -116,53 +125,112 @@ def print_json(computed: Computed, out: TextIO) -> None:
     out.write("\n")
 
 
-def print_tables(computed: Computed, policy: Policy, console: Console) -> None:
-    """Writes the sites, and the people most likely below target, for reading."""
-    samples = {name: dict(found) for name, found in computed.figures.samples.items()}
-
-    def value(name: str, *labels: str) -> float | None:
-        return samples.get(name, {}).get(labels)
-
-    table = Table(title="Sites, last 7 days of the file")
-    for heading in ("site", "role", "accuracy", "95% interval", "reviews", "target", "labels", "seconds a label"):
-        table.add_column(heading, justify="left" if heading in ("site", "role") else "right")
-    for (site, role, window), n in sorted(samples.get("labelwatch_site_reviews", {}).items()):
-        if window != "7d":
-            continue
-        scope = (site, role, window)
-        accuracy = value("labelwatch_site_accuracy_ratio", *scope)
-        lower, upper = (value(f"labelwatch_site_accuracy_{end}_ratio", *scope) for end in ("lower", "upper"))
-        targets = policy.resolve(site=site)
-        enough = accuracy is not None and lower is not None and upper is not None
-        table.add_row(
-            Text(site),
-            role,
-            f"{accuracy:.2%}" if enough else "not enough data",
-            f"{lower:.1%} to {upper:.1%}" if enough else "",
-            f"{n:,}",
-            f"{targets.qa_accuracy if role == 'qa' else targets.accuracy:.1%}",
-            _number(value("labelwatch_site_labels", site, "7d") if role == "agent" else None, ",.0f"),
-            _number(value("labelwatch_site_handle_seconds_mean", site, "7d") if role == "agent" else None, ".1f"),
-        )
-    console.print(table)
-    (agents, *_) = computed.people.groups
-    probability = agents.columns.get(("labelwatch_agent_below_target_probability", "7d"))
-    if probability is None:
+def trouble_lines(computed: Computed) -> Iterator[str]:
+    """What could not be used: how many lines for which reason, and the first few by number."""
+    if not computed.rejected:
         return
-    known = [row for row, value in enumerate(probability.tolist()) if not math.isnan(value)]
-    worst = sorted(known, key=lambda row: -probability[row])[:_PEOPLE_SHOWN]
-    if worst:
-        people = Table(title="Most likely below target, 7 days")
-        for heading in ("site", "agent", "role", "accuracy", "reviews", "P(below target)"):
-            people.add_column(heading, justify="left" if heading in ("site", "agent", "role") else "right")
-        for row in worst:
-            people.add_row(
-                *map(Text, agents.labels[row]),
-                f"{agents.columns['labelwatch_agent_accuracy_ratio', '7d'][row]:.1%}",
-                f"{agents.columns['labelwatch_agent_reviews', '7d'][row]:,.0f}",
-                f"{probability[row]:.1%}",
-            )
+    reasons = Counter(reason for _, reason, _ in computed.rejected)
+    told = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
+    yield f"{len(computed.rejected):,} line{'s' * (len(computed.rejected) != 1)} could not be used: {told}"
+    for number, reason, detail in computed.rejected[:_LINES_NAMED]:
+        yield f"line {number}: {reason}: {detail}"
+    if len(computed.rejected) > _LINES_NAMED:
+        yield "..."
+
+
+def print_tables(computed: Computed, policy: Policy, console: Console) -> None:
+    """Writes the sites, worst first, and the people most likely below target, for reading."""
+    if not computed.at_ms:
+        console.print("No event in the file.")
+        return
+    end = datetime.fromtimestamp(computed.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    samples = {name: dict(found) for name, found in computed.figures.samples.items()}
+    console.print(f"The 7 days to {end}, the file's newest event", style="bold", highlight=False)
+    console.print(_sites(samples, policy, console.width))
+    people = _people(computed.people, policy, console.width)
+    if people is not None:
+        console.print("\nPeople most likely below target", style="bold", highlight=False)
         console.print(people)
+
+
+def _sites(samples: dict[str, dict[tuple[str, ...], float | int]], policy: Policy, width: int) -> Table:
+    def value(name: str, *labels: str) -> float | None:
+        return samples.get(f"labelwatch_site_{name}", {}).get((*labels, _WINDOW))
+
+    scopes = [labels[:2] for labels in samples.get("labelwatch_site_reviews", {}) if labels[2] == _WINDOW]
+    scopes += [
+        (site, "agent")
+        for site, window in samples.get("labelwatch_site_labels", {})
+        if window == _WINDOW and (site, "agent") not in scopes
+    ]
+    rows = []
+    for site, role in scopes:
+        targets = policy.resolve(site=site)
+        accuracy = Accuracy(
+            int(value("reviews", site, role) or 0),
+            value("accuracy_ratio", site, role),
+            value("accuracy_lower_ratio", site, role),
+            value("accuracy_upper_ratio", site, role),
+            targets.qa_accuracy if role == "qa" else targets.accuracy,
+        )
+        work = [value(name, site) if role == "agent" else None for name in ("labels", *_WORK)]
+        forms = (",.0f", ".1f", ".1f", ".0%")
+        cells = (site, role, *_accuracy_cells(accuracy), *map(_number, work, forms))
+        rows.append(((role != "agent", -accuracy.state.code, accuracy.proven_gap, site), accuracy.state, cells))
+    headings = ("site", "role", *_ACCURACY, "labels", "s/label", "labels/h", "utilized")
+    told = [(state, cells) for _, state, cells in sorted(rows, key=lambda row: row[0])]
+    return _table(headings, told, width, ("labels/h", "utilized", "s/label", "labels", "target"))
+
+
+def _people(people: PeopleFigures, policy: Policy, width: int) -> Table | None:
+    (agents, *_) = people.groups
+    probability = agents.columns.get(("labelwatch_agent_below_target_probability", _WINDOW))
+    if probability is None:
+        return None
+    known = [row for row, value in enumerate(probability.tolist()) if not math.isnan(value)]
+    rows = []
+    for row in sorted(known, key=lambda row: -probability[row])[:_PEOPLE_SHOWN]:
+        site, agent, role = agents.labels[row]
+        targets = policy.resolve(site=site)
+        n, ratio, lower, upper = (
+            float(agents.columns[f"labelwatch_agent_{name}", _WINDOW][row])
+            for name in ("reviews", "accuracy_ratio", "accuracy_lower_ratio", "accuracy_upper_ratio")
+        )
+        accuracy = Accuracy(int(n), ratio, lower, upper, targets.qa_accuracy if role == "qa" else targets.accuracy)
+        cells = (site, role, agent, *_accuracy_cells(accuracy), f"{probability[row]:.1%}")
+        rows.append((accuracy.state, cells))
+    return _table(("site", "role", "agent", *_ACCURACY, "P(below)"), rows, width, ("target", "role")) if rows else None
+
+
+def _accuracy_cells(accuracy: Accuracy) -> tuple[str, ...]:
+    if accuracy.ratio is None or accuracy.lower is None or accuracy.upper is None:
+        return "-", "not enough data", f"{accuracy.reviews:,}", f"{accuracy.target:.1%}"
+    interval = f"{accuracy.lower * 100:.1f} to {accuracy.upper * 100:.1f}"
+    return f"{accuracy.ratio:.2%}", interval, f"{accuracy.reviews:,}", f"{accuracy.target:.1%}"
+
+
+def _table(
+    headings: tuple[str, ...], rows: Sequence[tuple[State, tuple[str, ...]]], width: int, goes: Sequence[str]
+) -> Table:
+    """A table without frames; where it is too wide, the columns that `goes` names go, the first one first."""
+    lengths = {
+        heading: 2 + max(len(heading), *(len(cells[number]) for _, cells in rows)) if rows else 0
+        for number, heading in enumerate(headings)
+    }
+    kept = dict(lengths)
+    for heading in goes:
+        if _STATE_CELLS + sum(kept.values()) > width:
+            kept.pop(heading, None)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("", no_wrap=True)
+    for heading in kept:
+        left = heading in ("site", "role", "agent")
+        # Ids are what a person copies: they fold, and are never cut.
+        table.add_column(heading, justify="left" if left else "right", no_wrap=not left, overflow="fold")
+    for state, cells in rows:
+        shown = (Text(cell) for heading, cell in zip(headings, cells, strict=True) if heading in kept)
+        table.add_row(Text(f" {state.glyph} {state.word} ", style=state.style), *shown)
+    return table
 
 
 def _number(value: float | None, form: str) -> str:

@@ -256,7 +256,8 @@ def test_compute_gives_figures_and_says_which_lines_are_none(run: Run, events: P
     figures = json.loads(ended.out)
     row = {"site": "lima-1", "role": "agent", "window": "1h"}
     assert {**row, "value": 39 / 40} in figures["labelwatch_site_accuracy_ratio"]
-    assert "1 lines could not be used; the first is line 41: json" in ended.err
+    assert ended.err.splitlines()[0] == "1 line could not be used: 1 json"
+    assert ended.err.splitlines()[1].startswith("line 41: json: ")
     assert "lima-1" in run("compute", events).out
 
 

@@ -1,0 +1,137 @@
+"""`labelwatch compute`: the contract's JSON, tables that say what they do not know, and lines named by number."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from schemas.metrics import METRICS
+from schemas.policy import Policy
+from streams.ops.compute import Computed, as_json, compute, print_json, print_tables, trouble_lines
+from streams.ops.errors import WRONG_USE, CommandError
+
+AT = 1_763_985_600_000
+
+
+def event(number: int, kind: str = "label_reviewed", **more: Any) -> dict[str, Any]:
+    usual = {"site_id": "lima-1", "agent_id": "a-1", "project_id": "p", "task_id": f"t{number}"}
+    return {"type": kind, "event_id": f"e{number}", "at": AT + number * 1000, **usual, **more}
+
+
+def reviews(count: int, wrong: int, first: int = 0, **more: Any) -> list[dict[str, Any]]:
+    return [event(first + number, correct=number >= wrong, **more) for number in range(count)]
+
+
+def computed(tmp_path: Path, *lines: dict[str, Any] | bytes, policy: str = "") -> Computed:
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines))
+    return compute(file, Policy.parse(policy))
+
+
+def tables(result: Computed, width: int = 120, policy: str = "") -> str:
+    out = io.StringIO()
+    print_tables(result, Policy.parse(policy), Console(file=out, width=width))
+    return out.getvalue()
+
+
+def test_figures_stand_under_the_metrics_own_names_with_labels_and_value(tmp_path: Path) -> None:
+    out = io.StringIO()
+    label = event(90, "label_submitted", handle_ms=31_000)
+    print_json(computed(tmp_path, *reviews(50, 3), label), out)
+    figures = json.loads(out.getvalue())
+    scope = {"site": "lima-1", "role": "agent", "window": "1h"}
+    assert {**scope, "value": 0.94} in figures["labelwatch_site_accuracy_ratio"]
+    person = {**scope, "agent": "a-1"}
+    assert {**person, "value": 0.94} in figures["labelwatch_agent_accuracy_ratio"]
+    (upper,) = (row["value"] for row in figures["labelwatch_site_accuracy_upper_ratio"] if row["window"] == "24h")
+    assert upper == pytest.approx(0.979, abs=5e-4)
+    assert {"site": "lima-1", "window": "15m", "value": 1} in figures["labelwatch_site_labels"]
+    assert {"site": "lima-1", "project": "p", "value": 31.0} in figures["labelwatch_handle_seconds_sum"]
+    buckets = {row["le"]: row["value"] for row in figures["labelwatch_handle_seconds_bucket"]}
+    assert (buckets["30.0"], buckets["45.0"], buckets["+Inf"]) == (0, 1, 1)
+
+
+def test_every_name_is_in_the_catalogue_and_every_row_has_its_labels(tmp_path: Path) -> None:
+    for name, rows in as_json(computed(tmp_path, *reviews(40, 1), event(90, "label_submitted"))).items():
+        base = next(base for end in ("_bucket", "_sum", "_count", "") if (base := name.removesuffix(end)) in METRICS)
+        for row in rows:
+            assert set(row) - {"value", "le"} == set(METRICS[base].labels), name
+
+
+def test_the_clock_is_the_files_highest_event_time_whatever_the_order(tmp_path: Path) -> None:
+    result = computed(tmp_path, event(7200, correct=True), *reviews(40, 0))
+    assert result.at_ms == AT + 7_200_000
+    rows = as_json(result)["labelwatch_site_reviews"]
+    assert {row["window"]: row["value"] for row in rows} == {"15m": 1, "1h": 1, "24h": 41, "7d": 41}
+
+
+def test_lines_that_cannot_be_used_are_counted_by_reason_and_named_by_number(tmp_path: Path) -> None:
+    result = computed(tmp_path, *reviews(2, 0), b"{", b"", b'{"type": 3}', b"\xff", *[b"["] * 4)
+    told, *named = trouble_lines(result)
+    assert told == "7 lines could not be used: 5 json, 1 schema, 1 encoding"
+    assert [line.split(":")[0] for line in named] == ["line 3", "line 5", "line 6", "line 7", "line 8", "..."]
+    assert list(trouble_lines(computed(tmp_path, *reviews(2, 0)))) == []
+
+
+def test_a_file_that_is_not_there_or_empty_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"none\.jsonl: No such file") as caught:
+        compute(tmp_path / "none.jsonl", Policy())
+    assert caught.value.code == WRONG_USE
+    assert "No event in the file" in tables(computed(tmp_path))
+
+
+# --- for reading
+
+
+def rows_of(text: str, word: str) -> list[str]:
+    return [line for line in text.splitlines() if word in line]
+
+
+def test_sites_stand_worst_first_with_their_state_in_words(tmp_path: Path) -> None:
+    result = computed(
+        tmp_path,
+        *reviews(400, 4, site_id="good"),
+        *reviews(400, 60, 1000, site_id="bad"),
+        *reviews(5, 0, 2000, site_id="small"),
+        *reviews(400, 40, 3000, site_id="good", role="qa"),
+    )
+    text = tables(result)
+    sites = [line.split()[1:4] for line in rows_of(text.split("People")[0], "95.0%") + rows_of(text, " qa ")[:1]]
+    assert sites == [
+        ["BELOW", "bad", "agent"],
+        ["BLIND", "small", "agent"],
+        ["above", "good", "agent"],
+        ["BELOW", "good", "qa"],
+    ]
+    assert "not enough data" in rows_of(text, "small")[0]
+    assert "100.00%" not in rows_of(text, "small")[0]
+
+
+def test_the_policy_decides_what_is_below(tmp_path: Path) -> None:
+    strict = "[site.lima-1]\naccuracy_target = 0.999\n"
+    result = computed(tmp_path, *reviews(400, 4), policy=strict)
+    assert "▽ BELOW" in tables(result, policy=strict)
+    assert "≈ near" in tables(result, policy="[defaults]\naccuracy_target = 0.99\n")
+
+
+def test_people_at_risk_are_named_by_their_plain_ids_and_the_worst_first(tmp_path: Path) -> None:
+    result = computed(
+        tmp_path, *reviews(60, 20, agent_id="a-bad"), *reviews(60, 6, 1000, agent_id="a-so-so"), *reviews(9, 9, 2000)
+    )
+    people = tables(result).split("People most likely below target")[1]
+    assert [line.split()[4] for line in people.splitlines()[2:]] == ["a-bad", "a-so-so"]
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_tables_fit_and_never_cut_an_id(tmp_path: Path, width: int) -> None:
+    long = "hyderabad-north"
+    work = [event(n + 5000, "label_submitted", handle_ms=30_000, site_id=long) for n in range(3)]
+    result = computed(tmp_path, *reviews(400, 60, site_id=long, agent_id="a-100777"), *work)
+    text = tables(result, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert len(rows_of(text, long)) == 2
+    assert "a-100777" in text
+    assert ("30.0" in text) == (width > 100)
