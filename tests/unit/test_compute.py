@@ -134,4 +134,4 @@ def test_tables_fit_and_never_cut_an_id(tmp_path: Path, width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     assert len(rows_of(text, long)) == 2
     assert "a-100777" in text
-    assert ("30.0" in text) == (width > 100)
+    assert ("30.0" in text) == (width > 80)
