@@ -1,4 +1,10 @@
+"""The policy file: precedence, defaults, and errors that name file, key, value and what is allowed."""
+
+import itertools
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from schemas.policy import Policy, PolicyError
 
@@ -94,3 +100,80 @@ def test_an_error_names_file_key_value_and_what_is_allowed(text: str, says: str)
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(PolicyError, match=r"absent\.toml: cannot be read"):
         Policy.load(tmp_path / "absent.toml")
+
+
+# --- properties
+
+SITES, PROJECTS, MARKETS = ("lima-2", "manila-1"), ("counterfeit", "hate"), ("DE", "US")
+NUMBERS = {
+    "accuracy_target": ("accuracy", st.floats(0.01, 0.99)),
+    "utilization_target": ("utilization", st.floats(0, 1)),
+    "handle_seconds_target": ("handle_seconds", st.floats(0.5, 3600)),
+    "min_reviews": ("min_reviews", st.integers(1, 500)),
+}
+#: Every scope that a file can name, the narrowest first, as the precedence has it.
+SCOPES = (
+    *itertools.product(SITES, PROJECTS, MARKETS),
+    *itertools.product(SITES, PROJECTS, ("",)),
+    *itertools.product(("",), PROJECTS, MARKETS),
+    *itertools.product(("",), PROJECTS, ("",)),
+    *itertools.product(SITES, ("",), ("",)),
+    ("", "", ""),
+)
+
+
+def heading(site: str, project: str, market: str) -> str:
+    parts = [(kind, name) for kind, name in (("site", site), ("project", project), ("market", market)) if name]
+    return f"[{'.'.join(f'{kind}.{name}' for kind, name in parts) or 'defaults'}]"
+
+
+@given(st.data())
+def test_each_number_comes_from_the_narrowest_scope_that_has_it(data: st.DataObject):
+    given_numbers = {
+        scope: data.draw(st.fixed_dictionaries({}, optional={key: values for key, (_, values) in NUMBERS.items()}))
+        for scope in data.draw(st.lists(st.sampled_from(SCOPES), unique=True))
+    }
+    text = "\n".join(
+        "\n".join([heading(*scope), *(f"{key} = {value!r}" for key, value in numbers.items())])
+        for scope, numbers in given_numbers.items()
+    )
+    policy = Policy.parse(text)
+    asked = data.draw(st.sampled_from(SCOPES))
+    targets = policy.resolve(*asked)
+    for key, (name, _) in NUMBERS.items():
+        # The scopes of the file that hold what was asked for, in the order of precedence.
+        fits = [scope for scope in SCOPES if all(part in ("", ours) for part, ours in zip(scope, asked, strict=True))]
+        found = [given_numbers[scope][key] for scope in fits if key in given_numbers.get(scope, {})]
+        assert getattr(targets, name) == (found[0] if found else getattr(Policy().resolve(), name))
+
+
+KEYS = (
+    *("defaults", "site", "project", "oncall", "severity", "ramp", "utilization", "site.x", "site.x.project"),
+    *("site.x.project.p.market", "project.p", "defaults.accuracy_target", "defaults.min_reviews", "ramp.accuracy"),
+    *("defaults.headline_sources", "utilization.logged_in", "severity.major", "site.x.shifts", "site.x.timezone"),
+    *("site.x.vendor", "oncall.false_pages_per_month", "defaults.handle_seconds_target", "nothing.known"),
+)
+VALUES = st.one_of(
+    st.integers(-(10**20), 10**20).map(str),
+    st.floats().map(lambda value: str(value).replace("1e+", "1e")),
+    st.booleans().map(lambda value: str(value).lower()),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="\\\"'"), max_size=20).map(repr),
+    st.sampled_from(["[]", "[1, 'a']", "[[0.5]]", "{}", "{ a = 1 }", "1979-05-27", "07:32:00", "'../../etc/passwd'"]),
+)
+
+
+@settings(max_examples=500)
+@given(st.sampled_from(KEYS), VALUES)
+def test_any_value_is_taken_or_refused_in_one_sentence(key: str, value: str):
+    text, said = f"{key} = {value}", ""
+    try:
+        targets = Policy.parse(text, "ours.toml").resolve("x", "p", "m")
+    except PolicyError as error:
+        said = str(error)
+    if said:
+        assert said.startswith("ours.toml: ")
+        assert "\n" not in said
+    else:
+        assert 0 < targets.accuracy < 1
+        assert targets.min_reviews >= 1
+        assert 0 < targets.handle_seconds <= 86_400
