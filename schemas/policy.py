@@ -289,11 +289,11 @@ def _describe(kind: Any) -> str:
         if meta.pattern is not None:
             return next(words for mark, words in _PATTERNS.items() if mark in meta.pattern)
         bounds = [
-            f"{word} {bound:g}"
-            for word, bound in (("above", meta.gt), ("from", meta.ge), ("below", meta.lt), ("up to", meta.le))
+            f"{word} {bound:,}"
+            for word, bound in (("above", meta.gt), ("from", meta.ge), ("and below", meta.lt), ("up to", meta.le))
             if bound is not None
         ]
-        return " ".join([_describe(args[0]), *bounds])
+        return " ".join([_describe(args[0]), *bounds]) + (", not empty" if meta.min_length else "")
     if origin is Literal:
         return "one of " + ", ".join(map(repr, args))
     if origin in (list, tuple):

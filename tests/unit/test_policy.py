@@ -87,6 +87,9 @@ def test_a_site_carries_its_vendor_zone_and_shifts():
         ("weighted = true", "weighted"),
         ("site = 3", "site = 3: not allowed; give a table"),
         ("a =", "not valid TOML"),
+        ("[defaults]\nmin_reviews = 0", "give a whole number from 1 up to 1,000,000"),
+        ("[defaults]\naccuracy_target = nan", "give a number above 0 and below 1"),
+        ("[defaults]\nheadline_sources = []", "give a list, each one of 'qa', 'audit', 'consensus', 'gold', not empty"),
     ],
 )
 def test_an_error_names_file_key_value_and_what_is_allowed(text: str, says: str):
