@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from prometheus_client.parser import text_string_to_metric_families
 
 _TIMEOUT_SECONDS = 3.0
+#: People's series and buckets may be a hundred thousand, and no view needs them.
+_SERIES = '{__name__=~"labelwatch_.*",__name__!~"labelwatch_(agent|reviewer)_.*|.*_bucket"}'
 Labels = Mapping[str, str]
 
 
@@ -55,12 +57,12 @@ def read_worker(url: str) -> Samples:
 
 
 def read_prometheus(url: str) -> Samples:
-    """Reads the newest samples of every labelwatch series from a Prometheus.
+    """Reads the newest samples of sites and pipeline from a Prometheus.
 
     Raises:
         Unreachable: Nobody answers there, or it is no Prometheus.
     """
-    query = urllib.parse.urlencode({"query": '{__name__=~"labelwatch_.*"}'})
+    query = urllib.parse.urlencode({"query": _SERIES})
     try:
         answer = json.loads(_get(f"{url.rstrip('/')}/api/v1/query?{query}"))
         found = answer["data"]["result"]

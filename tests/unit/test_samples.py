@@ -78,7 +78,8 @@ def test_a_prometheus_is_asked_once_and_its_own_labels_are_taken_off() -> None:
         samples = read_prometheus(url)
     assert samples.by_name == {"labelwatch_site_reviews": [({"site": "lima-1"}, 40.0)]}
     (path,) = asked
-    assert urllib.parse.parse_qs(path.partition("?")[2]) == {"query": ['{__name__=~"labelwatch_.*"}']}
+    ((query,),) = urllib.parse.parse_qs(path.partition("?")[2]).values()
+    assert query == '{__name__=~"labelwatch_.*",__name__!~"labelwatch_(agent|reviewer)_.*|.*_bucket"}'
 
 
 @pytest.mark.parametrize(
