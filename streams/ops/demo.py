@@ -77,17 +77,17 @@ def run_demo(options: DemoOptions, console: Console) -> None:
 
 def _run(options: DemoOptions, console: Console, folder: Path, stopped: threading.Event) -> Watcher:
     url = f"http://127.0.0.1:{options.metrics_port}"
-    urls = (f"{url}/metrics", f"{url}/metrics/agents", f"{url}/readyz")
-    if options.plain:
-        console.print("metrics {}  agents {}  ready {}".format(*urls), soft_wrap=True)
-    watcher = Watcher(
-        source_of(url, prometheus=False),
-        urls,
-        f"{_story(options.scenario)} An hour of history, then live. Ctrl-C ends everything.",
-        patient=True,
-    )
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(EmbeddedBroker())
+        urls = (f"{url}/metrics", f"{url}/metrics/agents", f"{url}/readyz", f"kafka {broker.bootstrap}")
+        if options.plain:
+            console.print("metrics {}  agents {}  ready {}  {}".format(*urls), soft_wrap=True, highlight=False)
+        watcher = Watcher(
+            source_of(url, prometheus=False),
+            urls,
+            f"{_story(options.scenario)} An hour of history, then live. Ctrl-C ends everything.",
+            patient=True,
+        )
         for _ in create(Settings.resolve(environ={}, bootstrap=broker.bootstrap), PARTITIONS):
             pass
         simulator = stack.enter_context(_Child("simulator", folder, _simulator(options, broker.bootstrap)))

@@ -14,6 +14,8 @@ NOW_WINDOW = "1h"
 SILENT_SECONDS = 900.0
 #: More than this behind, figures are not live.
 LAG_SECONDS = 10.0
+#: A worker's loop turns each second; Prometheus may have asked it up to a minute ago.
+HUNG_SECONDS = 75.0
 #: Sites that are not on the page any more stay on the board for so long, as unknown.
 REMEMBER_SECONDS = 3600.0
 #: Events older than this beside a full last hour: the worker's clock is the events' own.
@@ -244,7 +246,7 @@ def monitor(reading: Reading | None, trouble: str | None, now_seconds: float) ->
         if not reading.sites:
             return STARTING, why
         return (DOWN if pipeline.not_ready[0] in _VITAL else STALE), why
-    if pipeline.loop_seconds is not None and reading.at_seconds - pipeline.loop_seconds > LAG_SECONDS:
+    if pipeline.loop_seconds is not None and reading.at_seconds - pipeline.loop_seconds > HUNG_SECONDS:
         return STALE, f"the worker has hung for {span(reading.at_seconds - pipeline.loop_seconds)}"
     if pipeline.lag_seconds > LAG_SECONDS:
         return STALE, f"{span(pipeline.lag_seconds)} behind, {pipeline.lag_records:,} records to read"

@@ -26,9 +26,9 @@ class Samples:
     by_name: dict[str, list[tuple[Labels, float]]] = field(default_factory=dict)
 
     def select(self, name: str, **labels: str) -> Iterator[tuple[Labels, float]]:
-        """Samples of a metric that have these labels."""
+        """Samples of a metric that have these labels; a label that is not there is empty, as Prometheus has it."""
         for found, value in self.by_name.get(name, ()):
-            if all(found.get(key) == wanted for key, wanted in labels.items()):
+            if all(found.get(key, "") == wanted for key, wanted in labels.items()):
                 yield found, value
 
     def value(self, name: str, **labels: str) -> float | None:
@@ -76,10 +76,11 @@ def read_prometheus(url: str) -> Samples:
 
 
 def _get(url: str) -> str:
+    shown = url.partition("?")[0]
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
             text: str = answer.read().decode()
             return text
     except (urllib.error.URLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise Unreachable(f"nobody answers at {url}: {reason}") from error
+        raise Unreachable(f"nobody answers at {shown}: {reason}") from error

@@ -265,8 +265,8 @@ def test_a_monitor_behind_or_not_ready_does_not_look_live() -> None:
 def test_a_hung_worker_is_stale_by_its_loops_clock() -> None:
     scrape = Scrape()
     scrape.site("lima-1", (0.97, 0.955, 0.98))
-    scrape.add("labelwatch_loop_timestamp_seconds", NOW - 45)
-    assert "hung for 45 s" in picture(scrape.reading())
+    scrape.add("labelwatch_loop_timestamp_seconds", NOW - 90)
+    assert "hung for 90 s" in picture(scrape.reading())
 
 
 def test_a_worker_out_of_its_group_is_down_and_its_sites_are_unknown_not_gone() -> None:

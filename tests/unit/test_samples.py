@@ -62,6 +62,14 @@ def test_what_is_not_there_is_none_and_adds_up_to_nothing() -> None:
     assert samples.total("b") == 0
 
 
+def test_an_empty_label_and_one_that_prometheus_left_out_are_the_same() -> None:
+    kept, left_out = ({"site": "x", "project": ""}, 1.0), ({"site": "x"}, 2.0)
+    for sample in (kept, left_out):
+        samples = Samples({"a": [sample]})
+        assert samples.value("a", site="x", project="") == sample[1]
+        assert samples.value("a", site="x", project="p") is None
+
+
 def test_of_two_workers_the_larger_value_is_taken() -> None:
     assert Samples({"a": [({"site": "x"}, 1.0), ({"site": "x"}, 3.0)]}).value("a", site="x") == 3
 
