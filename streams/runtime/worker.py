@@ -61,6 +61,7 @@ class _Worker:
         self._loop.set_exception_handler(_unhandled)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop, signal.Signals(number).name)
+        log.info("worker of group %s starts, broker %s", self._settings.group, self._settings.bootstrap)
         findings = await self._unless_ended(self._examine())
         if findings is None:
             return self._code
@@ -94,13 +95,14 @@ class _Worker:
             log.warning("%s", sentence)
         for sentence in findings.problems:
             self._end(FAILED, sentence)
+        if findings.problems:
+            return None
         log.info(
-            "broker %s, %d partitions, checkpoints %s",
-            self._settings.bootstrap,
+            "%d partitions, checkpoints %s",
             findings.partitions,
             "in transactions" if findings.transactional else "without transactions, for one worker only",
         )
-        return None if findings.problems else findings
+        return findings
 
     async def _work(self, findings: Findings, state: MonitorState) -> None:
         partitions = Partitions(

@@ -539,7 +539,7 @@ def test_a_broker_that_never_answers_is_one_sentence_and_sigterm_ends_the_wait(t
         silent.listen()
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with WorkerProcess(tmp_path, address) as worker, WorkerProcess(tmp_path, address) as stopped:
-            time.sleep(2)
+            stopped.wait_for("starts, broker")
             assert stopped.terminate() == 0
             assert worker.wait() == 1
     (error,) = _errors(worker)
