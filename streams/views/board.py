@@ -107,11 +107,18 @@ class Board:
         title = Text(" labelwatch ", style="bold")
         head = self._head(width - 4)
         yield Panel(head, title=title, title_align="left", border_style=_FAINT if calm else "#E69F00", padding=(0, 1))
-        below = self._below(width)
-        if self._reading is not None and self._reading.sites:
-            used = 2 + _height(head) + 1 + sum(map(_height, below))
-            yield from self._sites(self._reading, width, max(height - used - 2, 3))
-        yield from below
+        reading = self._reading
+        sites = reading.sites if reading is not None else ()
+        room = height - 2 - _height(head) - 1
+        drifts = self._drifts(width)
+        # Where the terminal is low, sites and drifts stay, and the legend goes first.
+        notes = self._notes(width)
+        while notes and room - len(drifts) - _height(*notes) - 1 < len(sites) + 1:
+            notes.pop(0)
+        if sites:
+            yield from self._sites(sites, width, max(room - len(drifts) - (_height(*notes) + 1 if notes else 0) - 1, 1))
+        yield from drifts
+        yield from [Text(), *notes] if sites and notes else notes
 
     # --- the monitor
 
@@ -144,34 +151,34 @@ class Board:
 
     # --- the sites
 
-    def _sites(self, reading: Reading, width: int, room: int) -> Iterable[Table | Text]:
-        shown, hidden = reading.sites[:room], reading.sites[room:]
-        yield _table(shown, reading.sites, width, dim=self._state is DOWN)
+    def _sites(self, sites: Sequence[SiteLine], width: int, room: int) -> Iterable[Table | Text]:
+        # The line that counts the hidden ones takes a site's place.
+        room = room if len(sites) <= room else max(room - 1, 1)
+        shown, hidden = sites[:room], sites[room:]
+        yield _table(shown, sites, width, dim=self._state is DOWN)
         if hidden:
             calm = hidden[0].state.code <= NEAR.code
             what = "all near, above or quiet" if calm else "bad ones among them: make the window taller"
             yield Text(f"  +{len(hidden)} more sites, {what}", style=_MUTED if calm else _WARN)
 
-    def _below(self, width: int) -> list[Text]:
-        """What stands under the sites: open drifts, legend, note, addresses."""
-        if self._reading is None:
-            rows = []
-        else:
-            drifts = self._reading.drifts
-            rows = [Text.assemble("  ", _drift(drift, self._now)) for drift in drifts[:_DRIFTS_SHOWN]]
-            if len(drifts) > _DRIFTS_SHOWN:
-                rows.append(Text(f"  +{len(drifts) - _DRIFTS_SHOWN} more drifts", style=_WARN))
-            if rows:
-                rows.insert(0, Text())
+    def _drifts(self, width: int) -> list[Text]:
+        if self._reading is None or not self._reading.drifts:
+            return []
+        drifts = self._reading.drifts
+        rows = [Text.assemble("  ", _drift(drift, self._now)) for drift in drifts[:_DRIFTS_SHOWN]]
+        if len(drifts) > _DRIFTS_SHOWN:
+            rows.append(Text(f"  +{len(drifts) - _DRIFTS_SHOWN} more drifts", style=_WARN))
         for row in rows:
             row.truncate(width, overflow="ellipsis")
-        if self._reading is not None and self._reading.sites:
-            rows.append(Text())
-            rows.append(_indented(_legend(width - 4)))
-        for parts in ([self._note] if self._note else [], self._urls):
-            if parts:
-                rows.append(_indented(_packed([Text(part, style=_MUTED) for part in parts], width - 4)))
-        return rows
+        return [Text(), *rows]
+
+    def _notes(self, width: int) -> list[Text]:
+        """What a person who knows the board can do without: legend, note, addresses."""
+        told = [
+            _packed([Text(part, style=_MUTED) for part in parts], width - 4) for parts in ([self._note], self._urls)
+        ]
+        legend = [_legend(width - 4)] if self._reading is not None and self._reading.sites else []
+        return [_indented(text) for text in (*legend, *told) if text.plain]
 
 
 def _operation(reading: Reading) -> list[Text]:
@@ -408,8 +415,8 @@ def _indented(text: Text) -> Text:
     return Text("\n").join([Text.assemble("  ", line) for line in text.split("\n")])
 
 
-def _height(text: Text) -> int:
-    return text.plain.count("\n") + 1
+def _height(*texts: Text) -> int:
+    return sum(text.plain.count("\n") + 1 for text in texts)
 
 
 def _wilson(correct: int, n: int) -> tuple[float, float]:

@@ -402,3 +402,20 @@ def test_names_of_sites_are_shown_as_they_are() -> None:
     scrape = Scrape()
     scrape.site("[bold]lima[/bold]", (0.97, 0.955, 0.98))
     assert "[bold]lima[/bold]" in picture(scrape.reading())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("height", [14, 20, 24, 40])
+@pytest.mark.parametrize("trouble", [None, "nobody answers at http://127.0.0.1:9464/metrics: Connection refused"])
+def test_it_fits_its_terminal_whatever_is_to_tell(width: int, height: int, trouble: str | None) -> None:
+    scrape = Scrape()
+    for number in range(40):
+        scrape.site(f"site-{number}", (0.9, 0.88, 0.92) if number % 2 else None, reviews=number)
+    for number in range(6):
+        scrape.drift(f"site-{number}")
+    text = picture(scrape.reading(), width, height, trouble)
+    lines = text.splitlines()
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+    assert "site-" in text
+    assert "more sites" in text
