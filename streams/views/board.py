@@ -1,6 +1,7 @@
 """The live terminal board: the monitor's own state, and sites, worst first; drawn to fit 80 to 200 columns."""
 
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ class Board:
         reading = self._reading
         sites = reading.sites if reading is not None else ()
         room = height - 2 - _height(head) - 1
-        drifts = self._drifts(width)
+        drifts = self._drifts(width, max(min(_DRIFTS_SHOWN, room // 4), 1))
         # Where the terminal is low, sites and drifts stay, and the legend goes first.
         notes = self._notes(width)
         while notes and room - len(drifts) - _height(*notes) - 1 < len(sites) + 1:
@@ -161,13 +162,13 @@ class Board:
             what = "all near, above or quiet" if calm else "bad ones among them: make the window taller"
             yield Text(f"  +{len(hidden)} more sites, {what}", style=_MUTED if calm else _WARN)
 
-    def _drifts(self, width: int) -> list[Text]:
+    def _drifts(self, width: int, most: int) -> list[Text]:
         if self._reading is None or not self._reading.drifts:
             return []
         drifts = self._reading.drifts
-        rows = [Text.assemble("  ", _drift(drift, self._now)) for drift in drifts[:_DRIFTS_SHOWN]]
-        if len(drifts) > _DRIFTS_SHOWN:
-            rows.append(Text(f"  +{len(drifts) - _DRIFTS_SHOWN} more drifts", style=_WARN))
+        rows = [Text.assemble("  ", _drift(drift, self._now)) for drift in drifts[:most]]
+        if len(drifts) > most:
+            rows.append(Text(f"  +{len(drifts) - most} more drifts", style=_WARN))
         for row in rows:
             row.truncate(width, overflow="ellipsis")
         return [Text(), *rows]
