@@ -175,11 +175,11 @@ class Board:
 
     def _notes(self, width: int) -> list[Text]:
         """What a person who knows the board can do without: legend, note, addresses."""
-        told = [
-            _packed([Text(part, style=_MUTED) for part in parts], width - 4) for parts in ([self._note], self._urls)
-        ]
-        legend = [_legend(width - 4)] if self._reading is not None and self._reading.sites else []
-        return [_indented(text) for text in (*legend, *told) if text.plain]
+        room = max(width - 4, 1)
+        legend = [_legend(room)] if self._reading is not None and self._reading.sites else []
+        note = Text("\n".join(textwrap.wrap(self._note, room)), style=_MUTED)
+        urls = _packed([Text(url, style=_MUTED) for url in self._urls], room)
+        return [_indented(text) for text in (*legend, note, urls) if text.plain]
 
 
 def _operation(reading: Reading) -> list[Text]:
