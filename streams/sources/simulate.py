@@ -156,12 +156,14 @@ class Operation:
         if random.random() < 0.25:
             pauses.append((1.0, 45, "training"))
         pauses += [(random.uniform(0.2, 7.8), random.randrange(2, 9), "available") for _ in range(5)]
-        states = [(start, "productive")]
-        for hours, minutes, state in pauses:
-            begin = start + int((hours + random.uniform(-0.8, 0.8)) * HOUR_MS)
-            states += [(begin, state), (begin + minutes * MINUTE_MS, "productive")]
+        begun = sorted((start + int((at + random.uniform(-0.8, 0.8)) * HOUR_MS), m, state) for at, m, state in pauses)
+        states, ends = [(start, "productive")], start
+        for begin, minutes, state in begun:
+            # Who is away already does not leave twice.
+            if ends < begin and begin + minutes * MINUTE_MS < start + SHIFT_MS:
+                ends = begin + minutes * MINUTE_MS
+                states += [(begin, state), (ends, "productive")]
         states.append((start + SHIFT_MS, "offline"))
-        states.sort()
         first = self._plan.start_ms
         before = [state for at, state in states if at <= first]
         if before and before[-1] != "offline":
