@@ -14,11 +14,12 @@ from streams.sources.errors import SourceError
 from streams.sources.scenarios import SCENARIOS
 from streams.sources.world import (
     DAY_MS,
-    ERROR_TYPES,
+    ERRORS,
     HARD_ERROR,
     HOUR_MS,
     MINUTE_MS,
-    SHIFT_HOURS,
+    NEWCOMER_DAYS,
+    OTHER_LABEL,
     SHIFT_MS,
     Person,
     Project,
@@ -33,6 +34,8 @@ _PRODUCTIVE_SHARE = 0.79
 #: Shares of labels that are reviewed, by why.
 _RANDOM, _STRATIFIED, _TARGETED, _GOLD = 0.15, 0.15, 0.02, 0.02
 _AUDITED = 0.06
+#: How often a reviewer calls a good label wrong, and finds an error once lenient.
+_FALSE_ALARM, _LENIENT = 0.006, 0.4
 _CLUSTER_START, _CLUSTER_LABELS = 0.004, (6, 15)
 _REVIEW_DELAY_MINUTES = (1.9, 0.8)
 
@@ -112,7 +115,6 @@ class Operation:
         labels_a_second = simulation.rate / _EVENTS_A_LABEL
         people = max(round(labels_a_second * _LABEL_SECONDS / _PRODUCTIVE_SHARE), simulation.sites * 2)
         self.sites = build(self._random, simulation.sites, people)
-        self._away_until: dict[str, int] = {}
         self.truth = Truth(simulation.scenario, simulation.seed, simulation.start_ms, simulation.end_ms)
         self._target = self.sites[0]
         self._unlucky = self._target.agents[0]
@@ -123,7 +125,7 @@ class Operation:
         plan = self._plan
         for site in self.sites:
             for person in (*site.agents, *site.reviewers):
-                self._plan_person(person, person in site.reviewers)
+                self._plan_person(person)
         if plan.scenario == "sop-change":
             self._at(plan.changes_at_ms, self._publish_sop)
         while self._due:
@@ -136,18 +138,18 @@ class Operation:
 
     # --- people
 
-    def _plan_person(self, person: Person, reviewer: bool) -> None:
+    def _plan_person(self, person: Person) -> None:
         plan = self._plan
         start = person.site.shift_start_ms(plan.start_ms, person.shift)
-        if reviewer or person.joined_days < 35:
+        if person.reviews or person.joined_days < NEWCOMER_DAYS:
             started_on = datetime.fromtimestamp((plan.start_ms - person.joined_days * DAY_MS) / 1000, UTC).date()
-            self._at(plan.start_ms, self._profile, person, reviewer, started_on.isoformat())
+            self._at(plan.start_ms, self._profile, person, started_on.isoformat())
         while start < plan.end_ms:
             if start + SHIFT_MS > plan.start_ms:
-                self._plan_shift(person, start + int(self._random.uniform(-4, 4) * MINUTE_MS), reviewer)
+                self._plan_shift(person, start + int(self._random.uniform(-4, 4) * MINUTE_MS))
             start += DAY_MS
 
-    def _plan_shift(self, person: Person, start: int, reviewer: bool) -> None:
+    def _plan_shift(self, person: Person, start: int) -> None:
         """A shift's states: work with breaks, lunch, sometimes a meeting or training; a wait now and then."""
         random = self._random
         pauses = [(2.0, 15, "break"), (4.0, 30, "break"), (6.2, 15, "break")]
@@ -167,33 +169,36 @@ class Operation:
         first = self._plan.start_ms
         before = [state for at, state in states if at <= first]
         if before and before[-1] != "offline":
-            # Someone on shift when the simulation begins says so first.
-            self._at(first + int(random.uniform(0, 20_000)), self._enter, person, before[-1])
+            # Someone on shift when the simulation begins says so, before anything else.
+            room_ms = min(at for at, _ in states if at > first) - first
+            self._at(first + int(random.uniform(0, min(20_000, room_ms - 1))), self._want, person, before[-1])
         for at, state in states:
             if at > first:
-                self._at(at, self._enter, person, state)
-        if not reviewer:
-            self._at(max(start, first) + int(random.uniform(0, 60_000)), self._begin_label, person, start + SHIFT_MS)
+                self._at(at, self._want, person, state)
 
-    def _enter(self, at_ms: int, person: Person, state: str) -> None:
-        self._away_until[person.agent_id] = 0 if state == "productive" else 1
-        self._send(at_ms, person.site, "state_changed", agent_id=person.agent_id, state=state)
+    def _want(self, at_ms: int, person: Person, state: str) -> None:
+        """Enters a state; who is at a task hands it in first."""
+        person.wanted = state
+        if not person.busy:
+            self._go_on(at_ms, person)
 
-    def _profile(self, at_ms: int, person: Person, reviewer: bool, started_on: str) -> None:
+    def _go_on(self, at_ms: int, person: Person) -> None:
+        """Enters the state that is due, and takes the next task when at work."""
+        if person.state != person.wanted:
+            person.state = person.wanted
+            self._send(at_ms, person.site, "state_changed", agent_id=person.agent_id, state=person.state)
+        if person.state == "productive" and not person.reviews:
+            self._take_task(at_ms + int(self._random.uniform(500, 3000)), person)
+
+    def _profile(self, at_ms: int, person: Person, started_on: str) -> None:
         self._send(
             at_ms, person.site, "agent_profiled",
-            agent_id=person.agent_id, role="qa" if reviewer else "agent", status="active", started_on=started_on,
+            agent_id=person.agent_id, role="qa" if person.reviews else "agent", status="active", started_on=started_on,
         )  # fmt: skip  # an event in one glance
 
     # --- labels
 
-    def _begin_label(self, at_ms: int, person: Person, shift_end: int) -> None:
-        """Takes the next task, or looks again in a while when not at work."""
-        if at_ms >= shift_end:
-            return
-        if self._away_until.get(person.agent_id):
-            self._at(at_ms + MINUTE_MS // 2, self._begin_label, person, shift_end)
-            return
+    def _take_task(self, at_ms: int, person: Person) -> None:
         random = self._random
         project = random.choice(person.site.projects)
         hard = random.random() < self._hard_share(at_ms, person.site, project)
@@ -201,9 +206,15 @@ class Operation:
         if self._changed(at_ms, "handle-time", person.site):
             seconds *= 1.5
         done = at_ms + max(int(seconds * 1000 * (1.3 if hard else 1.0)), 1500)
-        self._at(done, self._label, person, project, hard, done - at_ms, shift_end)
+        person.busy = True
+        self._at(done, self._hand_in, person, project, hard, done - at_ms)
 
-    def _label(self, at_ms: int, person: Person, project: Project, hard: bool, handle_ms: int, shift_end: int) -> None:
+    def _hand_in(self, at_ms: int, person: Person, project: Project, hard: bool, handle_ms: int) -> None:
+        person.busy = False
+        self._label(at_ms, person, project, hard, handle_ms)
+        self._go_on(at_ms + 1, person)
+
+    def _label(self, at_ms: int, person: Person, project: Project, hard: bool, handle_ms: int) -> None:
         random = self._random
         number = next(self._numbers)
         market = random.choice(project.markets)
@@ -217,7 +228,6 @@ class Operation:
             "queue": f"{project.name}-{market.lower()}",
             "stratum": "hard" if hard else "easy",
         }
-        self._at(at_ms + int(random.uniform(500, 3000)), self._begin_label, person, shift_end)
         if random.random() < 0.01:
             self._send(at_ms, person.site, "label_submitted", **work, skipped=True, skip_reason="unclear task")
             return
@@ -227,9 +237,9 @@ class Operation:
         elif random.random() < _CLUSTER_START:
             person.cluster = random.randrange(*_CLUSTER_LABELS)
         expected = "violating" if random.random() < 0.3 else "ok"
-        label = expected if not wrong else ("ok" if expected == "violating" else "violating")
+        label = OTHER_LABEL[expected] if wrong else expected
         self._send(at_ms, person.site, "label_submitted", **work, label=label, handle_ms=handle_ms)
-        self._sample(at_ms, person.site, work, hard, wrong, label, expected)
+        self._sample(at_ms, person, work, hard, wrong, label)
 
     def _error(self, at_ms: int, person: Person, project: Project, hard: bool) -> float:
         error = person.current_error + project.error + (HARD_ERROR if hard else 0.0)
@@ -253,20 +263,20 @@ class Operation:
 
     # --- reviews
 
-    def _sample(
-        self, at_ms: int, site: Site, work: dict[str, Any], hard: bool, wrong: bool, label: str, expected: str
-    ) -> None:
+    def _sample(self, at_ms: int, person: Person, work: dict[str, Any], hard: bool, wrong: bool, label: str) -> None:
         """Decides why, if at all, a label is reviewed."""
-        random = self._random
+        random, site = self._random, person.site
         chance = random.random()
-        judged = (work, wrong, label, expected, at_ms)
+        judged = (work, wrong, label, at_ms)
+        # Who is new or has just erred is looked at more closely.
+        targeted = _TARGETED * (5 if person.cluster or person.joined_days < NEWCOMER_DAYS else 1)
         if chance < _GOLD:
             self._at(at_ms + 200, self._review, site, *judged, "gold", "random")
         elif chance < _GOLD + _RANDOM:
             self._later(at_ms, site, judged, "random")
         elif chance < _GOLD + _RANDOM + _STRATIFIED and hard:
             self._later(at_ms, site, judged, "stratified")
-        elif chance > 1 - _TARGETED:
+        elif chance > 1 - targeted:
             self._later(at_ms, site, judged, "targeted")
 
     def _later(self, at_ms: int, site: Site, judged: tuple[Any, ...], sampling: str) -> None:
@@ -280,29 +290,33 @@ class Operation:
         work: dict[str, Any],
         wrong: bool,
         label: str,
-        expected: str,
         labeled_at: int,
         source: str,
         sampling: str,
     ) -> None:
         random = self._random
-        reviewer = random.choice(self._on_shift(site, at_ms))
-        detection = 1.0 if source == "gold" else reviewer.detection
-        if source == "qa" and self._changed(at_ms, "lenient-qa", site):
-            detection = 0.4
-        found = random.random() < detection if wrong else source == "qa" and random.random() < 0.006
-        event: dict[str, Any] = {**work, "correct": not found, "label": label, "expected": expected if found else label}
-        event |= {"labeled_at": labeled_at, "sampling": sampling}
         if source == "gold":
+            reviewer, detection = None, 1.0
+        else:
+            reviewer = self._free_reviewer(site)
+            if reviewer is None:
+                self._at(at_ms + MINUTE_MS, self._review, site, work, wrong, label, labeled_at, source, sampling)
+                return
+            detection = _LENIENT if self._changed(at_ms, "lenient-qa", site) else reviewer.detection
+        found = random.random() < (detection if wrong else 0.0 if reviewer is None else _FALSE_ALARM)
+        event: dict[str, Any] = {**work, "correct": not found, "label": label}
+        event["expected"] = OTHER_LABEL[label] if found else label
+        event |= {"labeled_at": labeled_at, "sampling": sampling}
+        if reviewer is None:
             event["source"] = "gold"
         else:
             event |= {"reviewer_id": reviewer.agent_id, "review_ms": int(random.lognormvariate(9.6, 0.4))}
             if sampling == "stratified":
                 event["sampling_rate"] = _STRATIFIED
         if found:
-            event["error_type"], event["severity"] = random.choices(ERROR_TYPES, (5, 1, 4))[0]
+            event["error_type"], event["severity"] = random.choices(*ERRORS[label])[0]
         review_id = self._send(at_ms, site, "label_reviewed", **event)
-        if source == "qa" and random.random() < _AUDITED:
+        if reviewer is not None and random.random() < _AUDITED:
             delay = int(random.uniform(2, 30) * MINUTE_MS)
             self._at(at_ms + delay, self._audit, site, work, reviewer, not found, found == wrong)
         if self._plan.scenario == "late-and-dirty" and found and random.random() < 0.1:
@@ -327,9 +341,10 @@ class Operation:
             old={**version, "correct": False}, new={**version, "correct": True},
         )  # fmt: skip  # an event in one glance
 
-    def _on_shift(self, site: Site, at_ms: int) -> list[Person]:
-        shift = max(range(len(SHIFT_HOURS)), key=lambda number: site.shift_start_ms(at_ms, number))
-        return [reviewer for reviewer in site.reviewers if reviewer.shift == shift]
+    def _free_reviewer(self, site: Site) -> Person | None:
+        """A reviewer who is at work; None: all are at a break or in a meeting."""
+        working = [reviewer for reviewer in site.reviewers if reviewer.state == "productive"]
+        return self._random.choice(working) if working else None
 
     # --- the change
 
@@ -356,7 +371,7 @@ class Operation:
         elif scenario == "mix-shift":
             what |= {"hard_share": 0.8, "per_class_change": 0.0}
         elif scenario == "lenient-qa":
-            what |= {"detection": 0.4}
+            what |= {"detection": _LENIENT}
         self.truth.changes.append(what)
 
     # --- sending
@@ -370,31 +385,28 @@ class Operation:
             return ""
         event_id = f"{self._plan.seed:x}-{next(self._order):x}"
         value = _encode({"type": kind, "event_id": event_id, "at": at_ms, "site_id": site.name, **fields})
-        self._count(kind)
         if self._plan.scenario != "late-and-dirty":
-            self._out.append(Sent(at_ms, site.name, value))
+            self._deliver(at_ms, site.name, value, kind)
         else:
-            self._send_dirty(at_ms, site.name, value)
+            self._send_dirty(at_ms, site.name, value, kind)
         return event_id
 
-    def _send_dirty(self, at_ms: int, site_id: str, value: bytes) -> None:
+    def _send_dirty(self, at_ms: int, site_id: str, value: bytes, kind: str) -> None:
         random = self._random
         chance = random.random()
         if chance < 0.02:
-            self._count("late")
-            self._at(at_ms + int(random.uniform(1, 120) * MINUTE_MS), self._deliver, site_id, value)
+            self._at(at_ms + int(random.uniform(1, 120) * MINUTE_MS), self._deliver, site_id, value, kind, "late")
             return
-        self._out.append(Sent(at_ms, site_id, value))
+        self._deliver(at_ms, site_id, value, kind)
         if chance < 0.04:
-            self._count("duplicate")
-            self._at(at_ms + int(random.uniform(0, 5) * MINUTE_MS), self._deliver, site_id, value)
+            self._at(at_ms + int(random.uniform(0, 5) * MINUTE_MS), self._deliver, site_id, value, "duplicate")
         elif chance < 0.045:
-            self._count("broken")
-            broken = random.choice((value[: len(value) // 2], value.replace(b'"at":', b'"at":"x'), b"\xff" + value))
-            self._out.append(Sent(at_ms, site_id, broken))
+            # Cut off, of a wrong type, not UTF-8.
+            broken = random.choice((value[: len(value) // 2], value.replace(b'"at":', b'"at":-'), b"\xff" + value))
+            self._deliver(at_ms, site_id, broken, "broken")
 
-    def _deliver(self, at_ms: int, site_id: str, value: bytes) -> None:
+    def _deliver(self, at_ms: int, site_id: str, value: bytes, *kinds: str) -> None:
+        """Lets a record arrive, and counts it: the truth knows only what has arrived."""
         self._out.append(Sent(at_ms, site_id, value))
-
-    def _count(self, kind: str) -> None:
-        self.truth.sent[kind] = self.truth.sent.get(kind, 0) + 1
+        for kind in kinds:
+            self.truth.sent[kind] = self.truth.sent.get(kind, 0) + 1

@@ -20,7 +20,14 @@ PLACES = (
     ("nairobi-5", "cobalt", "Africa/Nairobi", 3.0, 0.006),
     ("bogota-6", "borealis", "America/Bogota", -5.0, -0.012),
 )
-ERROR_TYPES = (("brand_confusion", "major"), ("missed_violation", "critical"), ("wrong_category", "minor"))
+#: Half of the errors let something through, half go too far: by the wrong label, what it is called, and how often.
+ERRORS = {
+    "ok": ((("missed_violation", "critical"), ("missed_violation", "major")), (1, 4)),
+    "violating": ((("brand_confusion", "major"), ("wrong_category", "minor")), (1, 2)),
+}
+OTHER_LABEL = {"ok": "violating", "violating": "ok"}
+#: Below this many days someone counts as new.
+NEWCOMER_DAYS = 35
 
 
 @dataclass(slots=True)
@@ -63,7 +70,11 @@ class Person:
         speed: Factor on handling time; above 1 is slower.
         joined_days: Days since joining; the first weeks go worse.
         cluster: Labels left in a run of likely errors.
+        reviews: A reviewer, who checks labels and makes none.
         detection: For a reviewer: probability of finding an error.
+        state: Where the person is now.
+        wanted: The state that is due; entered when the task at hand is done.
+        busy: At a task.
     """
 
     agent_id: str
@@ -73,7 +84,11 @@ class Person:
     speed: float
     joined_days: int
     cluster: int = 0
+    reviews: bool = False
     detection: float = 0.95
+    state: str = "offline"
+    wanted: str = "offline"
+    busy: bool = False
 
     @property
     def current_error(self) -> float:
@@ -127,13 +142,13 @@ def build(random: Random, sites: int, agents_on_shift: int) -> list[Site]:
             for one in range(max(people // 12, 1)):
                 agent_id = f"q-{number + 1}-{shift}{one:03d}"
                 detection = min(max(random.gauss(0.95, 0.02), 0.85), 0.995)
-                site.reviewers.append(Person(agent_id, site, shift, 0.01, 1.0, 400, detection=detection))
+                site.reviewers.append(Person(agent_id, site, shift, 0.01, 1.0, 400, reviews=True, detection=detection))
         made.append(site)
     return made
 
 
 def _agent(random: Random, site: Site, shift: int, number: int) -> Person:
-    joined = random.randrange(5, 35) if random.random() < 0.08 else random.randrange(60, 1500)
+    joined = random.randrange(5, NEWCOMER_DAYS) if random.random() < 0.08 else random.randrange(60, 1500)
     error = min(max(random.gauss(0.019, 0.010) - site.skill, 0.004), 0.15)
     agent_id = f"a-{site.name.rsplit('-', 1)[-1]}-{shift}{number:04d}"
     return Person(agent_id, site, shift, error, random.lognormvariate(0.0, 0.18), joined)

@@ -104,6 +104,7 @@ def test_a_site_dip_is_of_the_size_that_was_injected_and_at_that_site_only():
         assert abs(error_share(after) - error_share(before)) < 0.035
 
 
+@pytest.mark.slow
 def test_one_agent_gets_worse_alone():
     run, found = events("one-agent", hours=8, rate=4)
     agent = run.truth.changes[0]["agent"]
@@ -113,6 +114,7 @@ def test_one_agent_gets_worse_alone():
     assert abs(error_share(rest_after) - error_share(rest_before)) < 0.02
 
 
+@pytest.mark.slow
 def test_a_new_sop_costs_accuracy_in_its_project_and_is_named():
     run, found = events("sop-change", hours=4, rate=15)
     change = run.truth.changes[0]
@@ -123,6 +125,7 @@ def test_a_new_sop_costs_accuracy_in_its_project_and_is_named():
     assert {r["sop_version"] for r in after} == {"v4"}
 
 
+@pytest.mark.slow
 def test_harder_work_lowers_accuracy_without_anyone_doing_worse():
     run, found = events("mix-shift", hours=5, rate=15)
     site = run.truth.changes[0]["site"]
@@ -145,6 +148,7 @@ def test_work_slows_down_by_half_at_one_site():
     assert mean[True] / mean[False] == pytest.approx(change["handle_factor"], rel=0.06)
 
 
+@pytest.mark.slow
 def test_lenient_reviewers_find_fewer_errors():
     run, found = events("lenient-qa", hours=4, rate=15)
     site, at = run.truth.changes[0]["site"], run.truth.changes[0]["at_ms"]
@@ -153,6 +157,7 @@ def test_lenient_reviewers_find_fewer_errors():
     assert error_share(after) < 0.75 * error_share(before)
 
 
+@pytest.mark.slow
 def test_a_slow_drift_ends_worse_than_it_begins():
     run, found = events("slow-drift", hours=5, rate=15)
     _, after = split(run, found, site_id=run.truth.changes[0]["site"])
