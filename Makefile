@@ -1,7 +1,7 @@
 # Everything a person runs. Each target prepares what it lacks; a fresh machine needs Python 3.11 or newer and make.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-kafka test-stack lint format bench clean
+.PHONY: help setup demo up stack test test-slow test-kafka test-stack lint format bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,6 +26,21 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP) ## The whole monitor on this machine: broker, simulator, worker and live board; Ctrl-C ends it
 	@$(BIN)/labelwatch demo
+
+up: ## The whole stack in Docker: Kafka, two workers, Prometheus, Alertmanager, Grafana
+	@docker compose up --build --detach
+	@echo "boards     http://localhost:3000"
+	@echo "metrics    http://localhost:9464/metrics  http://localhost:9465/metrics"
+	@echo "rules      http://localhost:9090/alerts"
+	@echo "runbooks   http://localhost:9090/user/"
+	@echo "silences   http://localhost:9093"
+	@echo "pages      docker compose logs --follow pager"
+	@echo "events     docker compose --profile simulate up --detach simulator"
+	@echo "stop       docker compose --profile simulate down"
+
+stack: $(STAMP) ## The same stack without Docker: what pages, what does not, and how fast (10 minutes)
+	@.ci/tools
+	@$(BIN)/pytest -m promtool -o log_cli=true -o log_cli_level=INFO tests/stack/test_stack.py
 
 test: $(STAMP) ## Every test that needs no Java
 	@$(BIN)/pytest -m "not kafka and not slow and not promtool"

@@ -1,0 +1,27 @@
+# The labelwatch command and nothing else: built in one stage, run in another as a user of its own.
+ARG PYTHON_IMAGE=python:3.12.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /src
+RUN python -m venv /opt/labelwatch
+COPY constraints.txt pyproject.toml README.md LICENSE ./
+COPY schemas schemas
+COPY detectors detectors
+COPY streams streams
+COPY grafana grafana
+RUN /opt/labelwatch/bin/pip install --constraint constraints.txt .
+
+FROM ${PYTHON_IMAGE}
+# A named volume takes its owner from the image's folder.
+RUN groupadd --gid 10001 labelwatch \
+  && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin labelwatch \
+  && install --directory --owner 10001 --group 10001 /var/lib/labelwatch
+COPY --from=build /opt/labelwatch /opt/labelwatch
+ENV PATH=/opt/labelwatch/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+WORKDIR /var/lib/labelwatch
+EXPOSE 9464
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
+  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://localhost:9464/healthz', timeout=2)"]
+CMD ["labelwatch", "worker"]
