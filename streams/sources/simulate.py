@@ -212,7 +212,7 @@ class Operation:
     def _hand_in(self, at_ms: int, person: Person, project: Project, hard: bool, handle_ms: int) -> None:
         person.busy = False
         self._label(at_ms, person, project, hard, handle_ms)
-        self._go_on(at_ms + 1, person)
+        self._go_on(at_ms, person)
 
     def _label(self, at_ms: int, person: Person, project: Project, hard: bool, handle_ms: int) -> None:
         random = self._random

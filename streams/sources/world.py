@@ -20,7 +20,7 @@ PLACES = (
     ("nairobi-5", "cobalt", "Africa/Nairobi", 3.0, 0.006),
     ("bogota-6", "borealis", "America/Bogota", -5.0, -0.012),
 )
-#: Half of the errors let something through, half go too far: by the wrong label, what it is called, and how often.
+#: By the wrong label: what the error is called and how grave it is, and how often.
 ERRORS = {
     "ok": ((("missed_violation", "critical"), ("missed_violation", "major")), (1, 4)),
     "violating": ((("brand_confusion", "major"), ("wrong_category", "minor")), (1, 2)),
