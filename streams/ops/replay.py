@@ -32,4 +32,4 @@ def show_replay(options: ReplayOptions, target: KafkaTarget | None, console: Con
         replayed = run_replay(options, target, progress)
     sys.stdout.write(f"{replayed.records:,} records\n")
     if replayed.not_json:
-        sys.stdout.write(f"{replayed.not_json:,} lines are no events: sent as they are, the worker turns them away\n")
+        sys.stdout.write(f"{replayed.not_json:,} lines name no site: sent as they are, the worker turns them away\n")

@@ -1,7 +1,7 @@
 """`labelwatch replay`: a file's events into Kafka: JSON lines as they are, or CSV through a map."""
 
+import contextlib
 import csv
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.events import EVERY_SITE
+from schemas.events import EVERY_SITE, AnyEvent
 from streams.sources.errors import SourceError
 from streams.sources.sinks import KafkaSink, KafkaTarget, Outgoing, pump, run, write_file
 
@@ -18,6 +18,12 @@ from streams.sources.sinks import KafkaSink, KafkaTarget, Outgoing, pump, run, w
 MAPPED = ("agent_id", "task_id", "label", "expected", "handle_s", "project_id", "site_id", "market", "event_id")
 #: The crowd files' header (worker, item, label, gold, seconds) needs no map.
 CROWD_MAP = {"agent_id": "worker", "task_id": "item", "label": "label", "expected": "gold", "handle_s": "seconds"}
+#: As the worker's rule: an event that is later than now by more is turned away.
+_FUTURE_MS = 300_000
+#: Limits of the contract, with room for `-gold` in an event's id.
+_IDENTIFIER, _TEXT = 123, 1000
+#: More than a day on one label is no time at all; it would move a person's clock out of every window.
+_LONGEST_SECONDS = 86_400.0
 
 _encode = msgspec.json.encode
 
@@ -29,7 +35,7 @@ class ReplayOptions:
     Attributes:
         file: JSON lines, or CSV (by its ending).
         mapping: For CSV: our name to the column's; the crowd files' own by default.
-        constants: For CSV: our name to a value for every row, such as `site_id`.
+        constants: For CSV: our name to a value for every row that has none of its own, such as `site_id`.
         speed: Event time over wall time; 0 is as fast as possible.
         start_ms: For CSV: time of the first event; by default so that the last one is now.
         assumed_seconds: For CSV: seconds of a label where the file has none.
@@ -52,7 +58,7 @@ class Replayed:
     Attributes:
         records: Records written.
         not_json: Lines that are no event with `at` and `site_id`; sent too, the worker turns them away.
-        newest_ms: Highest event time; every partition's clock is set to it at the end.
+        newest_ms: Highest time of a good event; every partition's clock is set to it at the end.
     """
 
     records: int = 0
@@ -82,12 +88,16 @@ def run_replay(
     """
     if not options.file.is_file():
         raise SourceError(f"{options.file}: no such file; give JSON lines, or CSV with --map")
-    is_csv = options.file.suffix.lower() == ".csv"
+    if options.out is not None and options.out.exists() and options.out.samefile(options.file):
+        raise SourceError(f"{options.out}: is the file to read from; give another one to write to")
     done = Replayed()
-    total = 0
-    if progress is not None or is_csv:
-        total = _count_lines(options.file)
-    records = _csv_events(options, done) if is_csv else _lines(options.file, done)
+    if options.file.suffix.lower() == ".csv":
+        rows = list(_rows(options))
+        total = len(rows) + sum("expected" in row for row in rows)
+        records = _csv_events(rows, options, done)
+    else:
+        total = _count_lines(options.file) if progress is not None else 0
+        records = _lines(options.file, done)
     if options.out is not None:
         done.records = write_file(options.out, (Outgoing(0, key, value) for _, key, value in records))
         return done
@@ -97,7 +107,8 @@ def run_replay(
 
     async def work() -> None:
         async with sink.running():
-            await pump(sink, _paced(records, options.speed), (lambda n: progress(n, total)) if progress else None)
+            due = paced(records, options.speed, time.time())
+            await pump(sink, due, (lambda count: progress(count, total)) if progress else None)
             if done.newest_ms:
                 await sink.put_to_all(EVERY_SITE.encode(), _clock(options.file, done.newest_ms))
 
@@ -112,45 +123,60 @@ def _clock(file: Path, at_ms: int) -> bytes:
     )
 
 
-def _paced(records: Iterator[tuple[int, bytes, bytes]], speed: float) -> Iterator[Outgoing]:
-    begun, first_ms = time.time(), None
+def paced(records: Iterator[tuple[int, bytes, bytes]], speed: float, begun_seconds: float) -> Iterator[Outgoing]:
+    """Says when each record is due.
+
+    Args:
+        records: Event time (ms; 0: none, due at once), key and value of each.
+        speed: Event time over wall time; 0 is as fast as possible.
+        begun_seconds: When the first one is due, epoch seconds.
+    """
+    first_ms = None
     for at_ms, key, value in records:
         due = 0.0
         if speed and at_ms:
             first_ms = at_ms if first_ms is None else first_ms
-            due = begun + (at_ms - first_ms) / 1000 / speed
+            due = begun_seconds + (at_ms - first_ms) / 1000 / speed
         yield Outgoing(due, key, value)
 
 
 def _count_lines(path: Path) -> int:
     with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+        return sum(line not in (b"\n", b"\r\n") for line in file)
 
 
 def _lines(path: Path, done: Replayed) -> Iterator[tuple[int, bytes, bytes]]:
-    """Lines as they are, byte for byte; what is no event goes on with an empty key."""
-    decode = msgspec.json.Decoder(_Head).decode
+    """Lines as they are, byte for byte; what names no site goes on with an empty key."""
+    decode_event, decode_head = msgspec.json.Decoder(AnyEvent).decode, msgspec.json.Decoder(_Head).decode
+    # What the worker turns away as lying in the future must not set its clock, or be waited for.
+    latest_ms = int(time.time() * 1000) + _FUTURE_MS
     with path.open("rb") as file:
         for raw in file:
-            line = raw.rstrip(b"\r\n")
+            line = raw.removesuffix(b"\n").removesuffix(b"\r")
             if not line:
                 continue
+            at_ms, site_id = 0, ""
             try:
-                head = decode(line)
+                event = decode_event(line)
+                at_ms, site_id = event.at, event.site_id
             except (ValueError, RecursionError):
+                with contextlib.suppress(ValueError, RecursionError):
+                    site_id = decode_head(line).site_id
+            if not site_id:
                 done.not_json += 1
-                yield 0, b"", line
-                continue
-            done.newest_ms = max(done.newest_ms, head.at)
-            yield head.at, head.site_id.encode(), line
+            if at_ms > latest_ms:
+                at_ms = 0
+            done.newest_ms = max(done.newest_ms, at_ms)
+            yield at_ms, site_id.encode(), line
 
 
-def _csv_events(options: ReplayOptions, done: Replayed) -> Iterator[tuple[int, bytes, bytes]]:
+def _csv_events(
+    rows: list[dict[str, str]], options: ReplayOptions, done: Replayed
+) -> Iterator[tuple[int, bytes, bytes]]:
     """A label for each row, and a gold review right after it where the row knows the truth.
 
     Such files have no clock: each person's rows follow one another, each taking its seconds.
     """
-    rows = list(_rows(options))
     ends = _clock_by_person(rows, options)
     span_ms = max(ends, default=0)
     start_ms = int(time.time() * 1000) - span_ms if options.start_ms is None else options.start_ms
@@ -166,16 +192,16 @@ def _csv_events(options: ReplayOptions, done: Replayed) -> Iterator[tuple[int, b
             label["attempt"] = attempts[who]
         seconds = _seconds(row)
         if seconds is not None:
-            label["handle_ms"] = int(seconds * 1000)
+            label["handle_ms"] = round(seconds * 1000)
         if row.get("label"):
-            label["label"] = row["label"]
+            label["label"] = row["label"][:_TEXT]
         key = work["site_id"].encode()
         done.newest_ms = max(done.newest_ms, at)
         yield at, key, _encode(label)
-        if row.get("expected"):
+        if "expected" in row:
             review = {
                 **work, "type": "label_reviewed", "event_id": f"{work['event_id']}-gold", "at": at, "labeled_at": at,
-                "source": "gold", "label": row.get("label", ""), "expected": row["expected"],
+                "source": "gold", "label": row.get("label", "")[:_TEXT], "expected": row["expected"][:_TEXT],
                 "correct": row.get("label") == row["expected"],
             }  # fmt: skip  # an event in one glance
             yield at, key, _encode(review)
@@ -183,6 +209,8 @@ def _csv_events(options: ReplayOptions, done: Replayed) -> Iterator[tuple[int, b
 
 def _rows(options: ReplayOptions) -> Iterator[dict[str, str]]:
     unknown = [name for name in (*options.mapping, *options.constants) if name not in MAPPED]
+    if "event_id" in options.constants:
+        raise SourceError("--set event_id: each row needs an id of its own; give --map event_id=COLUMN or leave it out")
     if unknown:
         raise SourceError(f"--map and --set know {', '.join(MAPPED)}; {', '.join(unknown)} is not among them")
     try:
@@ -196,7 +224,8 @@ def _rows(options: ReplayOptions) -> Iterator[dict[str, str]]:
                     "give --map OURS=COLUMN"
                 )
             for row in reader:
-                yield {ours: (row[column] or "").strip() for ours, column in options.mapping.items()}
+                given = {ours: (row[column] or "").strip() for ours, column in options.mapping.items()}
+                yield {**options.constants, **{ours: value for ours, value in given.items() if value}}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"{options.file}: cannot be read as CSV: {error}") from error
 
@@ -218,7 +247,7 @@ def _seconds(row: Mapping[str, str]) -> float | None:
         seconds = float(row.get("handle_s") or "nan")
     except ValueError:
         return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    return seconds if 0 <= seconds <= _LONGEST_SECONDS else None
 
 
 def _work(row: Mapping[str, str], options: ReplayOptions, number: int) -> dict[str, str]:
@@ -229,7 +258,6 @@ def _work(row: Mapping[str, str], options: ReplayOptions, number: int) -> dict[s
         "agent_id": "unknown",
         "project_id": name,
         "task_id": str(number + 1),
-        **options.constants,
-        **{ours: row[ours] for ours in row if ours not in ("label", "expected", "handle_s") and row[ours]},
+        **{ours: value for ours, value in row.items() if ours not in ("label", "expected", "handle_s")},
     }
-    return {ours: value[:128] for ours, value in work.items()}
+    return {ours: value[:_IDENTIFIER] for ours, value in work.items()}

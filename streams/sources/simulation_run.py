@@ -17,7 +17,7 @@ class SimulationOptions:
     Attributes:
         scenario: One of `SCENARIOS`.
         rate: Events a second, wall clock.
-        seconds: Length of the live part, wall clock.
+        seconds: Length of the live part, wall clock; in a file it ends now, in Kafka so long after now.
         seed: The same seed and times give the same events.
         speed: Event time over wall time; above 1 the run starts in the past and ends at now.
         history_seconds: Past that is written at once before the live part.
@@ -62,7 +62,8 @@ def run_simulation(options: SimulationOptions, target: KafkaTarget | None = None
         raise SourceError("--speed must be 1x or more, and --seconds above 0")
     begun = time.time()
     live_ms = int(options.seconds * options.speed * 1000)
-    end_ms = int((begun + options.seconds) * 1000)
+    # A file is whole at once, and nothing in it may lie in the future.
+    end_ms = int((begun + (0.0 if options.out else options.seconds)) * 1000)
     live_from_ms = end_ms - live_ms
     change_ms = live_ms // 4 if options.change_seconds is None else int(options.change_seconds * 1000)
     operation = Operation(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.partitioner import murmur2
 
 from schemas.topics import EVENTS
@@ -96,10 +96,14 @@ class KafkaSink:
             await self._connect()
             yield self
             await self.flush()
+        except KafkaConnectionError as error:
+            raise SourceError(
+                f"no Kafka answers at {self._target.bootstrap}; start it, or give its address with --bootstrap"
+            ) from error
         except (KafkaError, TimeoutError, OSError) as error:
             raise SourceError(
-                f"cannot write to {self._target.topic} at {self._target.bootstrap}: {error or type(error).__name__}; "
-                "check that the broker runs and that `labelwatch topics create` was done"
+                f"cannot write to {self._target.topic} at {self._target.bootstrap}: "
+                f"{str(error) or type(error).__name__}; `labelwatch doctor` shows what is wrong"
             ) from error
         finally:
             if self._producer is not None:
@@ -107,9 +111,8 @@ class KafkaSink:
                     await asyncio.wait_for(self._producer.stop(), 5)
 
     async def _connect(self) -> None:
-        # A broker without idempotent producers (the embedded one) refuses at start; then plainly.
         for idempotent in (True, False):
-            producer = AIOKafkaProducer(
+            self._producer = AIOKafkaProducer(
                 bootstrap_servers=self._target.bootstrap,
                 acks="all",
                 enable_idempotence=idempotent,
@@ -119,16 +122,20 @@ class KafkaSink:
                 **self._target.security,
             )
             try:
-                await asyncio.wait_for(producer.start(), _START_SECONDS)
-            except KafkaError:
-                await producer.stop()
-                if not idempotent:
+                await asyncio.wait_for(self._producer.start(), _START_SECONDS)
+                break
+            except KafkaError as error:
+                # A broker without idempotent producers (the embedded one) refuses: then plainly.
+                if not idempotent or isinstance(error, KafkaConnectionError):
                     raise
-                continue
-            self._producer = producer
-            break
-        assert self._producer is not None
-        partitions = await asyncio.wait_for(self._producer.partitions_for(self._target.topic), _START_SECONDS)
+                await self._producer.stop()
+        # All topics: asking for one by its name can create it, with settings that nobody chose.
+        metadata = await asyncio.wait_for(self._producer.client.fetch_all_metadata(), _START_SECONDS)
+        partitions = metadata.partitions_for_topic(self._target.topic)
+        if not partitions:
+            raise SourceError(
+                f"no topic {self._target.topic} at {self._target.bootstrap}; `labelwatch topics create` creates it"
+            )
         self._partitions = len(partitions)
 
     async def put(self, record: Outgoing) -> None:
@@ -149,8 +156,8 @@ class KafkaSink:
         if batch.append(key=key, value=value, timestamp=None) is None:
             await self._send(partition)
             batch, _ = self._new_batch(partition)
-            if batch.append(key=key, value=value, timestamp=None) is None:
-                raise SourceError(f"a record of {len(value)} bytes does not fit into a batch of {_BATCH_BYTES} bytes")
+            # The first record of a batch may be of any size; the broker has the last word.
+            batch.append(key=key, value=value, timestamp=None)
         self.sent += 1
 
     def _new_batch(self, partition: int) -> tuple[Any, float]:
@@ -183,26 +190,39 @@ class KafkaSink:
         await asyncio.gather(*pending)
 
 
-async def pump(sink: KafkaSink, records: Iterator[Outgoing], progress: Callable[[int], None] | None = None) -> None:
+async def pump(
+    sink: KafkaSink,
+    records: Iterator[Outgoing],
+    progress: Callable[[int], None] | None = None,
+    now: Callable[[], float] = time.time,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
     """Writes records when they are due; behind time, as fast as they come.
 
     Args:
         sink: Where to.
         records: In order of `due_seconds`.
-        progress: Called now and then with the number written.
+        progress: Called now and then with the number written, at the end with all of them.
+        now: Wall clock, epoch seconds.
+        sleep: Waits so many seconds.
     """
+    count = 0
     for count, record in enumerate(records, 1):
-        wait_seconds = record.due_seconds - time.time() if record.due_seconds else 0.0
+        wait_seconds = record.due_seconds - now() if record.due_seconds else 0.0
         while wait_seconds > 0:
             await sink.send_waiting()
-            await asyncio.sleep(min(wait_seconds, _LINGER_SECONDS))
-            wait_seconds = record.due_seconds - time.time()
+            if progress is not None:
+                progress(count - 1)
+            await sleep(min(wait_seconds, _LINGER_SECONDS))
+            wait_seconds = record.due_seconds - now()
         await sink.put(record)
         if count % 1000 == 0:
             await sink.send_waiting()
-            await asyncio.sleep(0)
+            await sleep(0)
             if progress is not None:
                 progress(count)
+    if progress is not None:
+        progress(count)
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
