@@ -154,8 +154,8 @@ class Oracle:
         self.sites[name] = site
         self.watermark = max(self.watermark, at)
         self.clock = max(self.clock, at)
-        if at // MINUTE_MS > site.clock // MINUTE_MS and appended is not None:
-            site.skew = (appended - at) / 1000
+        if at // MINUTE_MS > site.clock // MINUTE_MS:
+            site.skew = None if appended is None else (appended - at) / 1000
         site.clock = clock
         site.newest_event[kind] = max(at, site.newest_event.get(kind, 0))
         self.scopes |= {(name, "", "")}
