@@ -98,7 +98,7 @@ class KafkaSink:
             await self.flush()
         except KafkaConnectionError as error:
             raise SourceError(
-                f"no Kafka answers at {self._target.bootstrap}; start it, or give its address with --bootstrap"
+                f"no Kafka answers at {self._target.bootstrap}; start it, or check --bootstrap"
             ) from error
         except (KafkaError, TimeoutError, OSError) as error:
             raise SourceError(
