@@ -49,6 +49,8 @@ class PeopleView:
         columns: dict[tuple[str, str], NDArray[np.float64]] = {}
         risk = np.zeros(len(rows))
         volume = np.zeros(len(rows))
+        # What is not logged-in time by the policy cannot be worked in it.
+        counts_as_worked = "productive" in policy.logged_in
         for window in WINDOWS:
             sums = self._sums(self._people, ("labels", "handled", "handle_ms", "reviews", "correct"), window, at_ms)
             done, handled, handle_ms, n, k = (column[rows] for column in sums)
@@ -66,7 +68,7 @@ class PeopleView:
                 ("labels", _above_0(done)),
                 ("labels_per_productive_hour", _above_0(ratio(done * 3_600_000.0, productive))),
                 ("handle_seconds_mean", ratio(handle_ms, handled) / 1000),
-                ("utilization_ratio", ratio(productive, logged_in)),
+                ("utilization_ratio", ratio(productive * counts_as_worked, logged_in)),
                 ("below_target_probability", np.where(enough, below, np.nan)),
             ):
                 columns[f"labelwatch_agent_{name}", window] = values

@@ -17,7 +17,7 @@ from streams.sources.simulate import SCENARIOS, Operation, Simulation
 
 from .compare import Record, batches, commit, differences, engine_figures
 from .oracle import ERROR_TYPES, Oracle
-from .traffic import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, adversarial
+from .traffic import DAY_MS, HOUR_MS, MAX_MS, MINUTE_MS, START_MS, adversarial, shuffled_states
 
 CROWD = Path(__file__).parents[3] / "shared" / "data" / "crowd"
 
@@ -40,6 +40,17 @@ accuracy_target = 0.91
 handle_seconds_target = 12
 [utilization]
 logged_in = ["productive", "available", "training", "meeting"]
+"""
+)
+
+#: Logged-in time that leaves the productive out: shares of it still stay within 0 and 1.
+NOT_WORKING = Policy.parse(
+    """
+[defaults]
+min_reviews = 1
+headline_sources = ["gold"]
+[utilization]
+logged_in = ["available", "meeting", "offline"]
 """
 )
 
@@ -105,8 +116,16 @@ def test_adversarial_traffic_of_every_density(seed: int):
     rng = random.Random(seed)
     span_ms = int(rng.choice((0.005, 0.1, 1, 3, 20)) * DAY_MS)
     records = adversarial(seed, rng.choice((50, 300, 1_500)), span_ms, stamped=seed % 4 > 0)
-    policy = rng.choice((POLICY, Policy()))
+    policy = rng.choice((POLICY, NOT_WORKING, Policy()))
     agree(records, policy, rng, looks=12)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_states_far_out_of_order(seed: int):
+    rng = random.Random(seed)
+    start_ms = rng.choice((0, 1, START_MS, MAX_MS - 40 * DAY_MS))
+    records = shuffled_states(seed, rng.choice((30, 300)), start_ms, rng.choice((1_000, 10 * MINUTE_MS, 4 * HOUR_MS)))
+    agree(records, (POLICY, NOT_WORKING, Policy())[seed % 3], rng, looks=12)
 
 
 def test_one_busy_person_outgrows_16_and_32_bits():

@@ -80,6 +80,24 @@ def adversarial(seed: int, count: int, span_ms: int = 3 * DAY_MS, stamped: bool 
     return spaced
 
 
+def shuffled_states(seed: int, count: int, start_ms: int, pause_ms: int) -> list[Record]:
+    """A few people who change state far out of order; half of the records have append times."""
+    rng = random.Random(seed)
+    now, records = start_ms, []
+    for offset in range(count):
+        now += int(rng.expovariate(1) * pause_ms)
+        at = now - int(rng.choice((0, 0, 0, MINUTE_MS, HOUR_MS, 13 * HOUR_MS, 40 * HOUR_MS)) * rng.random())
+        unit = rng.choice((1, 1, 1, MINUTE_MS, HOUR_MS))
+        event = {
+            "type": rng.choice((*["state_changed"] * 5, "agent_profiled", "label_submitted")), "event_id": str(offset),
+            "at": max(0, at // unit * unit), "site_id": rng.choice("xy"), "agent_id": rng.choice("abcd"),
+            "project_id": rng.choice(("p", "q")), "task_id": "t", "state": rng.choice(STATES),
+            "role": rng.choice(("agent", "qa", None)),
+        }  # fmt: skip
+        records.append(Record(offset, rng.choice((now, None)), None, json.dumps(event).encode()))
+    return records
+
+
 def _some(rng: random.Random, site: Place, now: int, waiting: list[bytes]) -> Iterator[bytes | None]:
     """One record of a site, seldom two; may put one into `waiting` for later."""
     dice = rng.random()
