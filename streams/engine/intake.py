@@ -190,6 +190,9 @@ class Batch:
         delays: label to review: kind = verdict kind, value = ms.
         errors: errors found, one by one.
         states: `state_changed` and `agent_profiled` with the site's name and its clock after the event.
+        classes: the class given by each of `labels`, None where not given.
+        verdicts: the event behind each of `reviews`.
+        revised: the event behind each `review_revised`.
     """
 
     def __init__(self) -> None:
@@ -204,6 +207,9 @@ class Batch:
         self.review_weights: list[int] = []
         self.errors: list[ReviewError] = []
         self.states: list[tuple[str, StateChanged | AgentProfiled, int]] = []
+        self.classes: list[str | None] = []
+        self.verdicts: list[LabelReviewed] = []
+        self.revised: list[ReviewRevised] = []
 
 
 class Tally:
@@ -268,6 +274,7 @@ class Intake:
         made_person, made_ms, made_at, made_value = (
             made.person.append, made.kind.append, made.at.append, made.value.append,
         )  # fmt: skip  # one append by column, side by side
+        label_class, verdict = batch.classes.append, batch.verdicts.append
         duplicates = n_skips = 0
         labeled_at = None
         for index, event in enumerate(events):
@@ -333,6 +340,7 @@ class Intake:
                     label_at(at)
                     # The cap is applied by the part that counts it; numpy needs 64 bits.
                     label_value(-1 if handle_ms is None else handle_ms if handle_ms < HOUR_MS else HOUR_MS)
+                    label_class(event.label)
             elif cls is LabelReviewed:
                 role = event.role
                 key = (
@@ -354,6 +362,7 @@ class Intake:
                 review_kind(kind)
                 review_at(at)
                 review_value(correct)
+                verdict(event)
                 reviewer_id = event.reviewer_id
                 if reviewer_id is not None:
                     try:
@@ -536,6 +545,7 @@ class Intake:
 
     def _review_revised(self, batch: Batch, site: Site, event: ReviewRevised) -> None:
         self.tally.add("revised_reviews")
+        batch.revised.append(event)
         people = site.qas if event.role == "qa" else site.agents
         person = people.get(event.agent_id)
         if person is None:
