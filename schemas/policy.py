@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from schemas.drift import SIGNALS, Signal
 from schemas.events import Source, State
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -108,6 +109,14 @@ class Ramp(_Table, frozen=True):
     throughput: Weeks = (0.40, 0.60, 0.80, 1.0)
 
 
+class Detection(_Table, frozen=True):
+    """Which changes are watched for, and how."""
+
+    signals: list[Signal] = msgspec.field(default_factory=lambda: list(SIGNALS))
+    #: Reviews are scored so long after the label, where errors are confirmed later than correct work. 0: at once.
+    maturity_hold_hours: Annotated[float, Meta(ge=0, le=336)] = 0.0
+
+
 class _File(_Table, frozen=True):
     oncall: Oncall = Oncall()
     defaults: Defaults = Defaults()
@@ -116,6 +125,7 @@ class _File(_Table, frozen=True):
     utilization: Utilization = Utilization()
     severity: SeverityWeights = SeverityWeights()
     ramp: Ramp = Ramp()
+    detection: Detection = Detection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +151,7 @@ class Policy:
         self.oncall = self._file.oncall
         self.severity = self._file.severity
         self.ramp = self._file.ramp
+        self.detection = self._file.detection
         self.headline_sources = frozenset(self._file.defaults.headline_sources)
         self.logged_in = frozenset(self._file.utilization.logged_in)
         self.resolve = lru_cache(maxsize=65_536)(self._resolve)

@@ -1,0 +1,101 @@
+"""Records of `labeling.drift.v1`: one when a drift opens, one when it clears; written with the checkpoint."""
+
+from typing import Literal, get_args
+
+import msgspec
+
+Signal = Literal[
+    "accuracy", "accuracy_target", "agent_accuracy", "qa_accuracy", "error_finding", "handle_time", "label_mix"
+]
+Budget = Literal["page", "ticket"]
+Direction = Literal["down", "up"]
+#: What a cause is told by.
+Dimension = Literal["agent", "project", "label", "error_type", "sop_version", "market", "reviewer", "stratum"]
+#: `rate`: the same work has become worse; `mix`: more of the work is of the weaker kind.
+Effect = Literal["rate", "mix"]
+
+SIGNALS: tuple[str, ...] = get_args(Signal)
+BUDGETS: tuple[str, ...] = get_args(Budget)
+DIMENSIONS: tuple[str, ...] = get_args(Dimension)
+#: Which budget a signal draws on, and what its figure is: a share of reviews or labels, or seconds a label.
+BUDGET_OF: dict[str, Budget] = {signal: "page" if signal == "accuracy" else "ticket" for signal in SIGNALS}
+
+
+class Level(msgspec.Struct, frozen=True):
+    """A figure before or since a change.
+
+    Attributes:
+        value: Accuracy or share, 0 to 1; seconds for handling time.
+        n: Reviews or labels behind it.
+        lower, upper: Its 95% interval; Wilson's for shares. Absent where n is 0.
+    """
+
+    value: float
+    n: int
+    lower: float | None = None
+    upper: float | None = None
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """A part of the change. Over all members of one dimension, rate and mix parts add up to the change.
+
+    Attributes:
+        by: Dimension.
+        member: Which agent, project, label and so on; `other` for those too small to tell.
+        effect: Rate or mix.
+        points: Part of the change, in the unit of the level (0.01 is a point of accuracy).
+    """
+
+    by: Dimension
+    member: str
+    effect: Effect
+    points: float
+
+
+class DriftRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A drift as it opened or cleared. Times in epoch ms of event time.
+
+    Attributes:
+        status: `opened` or `cleared`.
+        drift_id: The same in both records, and again where a drift comes back within 7 days.
+        opening: 1, or how often this drift has opened by now.
+        at: Time of this record's event, by the data's own clock.
+        site_id, project_id, agent_id: Whose stream; empty where it spans all. `agent_id` may be a reviewer.
+        signal, direction, budget: What moved, which way, and whose attention it may cost.
+        opened_at, cleared_at: When it was found, and when it was over.
+        began_at, began_at_low, began_at_high: When the change began, and its 90% interval.
+        before, since: The figure before the change and since, with n.
+        estimate: The new level, shrunk: a figure since a signal overstates, because the signal chose the moment.
+        evidence: Statistic / threshold at this record.
+        run_length: Promised mean number of reviews (or labels) of this stream to a false alarm.
+        verdict: `rate`, `mix`, or `spread` where no part of the work stands out.
+        causes: The largest parts of the change, largest first.
+        task_ids: Examples, newest first.
+        text, text_zh: A sentence that can be forwarded to the site.
+    """
+
+    status: Literal["opened", "cleared"]
+    drift_id: str
+    opening: int = 1
+    at: int
+    site_id: str
+    project_id: str = ""
+    agent_id: str = ""
+    signal: Signal
+    direction: Direction
+    budget: Budget
+    opened_at: int
+    cleared_at: int | None = None
+    began_at: int
+    began_at_low: int
+    began_at_high: int
+    before: Level
+    since: Level
+    estimate: float
+    evidence: float
+    run_length: float
+    verdict: Literal["rate", "mix", "spread"] = "spread"
+    causes: tuple[Cause, ...] = ()
+    task_ids: tuple[str, ...] = ()
+    text: str = ""
+    text_zh: str = ""
