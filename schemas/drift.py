@@ -14,7 +14,7 @@ Dimension = Literal["agent", "project", "label", "error_type", "sop_version", "m
 #: `rate`: the same work has become worse; `mix`: more of the work is of the weaker kind.
 Effect = Literal["rate", "mix"]
 
-SIGNALS: tuple[str, ...] = get_args(Signal)
+SIGNALS: tuple[Signal, ...] = get_args(Signal)
 BUDGETS: tuple[str, ...] = get_args(Budget)
 DIMENSIONS: tuple[str, ...] = get_args(Dimension)
 #: Which budget a signal draws on, and what its figure is: a share of reviews or labels, or seconds a label.
