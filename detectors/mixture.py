@@ -3,7 +3,8 @@
 import math
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Self
+from functools import lru_cache
+from typing import Protocol, Self
 
 from detectors.outcomes import Outcomes, locate_change
 from detectors.protocol import Estimate, checked_outcome
@@ -15,12 +16,66 @@ HEAD_START = (300.0, 180.0, 90.0)
 R_MAX = 1e200
 
 
+#: What the functions below keep of a stream, in a list of floats that its owner stores as it likes.
+ROW = ("r1", "r2", "r3")
+
+
+def grow(r: float, factor: float, correct: int) -> float:
+    """R <- (R + 1) * factor, so many times over, in closed form."""
+    power = factor**correct
+    return r * power + factor * (1.0 - power) / (1.0 - factor)
+
+
+def advance(row: list[float], correct: int, p0: float, temper: float = 1.0, shifts: Sequence[float] = SHIFTS) -> float:
+    """Takes a run of correct outcomes and the error that ends it.
+
+    The run costs what one outcome costs, and the result does not depend on how a log was cut into
+    batches, since between errors only a whole number grows.
+
+    Args:
+        row: `ROW`, changed in place.
+        correct: Correct outcomes before the error.
+        p0: Error rate in control, above 0 and below 1.
+        temper: 1 / design effect.
+        shifts: Three rises, in ratio points.
+
+    Returns:
+        Mean of the R_d: a drift is signalled where it reaches the run length.
+    """
+    total = 0.0
+    for number, shift in enumerate(shifts):
+        on_error, on_correct = factors(p0, shift, temper)
+        r = row[number]
+        if correct:
+            r = grow(r, on_correct, correct)
+        r = min((r + 1.0) * on_error, R_MAX)
+        row[number] = r
+        total += r
+    return total / 3.0
+
+
+def evidence_after(
+    row: Sequence[float], correct: int, p0: float, temper: float = 1.0, shifts: Sequence[float] = SHIFTS
+) -> float:
+    """Mean of the R_d after so many more correct outcomes, without taking them."""
+    if not correct:
+        return sum(row) / 3.0
+    return sum(grow(r, factors(p0, shift, temper)[1], correct) for r, shift in zip(row, shifts, strict=True)) / 3.0
+
+
+@lru_cache(maxsize=4096)
+def factors(p0: float, shift: float, temper: float) -> tuple[float, float]:
+    """L on an error and on a correct outcome, tempered; the risen rate stays below 1."""
+    rate = min(p0 + shift, 0.5 + p0 / 2)
+    return (rate / p0) ** temper, ((1.0 - rate) / (1.0 - p0)) ** temper
+
+
 class MixtureShiryaevRoberts:
     """Watches a stream of outcomes (1 is an error) against a known rate p0.
 
     For each shift d: R_d <- (R_d + 1) * L_d, with L_d = (p0 + d) / p0 on an error and
     (1 - p0 - d) / (1 - p0) otherwise; a drift is signalled when the mean of the R_d reaches the
-    run length A.
+    run length A. It is looked at when an error comes: after correct outcomes it has only fallen.
 
     Guarantee: mean(R_t) - t is a martingale at p0 and a supermartingale below it, so that the
     mean number of outcomes to a false alarm is at least A. No calibration, no simulation. (True
@@ -51,7 +106,7 @@ class MixtureShiryaevRoberts:
     True
     """
 
-    __slots__ = ("_correct", "_error", "_head_start", "_outcomes", "_r", "_shifts", "p0", "run_length", "temper")
+    __slots__ = ("_outcomes", "_row", "_shifts", "p0", "run_length", "temper")
 
     def __init__(
         self,
@@ -68,27 +123,36 @@ class MixtureShiryaevRoberts:
         self.run_length = run_length
         self.temper = temper
         self._shifts = tuple(shifts)
-        self._head_start = head_start
-        rates = [min(p0 + shift, 0.999) for shift in shifts]
-        self._error = [(rate / p0) ** temper for rate in rates]
-        self._correct = [((1 - rate) / (1 - p0)) ** temper for rate in rates]
-        self._r = list(HEAD_START) if head_start else [0.0, 0.0, 0.0]
+        self._row = list(HEAD_START) if head_start else [0.0, 0.0, 0.0]
         self._outcomes = Outcomes()
 
     @property
     def evidence(self) -> float:
         """Mean of the R_d / run length."""
-        return sum(self._r) / (3 * self.run_length)
+        return evidence_after(self._row, self._outcomes.since, self.p0, self.temper, self._shifts) / self.run_length
 
     @property
     def drift_detected(self) -> bool:
-        """Whether the mean of the R_d has reached the run length."""
-        return sum(self._r) >= 3 * self.run_length
+        """Whether the mean of the R_d stands at the run length or above."""
+        return self.evidence >= 1.0
 
     def update(self, x: float) -> Self:
         """Takes one outcome: 1 for an error, 0 for none."""
-        self.update_many((checked_outcome(x),))
+        if checked_outcome(x):
+            self.failed()
+        else:
+            self.passed(1)
         return self
+
+    def passed(self, correct: int) -> None:
+        """Takes correct outcomes."""
+        self._outcomes.since += correct
+
+    def failed(self) -> bool:
+        """Takes an error; whether a drift is detected at it."""
+        statistic = advance(self._row, self._outcomes.since, self.p0, self.temper, self._shifts)
+        self._outcomes.add_error()
+        return statistic >= self.run_length
 
     def update_many(self, outcomes: Iterable[int]) -> int:
         """Takes outcomes until a drift is detected, or to the end; the same as `update` one by one.
@@ -97,33 +161,13 @@ class MixtureShiryaevRoberts:
             outcomes: Each 0 or 1, not looked at again.
 
         Returns:
-            How many were taken: up to the one at which the statistic reaches its threshold, or all.
+            How many were taken: up to the error at which the statistic reaches its threshold, or all.
         """
-        r1, r2, r3 = self._r
-        e1, e2, e3 = self._error
-        c1, c2, c3 = self._correct
-        limit = 3 * self.run_length
-        remembered = self._outcomes
-        taken = 0
-        below = r1 + r2 + r3 < limit
-        for x in outcomes:
-            taken += 1
-            if x:
-                r1, r2, r3 = (r1 + 1.0) * e1, (r2 + 1.0) * e2, (r3 + 1.0) * e3
-                remembered.add_error()
-            else:
-                r1, r2, r3 = (r1 + 1.0) * c1, (r2 + 1.0) * c2, (r3 + 1.0) * c3
-                remembered.since += 1
-            if r1 + r2 + r3 < limit:
-                below = True
-            elif below:
-                break
-        self._r = [min(r1, R_MAX), min(r2, R_MAX), min(r3, R_MAX)]
-        return taken
+        return take_until(self, outcomes)
 
     def reset(self) -> None:
         """Starts afresh, as after a drift was cleared."""
-        self._r = [0.0, 0.0, 0.0]
+        self._row = [0.0, 0.0, 0.0]
         self._outcomes.clear()
 
     def estimate(self) -> Estimate:
@@ -132,17 +176,44 @@ class MixtureShiryaevRoberts:
 
     def to_bytes(self) -> bytes:
         """The state: parameters, statistics and remembered gaps; about 200 bytes."""
-        head = (self.p0, self.run_length, self.temper, float(self._head_start))
-        return pack((*head, *self._shifts, *self._r), self._outcomes)
+        return pack((self.p0, self.run_length, self.temper, *self._shifts, *self._row), self._outcomes)
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
         """The detector again."""
-        (p0, run_length, temper, head_start, *values), outcomes = unpack(packed, 10)
-        detector = cls(p0, run_length, values[:3], bool(head_start), temper)
-        detector._r = values[3:]
+        (p0, run_length, temper, *values), outcomes = unpack(packed, 9)
+        detector = cls(p0, run_length, values[:3], temper=temper)
+        detector._row = values[3:]
         detector._outcomes = outcomes
         return detector
+
+
+class _TakesRuns(Protocol):
+    """What `take_until` drives."""
+
+    @property
+    def drift_detected(self) -> bool:
+        """Whether the statistic stands at its threshold."""
+
+    def passed(self, correct: int) -> None:
+        """Takes correct outcomes."""
+
+    def failed(self) -> bool:
+        """Takes an error."""
+
+
+def take_until(detector: _TakesRuns, outcomes: Iterable[int]) -> int:
+    """Feeds outcomes up to the first error at which the statistic passes its threshold; returns how many."""
+    taken, below = 0, not detector.drift_detected
+    for x in outcomes:
+        taken += 1
+        if not x:
+            detector.passed(1)
+        elif not detector.failed():
+            below = True
+        elif below:
+            break
+    return taken
 
 
 def check(run_length: float, shifts: Sequence[float], temper: float) -> None:
