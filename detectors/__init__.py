@@ -1,5 +1,6 @@
 """Online change detectors with a stated false-alarm rate; pure, and compatible with river's protocol."""
 
+from detectors.falling import SelfStartingFall
 from detectors.mixture import MixtureShiryaevRoberts
 from detectors.protocol import Detector, Estimate
 from detectors.reverse import ReverseTest
@@ -12,5 +13,6 @@ __all__ = [
     "MixtureShiryaevRoberts",
     "ReverseTest",
     "RiverDetector",
+    "SelfStartingFall",
     "SelfStartingMixture",
 ]

@@ -222,10 +222,19 @@ def check(run_length: float, shifts: Sequence[float], temper: float) -> None:
     Raises:
         ValueError: It names the parameter and its value.
     """
-    if not run_length > 0 or not math.isfinite(run_length):
-        raise ValueError(f"run_length must be a number above 0, not {run_length!r}")
+    check_run_length(run_length, temper)
     if len(shifts) != 3 or any(not 0 < shift < 0.5 for shift in shifts):
         raise ValueError(f"shifts must be three numbers above 0 and below 0.5, not {shifts!r}")
+
+
+def check_run_length(run_length: float, temper: float) -> None:
+    """Refuses a run length or a tempering out of its range.
+
+    Raises:
+        ValueError: It names the parameter and its value.
+    """
+    if not run_length > 0 or not math.isfinite(run_length):
+        raise ValueError(f"run_length must be a number above 0, not {run_length!r}")
     if not 0 < temper <= 1:
         raise ValueError(f"temper must be above 0 and at most 1, not {temper!r}")
 

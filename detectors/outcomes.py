@@ -1,9 +1,11 @@
 """The last errors of a stream, kept small, and when its rate changed: what a detector remembers for its estimate."""
 
-import itertools
-import math
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from detectors.protocol import Estimate
 
@@ -64,8 +66,19 @@ class Outcomes:
         self.since = 0
 
 
-def locate_change(newest_first: Sequence[int], p0: float, shifts: Sequence[float], temper: float = 1.0) -> Estimate:
-    """When a rise of the error rate began, and the rate since.
+def from_gaps(since: int, gaps: Sequence[int]) -> list[int]:
+    """Outcomes, newest first, from the correct ones since the last error and before each error, newest first."""
+    out = [0] * since
+    for gap in gaps:
+        out.append(1)
+        out.extend([0] * gap)
+    return out
+
+
+def locate_change(
+    newest_first: Sequence[int] | NDArray[np.integer[Any]], p0: float, shifts: Sequence[float], temper: float = 1.0
+) -> Estimate:
+    """When a change of the error rate began, and the rate since.
 
     Every past moment k is weighed by the likelihood of a change at it: w(k) is the sum over the
     shifts d of the product of L_d over the outcomes since k. The median of w and its 5% and 95%
@@ -74,9 +87,9 @@ def locate_change(newest_first: Sequence[int], p0: float, shifts: Sequence[float
     the signal chose the moment.
 
     Args:
-        newest_first: Outcomes, newest first.
+        newest_first: Outcomes, newest first, shape (n,).
         p0: Rate before.
-        shifts: Rises that are considered, in ratio points.
+        shifts: Changes that are considered, in ratio points; below 0 for a fall.
         temper: 1 / design effect: clustered outcomes count for less.
 
     Returns:
@@ -85,28 +98,19 @@ def locate_change(newest_first: Sequence[int], p0: float, shifts: Sequence[float
     Source:
         Shiryaev 1963, with the mixture over shifts of Pollak 1987.
     """
-    n = len(newest_first)
+    outcomes = np.asarray(newest_first, np.float64)
+    n = len(outcomes)
     if n == 0:
         return Estimate(0, 0, 0, p0, p0)
-    rates = [min(p0 + shift, 0.999) for shift in shifts]
-    on_error = [temper * math.log(rate / p0) for rate in rates]
-    on_correct = [temper * math.log((1 - rate) / (1 - p0)) for rate in rates]
-    sums = [0.0] * len(rates)
-    logs: list[list[float]] = []
-    for x in newest_first:
-        steps = on_error if x else on_correct
-        sums = [total + step for total, step in zip(sums, steps, strict=True)]
-        logs.append(sums)
-    top = max(max(row) for row in logs)
-    weights = [[math.exp(each - top) for each in row] for row in logs]
-    by_moment = [sum(row) for row in weights]
-    total = sum(by_moment)
-    errors, new_rate = 0, 0.0
-    for seen, (x, weight) in enumerate(zip(newest_first, by_moment, strict=True), 1):
-        errors += x
-        new_rate += weight * (errors + _PRIOR * p0) / (seen + _PRIOR)
-    quantiles = []
-    for share in (0.5, (1 - _INTERVAL) / 2, (1 + _INTERVAL) / 2):
-        reached = (place for place, below in enumerate(itertools.accumulate(by_moment), 1) if below >= share * total)
-        quantiles.append(next(reached, n))
-    return Estimate(quantiles[0], quantiles[1], quantiles[2], p0, new_rate / total)
+    rates = np.clip(p0 + np.array(shifts)[:, None], 1e-6, 0.999)
+    on_error, on_correct = temper * np.log(rates / p0), temper * np.log((1 - rates) / (1 - p0))
+    logs = np.cumsum(np.where(outcomes > 0, on_error, on_correct), axis=1)
+    weights = np.exp(logs - logs.max()).sum(axis=0)
+    weights /= weights.sum()
+    seen = np.arange(1, n + 1)
+    new_rate = float((weights * (np.cumsum(outcomes) + _PRIOR * p0) / (seen + _PRIOR)).sum())
+    reached = np.cumsum(weights)
+    median, low, high = (
+        min(int(np.searchsorted(reached, share)) + 1, n) for share in (0.5, (1 - _INTERVAL) / 2, (1 + _INTERVAL) / 2)
+    )
+    return Estimate(median, low, high, p0, new_rate)

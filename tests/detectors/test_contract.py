@@ -4,7 +4,14 @@ import random
 
 import pytest
 
-from detectors import Detector, MixtureShiryaevRoberts, ReverseTest, RiverDetector, SelfStartingMixture
+from detectors import (
+    Detector,
+    MixtureShiryaevRoberts,
+    ReverseTest,
+    RiverDetector,
+    SelfStartingFall,
+    SelfStartingMixture,
+)
 
 MAKERS = {
     "mixture": lambda: MixtureShiryaevRoberts(0.06, 500),
@@ -16,6 +23,11 @@ MAKERS = {
     "river PageHinkley": lambda: RiverDetector("PageHinkley"),
     "river HDDMA": lambda: RiverDetector("HDDMA"),
 }
+
+
+MAKERS["fall"] = lambda: SelfStartingFall(500)
+MAKERS["fall, tempered"] = lambda: SelfStartingFall(500, temper=0.7)
+FALLS = ("fall", "fall, tempered")
 
 
 @pytest.fixture(params=MAKERS, ids=str)
@@ -39,9 +51,10 @@ def test_it_is_a_detector(make):
     assert isinstance(make(), Detector)
 
 
-def test_a_large_rise_is_found_and_evidence_says_so(make):
+def test_a_large_change_is_found_and_evidence_says_so(make):
     detector = make()
-    assert any(place >= 2000 for place in signals(detector, STREAM))
+    stream = outcomes(1, 2000, 0.20) + outcomes(2, 1200, 0.02) if isinstance(detector, SelfStartingFall) else STREAM
+    assert any(place >= 2000 for place in signals(detector, stream))
 
 
 def test_the_same_stream_gives_the_same_signals(make):
@@ -81,7 +94,7 @@ def test_an_outcome_is_0_or_1(name):
         MAKERS[name]().update(0.5)
 
 
-@pytest.mark.parametrize("name", ["mixture", "mixture, tempered", "self-starting", "self-starting, tempered"])
+@pytest.mark.parametrize("name", ["mixture", "mixture, tempered", "self-starting", "self-starting, tempered", *FALLS])
 def test_many_at_once_is_one_by_one_bit_for_bit(name):
     one, many = MAKERS[name](), MAKERS[name]()
     rest = STREAM
@@ -93,7 +106,7 @@ def test_many_at_once_is_one_by_one_bit_for_bit(name):
         rest = rest[taken:]
 
 
-@pytest.mark.parametrize("name", ["mixture", "self-starting"])
+@pytest.mark.parametrize("name", ["mixture", "self-starting", "fall"])
 def test_the_state_stays_small(name):
     detector = MAKERS[name]()
     detector.update_many(outcomes(3, 2_000, 0.06))

@@ -1,0 +1,172 @@
+"""A fall of the rate of errors found: a reviewer who overlooks what was found before."""
+
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from detectors.mixture import R_MAX, check_run_length, grow, pack, unpack
+from detectors.outcomes import Outcomes, locate_change
+from detectors.protocol import Estimate, checked_outcome
+from detectors.self_starting import FREEZE_AFTER, PRIOR, ROW, fresh
+
+#: What the rate falls to, as shares of the baseline.
+FALLS = (0.75, 0.5, 0.25)
+#: Correct outcomes after which the statistic is looked at. They raise it, so it cannot wait for an error that may
+#: never come; and at fixed counts, so that the result does not depend on how a log was cut.
+LOOK_EVERY = 16
+
+__all__ = ["FALLS", "LOOK_EVERY", "ROW", "SelfStartingFall", "failed", "fresh", "passed"]
+
+
+def passed(row: list[float], count: int = LOOK_EVERY, temper: float = 1.0, learns: bool = True) -> float:
+    """Takes a run of correct outcomes; returns the mean of the R_d.
+
+    Args:
+        row: As `detectors.self_starting.ROW`, changed in place.
+        count: Length of the run; callers keep count and call at `LOOK_EVERY`, and with the rest before an error.
+        temper: 1 / design effect.
+        learns: Whether the baseline takes them in.
+    """
+    a, b, seen = row[0], row[1], row[2]
+    learned = temper * min(count, max(FREEZE_AFTER - seen, 0.0)) if learns else 0.0
+    p = a / (a + b + learned / 2)
+    total = 0.0
+    for number, fall in enumerate(FALLS, 3):
+        factor = ((1.0 - fall * p) / (1.0 - p)) ** temper
+        row[number] = min(grow(row[number], factor, count), R_MAX)
+        total += row[number]
+    if learned:
+        row[1] = b + learned
+        row[2] = seen + count
+    return total / 3.0
+
+
+def failed(row: list[float], temper: float = 1.0, learns: bool = True) -> float:
+    """Takes an error, after which the evidence is lower; returns the mean of the R_d."""
+    total = 0.0
+    for number, fall in enumerate(FALLS, 3):
+        row[number] = (row[number] + 1.0) * (fall if temper == 1.0 else fall**temper)
+        total += row[number]
+    if learns and row[2] < FREEZE_AFTER:
+        row[0] += temper
+        row[2] += 1.0
+    return total / 3.0
+
+
+class SelfStartingFall:
+    """Watches a stream of outcomes (1 is an error found) for a fall below its own past.
+
+    The mirror of `SelfStartingMixture`: for each share f, R_f <- (R_f + 1) * L_f with L_f = f on an
+    error and (1 - f p) / (1 - p) otherwise, p being the stream's running Beta mean. The same
+    martingale gives the same promise: at least `run_length` outcomes to a false alarm, on average
+    over a fleet.
+
+    Args:
+        run_length: A, the promised mean number of outcomes to a false alarm.
+        prior: a and b of the Beta prior.
+        temper: 1 / design effect of clustered errors.
+
+    Raises:
+        ValueError: A value is out of its range.
+
+    Source:
+        Shiryaev 1963; Roberts 1966; Pollak 1987; Lorden and Pollak 2005.
+
+    >>> detector = SelfStartingFall(run_length=1000)
+    >>> for number in range(4000):
+    ...     _ = detector.update(number % 10 == 0)
+    >>> detector.drift_detected
+    False
+    >>> for _ in range(400):
+    ...     _ = detector.update(0)
+    >>> detector.drift_detected
+    True
+    """
+
+    __slots__ = ("_open", "_outcomes", "_pending", "_row", "run_length", "temper")
+
+    def __init__(self, run_length: float, prior: tuple[float, float] = PRIOR, temper: float = 1.0) -> None:
+        check_run_length(run_length, temper)
+        if not min(prior) > 0:
+            raise ValueError(f"both numbers of prior must be above 0, not {prior!r}")
+        self.run_length = run_length
+        self.temper = temper
+        self._row = fresh(prior)
+        self._pending = 0
+        self._open = False
+        self._outcomes = Outcomes()
+
+    @property
+    def baseline(self) -> float:
+        """The stream's own rate as known at the last look, 0 to 1."""
+        return self._row[0] / (self._row[0] + self._row[1])
+
+    @property
+    def evidence(self) -> float:
+        """Mean of the R_f at the last look / run length."""
+        return sum(self._row[3:]) / (3.0 * self.run_length)
+
+    @property
+    def drift_detected(self) -> bool:
+        """Whether the mean of the R_f stood at the run length or above at the last look."""
+        return self.evidence >= 1.0
+
+    def update(self, x: float) -> Self:
+        """Takes one outcome: 1 for an error found, 0 for none."""
+        learns = not self._open
+        if checked_outcome(x):
+            if self._pending:
+                passed(self._row, self._pending, self.temper, learns)
+                self._pending = 0
+            failed(self._row, self.temper, learns)
+            self._outcomes.add_error()
+        else:
+            self._pending += 1
+            self._outcomes.since += 1
+            if self._pending == LOOK_EVERY:
+                passed(self._row, LOOK_EVERY, self.temper, learns)
+                self._pending = 0
+        self._open |= self.drift_detected
+        return self
+
+    def update_many(self, outcomes: Iterable[int]) -> int:
+        """Takes outcomes until a drift is detected, or to the end; returns how many."""
+        taken, below = 0, not self.drift_detected
+        for x in outcomes:
+            taken += 1
+            if not self.update(x).drift_detected:
+                below = True
+            elif below:
+                break
+        return taken
+
+    def reset(self) -> None:
+        """Starts the test afresh with the baseline as it is, as after a drift was cleared."""
+        self._row[3:] = 0.0, 0.0, 0.0
+        self._pending = 0
+        self._outcomes.clear()
+        self._open = False
+
+    def estimate(self) -> Estimate:
+        """When the fall began and the rate since, from the errors remembered."""
+        return locate_fall(self._outcomes.newest_first(), self.baseline, self.temper)
+
+    def to_bytes(self) -> bytes:
+        """The state: parameters, baseline, statistics and remembered gaps; about 200 bytes."""
+        run_length = -self.run_length if self._open else self.run_length
+        return pack((run_length, self.temper, float(self._pending), *self._row), self._outcomes)
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> Self:
+        """The detector again."""
+        (run_length, temper, pending, *row), outcomes = unpack(packed, 9)
+        detector = cls(abs(run_length), temper=temper)
+        detector._open = run_length < 0
+        detector._pending = int(pending)
+        detector._row = row
+        detector._outcomes = outcomes
+        return detector
+
+
+def locate_fall(newest_first: Sequence[int], p0: float, temper: float = 1.0) -> Estimate:
+    """When a fall began, and the rate since; as `detectors.outcomes.locate_change`."""
+    return locate_change(newest_first, p0, [fall * p0 - p0 for fall in FALLS], temper)
