@@ -161,6 +161,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter("late_events_total", _TP, "Events older than every window: in totals only."),
     _counter("revised_reviews_total", _TP, "Reviews changed after the fact."),
     _counter("lost_records_total", _TP, "Records that the topic's retention deleted before they were read."),
+    _counter("unnamed_events_total", _TP, "Events left out of people's figures and headcount, since the partition has 125,000 people already; labels and reviews count for the site."),
     # Pipeline, of this process.
     _counter("dead_letter_failures_total", _TP, "Failed writes to the dead-letter topic. Any: the partition stands still.", Origin.PROCESS),
     _counter("checkpoints_total", _TP, "Checkpoints committed.", Origin.PROCESS),

@@ -32,6 +32,8 @@ CAP_MS = 1_800_000
 DUPLICATE_IDS_MAX = 4_000_000
 #: Where the log is cut for `enforce_cap`: by offset, so that batches do not change what is forgotten.
 CAP_CHECK_RECORDS = 65_536
+#: People's names kept as numbers; above it they are looked up afresh, so that a million names cost no memory.
+NAMES_HELD_MAX = 250_000
 
 _WEEK_HOURS = WINDOW_PANES["7d"][1]
 _TYPE_NAMES = {cls: tag for tag, cls in event_types().items()}
@@ -474,6 +476,11 @@ class Intake:
             self.tally.add("forgotten_ids", forgotten)
             site.forgotten_minute = max(site.forgotten_minute, minute)
             site.changed = True
+        if len(self.persons) + len(self.reviewers) > NAMES_HELD_MAX:
+            # Numbers are for speed alone: who has a row in the tables is found there again.
+            self.persons, self.reviewers = [], []
+            for site in self.sites.values():
+                site.agents, site.qas, site.reviewers = {}, {}, {}
 
     # --- names become numbers, in order of appearance
 

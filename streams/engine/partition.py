@@ -37,6 +37,7 @@ _TALLIES = {
     "late": "labelwatch_late_events_total",
     "revised_reviews": "labelwatch_revised_reviews_total",
     "lost": "labelwatch_lost_records_total",
+    "unnamed": "labelwatch_unnamed_events_total",
 }
 
 

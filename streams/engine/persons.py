@@ -29,6 +29,7 @@ class PeopleView:
         self._people = people.table
         self._presence = presence
         self._reviewers = reviewers.table
+        self._presence_known = 0
         self._presence_rows = np.zeros(0, np.int64)
         self._person_rows = np.zeros(0, np.int64)
 
@@ -88,7 +89,8 @@ class PeopleView:
             agents = people.by_group(busy.astype(np.int64))
             for row in np.flatnonzero(changes > 0).tolist():
                 site, agent = presence.keys[row] or ("", "")
-                if not busy[people.index[site, "agent", agent]]:
+                row_of_work = people.index.get((site, "agent", agent))
+                if row_of_work is None or not busy[row_of_work]:
                     agents[site] = agents.get(site, 0) + 1
             return {"agent": agents, "qa": made.by_group((reviews > 0).astype(np.int64))}
 
@@ -133,10 +135,14 @@ class PeopleView:
         """Productive and logged-in milliseconds by row of people."""
         presence = self._presence.people
         with self._lock:
-            if len(self._presence_rows) != len(presence.index):
+            if self._presence_known != len(presence.index):
+                # Beyond the cap of people someone may have states without other figures.
                 pairs = [
-                    (row, self._people.index[site, "agent", agent]) for (site, agent), row in presence.index.items()
+                    (row, person)
+                    for (site, agent), row in presence.index.items()
+                    if (person := self._people.index.get((site, "agent", agent))) is not None
                 ]
+                self._presence_known = len(presence.index)
                 self._presence_rows, self._person_rows = np.array(pairs, np.int64).reshape(-1, 2).T
         ms = self._in_pieces(presence, 2, lambda piece: self._presence.person_ms(window, at_ms, piece))
         out = []

@@ -11,6 +11,9 @@ from streams.engine.intake import Batch, Intake
 from streams.engine.panes import Ints, Key, Table
 
 T = TypeVar("T")
+#: People of a partition, of each table, who have figures of their own: about 700 MB when all are busy all week.
+#: Whoever comes later counts for the site alone. Rows are durable, so that a restart changes nothing.
+PEOPLE_MAX = 125_000
 #: A reading's way to its figures, to be called without the engine's lock.
 Tell = Callable[[Figures], None]
 
@@ -42,12 +45,18 @@ class Numbers(Generic[T]):
     def __init__(self, number: Callable[[T], int]) -> None:
         self._number = number
         self._known = np.zeros(0, np.int64)
+        self._interned: Sequence[T] = ()
+        #: Whether some have none: a number of -1.
+        self.incomplete = False
 
     def sync(self, interned: Sequence[T]) -> None:
         """Looks at what is new. Called for every batch, so that rows come in order of appearance however it is cut."""
+        if interned is not self._interned:  # the intake has begun a new list
+            self._interned, self._known = interned, np.zeros(0, np.int64)
         if len(self._known) < len(interned):
             new = [self._number(thing) for thing in interned[len(self._known) :]]
             self._known = np.concatenate((self._known, np.array(new, np.int64)))
+            self.incomplete = self.incomplete or min(new) < 0
 
     def of(self, ids: Ints) -> Ints:
         """Numbers by id."""
@@ -62,6 +71,20 @@ def rows_of(table: Table, key_of: Callable[[T], Key | None]) -> Numbers[T]:
         return -1 if key is None else table.row(key, key[0])
 
     return Numbers(row)
+
+
+def rows_of_people(table: Table) -> Numbers[Key]:
+    """Rows of a table for people; -1 for those beyond `PEOPLE_MAX`."""
+
+    def row(person: Key) -> int:
+        return table.row(person, person[0]) if has_room(table, person) else -1
+
+    return Numbers(row)
+
+
+def has_room(table: Table, person: Key) -> bool:
+    """Whether a person has a row, or may have one."""
+    return len(table.index) < PEOPLE_MAX or person in table.index
 
 
 def histogram(bounds: Sequence[float]) -> tuple[str, ...]:

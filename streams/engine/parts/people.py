@@ -7,7 +7,7 @@ import numpy as np
 from schemas.policy import Policy
 from streams.engine.intake import Batch, Intake, VerdictKind
 from streams.engine.panes import Ints, Key, Panes, Rings, Table
-from streams.engine.parts import Numbers, Tell, rows_of
+from streams.engine.parts import Numbers, Tell, rows_of_people
 from streams.engine.parts.work import handled_columns
 
 _COUNT = Panes(np.int16, np.int16)
@@ -44,24 +44,27 @@ class People:
             },
         )
         self.tables: Sequence[Table] = (self.table,)
-        self._rows: Numbers[Key] = rows_of(self.table, lambda person: person)
+        self._rows: Numbers[Key] = rows_of_people(self.table)
         self._headline: Numbers[VerdictKind] = Numbers(lambda kind: is_headline(kind, policy))
 
     def apply(self, batch: Batch, intake: Intake) -> None:
         """Adds labels, skips, headline reviews and revisions."""
         self._rows.sync(intake.persons)
         self._headline.sync(intake.verdicts)
+        if self._rows.incomplete:
+            for events in (batch.labels, batch.skips, batch.reviews, batch.label_changes, batch.review_changes):
+                intake.tally.add("unnamed", int((self._rows.of(events.arrays()[0]) < 0).sum()))
         persons, _, at, handle_ms = batch.labels.arrays()
         if len(persons):
             columns = handled_columns(handle_ms)
-            self.table.add(self._rows.of(persons), at, {**columns, "acts": columns["labels"]})
+            self._add(persons, at, {**columns, "acts": columns["labels"]})
         persons, _, at, _ = batch.skips.arrays()
         if len(persons):
-            self.table.add(self._rows.of(persons), at, {"acts": np.ones(len(persons), np.int64)})
+            self._add(persons, at, {"acts": np.ones(len(persons), np.int64)})
         persons, _, at, handle_ms = batch.label_changes.arrays()
         if len(persons):
             weights = np.array(batch.label_weights, np.int64)
-            self.table.add(self._rows.of(persons), at, handled_columns(handle_ms, weights))
+            self._add(persons, at, handled_columns(handle_ms, weights))
         persons, kinds, at, correct = batch.reviews.arrays()
         if len(persons):
             self._add_reviews(persons, kinds, at, correct, np.ones(len(persons), np.int64))
@@ -74,7 +77,10 @@ class People:
         if not headline.all():
             persons, at, correct, weights = persons[headline], at[headline], correct[headline], weights[headline]
         if len(persons):
-            self.table.add(self._rows.of(persons), at, {"reviews": weights, "correct": weights * correct})
+            self._add(persons, at, {"reviews": weights, "correct": weights * correct})
+
+    def _add(self, persons: Ints, at: Ints, columns: dict[str, Ints]) -> None:
+        add_named(self.table, self._rows, persons, at, columns)
 
     def restored(self) -> None:
         """Nothing is kept beside the table."""
@@ -90,15 +96,17 @@ class Reviewers:
     def __init__(self, rings: Rings) -> None:
         self.table = Table("reviewers", rings, {"reviews": _COUNT, "review_ms": _TIME, "errors": _COUNT})
         self.tables: Sequence[Table] = (self.table,)
-        self._rows: Numbers[tuple[str, str]] = rows_of(self.table, lambda reviewer: reviewer)
+        self._rows: Numbers[Key] = rows_of_people(self.table)
 
     def apply(self, batch: Batch, intake: Intake) -> None:
         """Adds reviews made: every round, purpose and role."""
         self._rows.sync(intake.reviewers)
         reviewers, review_ms, at, wrong = batch.made.arrays()
         if len(reviewers):
-            ones = np.ones(len(reviewers), np.int64)
-            self.table.add(self._rows.of(reviewers), at, {"reviews": ones, "review_ms": review_ms, "errors": wrong})
+            if self._rows.incomplete:
+                intake.tally.add("unnamed", int((self._rows.of(reviewers) < 0).sum()))
+            columns = {"reviews": np.ones(len(reviewers), np.int64), "review_ms": review_ms, "errors": wrong}
+            add_named(self.table, self._rows, reviewers, at, columns)
 
     def restored(self) -> None:
         """Nothing is kept beside the table."""
@@ -106,6 +114,16 @@ class Reviewers:
     def read(self, at_ms: int, policy: Policy) -> Tell:
         """Reviewers are told with the people."""
         return _nothing
+
+
+def add_named(table: Table, rows: Numbers[Key], people: Ints, at: Ints, columns: dict[str, Ints]) -> None:
+    """Adds values to the rows of people, passing over those who have none."""
+    found = rows.of(people)
+    if rows.incomplete:
+        named = found >= 0
+        found, at, columns = found[named], at[named], {name: column[named] for name, column in columns.items()}
+    if len(found):
+        table.add(found, at, columns)
 
 
 def _nothing(figures: object) -> None:

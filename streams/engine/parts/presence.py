@@ -11,7 +11,7 @@ from schemas.policy import Policy
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake
 from streams.engine.panes import HOUR_MS, Ints, Panes, Ring, Rings, Table
-from streams.engine.parts import Tell, read_totals
+from streams.engine.parts import Tell, has_room, read_totals
 
 #: A state open for longer is closed here and counted as forgotten.
 FORGOTTEN_MS = 12 * HOUR_MS
@@ -72,6 +72,9 @@ class Presence:
         closed: list[Interval] = []
         changed: list[tuple[int, int]] = []
         for site, event, clock_ms in batch.states:
+            if not has_room(self.people, (site, event.agent_id)):
+                intake.tally.add("unnamed")
+                continue
             person = self.people.row((site, event.agent_id), site)
             self._sites.row((site,), site)
             if isinstance(event, AgentProfiled):
