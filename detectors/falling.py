@@ -1,7 +1,10 @@
 """A fall of the rate of errors found: a reviewer who overlooks what was found before."""
 
 from collections.abc import Iterable, Sequence
-from typing import Self
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from detectors.mixture import R_MAX, check_run_length, grow, pack, unpack
 from detectors.outcomes import Outcomes, locate_change
@@ -167,6 +170,6 @@ class SelfStartingFall:
         return detector
 
 
-def locate_fall(newest_first: Sequence[int], p0: float, temper: float = 1.0) -> Estimate:
+def locate_fall(newest_first: Sequence[int] | NDArray[np.integer[Any]], p0: float, temper: float = 1.0) -> Estimate:
     """When a fall began, and the rate since; as `detectors.outcomes.locate_change`."""
     return locate_change(newest_first, p0, [fall * p0 - p0 for fall in FALLS], temper)

@@ -194,7 +194,7 @@ class Batch:
         states: `state_changed` and `agent_profiled` with the site's name and its clock after the event.
         classes: the class given by each of `labels`, None where not given.
         verdicts: the event behind each of `reviews`.
-        revised: the event behind each `review_revised`.
+        revised: each `review_revised`, with the number of reviews in the batch that came before it.
     """
 
     def __init__(self) -> None:
@@ -211,7 +211,7 @@ class Batch:
         self.states: list[tuple[str, StateChanged | AgentProfiled, int]] = []
         self.classes: list[str | None] = []
         self.verdicts: list[LabelReviewed] = []
-        self.revised: list[ReviewRevised] = []
+        self.revised: list[tuple[int, ReviewRevised]] = []
 
 
 class Tally:
@@ -552,7 +552,7 @@ class Intake:
 
     def _review_revised(self, batch: Batch, site: Site, event: ReviewRevised) -> None:
         self.tally.add("revised_reviews")
-        batch.revised.append(event)
+        batch.revised.append((len(batch.verdicts), event))
         people = site.qas if event.role == "qa" else site.agents
         person = people.get(event.agent_id)
         if person is None:

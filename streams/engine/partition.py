@@ -11,6 +11,9 @@ from schemas.events import event_types
 from schemas.metrics import SITE_WINDOWS
 from schemas.policy import Policy
 from schemas.topics import EVENTS
+from streams.engine.drift.episodes import Episode
+from streams.engine.drift.part import Drift
+from streams.engine.drift.streams import Stream
 from streams.engine.figures import Figures, PeopleFigures
 from streams.engine.intake import CAP_CHECK_RECORDS, DeadLetter, Intake, Record, Tally
 from streams.engine.panes import Ints, Rings, Slot, Table
@@ -23,8 +26,8 @@ from streams.engine.parts.work import Work
 from streams.engine.persons import PeopleView
 from streams.engine.sites import SiteView
 
-#: Format of manifests and slots. A newer one is refused; an older one is read here or refused by name.
-FORMAT = 1
+#: Format of manifests and slots. A newer one is refused. Format 1 has no drift slots: detectors then start afresh.
+FORMAT = 2
 BUILD = "0.1.0"
 
 #: Every reason for which a record can be rejected.
@@ -63,6 +66,7 @@ class Checkpoint:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     drift_records: list[tuple[bytes, bytes]] = field(default_factory=list)
     _totals: list[dict[str, Ints]] = field(default_factory=list)
+    _opened: dict[Stream, int] = field(default_factory=dict)
     _tally: dict[str, int] = field(default_factory=dict)
 
 
@@ -82,9 +86,10 @@ class PartitionEngine:
         partition: Partition number.
         policy: The business' own numbers.
         topic: Topic name, for labels.
+        partitions: Partitions of the topic: each has its share of the false-alarm budgets.
     """
 
-    def __init__(self, partition: int, policy: Policy, topic: str = EVENTS) -> None:
+    def __init__(self, partition: int, policy: Policy, topic: str = EVENTS, partitions: int = 1) -> None:
         self.partition = partition
         self.topic = topic
         self.applied = -1
@@ -99,7 +104,8 @@ class PartitionEngine:
         work, verdicts, sops = Work(self._rings), Verdicts(self._rings), Sops(self._rings)
         people, reviewers = People(self._rings, policy), Reviewers(self._rings)
         presence = Presence(self._rings, policy)
-        self._parts: tuple[Part, ...] = (work, verdicts, sops, people, reviewers, presence)
+        self._drift = Drift(policy, partitions)
+        self._parts: tuple[Part, ...] = (work, verdicts, sops, people, reviewers, presence, self._drift)
         self._tables: tuple[Table, ...] = tuple(table for part in self._parts for table in part.tables)
         self._sites = SiteView(work, verdicts, presence)
         self._people = PeopleView(self.lock, people, reviewers, presence)
@@ -115,6 +121,16 @@ class PartitionEngine:
     def dead_letters_pending(self) -> int:
         """Dead letters that no checkpoint has handed over yet."""
         return len(self._dead_letters)
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a drift that pages has opened and no checkpoint has handed it over yet."""
+        return self._drift.pages_pending
+
+    def drifts(self) -> list[tuple[Stream, Episode]]:
+        """The drifts that are open, with all that is known of them."""
+        with self.lock:
+            return [(stream, msgspec.structs.replace(episode)) for stream, episode in self._drift.episodes()]
 
     def sites(self) -> list[str]:
         """Sites seen in this partition."""
@@ -159,7 +175,11 @@ class PartitionEngine:
     def checkpoint(self) -> Checkpoint:
         """Takes what has changed. If it cannot be written, drop this engine and restore another."""
         with self.lock:
-            slots = [*self._intake.slots(), *(slot for table in self._tables for slot in table.slots())]
+            slots = [
+                *self._intake.slots(),
+                *(slot for table in self._tables for slot in table.slots()),
+                *self._drift.slots(),
+            ]
             manifest = _Manifest(FORMAT, BUILD, self.topic, self.partition, self.applied, self._intake.manifest())
             dead_letters, self._dead_letters = self._dead_letters, []
             self.pending_records = 0
@@ -168,6 +188,8 @@ class PartitionEngine:
                 slots,
                 msgspec.msgpack.encode(manifest),
                 dead_letters,
+                self._drift.records(),
+                _opened=self._drift.opened(),
                 _totals=[table.totals_now() for table in self._tables],
                 _tally=dict(self._intake.tally.counts),
             )
@@ -178,6 +200,7 @@ class PartitionEngine:
             for table, totals in zip(self._tables, checkpoint._totals, strict=True):
                 table.committed = totals
             self._committed_tally = checkpoint._tally
+            self._drift.committed(checkpoint._opened)
 
     @staticmethod
     def manifest_offset(manifest: bytes) -> int:
@@ -192,13 +215,14 @@ class PartitionEngine:
         slots: dict[bytes, bytes],
         manifest: bytes | None,
         topic: str = EVENTS,
+        partitions: int = 1,
     ) -> "PartitionEngine":
         """Builds the engine of a checkpoint; an empty one where there is none.
 
         Raises:
             FormatError: The checkpoint is of a newer format, or of another topic or partition.
         """
-        engine = cls(partition, policy, topic)
+        engine = cls(partition, policy, topic, partitions)
         if manifest is None:
             return engine
         state = _read_manifest(manifest)
@@ -208,10 +232,13 @@ class PartitionEngine:
                 f"{partition}: give this worker another --id, or restore the right checkpoint topic"
             )
         intake: dict[bytes, bytes] = {}
+        drift: dict[bytes, bytes] = {}
         by_table: dict[str, dict[tuple[int, str], bytes]] = {}
         for key, value in slots.items():
             if key.startswith((b"site|", b"ids|")):
                 intake[key] = value
+            elif key.startswith(b"drift|"):
+                drift[key] = value
             else:
                 name, block, kind = key.decode().split("|")
                 by_table.setdefault(name, {})[int(block), kind] = value
@@ -220,6 +247,7 @@ class PartitionEngine:
             ring.advance(engine._intake.panes_ms)
         for table in engine._tables:
             table.restore(by_table.get(table.name, {}))
+        engine._drift.restore(drift)
         for part in engine._parts:
             part.restored()
         engine.applied = state.applied

@@ -288,7 +288,12 @@ class Partitions:
             restored = await store.restore()
             # In a thread: a large state takes seconds, and the loop must keep turning.
             engine = await asyncio.to_thread(
-                PartitionEngine.restore, partition, self._policy, restored.slots, restored.manifest
+                PartitionEngine.restore,
+                partition,
+                self._policy,
+                restored.slots,
+                restored.manifest,
+                partitions=self._topic_partitions,
             )
         except BaseException:
             self._spawn(store.close())
@@ -394,6 +399,9 @@ class Partitions:
         letters = engine.dead_letters_pending
         if letters >= DEAD_LETTERS_PENDING or owned.letter_bytes >= DEAD_LETTER_BYTES_PENDING:
             await self._checkpoint(owned)
+        elif engine.urgent and not owned.lock.locked():
+            # A page waits for no timer: its record goes out with a checkpoint.
+            self._spawn(self._checkpoint(owned))
         elif engine.pending_records >= self._settings.checkpoint_records:
             if not owned.lock.locked():
                 self._spawn(self._checkpoint(owned))

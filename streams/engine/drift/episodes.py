@@ -1,0 +1,133 @@
+"""Drifts from the moment they open to the one they clear: what they carry, and what is said of them."""
+
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+from xxhash import xxh3_64_hexdigest
+
+from detectors.reverse import ReverseTest
+from schemas.drift import BUDGET_OF, Cause, DriftRecord, Level
+from schemas.policy import Policy
+from schemas.sentences import chinese, english
+from streams.engine.drift.streams import Stream
+from streams.engine.ratios import wilson
+
+#: A drift that opens again within this time after it was cleared is the same one.
+SAME_WITHIN_MS = 7 * 86_400_000
+#: Examples kept.
+TASKS = 10
+
+
+class Episode(msgspec.Struct):
+    """An open drift.
+
+    Attributes:
+        drift_id: Stable: of the stream and the event at which it first opened.
+        opening: How often it has opened by now.
+        opened_at, began_at, began_at_low, began_at_high: Epoch ms, by the data's clock.
+        before: The figure before.
+        n, wrong: Outcomes and errors since it began; they grow while it is open. For handling time and label mix
+            `wrong` is the sum of what is averaged.
+        estimate: The new level, shrunk.
+        evidence: Statistic / threshold as it opened.
+        run_length: The promise.
+        test: The reverse test, packed; empty where a detector of its own looks back.
+        verdict, causes, task_ids: Why.
+    """
+
+    drift_id: str
+    opening: int
+    opened_at: int
+    began_at: int
+    began_at_low: int
+    began_at_high: int
+    before: Level
+    n: int
+    wrong: float
+    estimate: float
+    evidence: float
+    run_length: float
+    test: bytes
+    verdict: str = "spread"
+    causes: tuple[Cause, ...] = ()
+    task_ids: tuple[str, ...] = ()
+
+
+class Closed(msgspec.Struct):
+    """A drift that was cleared, remembered for as long as it may come back."""
+
+    drift_id: str
+    opening: int
+    cleared_at: int
+
+
+def drift_id(stream: Stream, event_id: str) -> str:
+    """A drift's name: the same whenever the same events are read."""
+    return "d-" + xxh3_64_hexdigest("\x1f".join((*stream, event_id)).encode())
+
+
+def level(stream: Stream, total: float, n: int) -> Level:
+    """The figure of n outcomes: accuracy, or the share of errors found; a mean for what is no share."""
+    if n <= 0:
+        return Level(0.0, 0)
+    if stream.signal in ("handle_time", "label_mix"):
+        return Level(total / n, n)
+    hits = n - total if shows_accuracy(stream) else total
+    low, high = wilson(np.array([hits], np.int64), np.array([n], np.int64))
+    return Level(hits / n, n, float(low[0]), float(high[0]))
+
+
+def shows_accuracy(stream: Stream) -> bool:
+    """Whether the stream's figure is the correct share, not the wrong one."""
+    return stream.signal.endswith("accuracy") or stream.signal == "accuracy_target"
+
+
+def swapped(stream: Stream) -> bool:
+    """Whether a fall of the error rate is what counts as the change, so that tests look at the complement."""
+    return stream.signal == "error_finding" and stream.direction == "down"
+
+
+def reverse_test(stream: Stream, p0: float, changed: float, temper: float) -> ReverseTest:
+    """The test of whether the stream is back."""
+    p0, changed = min(max(p0, 0.001), 0.999), min(max(changed, 0.001), 0.999)
+    return ReverseTest(1 - p0, 1 - changed, temper) if swapped(stream) else ReverseTest(p0, changed, temper)
+
+
+@dataclass(slots=True)
+class Told:
+    """Records that no checkpoint has handed over yet, each with the place in the log that it belongs to."""
+
+    records: list[tuple[int, DriftRecord]] = field(default_factory=list)
+
+
+def record_of(stream: Stream, episode: Episode, status: str, at_ms: int, policy: Policy) -> DriftRecord:
+    """The record of an opening or a clearing, with its sentences."""
+    since = level(stream, episode.wrong, episode.n)
+    record = DriftRecord(
+        status="opened" if status == "opened" else "cleared",
+        drift_id=episode.drift_id,
+        opening=episode.opening,
+        at=at_ms,
+        site_id=stream.site,
+        project_id=stream.project,
+        agent_id=stream.agent,
+        signal=stream.signal,  # type: ignore[arg-type]  # a stream's signal is one of SIGNALS, checked where it is made
+        direction=stream.direction,  # type: ignore[arg-type]  # down or up, as above
+        budget=BUDGET_OF[stream.signal],
+        opened_at=episode.opened_at,
+        cleared_at=at_ms if status == "cleared" else None,
+        began_at=episode.began_at,
+        began_at_low=episode.began_at_low,
+        began_at_high=episode.began_at_high,
+        before=episode.before,
+        since=since,
+        estimate=episode.estimate,
+        evidence=episode.evidence,
+        run_length=episode.run_length,
+        verdict=episode.verdict,  # type: ignore[arg-type]  # from cause.verdict
+        causes=episode.causes,
+        task_ids=episode.task_ids,
+    )
+    zone = policy.timezone(stream.site)
+    return msgspec.structs.replace(record, text=english(record, zone), text_zh=chinese(record, zone))

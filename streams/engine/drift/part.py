@@ -1,0 +1,750 @@
+"""The drift part of the engine: feeds every stream, opens and clears episodes, and says what they are."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.falling import LOOK_EVERY, locate_fall
+from detectors.mixture import SHIFTS
+from detectors.outcomes import from_gaps, locate_change
+from detectors.protocol import Estimate
+from detectors.reverse import ReverseTest
+from schemas.drift import BUDGET_OF, BUDGETS, Cause, DriftRecord, Level
+from schemas.events import LabelReviewed, ReviewRevised, ReviewVersion
+from schemas.policy import Policy
+from streams.engine.drift.cause import Part, all_parts, largest, verdict
+from streams.engine.drift.episodes import (
+    SAME_WITHIN_MS,
+    TASKS,
+    Closed,
+    Episode,
+    drift_id,
+    level,
+    record_of,
+    reverse_test,
+    shows_accuracy,
+    swapped,
+)
+from streams.engine.drift.names import NONE, Names
+from streams.engine.drift.recent import REVIEW, SEGMENT, Recent, Rows
+from streams.engine.drift.streams import DAY_SECONDS, LEAST_RUN_LENGTH, Stream, Streams
+from streams.engine.figures import Figures
+from streams.engine.intake import Batch, Intake, VerdictKind
+from streams.engine.panes import Ints, Slot, Table
+from streams.engine.parts import Numbers, Tell
+from streams.engine.parts.people import is_headline
+
+#: Causes kept of a drift.
+CAUSES = 5
+#: A figure from before a change needs so many reviews; with fewer, the learned baseline speaks.
+_LEAST_BEFORE = 30
+#: Outcomes that a change is located in, where a ring has more.
+_LOCATED_IN = 6_000
+#: Examples that a ring keeps of its newest errors.
+_MISTAKES_KEPT = 256
+_PREFIX = b"drift"
+#: Bounds of the tables of names; what is beyond them is told as `other`.
+_MANY, _FEW = 1_000_000, 30_000
+_DIMENSIONS = {
+    "agent": _MANY,
+    "reviewer": _MANY,
+    "project": _FEW,
+    "market": _FEW,
+    "sop_version": _FEW,
+    "label": _FEW,
+    "error_type": _FEW,
+    "stratum": _FEW,
+}
+#: Traits looked up before: beyond so many combinations the cache starts again.
+_TRAITS_CACHED = 200_000
+_UNKNOWN = -2
+
+
+class Mistake(NamedTuple):
+    """A review that found an error, by its number in the ring."""
+
+    number: int
+    task_id: str
+
+
+class _Outcomes(NamedTuple):
+    """Which review is an outcome of which stream: one review is one of several."""
+
+    streams: Ints
+    places: Ints
+
+    @classmethod
+    def of(cls, *sets: tuple[Ints, Ints]) -> "_Outcomes":
+        """Puts sets of (place, stream) together, without those that have no stream."""
+        streams = np.concatenate([streams for _, streams in sets])
+        places = np.concatenate([places for places, _ in sets])
+        return cls(streams[streams >= 0], places[streams >= 0])
+
+
+class _Seen(NamedTuple):
+    """The newest reviews of a stream's scope as of a place in the log, newest first.
+
+    Attributes:
+        rows: Reviews, none from before the stream's last drift was cleared.
+        earlier: Those from before it, too.
+        numbers: Their numbers in the ring.
+    """
+
+    rows: Rows
+    earlier: Rows
+    numbers: Ints
+
+
+class _Change(NamedTuple):
+    """What is known of a change as it is found."""
+
+    began_at: int
+    began_at_low: int
+    began_at_high: int
+    before: Level
+    n: int
+    wrong: int
+    estimate: Estimate
+
+
+class _Header(msgspec.Struct):
+    """What the part keeps beside its columns."""
+
+    day: int
+    unwatched: int
+    rings: list[tuple[str, str, int]]
+    episodes: list[tuple[Stream, Episode]]
+    closed: list[tuple[Stream, Closed]]
+    opened: list[tuple[Stream, int]]
+
+
+class Drift:
+    """Watches accuracy of sites, projects, people and reviewers, review by review.
+
+    Args:
+        policy: Budgets, targets, which signals are watched.
+        partitions: Of the events topic: each has its share of the budgets.
+    """
+
+    def __init__(self, policy: Policy, partitions: int = 1) -> None:
+        self.tables: Sequence[Table] = ()
+        self._policy = policy
+        self._watched = frozenset(policy.detection.signals)
+        oncall = policy.oncall
+        false_a_month = dict(zip(BUDGETS, (oncall.false_pages_per_month, oncall.false_tickets_per_month), strict=True))
+        self._streams = Streams(
+            {budget: allowed / partitions for budget, allowed in false_a_month.items()},
+            dict(BUDGET_OF),
+            self._target_error,
+        )
+        self._names = {by: Names(b"%s|%s" % (_PREFIX, by.encode()), most) for by, most in _DIMENSIONS.items()}
+        self._rings: list[Recent] = []
+        self._ring_numbers: dict[tuple[str, str], int] = {}
+        self._mistakes: list[deque[Mistake]] = []
+        self._mistaken: set[int] = set()
+        #: By ring, where the rows of the segment at hand stand: rows before it, and positions of its own.
+        self._placed: dict[int, tuple[int, Ints]] = {}
+        self._episodes: dict[int, Episode] = {}
+        self._tests: dict[int, ReverseTest] = {}
+        self._closed: dict[int, Closed] = {}
+        self._opened: dict[Stream, int] = {}
+        self._committed: dict[Stream, int] = {}
+        self._records: list[tuple[bytes, bytes]] = []
+        self._told: list[tuple[int, Stream, DriftRecord]] = []
+        self._events: Sequence[LabelReviewed] = ()
+        self._changed = False
+        self._day = -1
+        self.pages_pending = False
+
+        self._headline: Numbers[VerdictKind] = Numbers(lambda kind: is_headline(kind, policy))
+        self._agents_work: Numbers[VerdictKind] = Numbers(lambda kind: kind.role != "qa")
+        #: By kind of review: its ring, and its streams by site, against the target, by project, of errors found.
+        self._by_kind = _table(5)
+        self._by_person = _table(1)
+        #: A reviewer's streams of errors found, for a rise and for a fall.
+        self._by_reviewer = _table(2)
+        self._projects: Numbers[VerdictKind] = Numbers(lambda kind: self._names["project"].number(kind.project))
+        self._markets: Numbers[VerdictKind] = Numbers(lambda kind: self._names["market"].number(kind.market))
+        self._sops: Numbers[tuple[str, str, str]] = Numbers(lambda sop: self._names["sop_version"].number(sop[2]))
+        self._agents: Numbers[tuple[str, str, str]] = Numbers(lambda person: self._names["agent"].number(person[2]))
+        self._traits: dict[tuple[str | None, str | None, str | None, str | None], tuple[int, int, int, int]] = {}
+
+    # --- which streams there are
+
+    def _target_error(self, stream: Stream) -> float | None:
+        if stream.signal != "accuracy_target":
+            return None
+        return 1.0 - self._policy.resolve(site=stream.site).accuracy
+
+    def _stream(self, signal: str, site: str, project: str = "", agent: str = "", direction: str = "down") -> int:
+        if signal not in self._watched:
+            return -1
+        return self._streams.number(Stream(site, project, agent, signal, direction))
+
+    def _ring(self, site: str, role: str) -> int:
+        key = (site, role)
+        if key not in self._ring_numbers:
+            self._ring_numbers[key] = len(self._rings)
+            self._rings.append(Recent(b"%s|ring|%d" % (_PREFIX, len(self._rings)), REVIEW))
+            self._mistakes.append(deque(maxlen=_MISTAKES_KEPT))
+        return self._ring_numbers[key]
+
+    def _meet(self, kinds: Ints, persons: Ints, reviewers: Ints, intake: Intake) -> None:
+        """Makes streams for what is reviewed for the first time, in the order of the log."""
+        self._by_kind = _longer(self._by_kind, len(intake.verdicts))
+        self._by_person = _longer(self._by_person, len(intake.persons))
+        self._by_reviewer = _longer(self._by_reviewer, len(intake.reviewers))
+        new = (self._by_kind[kinds, 0] == _UNKNOWN) | (self._by_person[persons, 0] == _UNKNOWN)
+        made = reviewers >= 0
+        new[made] |= self._by_reviewer[reviewers[made], 0] == _UNKNOWN
+        for place in np.flatnonzero(new).tolist():
+            of = intake.verdicts[int(kinds[place])]
+            person, reviewer = int(persons[place]), int(reviewers[place])
+            if self._by_kind[kinds[place], 0] == _UNKNOWN:
+                self._by_kind[kinds[place]] = self._kind_streams(of)
+            if self._by_person[person, 0] == _UNKNOWN:
+                site, role, agent = intake.persons[person]
+                signal = "qa_accuracy" if role == "qa" else "agent_accuracy"
+                self._by_person[person] = self._stream(signal, site, agent=agent)
+            if reviewer >= 0 and self._by_reviewer[reviewer, 0] == _UNKNOWN:
+                site, name = intake.reviewers[reviewer]
+                self._by_reviewer[reviewer] = [
+                    self._stream("error_finding", site, agent=name, direction=direction) for direction in ("up", "down")
+                ]
+
+    def _kind_streams(self, kind: VerdictKind) -> tuple[int, int, int, int, int]:
+        ring = self._ring(kind.site, kind.role)
+        if kind.role == "qa":
+            return ring, self._stream("qa_accuracy", kind.site), -1, -1, -1
+        return (
+            ring,
+            self._stream("accuracy", kind.site),
+            self._stream("accuracy_target", kind.site),
+            self._stream("accuracy", kind.site, kind.project),
+            self._stream("error_finding", kind.site),
+        )
+
+    # --- reviews
+
+    def apply(self, batch: Batch, intake: Intake) -> None:
+        """Takes the reviews of a batch, in order."""
+        if not batch.verdicts and not batch.revised:
+            return
+        for numbers in (self._headline, self._agents_work, self._projects, self._markets):
+            numbers.sync(intake.verdicts)
+        self._sops.sync(intake.sops)
+        self._agents.sync(intake.persons)
+        self._events = batch.verdicts
+        persons, kinds, at, _ = batch.reviews.arrays()
+        positions = np.flatnonzero(self._headline.of(kinds) > 0)
+        reviewers = np.full(len(kinds), -1, np.int64)
+        made = [place for place, event in enumerate(batch.verdicts) if event.reviewer_id is not None]
+        reviewers[made] = batch.made.arrays()[0]
+        rows = self._rows(batch.verdicts, persons, kinds, at, positions, intake)
+        revised = batch.revised
+        for start, stop, day in self._cuts(at[positions] // (DAY_SECONDS * 1000), positions, revised):
+            first = int(positions[start]) if start < len(positions) else len(kinds)
+            while revised and revised[0][0] <= first:
+                self._revise(revised[0][1])
+                revised = revised[1:]
+            if day > self._day:
+                self._day = day
+                self._streams.next_day(day * DAY_SECONDS, self._episodes)
+                self._changed = True
+            if start < stop:
+                here = positions[start:stop]
+                self._segment(here, rows[start:stop], kinds[here], persons[here], reviewers[here], intake)
+        for _, event in revised:
+            self._revise(event)
+        self._tell()
+
+    def _cuts(
+        self, days: Ints, positions: Ints, revised: Sequence[tuple[int, ReviewRevised]]
+    ) -> Iterator[tuple[int, int, int]]:
+        """Stretches of reviews between which something else happens: a new day, a revision, a ring's length."""
+        newest = np.maximum.accumulate(np.maximum(days, self._day))
+        turns = {0, *(np.flatnonzero(np.diff(newest, prepend=self._day) > 0)).tolist()}
+        turns |= {int(np.searchsorted(positions, place)) for place, _ in revised}
+        turns |= set(range(0, len(positions), SEGMENT))
+        ends = [*sorted(turns - {0}), len(positions)]
+        for start, stop in zip([0, *ends], ends, strict=False):
+            if start < len(positions):
+                yield start, stop, int(newest[start])
+
+    def _rows(
+        self, events: Sequence[LabelReviewed], persons: Ints, kinds: Ints, at: Ints, positions: Ints, intake: Intake
+    ) -> Rows:
+        """The ring's rows of the reviews at some positions."""
+        rows = np.zeros(len(positions), REVIEW)
+        of_kind, traits = kinds[positions], []
+        if len(self._traits) > _TRAITS_CACHED:
+            self._traits.clear()
+        known = self._traits
+        for event in map(events.__getitem__, positions.tolist()):
+            trait = (
+                event.label,
+                event.errors[0].type if event.errors else event.error_type,
+                event.stratum,
+                event.reviewer_id,
+            )
+            try:
+                traits.append(known[trait])
+            except KeyError:
+                known[trait] = self._trait(*trait)
+                traits.append(known[trait])
+        columns = np.array(traits, np.int64).reshape(-1, 4)
+        rows["label"], rows["error_type"], rows["stratum"], rows["reviewer"] = columns.T
+        rows["at"] = at[positions]
+        rows["agent"] = self._agents.of(persons[positions])
+        rows["project"], rows["market"] = self._projects.of(of_kind), self._markets.of(of_kind)
+        versions = np.array([kind.sop for kind in intake.verdicts], np.int64)[of_kind]
+        named = versions >= 0
+        rows["sop_version"] = NONE
+        rows["sop_version"][named] = self._sops.of(versions[named])
+        rows["wrong"] = [not events[position].correct for position in positions.tolist()]
+        return rows
+
+    def _trait(
+        self, label: str | None, error_type: str | None, stratum: str | None, reviewer: str | None
+    ) -> tuple[int, int, int, int]:
+        names = self._names
+        return (
+            names["label"].number(label),
+            names["error_type"].number(error_type),
+            names["stratum"].number(stratum),
+            names["reviewer"].number(reviewer),
+        )
+
+    def _segment(
+        self, positions: Ints, rows: Rows, kinds: Ints, persons: Ints, reviewers: Ints, intake: Intake
+    ) -> None:
+        # Who checks reviewers is no reviewer of work.
+        reviewers = np.where(self._agents_work.of(kinds) > 0, reviewers, -1)
+        self._meet(kinds, persons, reviewers, intake)
+        rings, by_site, by_target, by_project, by_finding = self._by_kind[kinds].T
+        self._remember(positions, rows, rings)
+        at_s, wrong = rows["at"] // 1000, rows["wrong"] > 0
+        made = np.flatnonzero(reviewers >= 0)
+        found_more, found_fewer = self._by_reviewer[reviewers[made]].T
+        everyone = np.arange(len(positions))
+        rising = _Outcomes.of(
+            (everyone, by_site),
+            (everyone, by_target),
+            (everyone, by_project),
+            (everyone, self._by_person[persons, 0]),
+            (made, found_more),
+        )
+        falling = _Outcomes.of((made, by_finding[made]), (made, found_fewer))
+        self._streams.begin(
+            np.concatenate((rising.streams, falling.streams)),
+            positions[np.concatenate((rising.places, falling.places))],
+        )
+        for outcomes, feed in ((rising, self._rising), (falling, self._falling)):
+            if len(outcomes.streams):
+                places = outcomes.places
+                feed(outcomes.streams, positions[places], wrong[places], at_s[places])
+
+    def _remember(self, positions: Ints, rows: Rows, rings: Ints) -> None:
+        """Puts the reviews into their rings."""
+        order = np.argsort(rings, kind="stable")
+        starts = np.flatnonzero(np.diff(rings[order], prepend=-1))
+        self._placed = {}
+        for places in np.split(order, starts[1:]):
+            ring = int(rings[places[0]])
+            recent, mistakes = self._rings[ring], self._mistakes[ring]
+            self._placed[ring] = (recent.count, positions[places])
+            of_ring = rows[places]
+            for place in np.flatnonzero(of_ring["wrong"]).tolist():
+                mistakes.append(Mistake(recent.count + place, self._events[int(positions[places[place]])].task_id))
+                self._mistaken.add(ring)
+            recent.add(of_ring)
+
+    def _rising(self, ids: Ints, positions: Ints, wrong: NDArray[np.bool_], at_s: Ints) -> None:
+        """Feeds streams in which a rise of the error rate is looked for."""
+        errors = self._streams.take(ids, positions, wrong, at_s)
+        advance, episodes = self._streams.advance, self._episodes
+        follow_from: dict[int, int] = {}
+        for stream, gap, position, second, run_length in zip(*errors, strict=True):
+            if stream in episodes or stream in follow_from:
+                continue
+            statistic = advance(stream, gap, second)
+            if statistic >= run_length:
+                self._open(stream, position, statistic, run_length)
+                follow_from[stream] = position
+        for stream in sorted({*follow_from, *self._touched(ids)}):
+            self._follow_rise(stream, follow_from.get(stream, -1), ids, positions, wrong, at_s)
+
+    def _touched(self, ids: Ints) -> list[int]:
+        """Streams with a drift open among some."""
+        return [number for number in self._episodes if (ids == number).any()]
+
+    def _follow_rise(
+        self, stream: int, after: int, ids: Ints, positions: Ints, wrong: NDArray[np.bool_], at_s: Ints
+    ) -> None:
+        """Takes a stream's outcomes one by one, while a drift is open and for the rest of the segment."""
+        (mine,) = np.nonzero((ids == stream) & (positions > after))
+        since = 0
+        for nth, place in enumerate(mine.tolist(), 1):
+            position, is_wrong, second = int(positions[place]), bool(wrong[place]), int(at_s[place])
+            if stream in self._episodes:
+                if self._continue(stream, position, is_wrong):
+                    since = 0
+            elif not is_wrong:
+                since += 1
+            else:
+                statistic, since = self._streams.advance(stream, since, second), 0
+                run_length = self._streams.run_length(stream, len(mine) - nth, second, position)
+                if statistic >= run_length:
+                    self._open(stream, position, statistic, run_length)
+        self._streams.set_gap(stream, since)
+
+    def _falling(self, ids: Ints, positions: Ints, wrong: NDArray[np.bool_], at_s: Ints) -> None:
+        """Feeds streams in which a fall is looked for."""
+        order = self._streams.count(ids, at_s)
+        ids, positions, wrong, at_s = ids[order], positions[order], wrong[order], at_s[order]
+        fall, episodes = self._streams.fall, self._episodes
+        current, pending = -1, 0
+        for stream, before, position, is_wrong, second in zip(
+            ids.tolist(),
+            self._streams.gaps(ids).tolist(),
+            positions.tolist(),
+            wrong.tolist(),
+            at_s.tolist(),
+            strict=True,
+        ):
+            if stream != current:
+                if current >= 0:
+                    self._streams.set_gap(current, pending)
+                current, pending = stream, before
+            if stream in episodes:
+                self._continue(stream, position, is_wrong)
+                pending = 0
+            elif not is_wrong and pending < LOOK_EVERY - 1:
+                pending += 1
+            else:
+                statistic, pending = fall(stream, pending, is_wrong, second)
+                if statistic >= LEAST_RUN_LENGTH:
+                    later = int(np.count_nonzero((ids == stream) & (positions > position)))
+                    run_length = self._streams.run_length(stream, later, second, position)
+                    if statistic >= run_length:
+                        self._open(stream, position, statistic, run_length)
+        self._streams.set_gap(current, pending)
+
+    # --- episodes
+
+    def _key(self, number: int) -> Stream:
+        stream = self._streams.keys[number]
+        assert stream is not None  # an idle stream is forgotten only without a drift open
+        return stream
+
+    def _open(self, number: int, position: int, statistic: float, run_length: float) -> None:
+        stream, event = self._key(number), self._events[position]
+        closed = self._closed.pop(number, None)
+        change = self._locate(number, stream, position, event.at, closed.cleared_at if closed else -1)
+        again = closed if closed is not None and event.at - closed.cleared_at <= SAME_WITHIN_MS else None
+        episode = Episode(
+            drift_id=again.drift_id if again else drift_id(stream, event.event_id),
+            opening=again.opening + 1 if again else 1,
+            opened_at=event.at,
+            began_at=change.began_at,
+            began_at_low=change.began_at_low,
+            began_at_high=change.began_at_high,
+            before=change.before,
+            n=change.n,
+            wrong=change.wrong,
+            estimate=self._shown(stream, change.estimate.new_rate),
+            evidence=statistic / run_length,
+            run_length=run_length,
+            test=b"",
+        )
+        self._explain(stream, episode, position, closed.cleared_at if closed else -1)
+        self._episodes[number] = episode
+        self._tests[number] = reverse_test(
+            stream, self._streams.baseline(number), change.estimate.new_rate, self._streams.temper(number)
+        )
+        self._opened[stream] = self._opened.get(stream, 0) + 1
+        self._changed = True
+        self.pages_pending |= BUDGET_OF[stream.signal] == "page"
+        self._told.append((position, stream, record_of(stream, episode, "opened", event.at, self._policy)))
+
+    def _continue(self, number: int, position: int, is_wrong: bool) -> bool:
+        """Takes an outcome of a stream with a drift open; whether it clears it."""
+        episode, test = self._episodes[number], self._tests[number]
+        episode.n += 1
+        episode.wrong += is_wrong
+        self._changed = True
+        stream = self._key(number)
+        test.update(is_wrong != swapped(stream))
+        if not test.cleared:
+            return False
+        at = self._events[position].at
+        self._told.append((position, stream, record_of(stream, episode, "cleared", at, self._policy)))
+        del self._episodes[number], self._tests[number]
+        self._closed[number] = Closed(episode.drift_id, episode.opening, at)
+        self._streams.restart(number)
+        return True
+
+    @staticmethod
+    def _shown(stream: Stream, error_rate: float) -> float:
+        return 1.0 - error_rate if shows_accuracy(stream) else error_rate
+
+    def _seen(self, stream: Stream, position: int, cleared_at: int) -> _Seen:
+        """The reviews of a stream's scope up to a position."""
+        role = "qa" if stream.signal == "qa_accuracy" else "agent"
+        ring = self._ring_numbers[stream.site, role]
+        before, placed = self._placed[ring]
+        end = before + int(np.searchsorted(placed, position, side="right"))
+        rows = self._rings[ring].before(end)
+        chosen = np.ones(len(rows), bool)
+        if stream.project:
+            chosen &= rows["project"] == self._names["project"].find(stream.project)
+        if stream.signal == "error_finding":
+            found = rows["reviewer"]
+            chosen &= found == self._names["reviewer"].find(stream.agent) if stream.agent else found != NONE
+        elif stream.agent:
+            chosen &= rows["agent"] == self._names["agent"].find(stream.agent)
+        numbers = np.flatnonzero(chosen)[::-1]
+        newest_first = rows[numbers]
+        return _Seen(newest_first[newest_first["at"] > cleared_at], newest_first, numbers + (end - len(rows)))
+
+    def _locate(self, number: int, stream: Stream, position: int, at: int, cleared_at: int) -> _Change:
+        """When the change began and what the figure was before; what was learned of it is unlearned."""
+        seen = self._seen(stream, position, cleared_at)
+        wrong = seen.rows["wrong"][:_LOCATED_IN]
+        gaps, times = self._streams.outcomes(number)
+        remembered = from_gaps(0, gaps)
+        from_ring = len(wrong) >= min(len(remembered), _LOCATED_IN)
+        outcomes = wrong if from_ring else np.array(remembered, np.uint8)
+        temper = self._streams.temper(number)
+
+        def estimate() -> Estimate:
+            p0 = min(max(self._streams.baseline(number), 1e-4), 1 - 1e-4)
+            return locate_fall(outcomes, p0, temper) if swapped(stream) else locate_change(outcomes, p0, SHIFTS, temper)
+
+        first = estimate()
+        errors = int(outcomes[: first.began_ago].sum())
+        self._streams.unlearn(number, errors, first.began_ago - errors)
+        found = estimate()
+        n, errors = found.began_ago, int(outcomes[: found.began_ago].sum())
+        if from_ring:
+            when = seen.rows["at"]
+        else:
+            # Errors' times are known; those of correct outcomes lie between them.
+            ago = np.cumsum([1, *(gap + 1 for gap in gaps[:-1])])
+            when = np.interp(np.arange(1, len(outcomes) + 1), ago, np.array(times) * 1000.0).astype(np.int64)
+        began, low, high = (
+            int(when[min(back, len(when)) - 1]) if back and len(when) else at
+            for back in (found.began_ago, found.began_ago_high, found.began_ago_low)
+        )
+        earlier = seen.earlier["wrong"][n:]
+        if from_ring and len(earlier) >= _LEAST_BEFORE:
+            before = level(stream, float(earlier.sum()), len(earlier))
+        else:
+            baseline = self._streams.baseline(number)
+            before = Level(self._shown(stream, baseline), self._streams.known(number))
+        return _Change(began, low, high, before, n, errors, found)
+
+    def _explain(self, stream: Stream, episode: Episode, position: int, cleared_at: int) -> None:
+        """Puts causes and examples into an episode."""
+        seen = self._seen(stream, position, cleared_at)
+        since, before = seen.earlier[: episode.n], seen.earlier[episode.n :]
+        if len(before) >= _LEAST_BEFORE and len(since):
+            columns = {by: (before[by], since[by]) for by in _DIMENSIONS}
+            parts = all_parts(
+                columns, before["wrong"].astype(np.float64), since["wrong"].astype(np.float64), "error_type", NONE
+            )
+            change = float(since["wrong"].mean() - before["wrong"].mean())
+            episode.verdict = verdict(parts, change)
+            episode.causes = tuple(self._cause(stream, part) for part in largest(parts, change, CAUSES))
+        numbers = set(seen.numbers[: episode.n].tolist())
+        role = "qa" if stream.signal == "qa_accuracy" else "agent"
+        mistakes = self._mistakes[self._ring_numbers[stream.site, role]]
+        tasks = [mistake.task_id for mistake in reversed(mistakes) if mistake.number in numbers]
+        episode.task_ids = tuple(dict.fromkeys(tasks))[:TASKS]
+
+    def _cause(self, stream: Stream, part: Part) -> Cause:
+        points = -part.points if shows_accuracy(stream) else part.points
+        return Cause(part.by, self._names[part.by][part.member], part.effect, points)  # type: ignore[arg-type]  # of _DIMENSIONS
+
+    def _revise(self, event: ReviewRevised) -> None:
+        """Moves the figures of open drifts that hold the review, and the review in its ring.
+
+        What a statistic has made of the first verdict stays: it cannot be taken back, and the
+        promise is about first verdicts.
+        """
+        old, new = _error_of(event.old), _error_of(event.new)
+        ring = self._ring_numbers.get((event.site_id, "qa" if event.role == "qa" else "agent"))
+        if ring is None or old is None:
+            return
+        agent = self._names["agent"].find(event.agent_id)
+        self._rings[ring].revise(event.reviewed_at, agent, old, bool(new))
+        for number, episode in self._episodes.items():
+            stream = self._key(number)
+            of_role = (stream.signal == "qa_accuracy") == (event.role == "qa")
+            in_scope = stream.project in ("", event.project_id) and stream.agent in ("", event.agent_id)
+            # Of a reviewer's work a revision does not say whose it was.
+            if (
+                of_role
+                and in_scope
+                and stream.site == event.site_id
+                and not (stream.signal == "error_finding" and stream.agent)
+                and event.reviewed_at >= episode.began_at
+            ):
+                episode.n -= new is None
+                episode.wrong += (new or 0) - old
+                self._changed = True
+
+    # --- records and figures
+
+    def _tell(self) -> None:
+        """Puts what has happened in the batch into records, in the order of the log."""
+        for _, _, record in sorted(self._told, key=lambda told: (told[0], told[1])):
+            self._records.append((record.site_id.encode(), msgspec.json.encode(record)))
+        self._told.clear()
+
+    def records(self) -> list[tuple[bytes, bytes]]:
+        """Records for `labeling.drift.v1` since the last call."""
+        records, self._records = self._records, []
+        self.pages_pending = False
+        return records
+
+    def restored(self) -> None:
+        """Nothing is kept in tables."""
+
+    def opened(self) -> dict[Stream, int]:
+        """How often drifts have opened, by stream."""
+        return dict(self._opened)
+
+    def committed(self, opened: dict[Stream, int]) -> None:
+        """Shows counts, now that their checkpoint is acknowledged."""
+        self._committed = opened
+
+    def read(self, at_ms: int, policy: Policy) -> Tell:
+        """Figures of open drifts and, for sites and projects, of every stream."""
+        open_now = [(self._key(number), msgspec.structs.replace(each)) for number, each in self._episodes.items()]
+        calm = [
+            (stream, *self._streams.evidence(number), self._streams.baseline(number))
+            for number, stream in self._streams.of_sites()
+            if number not in self._episodes
+        ]
+        cleared = [self._key(number) for number in self._closed if number not in self._episodes]
+        counts = dict(self._committed)
+        unwatched = self._streams.unwatched
+
+        def tell(figures: Figures) -> None:
+            for stream in cleared:
+                if stream.agent:
+                    figures.add("labelwatch_drift_active", _labels(stream), 0)
+            for stream, statistic, run_length, baseline in calm:
+                labels = _labels(stream)
+                figures.add("labelwatch_drift_active", labels, 0)
+                figures.add("labelwatch_drift_evidence", labels, min(statistic / run_length, 1e6))
+                figures.add("labelwatch_drift_run_length_reviews", labels, run_length)
+                figures.add("labelwatch_drift_baseline_ratio", labels, self._shown(stream, baseline))
+                counts.setdefault(stream, 0)
+            for stream, episode in open_now:
+                _tell_open(figures, stream, episode)
+            for stream, count in counts.items():
+                figures.add("labelwatch_drifts_total", _labels(stream), count)
+            figures.add("labelwatch_unwatched_streams", (), unwatched)
+
+        return tell
+
+    def episodes(self) -> list[tuple[Stream, Episode]]:
+        """The drifts that are open, by stream."""
+        self._pack_tests()
+        return sorted(((self._key(number), each) for number, each in self._episodes.items()), key=lambda pair: pair[0])
+
+    def _pack_tests(self) -> None:
+        for number, test in self._tests.items():
+            self._episodes[number].test = test.to_bytes()
+
+    # --- the durable form
+
+    def slots(self) -> Iterator[Slot]:
+        """What has changed since the last call."""
+        yield from self._streams.slots(_PREFIX)
+        for names in self._names.values():
+            yield from names.slots()
+        for ring in self._rings:
+            if ring.changed:
+                self._changed = True  # the header counts its rows
+            yield from ring.slots()
+        for number in sorted(self._mistaken):
+            yield b"%s|mistakes|%d" % (_PREFIX, number), msgspec.msgpack.encode(list(self._mistakes[number]))
+        self._mistaken.clear()
+        if self._changed:
+            self._changed = False
+            self._pack_tests()
+            header = _Header(
+                self._day,
+                self._streams.unwatched,
+                [(*key, self._rings[number].count) for key, number in self._ring_numbers.items()],
+                [(self._key(number), episode) for number, episode in self._episodes.items()],
+                [(self._key(number), closed) for number, closed in self._closed.items()],
+                list(self._opened.items()),
+            )
+            yield b"%s|header" % _PREFIX, msgspec.msgpack.encode(header)
+
+    def restore(self, slots: Mapping[bytes, bytes]) -> None:
+        """Takes its slots, by key, into an empty part."""
+        packed = slots.get(b"%s|header" % _PREFIX)
+        if packed is None:
+            return
+        header = msgspec.msgpack.decode(packed, type=_Header)
+        for names in self._names.values():
+            names.restore(slots)
+        self._day = header.day
+        self._streams.restore(_PREFIX, slots, header.day * DAY_SECONDS, header.unwatched)
+        for site, role, count in header.rings:
+            number = self._ring(site, role)
+            self._rings[number].restore(count, slots)
+            if (mistakes := slots.get(b"%s|mistakes|%d" % (_PREFIX, number))) is not None:
+                self._mistakes[number].extend(msgspec.msgpack.decode(mistakes, type=list[Mistake]))
+        for stream, episode in header.episodes:
+            number = self._streams.number(stream)
+            self._episodes[number] = episode
+            self._tests[number] = ReverseTest.from_bytes(episode.test)
+        self._closed = {self._streams.number(stream): closed for stream, closed in header.closed}
+        self._opened = dict(header.opened)
+        self._committed = dict(header.opened)
+
+
+def _table(width: int) -> NDArray[np.int64]:
+    return np.zeros((0, width), np.int64)
+
+
+def _longer(table: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
+    """The table with a row for everything that the intake has a number for; new ones are unknown yet."""
+    if rows == len(table):
+        return table
+    return np.concatenate((table, np.full((rows - len(table), table.shape[1]), _UNKNOWN, np.int64)))
+
+
+def _labels(stream: Stream) -> tuple[str, ...]:
+    return (*stream, BUDGET_OF[stream.signal])
+
+
+def _error_of(version: ReviewVersion | None) -> bool | None:
+    return None if version is None else not version.correct
+
+
+def _tell_open(figures: Figures, stream: Stream, episode: Episode) -> None:
+    labels = _labels(stream)
+    for name, value in (
+        ("active", 1),
+        ("evidence", min(episode.evidence, 1e6)),
+        ("baseline_ratio", episode.before.value),
+        ("current_ratio", level(stream, episode.wrong, episode.n).value),
+        ("reviews", episode.n),
+        ("began_timestamp_seconds", episode.began_at / 1000),
+        ("opened_timestamp_seconds", episode.opened_at / 1000),
+        ("run_length_reviews", episode.run_length),
+    ):
+        figures.add(f"labelwatch_drift_{name}", labels, value)
+    for cause in episode.causes:
+        figures.add("labelwatch_drift_contribution", (*labels, cause.by, cause.member, cause.effect), cause.points)

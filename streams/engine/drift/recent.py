@@ -1,0 +1,109 @@
+"""The newest reviews and labels of each site, kept row by row: what a cause and its examples are found in."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.engine.panes import Slot
+
+Rows = NDArray[np.void]
+
+#: Dimensions as columns hold them; people's names are many, the others' few.
+REVIEW = np.dtype(
+    [
+        ("at", "<i8"),
+        ("agent", "<i4"),
+        ("reviewer", "<i4"),
+        ("project", "<i2"),
+        ("market", "<i2"),
+        ("sop_version", "<i2"),
+        ("label", "<i2"),
+        ("error_type", "<i2"),
+        ("stratum", "<i2"),
+        ("wrong", "u1"),
+        ("unused", "u1", 3),
+    ]
+)
+LABEL = np.dtype(
+    [
+        ("at", "<i8"),
+        ("agent", "<i4"),
+        ("handle_ms", "<i4"),
+        ("project", "<i2"),
+        ("market", "<i2"),
+        ("sop_version", "<i2"),
+        ("label", "<i2"),
+    ]
+)
+#: Rows that a look goes back at most. The ring holds one segment more, so that a look never depends on how much of
+#: the same segment has come after it.
+LOOK_BACK = 12_288
+SEGMENT = 4_096
+_CAPACITY = LOOK_BACK + SEGMENT
+#: Rows of a slot.
+_CHUNK = 256
+
+
+class Recent:
+    """A ring of rows in order of the log; it grows with its site up to its bound.
+
+    Args:
+        prefix: Of its slots' keys.
+        kind: `REVIEW` or `LABEL`.
+    """
+
+    def __init__(self, prefix: bytes, kind: np.dtype[Any]) -> None:
+        self.prefix = prefix
+        #: Rows ever added.
+        self.count = 0
+        self._rows: Rows = np.zeros(_CHUNK, kind)
+        self._changed: set[int] = set()
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is something to write."""
+        return bool(self._changed)
+
+    def add(self, rows: Rows) -> None:
+        """Adds at most `SEGMENT` rows."""
+        needed = min(self.count + len(rows), _CAPACITY)
+        if needed > len(self._rows):
+            # While it grows it is no ring yet: every row stands at its number.
+            grown = np.zeros(min(max(needed, len(self._rows) * 3 // 2 // _CHUNK * _CHUNK), _CAPACITY), self._rows.dtype)
+            grown[: len(self._rows)] = self._rows
+            self._rows = grown
+        places = np.arange(self.count, self.count + len(rows)) % _CAPACITY
+        self._rows[places] = rows
+        self._changed.update(np.unique(places // _CHUNK).tolist())
+        self.count += len(rows)
+
+    def before(self, end: int) -> Rows:
+        """The rows before number `end`, oldest first, as far as a look goes back."""
+        start = max(end - LOOK_BACK, 0)
+        return self._rows[np.arange(start, end) % _CAPACITY]
+
+    def revise(self, at: int, agent: int, old: bool, new: bool) -> None:
+        """Changes a review of a time and an agent from `old` to `new` (whether wrong), if it is still there."""
+        rows = self._rows[: min(self.count, _CAPACITY)]
+        (found,) = np.nonzero((rows["at"] == at) & (rows["agent"] == agent) & (rows["wrong"] == old))
+        if len(found):
+            # Where the ring has come round, the newest of several may stand first; any of them serves.
+            rows["wrong"][found[-1]] = new
+            self._changed.add(int(found[-1]) // _CHUNK)
+
+    def slots(self) -> Iterator[Slot]:
+        """The chunks that have changed since the last call."""
+        for chunk in sorted(self._changed):
+            yield b"%s|%d" % (self.prefix, chunk), self._rows[chunk * _CHUNK : (chunk + 1) * _CHUNK].tobytes()
+        self._changed.clear()
+
+    def restore(self, count: int, slots: Mapping[bytes, bytes]) -> None:
+        """Takes its slots, by key, and how many rows were ever added."""
+        self.count = count
+        chunks = -(-min(count, _CAPACITY) // _CHUNK)
+        packed = b"".join(slots[b"%s|%d" % (self.prefix, chunk)] for chunk in range(chunks))
+        rows = np.frombuffer(packed, self._rows.dtype)
+        self._rows = np.zeros(max(len(rows), _CHUNK), self._rows.dtype)
+        self._rows[: len(rows)] = rows

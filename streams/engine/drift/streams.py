@@ -1,0 +1,486 @@
+"""Every watched stream of outcomes as a row of columns: a correct one only counts, an error costs a look."""
+
+import heapq
+import struct
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors import falling, mixture, self_starting
+from detectors.budget import ADAPTION, DAYS_A_MONTH, adapted
+from streams.engine.panes import Ints, Slot
+
+Flags = NDArray[np.bool_]
+
+MONTH_SECONDS = DAYS_A_MONTH * 86_400
+HOUR_SECONDS, DAY_SECONDS = 3_600, 86_400
+#: A stream without an outcome for so long draws on no budget, and its place may be taken.
+IDLE_SECONDS = 30 * DAY_SECONDS
+#: After so long a person's stream is forgotten.
+FORGET_SECONDS = 90 * DAY_SECONDS
+#: No promise shorter than this many outcomes: evidence against a stream of a few reviews would mean nothing.
+LEAST_RUN_LENGTH = 1_000.0
+#: Streams of a partition; beyond them people are not watched, and `labelwatch_unwatched_streams` says so.
+STREAMS_MAX = 500_000
+#: Newest errors of a stream that are remembered, for the estimate of when a change began.
+PAST = 32
+_BLOCK = 32
+_ROW, _COUNT, _GAP = struct.Struct("<6d"), struct.Struct("<I"), struct.Struct("<H")
+
+#: What a stream keeps, beside its errors. Times in epoch seconds; `row` is the detector's own.
+_CORE = np.dtype(
+    [
+        ("row", "<f8", 6),
+        ("volume", "<f8"),
+        ("since", "<u4"),
+        ("taken", "<u4"),
+        ("first_s", "<u4"),
+        ("last_s", "<u4"),
+        ("period_s", "<u4"),
+        ("period_taken", "<u4"),
+    ]
+)
+_PAST = np.dtype([("errors", "<u4"), ("at_s", "<u4", PAST), ("gaps", "<u2", PAST)])
+#: Where the times and the gaps stand in it.
+_AT, _GAPS = 4, 4 + 4 * PAST
+
+
+class Stream(NamedTuple):
+    """What a stream watches.
+
+    Attributes:
+        site, project, agent: Whose outcomes; empty where it spans all.
+        signal: One of `schemas.drift.SIGNALS`.
+        direction: `down` for accuracy; for errors found `up` or `down`.
+    """
+
+    site: str
+    project: str
+    agent: str
+    signal: str
+    direction: str
+
+
+class Signalled(NamedTuple):
+    """A stream whose evidence has reached its threshold.
+
+    Attributes:
+        stream: Its number.
+        position: Of the outcome within the call.
+        statistic: Mean of the R_d.
+        run_length: The threshold, in outcomes.
+    """
+
+    stream: int
+    position: int
+    statistic: float
+    run_length: float
+
+
+class Errors(NamedTuple):
+    """The errors of one call, stream by stream, in order: parallel columns.
+
+    Attributes:
+        stream: Number of the stream.
+        gap: Correct outcomes of the stream since its error before.
+        position: Of the outcome within the call.
+        at_s: Its time, epoch seconds.
+        run_length: The stream's threshold at it.
+    """
+
+    stream: list[int]
+    gap: list[int]
+    position: list[int]
+    at_s: list[int]
+    run_length: list[float]
+
+
+class _Call(NamedTuple):
+    """Outcomes of one call put together by stream: where each stream's begin in `order`, and how many they are."""
+
+    order: Ints
+    starts: Ints
+    counts: Ints
+    touched: Ints
+
+
+class Streams:
+    """Streams of outcomes against their own baseline or a target, with their volumes and thresholds.
+
+    The budget of a partition is its share of the policy's: N / partitions. Every partition shares its
+    part among its own streams (A = v S / N), so that the sum over partitions never exceeds N, however
+    the sites are spread. What is decided depends on the stream's own outcomes, counts and times, never
+    on how the log was cut into batches.
+
+    Args:
+        false_a_month: Budget name to false alarms a month allowed in this partition.
+        budget_of: Signal to the budget that it draws on.
+        target_error: Error rate that a stream is held to; None for one that is held to its own baseline.
+    """
+
+    def __init__(
+        self,
+        false_a_month: Mapping[str, float],
+        budget_of: Mapping[str, str],
+        target_error: Callable[[Stream], float | None],
+    ) -> None:
+        self.keys: list[Stream | None] = []
+        #: Streams that could not be watched for want of room.
+        self.unwatched = 0
+        self._numbers: dict[Stream, int] = {}
+        self._of_sites: list[tuple[int, Stream]] = []
+        self._free: list[int] = []
+        self._false_a_month = np.array(list(false_a_month.values()), np.float64)
+        budgets = list(false_a_month)
+        self._budget_of = {signal: budgets.index(budget) for signal, budget in budget_of.items()}
+        self._target_error = target_error
+        self._targets: list[float | None] = []
+        self._core = np.zeros(0, _CORE)
+        self._past = np.zeros(0, _PAST)
+        self._budget = np.zeros(0, np.int64)
+        #: The columns as bytes: one field of one stream is read and written many times faster this way.
+        self._rows = self._history = memoryview(b"")
+        #: Streams that share each budget: those with an outcome within 30 days.
+        self._sharing = np.zeros(len(budgets), np.int64)
+        self._shares = np.zeros(0, bool)
+        #: By budget, where in the last call streams began to share it.
+        self._born: list[Ints] = []
+        self._tempers: dict[int, float] = {}
+        self._changed: dict[str, set[int]] = {"keys": set(), "core": set(), "past": set()}
+
+    def number(self, stream: Stream) -> int:
+        """The number of a stream, a new one if it has none; -1 where there is no room left."""
+        found = self._numbers.get(stream)
+        if found is not None:
+            return found
+        if self._free:
+            number = heapq.heappop(self._free)
+        elif len(self.keys) < STREAMS_MAX:
+            number = len(self.keys)
+            self.keys.append(None)
+            self._targets.append(None)
+            if number >= len(self._core):
+                self._grow(max(number // _BLOCK + 1, number * 3 // 2 // _BLOCK) * _BLOCK)
+        else:
+            self.unwatched += 1
+            return -1
+        self._assign(number, stream)
+        self._core[number] = 0
+        self._past[number] = 0
+        if self._targets[number] is None:
+            self._core["row"][number] = self_starting.fresh()
+        self._mark("keys", number)
+        self._mark("core", number)
+        return number
+
+    def find(self, stream: Stream) -> int | None:
+        """The number of a stream, if it is known."""
+        return self._numbers.get(stream)
+
+    def _assign(self, number: int, stream: Stream) -> None:
+        self.keys[number] = stream
+        self._numbers[stream] = number
+        self._targets[number] = self._target_error(stream)
+        self._budget[number] = self._budget_of[stream.signal]
+        if not stream.agent:
+            self._of_sites.append((number, stream))
+
+    def _grow(self, capacity: int) -> None:
+        for name in ("_core", "_past", "_budget", "_shares"):
+            old = getattr(self, name)
+            grown = np.zeros(capacity, old.dtype)
+            grown[: len(old)] = old
+            setattr(self, name, grown)
+        self._rows, self._history = self._core.view(np.uint8).data, self._past.view(np.uint8).data
+
+    def _mark(self, kind: str, number: int) -> None:
+        self._changed[kind].add(number // _BLOCK)
+
+    # --- outcomes
+
+    def take(self, ids: Ints, positions: Ints, wrong: Flags, at_s: Ints) -> Errors:
+        """Counts outcomes, and finds the errors among them with what each needs.
+
+        Args:
+            ids: Stream of each outcome, shape (n,); one review is an outcome of several streams.
+            positions: Place in the log that orders outcomes, shape (n,), rising within a stream.
+            wrong: Whether it is an error.
+            at_s: Time, epoch seconds.
+
+        Returns:
+            The errors, to be looked at by `advance`.
+        """
+        calls = self._count(ids, at_s)
+        order, starts, counts, touched = calls.order, calls.starts, calls.counts, calls.touched
+        bad, position, at = wrong[order], positions[order], at_s[order]
+        group = np.repeat(np.arange(len(touched)), counts)
+        errors = np.flatnonzero(bad)
+        of = group[errors]
+        rank = errors - starts[of]
+        again = np.zeros(len(errors), bool)
+        again[1:] = of[1:] == of[:-1]
+        since = self._core["since"][touched].astype(np.int64)
+        gaps = rank + since[of]
+        gaps[1:] = np.where(again[1:], np.diff(errors) - 1, gaps[1:])
+        since += counts
+        if len(errors):
+            last = np.ones(len(errors), bool)
+            last[:-1] = ~again[1:]
+            since[of[last]] = counts[of[last]] - rank[last] - 1
+        self._core["since"][touched] = since
+
+        number, when, place = touched[of], at[errors], position[errors]
+        run_lengths = self._run_lengths(number, counts[of] - rank - 1, when, place)
+        return Errors(number.tolist(), gaps.tolist(), place.tolist(), when.tolist(), run_lengths.tolist())
+
+    def count(self, ids: Ints, at_s: Ints) -> Ints:
+        """Counts outcomes of streams that are looked at one by one; the order that brings each stream's together."""
+        return self._count(ids, at_s).order
+
+    def _count(self, ids: Ints, at_s: Ints) -> "_Call":
+        """Moves counts and times of every stream touched past the call."""
+        order = np.argsort(ids, kind="stable")
+        stream, at = ids[order], at_s[order]
+        starts = np.flatnonzero(np.concatenate(([True], stream[1:] != stream[:-1])))
+        counts = np.diff(np.append(starts, len(stream)))
+        touched = stream[starts]
+        core = self._core
+        new = core["taken"][touched] == 0
+        if new.any():
+            core["first_s"][touched[new]] = core["period_s"][touched[new]] = at[starts[new]]
+        core["taken"][touched] += counts.astype(np.uint32)
+        core["period_taken"][touched] += counts.astype(np.uint32)
+        core["last_s"][touched] = np.maximum(core["last_s"][touched], np.maximum.reduceat(at, starts))
+        self._changed["core"].update(np.unique(touched // _BLOCK).tolist())
+        return _Call(order, starts, counts, touched)
+
+    def begin(self, ids: Ints, positions: Ints) -> None:
+        """Says which streams have outcomes in the calls that follow: new ones share the budget from their first on."""
+        fresh = ~self._shares[ids]
+        begins = np.unique(ids[fresh])
+        at = np.full(len(begins), np.iinfo(np.int64).max)
+        if len(begins):
+            np.minimum.at(at, np.searchsorted(begins, ids[fresh]), positions[fresh])
+        budget = self._budget[begins]
+        self._shares[begins] = True
+        self._born = [np.sort(at[budget == each]) for each in range(len(self._sharing))]
+        self._sharing += [len(each) for each in self._born]
+
+    def run_length(self, stream: int, later: int, at_s: int, position: int) -> float:
+        """A of a stream as known at a place of the last call, after which `later` outcomes of it came."""
+        return float(
+            self._run_lengths(np.array([stream]), np.array([later]), np.array([at_s]), np.array([position]))[0]
+        )
+
+    def _run_lengths(self, number: Ints, later: Ints, at_s: Ints, position: Ints) -> NDArray[np.float64]:
+        """A = v S / N at places of the last call: what came later in it is not counted yet."""
+        budget = self._budget[number]
+        sharing = self._sharing[budget].astype(np.float64)
+        for each, begun in enumerate(self._born):
+            if len(begun):
+                sharing -= np.where(budget == each, len(begun) - np.searchsorted(begun, position, side="right"), 0)
+        return np.maximum(self._scale(number, later, at_s) * sharing, LEAST_RUN_LENGTH)
+
+    def _scale(self, number: Ints, later: Ints, at_s: Ints) -> NDArray[np.float64]:
+        """Volume over budget, v / N: the stream's volume a month over the budget of its kind.
+
+        The volume follows a rise at once, which costs delay, and a fall by a quarter a month, which
+        would cost false alarms.
+        """
+        core = self._core
+        elapsed = np.maximum(at_s - core["period_s"][number].astype(np.int64), HOUR_SECONDS)
+        seen = (core["period_taken"][number].astype(np.int64) - later) * (MONTH_SECONDS / elapsed)
+        known = core["volume"][number]
+        slow = known + ADAPTION * np.minimum(elapsed / MONTH_SECONDS, 1.0) * (seen - known)
+        steady = np.where(elapsed >= DAY_SECONDS, np.maximum(slow, seen), slow)
+        volume = np.where(known > 0, steady, seen)
+        return np.maximum(volume, 1.0) / self._false_a_month[self._budget[number]]
+
+    def advance(self, stream: int, gap: int, at_s: int) -> float:
+        """Takes an error after `gap` correct outcomes; returns the mean of the R_d."""
+        row = list(_ROW.unpack_from(self._rows, stream * _CORE.itemsize))
+        temper = self._tempers.get(stream, 1.0)
+        target = self._targets[stream]
+        if target is None:
+            statistic = self_starting.advance(row, gap, temper, True)
+        else:
+            statistic = mixture.advance(row, gap, target, temper)
+        _ROW.pack_into(self._rows, stream * _CORE.itemsize, *row)
+        start = stream * _PAST.itemsize
+        (errors,) = _COUNT.unpack_from(self._history, start)
+        place = errors % PAST
+        _COUNT.pack_into(self._history, start, errors + 1)
+        _COUNT.pack_into(self._history, start + _AT + 4 * place, at_s)
+        _GAP.pack_into(self._history, start + _GAPS + 2 * place, min(gap, 0xFFFF))
+        self._mark("past", stream)
+        return statistic
+
+    def gaps(self, streams: Ints) -> Ints:
+        """Correct outcomes of streams since their last error, or look."""
+        return self._core["since"][streams].astype(np.int64)
+
+    def of_sites(self) -> list[tuple[int, Stream]]:
+        """Streams of sites and projects, with their numbers."""
+        return self._of_sites
+
+    def set_gap(self, stream: int, correct: int) -> None:
+        """Says how many correct outcomes there are since the last error, or look."""
+        self._core["since"][stream] = correct
+
+    def fall(self, stream: int, pending: int, wrong: bool, at_s: int) -> tuple[float, int]:
+        """Takes one outcome of a stream that is watched for a fall.
+
+        Args:
+            stream: Its number.
+            pending: Correct outcomes since the last look.
+            wrong: Whether an error was found.
+            at_s: Time, epoch seconds.
+
+        Returns:
+            Mean of the R_f at a look, else 0; and what is pending now.
+        """
+        if not wrong and pending + 1 < falling.LOOK_EVERY:
+            return 0.0, pending + 1
+        row = list(_ROW.unpack_from(self._rows, stream * _CORE.itemsize))
+        temper = self._tempers.get(stream, 1.0)
+        if not wrong:
+            statistic = falling.passed(row, falling.LOOK_EVERY, temper)
+        else:
+            if pending:
+                falling.passed(row, pending, temper)
+            statistic = falling.failed(row, temper)
+        _ROW.pack_into(self._rows, stream * _CORE.itemsize, *row)
+        return statistic, 0
+
+    def is_fall(self, stream: int) -> bool:
+        """Whether a fall is watched for."""
+        key = self.keys[stream]
+        return key is not None and key.signal == "error_finding" and key.direction == "down"
+
+    # --- a drift opens and clears
+
+    def baseline(self, stream: int) -> float:
+        """The error rate that a stream is held to."""
+        target = self._targets[stream]
+        if target is not None:
+            return target
+        a, b = self._core["row"][stream][:2].tolist()
+        return float(a / (a + b))
+
+    def temper(self, stream: int) -> float:
+        """1 / design effect of the stream's errors."""
+        return self._tempers.get(stream, 1.0)
+
+    def known(self, stream: int) -> int:
+        """Outcomes that the baseline was learned from; 0 for a target."""
+        return 0 if self._targets[stream] is not None else int(self._core["row"][stream][2])
+
+    def unlearn(self, stream: int, errors: int, correct: int) -> None:
+        """Takes the outcomes of a change out of the baseline that has learned them before it was found."""
+        if self._targets[stream] is None:
+            self_starting.unlearn(self._core["row"][stream], errors, correct, self.temper(stream))
+            self._mark("core", stream)
+
+    def restart(self, stream: int) -> None:
+        """Starts the test afresh, as after a drift was cleared."""
+        # The R_d stand first where there is no baseline to learn, and after it elsewhere.
+        first = 3 if self._targets[stream] is None else 0
+        self._core["row"][stream, first : first + 3] = 0
+        self._core["since"][stream] = 0
+        self._past["errors"][stream] = 0
+        self._mark("core", stream)
+        self._mark("past", stream)
+
+    def outcomes(self, stream: int) -> tuple[list[int], list[int]]:
+        """The newest errors remembered, newest first: correct outcomes before each, and its time in seconds."""
+        past = self._past[stream]
+        errors = int(past["errors"])
+        places = [number % PAST for number in range(errors - 1, max(errors - PAST, 0) - 1, -1)]
+        return past["gaps"][places].tolist(), past["at_s"][places].tolist()
+
+    # --- looking
+
+    def evidence(self, stream: int) -> tuple[float, float]:
+        """Mean of the R_d after the newest outcome, and the threshold now."""
+        core = self._core[stream]
+        row, since = core["row"].tolist(), int(core["since"])
+        target = self._targets[stream]
+        if target is None:
+            statistic = self_starting.evidence_after(row, since, self.temper(stream))
+        else:
+            statistic = mixture.evidence_after(row[:3], since, target, self.temper(stream))
+        here = np.array([stream])
+        scale = float(self._scale(here, np.array([0]), core["last_s"].astype(np.int64))[0])
+        return statistic, max(scale * int(self._sharing[self._budget[stream]]), LEAST_RUN_LENGTH)
+
+    def next_day(self, now_s: int, kept: Collection[int]) -> None:
+        """Counts anew who shares the budgets, closes months of volume, and forgets people long gone.
+
+        Args:
+            now_s: Begin of the day, epoch seconds.
+            kept: Streams with a drift open: these stay.
+        """
+        self._recount(now_s)
+        core = self._core[: len(self.keys)]
+        over = self._shares[: len(self.keys)] & (core["period_s"].astype(np.int64) <= now_s - MONTH_SECONDS)
+        for number in np.flatnonzero(over).tolist():
+            seen = int(core["period_taken"][number]) * MONTH_SECONDS / (now_s - int(core["period_s"][number]))
+            core["volume"][number] = adapted(float(core["volume"][number]), seen)
+            core["period_s"][number], core["period_taken"][number] = now_s, 0
+            self._mark("core", number)
+        gone = (core["taken"] > 0) & (core["last_s"].astype(np.int64) < now_s - FORGET_SECONDS)
+        for number in np.flatnonzero(gone).tolist():
+            key = self.keys[number]
+            if key is not None and key.agent and number not in kept:
+                del self._numbers[key]
+                self.keys[number] = None
+                core["taken"][number] = 0
+                heapq.heappush(self._free, number)
+                self._mark("keys", number)
+                self._mark("core", number)
+
+    def _recount(self, now_s: int) -> None:
+        """Who shares a budget: streams with an outcome within the 30 days before."""
+        core = self._core[: len(self.keys)]
+        shares = (core["taken"] > 0) & (core["last_s"].astype(np.int64) >= now_s - IDLE_SECONDS)
+        self._shares[: len(self.keys)] = shares
+        self._sharing = np.bincount(self._budget[: len(self.keys)][shares], minlength=len(self._sharing))
+
+    # --- the durable form
+
+    def slots(self, prefix: bytes) -> Iterator[Slot]:
+        """The blocks that have changed since the last call."""
+        for kind, columns in (("core", self._core), ("past", self._past)):
+            for block in sorted(self._changed[kind]):
+                rows = columns[block * _BLOCK : (block + 1) * _BLOCK]
+                yield b"%s|%s|%d" % (prefix, kind.encode(), block), rows.tobytes()
+        for block in sorted(self._changed["keys"]):
+            keys = self.keys[block * _BLOCK : (block + 1) * _BLOCK]
+            yield b"%s|keys|%d" % (prefix, block), msgspec.msgpack.encode(keys)
+        for changed in self._changed.values():
+            changed.clear()
+
+    def restore(self, prefix: bytes, slots: Mapping[bytes, bytes], day_s: int, unwatched: int) -> None:
+        """Takes its slots, by key, into empty columns, as of a day. What is switched off stays as it was."""
+        self.unwatched = unwatched
+        block = 0
+        while (packed := slots.get(b"%s|keys|%d" % (prefix, block))) is not None:
+            if (block + 1) * _BLOCK > len(self._core):
+                self._grow(max(block + 1, len(self._core) * 3 // 2 // _BLOCK) * _BLOCK)
+            for stream in msgspec.msgpack.decode(packed, type=list[Stream | None]):
+                number = len(self.keys)
+                self.keys.append(None)
+                self._targets.append(None)
+                if stream is None:
+                    heapq.heappush(self._free, number)
+                else:
+                    self._assign(number, stream)
+            for kind, columns in (("core", self._core), ("past", self._past)):
+                if (rows := slots.get(b"%s|%s|%d" % (prefix, kind.encode(), block))) is not None:
+                    found = np.frombuffer(rows, columns.dtype)
+                    columns[block * _BLOCK : block * _BLOCK + len(found)] = found
+            block += 1
+        self._recount(day_s)

@@ -1,0 +1,76 @@
+"""Drift is decided by records alone: however the log is cut, and whenever the worker dies, the same drifts."""
+
+import random
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from schemas.drift import DriftRecord
+from schemas.policy import Policy
+from streams.engine.partition import PartitionEngine
+from streams.sources.simulate import Operation, Simulation
+from tests.oracle.compare import Record
+
+DAY_MS = 86_400_000
+START_MS = 1_764_000_000_000
+POLICY = Policy.parse("[oncall]\nfalse_pages_per_month = 30\nfalse_tickets_per_month = 300")
+
+
+def history(scenario: str, seed: int, hours: float = 20, rate: float = 0.8) -> list[Record]:
+    plan = Simulation(START_MS, START_MS + int(hours * 3_600_000), scenario, seed, rate=rate, sites=3, points=0.12)
+    return [Record(n, sent.due_ms + 5, None, sent.value) for n, sent in enumerate(Operation(plan))]
+
+
+def batches(records: list[Record], rng: random.Random, most: int) -> Iterator[list[Record]]:
+    start = 0
+    while start < len(records):
+        stop = start + rng.randint(1, most)
+        yield records[start:stop]
+        start = stop
+
+
+def run(records: list[Record], seed: int, most: int, crash: float = 0.0) -> tuple[PartitionEngine, list[bytes]]:
+    """Applies a log in random batches; with `crash`, the engine is now and then restored and the rest applied again."""
+    rng = random.Random(seed)
+    engine, told = PartitionEngine(0, POLICY), []
+    slots: dict[bytes, bytes] = {}
+    manifest = None
+    while engine.applied + 1 < len(records):
+        for batch in batches(records[engine.applied + 1 :], rng, most):
+            engine.apply(batch)
+            if rng.random() < 0.3:
+                checkpoint = engine.checkpoint()
+                told += [value for _, value in checkpoint.drift_records]
+                for key, value in checkpoint.slots:
+                    if value is None:
+                        slots.pop(key, None)
+                    else:
+                        slots[key] = value
+                manifest = checkpoint.manifest
+                engine.committed(checkpoint)
+            if rng.random() < crash:
+                engine = PartitionEngine.restore(0, POLICY, dict(slots), manifest)
+                break
+    checkpoint = engine.checkpoint()
+    engine.committed(checkpoint)
+    return engine, told + [value for _, value in checkpoint.drift_records]
+
+
+@pytest.mark.parametrize("scenario", ["site-dip", "one-agent", "lenient-qa", "late-and-dirty"])
+@pytest.mark.parametrize("seed", range(2))
+def test_the_same_drifts_however_the_log_is_cut_and_whenever_the_worker_dies(scenario, seed):
+    records = history(scenario, seed)
+    whole, expected = run(records, 1, most=100_000)
+    if scenario in ("site-dip", "one-agent"):
+        assert expected, "the scenario's change was found"
+    for most, crash in ((40, 0.0), (2_000, 0.0), (400, 0.05)):
+        engine, told = run(records, seed + most, most, crash)
+        assert sorted(told) == sorted(expected)
+        assert engine.drifts() == whole.drifts()
+        at_ms = whole.clock_ms
+        ours, theirs = engine.figures(at_ms).samples, whole.figures(at_ms).samples
+        for name in ours.keys() | theirs.keys():
+            if name.startswith("labelwatch_drift"):
+                assert sorted(ours[name]) == sorted(theirs[name]), name
+    assert all(msgspec.json.decode(value, type=DriftRecord).drift_id for value in expected)
