@@ -19,19 +19,6 @@ def fresh(prior: tuple[float, float] = PRIOR) -> list[float]:
     return [float(prior[0]), float(prior[1]), 0.0, 0.0, 0.0, 0.0]
 
 
-def _on_correct(p: float, shift: float, temper: float) -> float:
-    # Half of the way to 1 at most: a rate cannot pass 1, however high the baseline.
-    factor = 1.0 - min(shift / (1.0 - p), 0.5)
-    return factor if temper == 1.0 else factor**temper
-
-
-def _mean_rate(row: Sequence[float], correct: int, temper: float) -> float:
-    """The baseline over a run of correct outcomes: in its middle, since each of them lowers it a little."""
-    a, b, seen = row[0], row[1], row[2]
-    learned = min(correct, max(FREEZE_AFTER - seen, 0.0)) * temper
-    return a / (a + b + learned / 2)
-
-
 def advance(
     row: list[float], correct: int, temper: float = 1.0, learns: bool = True, shifts: Sequence[float] = SHIFTS
 ) -> float:
@@ -50,39 +37,52 @@ def advance(
     Returns:
         Mean of the R_d: a drift is signalled where it reaches the run length.
     """
-    a, b, seen = row[0], row[1], row[2]
-    middle = _mean_rate(row, correct, temper if learns else 0.0)
+    # Written out for the three shifts: with a loop over them it takes twice as long.
+    a, b, seen, r1, r2, r3 = row
+    d1, d2, d3 = shifts
+    learned = 0.0
     if learns and seen < FREEZE_AFTER:
-        b += temper * min(correct, FREEZE_AFTER - seen)
-        seen += correct
+        learned = temper * (correct if seen + correct <= FREEZE_AFTER else FREEZE_AFTER - seen)
+    if correct:
+        # Each correct outcome lowers the baseline a little; the one in the middle stands for all.
+        q = 1.0 - a / (a + b + learned / 2)
+        c1, c2, c3 = 1.0 - min(d1 / q, 0.5), 1.0 - min(d2 / q, 0.5), 1.0 - min(d3 / q, 0.5)
+        if temper != 1.0:
+            c1, c2, c3 = c1**temper, c2**temper, c3**temper
+        power = c1**correct
+        r1 = r1 * power + c1 * (1.0 - power) / (1.0 - c1)
+        power = c2**correct
+        r2 = r2 * power + c2 * (1.0 - power) / (1.0 - c2)
+        power = c3**correct
+        r3 = r3 * power + c3 * (1.0 - power) / (1.0 - c3)
+        b += learned
     p = a / (a + b)
-    total = 0.0
-    for number, shift in enumerate(shifts, 3):
-        r = row[number]
-        if correct:
-            r = grow(r, _on_correct(middle, shift, temper), correct)
-        on_error = 1.0 + min(shift, (1.0 - p) / 2) / p
-        r = min((r + 1.0) * (on_error if temper == 1.0 else on_error**temper), R_MAX)
-        row[number] = r
-        total += r
+    half = (1.0 - p) / 2
+    e1, e2, e3 = 1.0 + min(d1, half) / p, 1.0 + min(d2, half) / p, 1.0 + min(d3, half) / p
+    if temper != 1.0:
+        e1, e2, e3 = e1**temper, e2**temper, e3**temper
+    r1, r2, r3 = (r1 + 1.0) * e1, (r2 + 1.0) * e2, (r3 + 1.0) * e3
+    if r3 > R_MAX or r2 > R_MAX or r1 > R_MAX:
+        r1, r2, r3 = min(r1, R_MAX), min(r2, R_MAX), min(r3, R_MAX)
     if learns and seen < FREEZE_AFTER:
-        a += temper
-        seen += 1.0
-    row[0], row[1], row[2] = a, b, seen
-    return total / 3.0
+        seen += correct
+        if seen < FREEZE_AFTER:
+            a += temper
+            seen += 1.0
+    row[:] = a, b, seen, r1, r2, r3
+    return (r1 + r2 + r3) / 3.0
 
 
 def evidence_after(
     row: Sequence[float], correct: int, temper: float = 1.0, learns: bool = True, shifts: Sequence[float] = SHIFTS
 ) -> float:
     """Mean of the R_d after so many more correct outcomes, without taking them."""
+    a, b, seen, *rs = row
     if not correct:
-        return sum(row[3:6]) / 3.0
-    middle = _mean_rate(row, correct, temper if learns else 0.0)
-    return (
-        sum(grow(r, _on_correct(middle, shift, temper), correct) for r, shift in zip(row[3:6], shifts, strict=True))
-        / 3.0
-    )
+        return sum(rs) / 3.0
+    learned = temper * min(correct, max(FREEZE_AFTER - seen, 0.0)) if learns else 0.0
+    q = 1.0 - a / (a + b + learned / 2)
+    return sum(grow(r, (1.0 - min(d / q, 0.5)) ** temper, correct) for r, d in zip(rs, shifts, strict=True)) / 3.0
 
 
 def unlearn(row: list[float], errors: int, correct: int, temper: float = 1.0) -> None:

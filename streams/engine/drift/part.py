@@ -31,7 +31,7 @@ from streams.engine.drift.episodes import (
 )
 from streams.engine.drift.names import NONE, Names
 from streams.engine.drift.recent import REVIEW, SEGMENT, Recent, Rows
-from streams.engine.drift.streams import DAY_SECONDS, LEAST_RUN_LENGTH, Stream, Streams
+from streams.engine.drift.streams import DAY_SECONDS, Stream, Streams
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, VerdictKind
 from streams.engine.panes import Ints, Slot, Table
@@ -62,6 +62,8 @@ _DIMENSIONS = {
 #: Traits looked up before: beyond so many combinations the cache starts again.
 _TRAITS_CACHED = 200_000
 _UNKNOWN = -2
+#: Column of the traits.
+_REVIEWER = 0
 
 
 class Mistake(NamedTuple):
@@ -156,6 +158,7 @@ class Drift:
         self._records: list[tuple[bytes, bytes]] = []
         self._told: list[tuple[int, Stream, DriftRecord]] = []
         self._events: Sequence[LabelReviewed] = ()
+        self._sops: Sequence[tuple[str, str, str]] = ()
         self._changed = False
         self._day = -1
         self.pages_pending = False
@@ -169,9 +172,11 @@ class Drift:
         self._by_reviewer = _table(2)
         self._projects: Numbers[VerdictKind] = Numbers(lambda kind: self._names["project"].number(kind.project))
         self._markets: Numbers[VerdictKind] = Numbers(lambda kind: self._names["market"].number(kind.market))
-        self._sops: Numbers[tuple[str, str, str]] = Numbers(lambda sop: self._names["sop_version"].number(sop[2]))
+        self._versions: Numbers[VerdictKind] = Numbers(self._version)
         self._agents: Numbers[tuple[str, str, str]] = Numbers(lambda person: self._names["agent"].number(person[2]))
-        self._traits: dict[tuple[str | None, str | None, str | None, str | None], tuple[int, int, int, int]] = {}
+        #: What reviews say of themselves: combinations seen, and for each the numbers of its names.
+        self._traits: dict[tuple[str | None, ...], int] = {}
+        self._trait_rows: list[tuple[int, int, int, int]] = []
 
     # --- which streams there are
 
@@ -228,23 +233,28 @@ class Drift:
             self._stream("error_finding", kind.site),
         )
 
+    def _version(self, kind: VerdictKind) -> int:
+        return self._names["sop_version"].number(self._sops[kind.sop][2] if kind.sop >= 0 else None)
+
     # --- reviews
 
     def apply(self, batch: Batch, intake: Intake) -> None:
         """Takes the reviews of a batch, in order."""
         if not batch.verdicts and not batch.revised:
             return
-        for numbers in (self._headline, self._agents_work, self._projects, self._markets):
+        self._sops = intake.sops
+        for numbers in (self._headline, self._agents_work, self._projects, self._markets, self._versions):
             numbers.sync(intake.verdicts)
-        self._sops.sync(intake.sops)
         self._agents.sync(intake.persons)
         self._events = batch.verdicts
-        persons, kinds, at, _ = batch.reviews.arrays()
-        positions = np.flatnonzero(self._headline.of(kinds) > 0)
+        persons, kinds, at, correct = batch.reviews.arrays()
+        traits = self._traits_of(batch.verdicts)
         reviewers = np.full(len(kinds), -1, np.int64)
-        made = [place for place, event in enumerate(batch.verdicts) if event.reviewer_id is not None]
-        reviewers[made] = batch.made.arrays()[0]
-        rows = self._rows(batch.verdicts, persons, kinds, at, positions, intake)
+        reviewers[traits[:, _REVIEWER] != NONE] = batch.made.arrays()[0]
+        positions = np.flatnonzero(self._headline.of(kinds) > 0)
+        rows = self._rows(traits, persons, kinds, at, correct, intake)
+        if len(positions) < len(rows):
+            rows = rows[positions]
         revised = batch.revised
         for start, stop, day in self._cuts(at[positions] // (DAY_SECONDS * 1000), positions, revised):
             first = int(positions[start]) if start < len(positions) else len(kinds)
@@ -275,49 +285,46 @@ class Drift:
             if start < len(positions):
                 yield start, stop, int(newest[start])
 
-    def _rows(
-        self, events: Sequence[LabelReviewed], persons: Ints, kinds: Ints, at: Ints, positions: Ints, intake: Intake
-    ) -> Rows:
-        """The ring's rows of the reviews at some positions."""
-        rows = np.zeros(len(positions), REVIEW)
-        of_kind, traits = kinds[positions], []
-        if len(self._traits) > _TRAITS_CACHED:
-            self._traits.clear()
-        known = self._traits
-        for event in map(events.__getitem__, positions.tolist()):
-            trait = (
-                event.label,
-                event.errors[0].type if event.errors else event.error_type,
-                event.stratum,
-                event.reviewer_id,
-            )
+    def _traits_of(self, events: Sequence[LabelReviewed]) -> NDArray[np.int64]:
+        """What the columns do not say of reviews, as numbers of names, shape (n, 4): looked up once a combination."""
+        known, rows = self._traits, []
+        if len(known) > _TRAITS_CACHED:
+            known.clear()
+            self._trait_rows.clear()
+        for event in events:
+            errors = event.errors
+            trait = (event.reviewer_id, event.label, event.stratum, errors[0].type if errors else event.error_type)
             try:
-                traits.append(known[trait])
+                rows.append(known[trait])
             except KeyError:
                 known[trait] = self._trait(*trait)
-                traits.append(known[trait])
-        columns = np.array(traits, np.int64).reshape(-1, 4)
-        rows["label"], rows["error_type"], rows["stratum"], rows["reviewer"] = columns.T
-        rows["at"] = at[positions]
-        rows["agent"] = self._agents.of(persons[positions])
-        rows["project"], rows["market"] = self._projects.of(of_kind), self._markets.of(of_kind)
-        versions = np.array([kind.sop for kind in intake.verdicts], np.int64)[of_kind]
-        named = versions >= 0
-        rows["sop_version"] = NONE
-        rows["sop_version"][named] = self._sops.of(versions[named])
-        rows["wrong"] = [not events[position].correct for position in positions.tolist()]
+                rows.append(known[trait])
+        table = np.array(self._trait_rows, np.int64).reshape(-1, 4)
+        return table[np.array(rows, np.int64)]
+
+    def _rows(
+        self, traits: NDArray[np.int64], persons: Ints, kinds: Ints, at: Ints, correct: Ints, intake: Intake
+    ) -> Rows:
+        """The ring's rows of reviews."""
+        rows = np.zeros(len(kinds), REVIEW)
+        rows["reviewer"], rows["label"], rows["stratum"], rows["error_type"] = traits.T
+        rows["at"], rows["wrong"] = at, correct == 0
+        rows["agent"] = self._agents.of(persons)
+        rows["project"], rows["market"] = self._projects.of(kinds), self._markets.of(kinds)
+        rows["sop_version"] = self._versions.of(kinds)
         return rows
 
-    def _trait(
-        self, label: str | None, error_type: str | None, stratum: str | None, reviewer: str | None
-    ) -> tuple[int, int, int, int]:
+    def _trait(self, reviewer: str | None, label: str | None, stratum: str | None, error_type: str | None) -> int:
         names = self._names
-        return (
-            names["label"].number(label),
-            names["error_type"].number(error_type),
-            names["stratum"].number(stratum),
-            names["reviewer"].number(reviewer),
+        self._trait_rows.append(
+            (
+                names["reviewer"].number(reviewer),
+                names["label"].number(label),
+                names["stratum"].number(stratum),
+                names["error_type"].number(error_type),
+            )
         )
+        return len(self._trait_rows) - 1
 
     def _segment(
         self, positions: Ints, rows: Rows, kinds: Ints, persons: Ints, reviewers: Ints, intake: Intake
@@ -351,17 +358,22 @@ class Drift:
     def _remember(self, positions: Ints, rows: Rows, rings: Ints) -> None:
         """Puts the reviews into their rings."""
         order = np.argsort(rings, kind="stable")
-        starts = np.flatnonzero(np.diff(rings[order], prepend=-1))
+        rings, rows, positions = rings[order], rows[order], positions[order]
+        starts = np.flatnonzero(np.diff(rings, prepend=-1)).tolist()
         self._placed = {}
-        for places in np.split(order, starts[1:]):
-            ring = int(rings[places[0]])
-            recent, mistakes = self._rings[ring], self._mistakes[ring]
-            self._placed[ring] = (recent.count, positions[places])
-            of_ring = rows[places]
-            for place in np.flatnonzero(of_ring["wrong"]).tolist():
-                mistakes.append(Mistake(recent.count + place, self._events[int(positions[places[place]])].task_id))
-                self._mistaken.add(ring)
-            recent.add(of_ring)
+        for start, stop, ring in zip(starts, [*starts[1:], len(rings)], rings[starts].tolist(), strict=True):
+            recent = self._rings[ring]
+            self._placed[ring] = (recent.count - start, positions[start:stop])
+            recent.add(rows[start:stop])
+        for place in np.flatnonzero(rows["wrong"]).tolist():
+            ring = int(rings[place])
+            self._mistakes[ring].append(
+                Mistake(self._placed[ring][0] + place, self._events[int(positions[place])].task_id)
+            )
+            self._mistaken.add(ring)
+        self._placed = {
+            ring: (self._rings[ring].count - len(placed), placed) for ring, (_, placed) in self._placed.items()
+        }
 
     def _rising(self, ids: Ints, positions: Ints, wrong: NDArray[np.bool_], at_s: Ints) -> None:
         """Feeds streams in which a rise of the error rate is looked for."""
@@ -404,35 +416,38 @@ class Drift:
 
     def _falling(self, ids: Ints, positions: Ints, wrong: NDArray[np.bool_], at_s: Ints) -> None:
         """Feeds streams in which a fall is looked for."""
-        order = self._streams.count(ids, at_s)
-        ids, positions, wrong, at_s = ids[order], positions[order], wrong[order], at_s[order]
+        looks = self._streams.take_falls(ids, positions, wrong, at_s)
         fall, episodes = self._streams.fall, self._episodes
-        current, pending = -1, 0
-        for stream, before, position, is_wrong, second in zip(
-            ids.tolist(),
-            self._streams.gaps(ids).tolist(),
-            positions.tolist(),
-            wrong.tolist(),
-            at_s.tolist(),
-            strict=True,
-        ):
-            if stream != current:
-                if current >= 0:
-                    self._streams.set_gap(current, pending)
-                current, pending = stream, before
-            if stream in episodes:
-                self._continue(stream, position, is_wrong)
-                pending = 0
+        follow_from: dict[int, int] = {}
+        for stream, pending, position, _, is_wrong, run_length in zip(*looks, strict=True):
+            if stream in episodes or stream in follow_from:
+                continue
+            statistic = fall(stream, pending, is_wrong)
+            if statistic >= run_length:
+                self._open(stream, position, statistic, run_length)
+                follow_from[stream] = position
+        for stream in sorted({*follow_from, *self._touched(ids)}):
+            self._follow_fall(stream, follow_from.get(stream, -1), ids, positions, wrong, at_s)
+
+    def _follow_fall(
+        self, stream: int, after: int, ids: Ints, positions: Ints, wrong: NDArray[np.bool_], at_s: Ints
+    ) -> None:
+        """As `_follow_rise`."""
+        (mine,) = np.nonzero((ids == stream) & (positions > after))
+        pending = 0
+        for nth, place in enumerate(mine.tolist(), 1):
+            position, is_wrong = int(positions[place]), bool(wrong[place])
+            if stream in self._episodes:
+                if self._continue(stream, position, is_wrong):
+                    pending = 0
             elif not is_wrong and pending < LOOK_EVERY - 1:
                 pending += 1
             else:
-                statistic, pending = fall(stream, pending, is_wrong, second)
-                if statistic >= LEAST_RUN_LENGTH:
-                    later = int(np.count_nonzero((ids == stream) & (positions > position)))
-                    run_length = self._streams.run_length(stream, later, second, position)
-                    if statistic >= run_length:
-                        self._open(stream, position, statistic, run_length)
-        self._streams.set_gap(current, pending)
+                statistic, pending = self._streams.fall(stream, pending, is_wrong), 0
+                run_length = self._streams.run_length(stream, len(mine) - nth, int(at_s[place]), position)
+                if statistic >= run_length:
+                    self._open(stream, position, statistic, run_length)
+        self._streams.set_gap(stream, pending)
 
     # --- episodes
 

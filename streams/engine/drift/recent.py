@@ -67,17 +67,21 @@ class Recent:
         return bool(self._changed)
 
     def add(self, rows: Rows) -> None:
-        """Adds at most `SEGMENT` rows."""
+        """Adds rows, at least one and at most `SEGMENT`."""
         needed = min(self.count + len(rows), _CAPACITY)
         if needed > len(self._rows):
             # While it grows it is no ring yet: every row stands at its number.
             grown = np.zeros(min(max(needed, len(self._rows) * 3 // 2 // _CHUNK * _CHUNK), _CAPACITY), self._rows.dtype)
             grown[: len(self._rows)] = self._rows
             self._rows = grown
-        places = np.arange(self.count, self.count + len(rows)) % _CAPACITY
-        self._rows[places] = rows
-        self._changed.update(np.unique(places // _CHUNK).tolist())
-        self.count += len(rows)
+        start, count = self.count % _CAPACITY, len(rows)
+        fits = min(count, _CAPACITY - start)
+        self._rows[start : start + fits] = rows[:fits]
+        self._changed.update(range(start // _CHUNK, (start + fits - 1) // _CHUNK + 1))
+        if fits < count:
+            self._rows[: count - fits] = rows[fits:]
+            self._changed.update(range((count - fits - 1) // _CHUNK + 1))
+        self.count += count
 
     def before(self, end: int) -> Rows:
         """The rows before number `end`, oldest first, as far as a look goes back."""
