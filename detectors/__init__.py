@@ -1,5 +1,6 @@
 """Online change detectors with a stated false-alarm rate; pure, and compatible with river's protocol."""
 
+from detectors.cluster import ClusterEffect
 from detectors.falling import SelfStartingFall
 from detectors.mixture import MixtureShiryaevRoberts
 from detectors.protocol import Detector, Estimate
@@ -8,6 +9,7 @@ from detectors.river_adapter import RiverDetector
 from detectors.self_starting import SelfStartingMixture
 
 __all__ = [
+    "ClusterEffect",
     "Detector",
     "Estimate",
     "MixtureShiryaevRoberts",

@@ -1,0 +1,152 @@
+"""How much errors of a stream come in clusters: the design effect, by which detectors temper their evidence."""
+
+import math
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from detectors.protocol import checked_outcome
+
+#: What the functions below keep of a stream, in a list of floats that its owner stores as it likes. All are whole
+#: numbers: outcomes and errors up to the last error, the pairs' contrast, and the outcomes before it as three
+#: numbers of 40 bits.
+ROW = ("outcomes", "errors", "contrast", "past1", "past2", "past3")
+#: An error this many outcomes or fewer after another one is a near pair; clusters may be as long, about.
+NEAR = 24
+#: So many outcomes further back give what to expect without clusters, whatever the level of the rate.
+FAR = 96
+_REACH = NEAR + FAR
+_PART = 40
+_NEAR_MASK, _PART_MASK, _MASK = (1 << NEAR) - 1, (1 << _PART) - 1, (1 << _REACH) - 1
+#: Outcomes remembered: then all counts are halved, so that a stream may change its ways.
+MEMORY = 40_000
+#: Prior: as if so many outcomes had shown no clusters.
+_PRIOR = 100.0
+#: Small excesses are noise: one of t standard errors counts with the share t^2 / (t^2 + 2).
+_DOUBT = 2.0
+#: What is sure to be an excess is taken as larger by so many standard errors, which grow with it: too little
+#: tempering costs more than too much.
+_MARGIN, _SURE, _SPREAD = 1.5, 3.0, 2.25
+
+
+def fresh() -> list[float]:
+    """The `ROW` of a stream without an outcome."""
+    return [0.0] * len(ROW)
+
+
+def advance(row: list[float], correct: int) -> None:
+    """Takes a run of correct outcomes and the error that ends it.
+
+    Args:
+        row: `ROW`, changed in place.
+        correct: Correct outcomes before the error.
+    """
+    outcomes = row[0] + correct
+    past = 0
+    if correct < _REACH:
+        past = int(row[3]) | int(row[4]) << _PART | int(row[5]) << 2 * _PART
+        past = past << correct & _MASK
+    if outcomes >= _REACH:
+        row[2] += (FAR // NEAR) * (past & _NEAR_MASK).bit_count() - (past >> NEAR).bit_count()
+    past = past << 1 & _MASK | 1
+    row[0] = outcomes + 1.0
+    row[1] += 1.0
+    row[3], row[4], row[5] = float(past & _PART_MASK), float(past >> _PART & _PART_MASK), float(past >> 2 * _PART)
+    if row[0] >= MEMORY:
+        row[0], row[1], row[2] = row[0] / 2, row[1] / 2, row[2] / 2
+
+
+def design_effect(row: Sequence[float]) -> float:
+    """The design effect, 1 and more, as `ClusterEffect` describes it."""
+    outcomes, errors, contrast = row[0], row[1], row[2]
+    if contrast <= 0:
+        return 1.0
+    p = (errors + 0.6) / (outcomes + 10.0)
+    n = outcomes - _REACH + _PRIOR
+    excess = 2.0 * contrast / (FAR // NEAR) / (p * (1.0 - p)) / n
+    deviation = math.sqrt(4.0 * (NEAR + NEAR * NEAR / FAR) / n)
+    t2 = (excess / deviation) ** 2
+    excess *= t2 / (t2 + _DOUBT)
+    return 1.0 + excess + _MARGIN * deviation * min(_SURE * excess, 1.0) * (1.0 + _SPREAD * excess)
+
+
+def temper(row: Sequence[float]) -> float:
+    """1 / design effect: the power to which a detector raises its likelihood ratios; above 0, at most 1."""
+    return 1.0 / design_effect(row)
+
+
+class ClusterEffect:
+    """Estimates the design effect of a stream's errors (1 is an error), deff = 1 + (c - 1) rho.
+
+    In clusters of c outcomes with correlation rho, c outcomes tell as much as c / deff independent
+    ones. A detector that does not know it takes each bad batch for a change: with c = 30 and
+    rho = .1 it gives 25 times the false alarms promised.
+
+    The design effect is 1 + 2 x the sum of the autocorrelations, taken over lags 1 to 24 from pairs
+    of errors. What pairs to expect without clusters is taken from lags 25 to 120 of the same
+    stretch, not from the mean rate: so a change of level, which is what detectors look for, cancels
+    out and is never taken for clusters. Estimated excess = 2 (near - far / 4) / (n p (1 - p)), with
+    the standard error sqrt(120 / n) in an independent stream. While it is young, it is shrunk
+    towards 1, the more the less sure it is; what is sure gets a margin.
+
+    Guarantee, simulated: a self-starting detector with A = 20,000 that is tempered by it gives, from
+    cold, .76 false alarms in 20,000 independent outcomes, .84 in clusters of 10 with rho = .05, .91
+    in clusters of 30 with rho = .1 (without: .85, 3.5 and 22), all at 6%. A rise from 6 to 11% takes a tenth
+    longer after 2,000 outcomes. Clusters that spread over more than about 30 outcomes, such as one
+    person's batch among a hundred people's reviews, are beyond it.
+
+    Source:
+        Kish 1965 (design effect); Bartlett 1946 (variance of autocorrelations); the contrast of near
+        and far is ours.
+
+    >>> calm, clustered = ClusterEffect(), ClusterEffect()
+    >>> for number in range(20_000):
+    ...     _ = calm.update(number % 20 == 0)
+    ...     _ = clustered.update(number % 200 < 10)
+    >>> calm.design_effect
+    1.0
+    >>> clustered.design_effect > 5
+    True
+    """
+
+    __slots__ = ("_correct", "_row")
+
+    def __init__(self) -> None:
+        self._row = fresh()
+        self._correct = 0
+
+    @property
+    def design_effect(self) -> float:
+        """As of the last error: 1 and more."""
+        return design_effect(self._row)
+
+    @property
+    def temper(self) -> float:
+        """1 / design effect, for a detector's `temper`; above 0, at most 1."""
+        return temper(self._row)
+
+    def update(self, x: float) -> Self:
+        """Takes one outcome: 1 for an error, 0 for none."""
+        self.update_many((checked_outcome(x),))
+        return self
+
+    def update_many(self, outcomes: Iterable[int]) -> None:
+        """Takes outcomes, each 0 or 1, not looked at again."""
+        for x in outcomes:
+            if x:
+                advance(self._row, self._correct)
+                self._correct = 0
+            else:
+                self._correct += 1
+
+    def to_bytes(self) -> bytes:
+        """The state in 56 bytes."""
+        return struct.pack("<7d", self._correct, *self._row)
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> Self:
+        """The estimate again."""
+        correct, *row = struct.unpack("<7d", packed)
+        effect = cls()
+        effect._correct, effect._row = int(correct), row
+        return effect
