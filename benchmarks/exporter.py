@@ -20,7 +20,7 @@ from schemas.metrics import METRICS, SITE_WINDOWS, WINDOWS
 from streams.engine.figures import Figures, Labels, PeopleFigures, PeopleGroup
 from streams.exporter.collector import PeopleCollector, SitesCollector
 from streams.exporter.pseudonyms import Pseudonyms
-from streams.exporter.state import MonitorState
+from streams.exporter.state import Engine, MonitorState
 from streams.exporter.text import render
 
 ROUNDS = 5
@@ -42,7 +42,7 @@ class _Given:
         return self._people
 
 
-def showing(engine: _Given) -> MonitorState:
+def showing(engine: Engine) -> MonitorState:
     """A state in which the engine is shown."""
     state = MonitorState()
     state.assign([0], 1)

@@ -9,60 +9,76 @@ from typing import Any
 import msgspec
 from confluent_kafka import KafkaError, Message, Producer
 
-AGENTS_PER_SITE = 100
+from schemas.events import STATES
+
 #: Under murmur2, ten of these sites fall into each of two partitions.
 SITES = tuple(f"site-{number}" for number in range(11, 31))
 PROJECTS = ("counterfeit", "hate-speech", "medical-claims", "spam", "violence")
 MARKETS = ("BR", "DE", "JP", "US")
+ERROR_TYPES = ("brand_confusion", "missed_violation", "over_enforced", "wrong_policy")
 REVIEW_SHARE = 0.3
 CORRECT_SHARE = 0.95
+#: A person changes state 15 times in a shift of 1,000 labels and reviews.
+STATE_SHARE = 0.015
+#: A producer that retries.
+REPEAT_SHARE = 0.002
 #: What 20 sites of 100 agents make.
 EVENTS_PER_SECOND = 333
 
 
-def events(count: int, *, seed: int, end_ms: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Labels (70%) and reviews of them (30%), 12 fields each, in the order of their time.
+def events(count: int, *, seed: int, end_ms: int, people: int = 2_000) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Labels (70%) and reviews of them (30%), 12 fields each, in the order of their time; some changes of state.
 
     Args:
-        count: How many.
+        count: How many, the few that come twice included.
         seed: The same seed gives the same events.
         end_ms: Time of the last event, epoch milliseconds; the first is as far back as real sites would need.
+        people: Agents over all sites.
 
     Yields:
-        Site (the record's key) and event.
+        Site (the record's key) and event; an event that comes twice is the same object again.
     """
     rng = random.Random(seed)
-    start_ms = end_ms - count * 1000 // EVENTS_PER_SECOND
-    to_review: dict[str, deque[dict[str, Any]]] = {site: deque(maxlen=1000) for site in SITES}
+    rate = EVENTS_PER_SECOND * people / 2_000
+    start_ms = end_ms - int(count * 1000 / rate)
+    sites = SITES if people <= 10_000 else tuple(f"site-{number}" for number in range(11, 61))
+    to_review: dict[str, deque[dict[str, Any]]] = {site: deque(maxlen=1000) for site in sites}
+    event: dict[str, Any] = {}
     for number in range(count):
-        at = start_ms + number * 1000 // EVENTS_PER_SECOND
-        site = SITES[int(rng.random() * len(SITES))]
+        if event and rng.random() < REPEAT_SHARE:
+            yield event["site_id"], event
+            continue
+        at = start_ms + int(number * 1000 / rate)
+        site = sites[int(rng.random() * len(sites))]
         head = {"event_id": f"01K9{number:08d}{rng.getrandbits(56):014X}", "at": at, "site_id": site}
         waiting = to_review[site]
-        if waiting and rng.random() < REVIEW_SHARE:
+        kind = rng.random()
+        if kind < STATE_SHARE:
+            state = STATES[int(rng.random() * len(STATES))]
+            agent = f"a-{int(rng.random() * people / len(sites))}"
+            event = {"type": "state_changed", **head, "agent_id": agent, "state": state}
+        elif waiting and kind < STATE_SHARE + REVIEW_SHARE:
             label = waiting.popleft()
             correct = rng.random() < CORRECT_SHARE
-            yield (
-                site,
-                {
-                    "type": "label_reviewed",
-                    **head,
-                    "agent_id": label["agent_id"],
-                    "project_id": label["project_id"],
-                    "task_id": label["task_id"],
-                    "reviewer_id": f"q-{int(rng.random() * 10)}",
-                    "sampling": "random",
-                    "correct": correct,
-                    "labeled_at": label["at"],
-                    "market": label["market"],
-                },
-            )
+            event = {
+                "type": "label_reviewed",
+                **head,
+                "agent_id": label["agent_id"],
+                "project_id": label["project_id"],
+                "task_id": label["task_id"],
+                "reviewer_id": f"q-{int(rng.random() * max(people / len(sites) / 10, 1))}",
+                "sampling": "random",
+                "correct": correct,
+                **({} if correct else {"error_type": ERROR_TYPES[int(rng.random() * len(ERROR_TYPES))]}),
+                "labeled_at": label["at"],
+                "market": label["market"],
+            }
         else:
             project = PROJECTS[int(rng.random() * len(PROJECTS))]
-            label = {
+            event = {
                 "type": "label_submitted",
                 **head,
-                "agent_id": f"a-{int(rng.random() * AGENTS_PER_SITE)}",
+                "agent_id": f"a-{int(rng.random() * people / len(sites))}",
                 "project_id": project,
                 "task_id": f"t-{number}",
                 "label": "violating" if rng.random() < 0.2 else "ok",
@@ -71,12 +87,15 @@ def events(count: int, *, seed: int, end_ms: int) -> Iterator[tuple[str, dict[st
                 "sop_version": "v3",
                 "queue": f"{project}-main",
             }
-            waiting.append(label)
-            yield site, label
+            waiting.append(event)
+        yield site, event
 
 
-def load(bootstrap: str, topic: str, count: int, *, seed: int) -> None:
+def load(bootstrap: str, topic: str, count: int, *, seed: int, people: int = 2_000) -> int:
     """Writes events that end now, keyed by site, with the partitioner of the contract.
+
+    Returns:
+        How many different events they are.
 
     Raises:
         RuntimeError: The broker refused a record.
@@ -97,7 +116,10 @@ def load(bootstrap: str, topic: str, count: int, *, seed: int) -> None:
         }
     )
     encode = msgspec.json.Encoder().encode
-    for site, event in events(count, seed=seed, end_ms=time.time_ns() // 1_000_000):
+    repeats, previous = 0, None
+    for site, event in events(count, seed=seed, end_ms=time.time_ns() // 1_000_000, people=people):
+        repeats += event is previous
+        previous = event
         while True:
             try:
                 producer.produce(topic, encode(event), site)
@@ -107,3 +129,4 @@ def load(bootstrap: str, topic: str, count: int, *, seed: int) -> None:
     producer.flush()
     if refused:
         raise RuntimeError(f"{len(refused)} of {count} records were refused, the first with: {refused[0]}")
+    return count - repeats

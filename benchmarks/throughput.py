@@ -79,13 +79,13 @@ def run_module(module: str, *arguments: str) -> Run:
     return Run(**json.loads(results[-1]))
 
 
-def make_peers(bootstrap: str, folder: Path, events: int, faust_events: int) -> list[Peer]:
+def make_peers(bootstrap: str, folder: Path, events: int, accepted: int, faust_events: int) -> list[Peer]:
     """All peers; labelwatch is the last."""
 
     def labelwatch(number: int) -> Run:
         with Worker(bootstrap, f"bench-{number}", folder) as worker:
             seconds, cpu_seconds = worker.catch_up()
-            worker.wait_for_checkpoint(events)
+            worker.wait_for_checkpoint(accepted)
         return Run(events, seconds, cpu_seconds)
 
     count, faust_count = str(events), str(faust_events)
@@ -189,11 +189,11 @@ def main() -> int:
             create_topics(
                 kafka.bootstrap, [each for each in topics() if "checkpoints" not in each.name], partitions=PARTITIONS
             )
-            load(kafka.bootstrap, EVENTS, arguments.events, seed=arguments.seed)
+            accepted = load(kafka.bootstrap, EVENTS, arguments.events, seed=arguments.seed)
             print(
                 f"loaded {arguments.events:,} events into {PARTITIONS} partitions (seed {arguments.seed})", flush=True
             )
-            peers = make_peers(kafka.bootstrap, folder, arguments.events, arguments.faust_events)
+            peers = make_peers(kafka.bootstrap, folder, arguments.events, accepted, arguments.faust_events)
             runs: dict[str, list[Run]] = {peer.name: [] for peer in peers}
             for number in range(arguments.rounds):
                 for peer in peers:
