@@ -17,12 +17,13 @@ import functools
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import faust
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import (
     ConsumerStoppedError,
@@ -124,9 +125,78 @@ class _Fetched(NamedTuple):
 _NOTHING = _Fetched({}, {}, {}, {})
 
 
-def _bare(tp: Any, record: Record) -> Record:
-    """A record as the parser made it: aiokafka's ConsumerRecord around it costs more than the rest of the fetch."""
-    return record
+class Drain:
+    """Takes the records out of one answer of the broker as its parser makes them, whole runs at a time.
+
+    aiokafka hands over single records: a generator, an iterator around it, an object around the record
+    and a loop around all of it. That is 1.6 us a record where parsing and its checksum are .35.
+
+    Args:
+        parsed: aiokafka's view of the answer. Where it is read up to is kept there, as aiokafka does.
+    """
+
+    __slots__ = ("_batch", "_parsed", "_rest")
+
+    def __init__(self, parsed: PartitionRecords) -> None:
+        self._parsed = parsed
+        self._batch: Any = None
+        self._rest: Iterator[Record] = iter(())
+
+    def take(self, most: int) -> list[Record]:
+        """The next records, at most so many; fewer only at the end of the answer.
+
+        Raises:
+            CorruptRecordException: The checksum of a batch does not fit.
+        """
+        taken: list[Record] = []
+        while len(taken) < most:
+            run = list(itertools.islice(self._rest, most - len(taken)))
+            if run:
+                if run[0].offset < self._parsed.next_fetch_offset:
+                    # The producer's batch that holds the wanted offset comes whole.
+                    run = [record for record in run if record.offset >= self._parsed.next_fetch_offset]
+                if run:
+                    self._parsed.next_fetch_offset = run[-1].offset + 1
+                    taken += run
+            elif not self._next_batch():
+                break
+        return taken
+
+    def _next_batch(self) -> bool:
+        if self._batch is not None:
+            # Compaction may have removed its last records: the next fetch begins behind them all the same.
+            self._parsed.next_fetch_offset = self._batch.next_offset
+        batches = self._parsed._records
+        if not batches.has_next():
+            self._batch = None
+            return False
+        batch = self._batch = batches.next_batch()
+        if not batch.validate_crc():
+            raise CorruptRecordException(f"the records at offset {self._parsed.next_fetch_offset} fail their checksum")
+        # Control batches hold the ends of transactions, no records. A batch must not be asked again after its end.
+        self._rest = iter(()) if batch.is_control_batch else itertools.chain(batch)
+        return True
+
+
+class _Draining:
+    """Stands in for the method of aiokafka's fetch result that takes records out of it."""
+
+    __slots__ = ("_drain", "_result")
+
+    def __init__(self, result: FetchResult) -> None:
+        # A circle would keep megabytes of answers until the garbage collector comes.
+        self._result = weakref.ref(result)
+        self._drain = Drain(result._partition_records)
+
+    def __call__(self, most: int) -> list[Record]:
+        result = self._result()
+        if result is None or not result.check_assignment(result._topic_partition):
+            return []
+        records = self._drain.take(most)
+        result._update_position()
+        if len(records) < most:
+            result._partition_records = None
+        return records
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -198,8 +268,8 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         with fetcher._subscriptions.fetch_context():
             while True:
                 for result in fetcher._records.values():
-                    if isinstance(result, FetchResult) and result._partition_records is not None:
-                        result._partition_records._consumer_record = _bare
+                    if isinstance(result, FetchResult) and "getall" not in vars(result):
+                        result.getall = _Draining(result)
                 began = self._positions(wanted)
                 records = await fetcher.fetched_records(wanted, timeout=0, max_records=BATCH_RECORDS)
                 ended = self._positions(wanted)

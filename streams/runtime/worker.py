@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import importlib.metadata
 import logging
 import os
@@ -29,6 +30,15 @@ DONE, FAILED, WRONG_USE = 0, 1, 2
 _T = TypeVar("_T")
 
 
+def tune_collector() -> None:
+    """Lets the garbage collector look at new objects by tens of thousands, not by hundreds.
+
+    A batch of 5,000 records is 10,000 objects that hold each other in no circle and are gone a moment later; looking
+    through them costs as much as parsing (.5 us an event), and finds nothing.
+    """
+    gc.set_threshold(50_000, 10, 10)
+
+
 def run(settings: Settings) -> int:
     """Runs a worker until it is told to stop (SIGTERM, SIGINT) or cannot go on.
 
@@ -36,6 +46,7 @@ def run(settings: Settings) -> int:
         0: stopped in good order. 1: failed or refused. 2: wrong settings. 70: a defect, or stuck.
     """
     logs.configure()
+    tune_collector()
     try:
         policy = Policy.load(settings.policy)
         settings.security()
