@@ -29,7 +29,7 @@ from streams.exporter.pseudonyms import Pseudonyms
 from streams.exporter.text import render
 from streams.runtime import worker
 from streams.runtime.settings import Settings
-from streams.runtime.transport import BATCH_RECORDS, Drain
+from streams.runtime.transport import Unread
 
 #: 2025-11-22; the events end there.
 END_MS = 1_763_800_000_000
@@ -88,14 +88,17 @@ def _built(batch: Any, base_offset: int) -> bytes:
     return base_offset.to_bytes(8, "big") + bytes(batch.build())[8:]
 
 
-def drained(log: Sequence[bytes], clock: Clock) -> Iterator[list[Any]]:
-    """The records of a log in the batches that the engine gets."""
+def fetched(log: Sequence[bytes], clock: Clock) -> Iterator[Any]:
+    """The records of a log in the runs that the engine gets."""
     position = 0
+    check = clock.timed("fetch: checksum", Unread)
     for answer in log:
         parsed = PartitionRecords(None, MemoryRecords(answer), [], position, None, None, True, READ_UNCOMMITTED)
-        take = clock.timed("fetch: parse, checksum", Drain(parsed).take)
-        while records := take(BATCH_RECORDS):
-            yield records
+        while unread := check(parsed):
+            runs = unread.runs()
+            parse = clock.timed("fetch: parse", lambda runs=runs: next(runs, None))
+            while records := parse():
+                yield records
         position = parsed.next_fetch_offset
 
 
@@ -109,7 +112,7 @@ def run(log: Sequence[bytes], policy: Policy) -> tuple[Clock, PartitionEngine]:
         part.apply = clock.timed(f"part: {type(part).__name__.lower()}", part.apply)  # type: ignore[method-assign]
     apply = clock.timed("bookkeeping", engine.apply)
     checkpoint = clock.timed("checkpoint: cut", engine.checkpoint)
-    for records in drained(log, clock):
+    for records in fetched(log, clock):
         apply(records)
         if engine.pending_records >= Settings().checkpoint_records:
             engine.committed(checkpoint())

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.policy import Policy
 from schemas.topics import EVENTS
+from streams.engine.intake import Record
 from streams.engine.partition import Checkpoint, FormatError, PartitionEngine
 from streams.exporter import MonitorState
 from streams.runtime.broker import Refusal
@@ -343,15 +344,21 @@ class Partitions:
         owned = self._owned.get(batch.partition)
         if owned is None or not self.consumer.is_current(batch):
             return
-        if owned.cut is not None and not owned.cut.done():
-            await asyncio.wait({owned.cut})
-            if not self.consumer.is_current(batch):
-                return
-        records = batch.records
         if batch.follows >= owned.expected:
-            is_real = await self._gap_is_real(owned, records[0].offset)
+            is_real = await self._gap_is_real(owned, batch.follows + 1)
             if not is_real or not self.consumer.is_current(batch):
                 return
+        for records in batch.runs():
+            if owned.cut is not None and not owned.cut.done():
+                await asyncio.wait({owned.cut})
+            if not self.consumer.is_current(batch) or self._owned.get(batch.partition) is not owned:
+                return
+            if not self._apply(owned, records):
+                return
+            await self._pace(owned)
+        owned.expected = max(owned.expected, batch.ends)
+
+    def _apply(self, owned: _Owned, records: Sequence[Record]) -> bool:
         letters = owned.engine.dead_letters_pending
         try:
             if owned.lost:
@@ -360,17 +367,17 @@ class Partitions:
             owned.engine.apply(records)
         except Exception:
             # Never checkpoint a half-applied batch, and never go past it.
-            log.exception("partition=%d the engine failed at offsets %d to %d", batch.partition, *_ends(records))
-            self._owned.pop(batch.partition)
+            log.exception("partition=%d the engine failed at offsets %d to %d", owned.partition, *_ends(records))
+            self._owned.pop(owned.partition)
             self._fail(70, "The engine failed on a batch, which is a defect: please report it with the lines above.")
-            return
+            return False
         owned.gap = None
         owned.expected = max(owned.expected, records[-1].offset + 1)
         self._follow(owned)
         if owned.engine.dead_letters_pending > letters and len(records) < _SMALL_BATCH:
             # Large records come in small batches; in a large one the count alone bounds the bytes.
             owned.letter_bytes += sum(len(record.value or b"") for record in records)
-        await self._pace(owned)
+        return True
 
     async def _gap_is_real(self, owned: _Owned, first: int) -> bool:
         """Whether the log itself has lost what is missing: then a second fetch from there begins at the same record."""

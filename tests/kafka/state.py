@@ -36,7 +36,9 @@ def durable(
             restored = await store.restore()
         finally:
             await store.close()
-        return PartitionEngine.restore(partition, Policy.load(None), restored.slots, restored.manifest)
+        return PartitionEngine.restore(
+            partition, Policy.load(None), restored.slots, restored.manifest, partitions=partitions
+        )
 
     async def restore_all() -> list[PartitionEngine]:
         return [await restore(partition) for partition in range(partitions)]
@@ -46,7 +48,7 @@ def durable(
 
 def recomputed(bootstrap: str, partitions: int = 2) -> list[PartitionEngine]:
     """An engine for each partition, fed with the whole log by another client."""
-    engines = [PartitionEngine(partition, Policy.load(None)) for partition in range(partitions)]
+    engines = [PartitionEngine(partition, Policy.load(None), partitions=partitions) for partition in range(partitions)]
     records: dict[int, list[LogRecord]] = {partition: [] for partition in range(partitions)}
     for m in read_all(bootstrap, EVENTS, partitions, committed=False):
         records[m.partition()].append(LogRecord(m.offset(), m.timestamp()[1], m.key(), m.value()))

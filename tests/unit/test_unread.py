@@ -1,0 +1,88 @@
+"""What is taken out of a broker's answer: each record once, in order, up to the place where the next fetch begins."""
+
+import pytest
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED, PartitionRecords
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
+
+from streams.runtime import transport
+from streams.runtime.transport import Unread
+
+_LAST_OFFSET_DELTA = 23
+
+
+def batch(base: int, offsets: list[int], *, codec: int = 0) -> bytearray:
+    """A producer's batch whose records have these offsets, the others having been compacted away."""
+    builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, -1, 1 << 20)
+    for offset in offsets:
+        builder.append(offset - base, 1_000 + offset, b"key", b"%d" % offset, [("header", b"x")])
+    built = bytearray(builder.build())
+    built[:8] = base.to_bytes(8, "big")
+    return built
+
+
+def answer_of(*batches: bytes, position: int = 0) -> PartitionRecords:
+    return PartitionRecords(None, MemoryRecords(b"".join(batches)), [], position, None, None, True, READ_UNCOMMITTED)
+
+
+def offsets(unread: Unread) -> list[int]:
+    return [record.offset for run in unread.runs() for record in run]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 5, 10, 11, 100])
+@pytest.mark.parametrize("run", [1, 2, 5, 100])
+@pytest.mark.parametrize("codec", [0, 1])
+def test_every_record_comes_once_and_in_order_however_it_is_cut(
+    monkeypatch: pytest.MonkeyPatch, most: int, run: int, codec: int
+) -> None:
+    monkeypatch.setattr(transport, "BATCH_RECORDS", run)
+    parsed = answer_of(batch(0, [0, 1, 2], codec=codec), batch(3, [3]), batch(4, list(range(4, 11)), codec=codec))
+    taken: list[int] = []
+    while unread := Unread(parsed, most):
+        runs = list(unread.runs())
+        assert max(map(len, runs)) <= run
+        records = [record for each in runs for record in each]
+        assert all(record.value == b"%d" % record.offset and record.key == b"key" for record in records)
+        assert unread.begins == len(taken)
+        taken += [record.offset for record in records]
+        assert parsed.next_fetch_offset == unread.ends == taken[-1] + 1
+    assert taken == list(range(11))
+
+
+def test_records_before_the_place_asked_for_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "BATCH_RECORDS", 2)
+    unread = Unread(answer_of(batch(0, list(range(8))), position=5))
+    assert offsets(unread) == [5, 6, 7]
+    assert (unread.begins, unread.ends) == (5, 8)
+
+
+def test_the_next_fetch_begins_behind_what_compaction_removed() -> None:
+    compacted = batch(10, [11, 13])
+    compacted[_LAST_OFFSET_DELTA : _LAST_OFFSET_DELTA + 4] = (9).to_bytes(4, "big")
+    unread = Unread(answer_of(_with_checksum(compacted), position=10))
+    assert offsets(unread) == [11, 13]
+    assert (unread.begins, unread.ends) == (10, 20)
+
+
+def test_ends_of_transactions_are_no_records() -> None:
+    control = batch(3, [3])
+    control[22] |= 0x20
+    unread = Unread(answer_of(batch(0, [0, 1, 2]), _with_checksum(control), batch(4, [4])))
+    assert offsets(unread) == [0, 1, 2, 4]
+    unread = Unread(answer_of(_with_checksum(control), position=3))
+    assert not unread
+    assert unread.ends == 4
+
+
+def test_a_flipped_bit_is_found_before_any_record_is_given_away() -> None:
+    broken = batch(3, [3, 4])
+    broken[-4] ^= 1
+    with pytest.raises(CorruptRecordException):
+        Unread(answer_of(batch(0, [0, 1, 2]), broken))
+
+
+def _with_checksum(changed: bytearray) -> bytes:
+    changed[17:21] = calc_crc32c(bytes(changed[21:])).to_bytes(4, "big")
+    return bytes(changed)
