@@ -97,7 +97,7 @@ def test_exact_through_kill_9_at_every_point_of_a_checkpoint(
     broker: RealKafka, fresh_topics: FreshTopics, tmp_path: Path
 ) -> None:
     worker_id = fresh_topics()
-    load = make_load(160_000, seed=2)
+    load = make_load(320_000, seed=2)
     produce(broker.bootstrap, EVENTS, load.records)
     for point in ("half:5", "prepared:5", "committed:5", None):
         environ = {"LABELWATCH_CRASH": point} if point else {}
@@ -192,7 +192,7 @@ def test_a_slow_restore_ends_neither_membership_nor_faust(
     produce(broker.bootstrap, EVENTS, load.records)
     program = (
         "import sys, time; from streams.engine.partition import PartitionEngine; restore = PartitionEngine.restore\n"
-        "PartitionEngine.restore = lambda *a: time.sleep(12) or restore(*a)\n"
+        "PartitionEngine.restore = lambda *a, **b: time.sleep(12) or restore(*a, **b)\n"
         "from streams.runtime.settings import Settings; from streams.runtime.worker import run\n"
         "sys.exit(run(Settings.resolve()))"
     )
@@ -238,8 +238,8 @@ def test_a_zombie_writes_nothing_and_shows_nothing(
 ) -> None:
     """Stopped past its session, in the open or inside a transaction, while another takes over; then woken."""
     worker_id = fresh_topics()
-    load = make_load(60_000, seed=5)
-    produce(broker.bootstrap, EVENTS, load.records[:40_000])
+    load = make_load(120_000, seed=5)
+    produce(broker.bootstrap, EVENTS, load.records[:100_000])
     environ = {"LABELWATCH_CRASH": point} if point else {}
     with WorkerProcess(tmp_path, broker.bootstrap, id=worker_id, environ=environ, **BUSY) as zombie:
         zombie.wait_for("metrics at")
@@ -250,7 +250,7 @@ def test_a_zombie_writes_nothing_and_shows_nothing(
             zombie.wait_for("crash point prepared fires")
         with WorkerProcess(tmp_path, broker.bootstrap, id=worker_id, **BUSY) as owner:
             owner.wait_for("assigned partitions=0,1")
-            produce(broker.bootstrap, EVENTS, load.records[40_000:])
+            produce(broker.bootstrap, EVENTS, load.records[100_000:])
             assert_counted(owner.wait_until("labelwatch_events_total", load.accepted), load)
             os.kill(zombie.process.pid, signal.SIGCONT)
             # Of its own, then, not of what it held.
