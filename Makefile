@@ -64,7 +64,7 @@ format: $(STAMP) ## Write the format that lint expects
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(STAMP) ## Events a second on real Kafka, beside plain Faust and a bare librdkafka loop
+bench: $(STAMP) ## Events a second on real Kafka, beside Kafka Streams, Bytewax, Quix, Faust and a bare loop (10 minutes)
 	@$(BIN)/python -m benchmarks.throughput
 
 clean: ## Remove what was built, .venv included

@@ -1,26 +1,26 @@
-"""Events a second of one worker with everything on, beside plain Faust and a bare librdkafka loop, on real Kafka.
+"""Events a second of one worker with everything on, beside other stream processors, on real Kafka.
 
-The three take turns on the same topic, so that a busy minute of the machine hits all of them; ratios are made
-within a round, then the median of the rounds is taken. Time runs from the first batch to the last: start-up,
+They take turns on the same topic, so that a busy minute of the machine hits all of them; ratios are made
+within a round, then the median of the rounds is taken. Time runs from the first event to the last: start-up,
 joining the group and stopping do not count.
+
+Run: python -m benchmarks.throughput [--write]
 """
 
 import argparse
+import contextlib
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-import confluent_kafka
-
+from benchmarks import chart, document
 from benchmarks.load import load
+from benchmarks.peers import environment
 from benchmarks.worker import PARTITIONS, Worker
 from schemas.topics import EVENTS, topics
 from tests.support.kafka import RealKafka, create_topics, missing_tools
@@ -64,145 +64,172 @@ class Peer:
     least_ratio: float | None = None
 
 
-def run_module(module: str, *arguments: str) -> Run:
+def run_command(command: list[str]) -> Run:
     """Runs a peer in a process of its own; its last line is its result.
 
     Raises:
         RuntimeError: It failed.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False, timeout=PEER_SECONDS
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PEER_SECONDS)
     results = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not results:
-        raise RuntimeError(f"{module} ended with code {done.returncode}: {done.stderr[-2000:]}")
+        raise RuntimeError(f"{' '.join(command)} ended with code {done.returncode}: {done.stderr[-2000:]}")
     return Run(**json.loads(results[-1]))
 
 
-def make_peers(bootstrap: str, folder: Path, events: int, accepted: int, faust_events: int) -> list[Peer]:
-    """All peers; labelwatch is the last."""
+def make_peers(bootstrap: str, folder: Path, events: int, accepted: int) -> list[Peer]:
+    """All peers; labelwatch is the last. Slow ones read only the first part of the topic."""
 
     def labelwatch(number: int) -> Run:
-        with Worker(bootstrap, f"bench-{number}", folder) as worker:
+        with Worker(bootstrap, f"bench-{number}", folder) as worker, worker.scraped():
             seconds, cpu_seconds = worker.catch_up()
             worker.wait_for_checkpoint(accepted)
         return Run(events, seconds, cpu_seconds)
 
-    count, faust_count = str(events), str(faust_events)
+    def of_module(module: str, share: float, *flags: str, own: bool = True) -> Callable[[int], Run]:
+        count = str(max(int(events * share), 1))
+        command = [sys.executable if own else str(environment.python()), "-m", module, bootstrap, EVENTS, count, *flags]
+        return lambda _: run_command(command)
+
+    def streams(cached: str, share: float) -> Callable[[int], Run]:
+        command = [*environment.streams_command(), bootstrap, EVENTS, str(int(events * share)), cached]
+        return lambda _: run_command(command)
+
     return [
         Peer(
             "plain Faust, table",
-            "one event at a time: decode, count by person in a table with its changelog",
-            lambda _: run_module("benchmarks.plain_faust", bootstrap, EVENTS, faust_count, "--table"),
+            "one event at a time; counts by person in its table with its changelog",
+            of_module("benchmarks.plain_faust", 1 / 60, "--table"),
         ),
         Peer(
             "plain Faust",
-            "one event at a time: decode, count by person in a dict",
-            lambda _: run_module("benchmarks.plain_faust", bootstrap, EVENTS, faust_count),
-            least_ratio=35,
+            "one event at a time; counts by person in a dict that is lost with the process",
+            of_module("benchmarks.plain_faust", 1 / 60),
+            least_ratio=55,
+        ),
+        Peer(
+            "Quix Streams 3.28.1",
+            "counts by person in its store (RocksDB) with a changelog; at least once",
+            of_module("benchmarks.peers.quix", 1 / 4, own=False),
+            least_ratio=3,
+        ),
+        Peer(
+            "Bytewax 0.21.1",
+            "counts by person in memory; after a crash all is read again",
+            of_module("benchmarks.peers.bytewax_flow", 1 / 2, own=False),
+            least_ratio=1.5,
+        ),
+        Peer(
+            "Bytewax 0.21.1, recovery",
+            "the same with its recovery store, a snapshot every 5 s",
+            of_module("benchmarks.peers.bytewax_flow", 1 / 2, "--recovery", own=False),
+        ),
+        Peer(
+            "Kafka Streams 4.3.1, uncached",
+            "Java, one thread; counts by person in RocksDB with a changelog; at least once",
+            streams("uncached", 1 / 2),
+        ),
+        Peer(
+            "Kafka Streams 4.3.1, cached",
+            "the same with its cache of 64 MB before store and changelog, a commit every 5 s",
+            streams("cached", 1),
+            least_ratio=1.25,
         ),
         Peer(
             "librdkafka + msgspec",
-            "batches: decode each event, keep nothing; settings as they come",
-            lambda _: run_module("benchmarks.librdkafka", bootstrap, EVENTS, count),
-            least_ratio=0.8,
+            "batches: decodes each event, keeps nothing; settings as they come",
+            of_module("benchmarks.librdkafka", 1),
+            least_ratio=1.0,
         ),
         Peer(
             "the same, tuned",
-            "the same without its pause of a second at a full queue (fetch.queue.backoff.ms=10)",
-            lambda _: run_module("benchmarks.librdkafka", bootstrap, EVENTS, count, "--tuned"),
+            "the same without its pause of a second at a full queue (`fetch.queue.backoff.ms=10`)",
+            of_module("benchmarks.librdkafka", 1, "--tuned"),
         ),
         Peer(
-            "labelwatch worker",
-            "all: windows of people and sites, duplicates, presence, totals; transactional checkpoints; exporter",
+            "**labelwatch**",
+            "all its figures: four windows of people and sites, accuracy, presence, duplicates, drift; exactly once, "
+            "a transactional checkpoint every 5 s or 100,000 events; scraped every 5 s",
             labelwatch,
         ),
     ]
 
 
-def machine() -> str:
-    """What it ran on, in one line."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass  # not Linux: the plainer name will do
-    load_average = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
-    return (
-        f"{os.cpu_count()} cores, {model}, {platform.system()} {platform.release()}, load before the run {load_average}"
-    )
-
-
-def versions() -> str:
-    """Versions of all that takes part, in one line."""
-    names = ("labelwatch", "faust-streaming", "aiokafka", "msgspec", "numpy")
-    librdkafka = confluent_kafka.libversion()[0]
-    return ", ".join(
-        [
-            f"Python {platform.python_version()}",
-            *(f"{name} {version(name)}" for name in names),
-            f"librdkafka {librdkafka}",
-        ]
-    )
-
-
-def report(peers: list[Peer], runs: dict[str, list[Run]]) -> None:
-    """Prints rates, work and ratios."""
-    print(f"\n{'':22}{'events':>11}{'events/s':>12}{'slowest':>11}{'fastest':>11}{'CPU us/event':>14}   work")
+def table(peers: list[Peer], runs: dict[str, list[Run]]) -> str:
+    """Rates, work and ratios as Markdown."""
+    lines = [
+        "| | events/s | slowest to fastest | CPU us an event | labelwatch is | wanted | what it does with an event |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    ours = runs[peers[-1].name]
     for peer in peers:
         of_peer = runs[peer.name]
         rates = sorted(run.rate for run in of_peer)
         cpu_us = statistics.median(run.cpu_us for run in of_peer)
-        print(
-            f"{peer.name:22}{of_peer[0].events:11,}{statistics.median(rates):12,.0f}{rates[0]:11,.0f}{rates[-1]:11,.0f}"
-            f"{cpu_us:14.2f}   {peer.work}"
-        )
-    ours = peers[-1]
-    print("\nlabelwatch is, round by round:")
-    for peer in peers[:-1]:
-        ratios = [mine.rate / other.rate for mine, other in zip(runs[ours.name], runs[peer.name], strict=True)]
-        median = statistics.median(ratios)
+        ratio = statistics.median(mine.rate / other.rate for mine, other in zip(ours, of_peer, strict=True))
         wanted = ""
         if peer.least_ratio is not None:
-            wanted = f"   wanted {peer.least_ratio:g}: {'reached' if median >= peer.least_ratio else 'NOT REACHED'}"
-        print(f"  {median:7.2f} x {peer.name:22} ({', '.join(f'{ratio:.2f}' for ratio in ratios)}){wanted}")
+            wanted = f"{peer.least_ratio:g} x: {'reached' if ratio >= peer.least_ratio else 'not reached'}"
+        lines.append(
+            f"| {peer.name} | {statistics.median(rates):,.0f} | {rates[0]:,.0f} to {rates[-1]:,.0f} | {cpu_us:.2f} | "
+            f"{f'{ratio:.2f} x' if peer is not peers[-1] else ''} | {wanted} | {peer.work} |"
+        )
+    return "\n".join(lines)
+
+
+def measure(peers: list[Peer], rounds: int) -> dict[str, list[Run]]:
+    """Runs all in turns, and says so."""
+    runs: dict[str, list[Run]] = {peer.name: [] for peer in peers}
+    for number in range(rounds):
+        for peer in peers:
+            run = peer.run(number)
+            runs[peer.name].append(run)
+            print(f"round {number + 1}: {peer.name:32}{run.rate:12,.0f} events/s", flush=True)
+    return runs
+
+
+@contextlib.contextmanager
+def loaded(
+    events: int, *, seed: int, people: int = 2_000, partitions: int = PARTITIONS
+) -> Iterator[tuple[str, Path, int]]:
+    """A broker with events in its topic: its address, a folder for what runs on it, and how many events count."""
+    with tempfile.TemporaryDirectory(prefix="labelwatch-bench-") as temporary:
+        folder = Path(temporary)
+        kafka = RealKafka(folder / "kafka", heap="1g").start()
+        try:
+            wanted = [each for each in topics() if "checkpoints" not in each.name]
+            create_topics(kafka.bootstrap, wanted, partitions=partitions)
+            accepted = load(kafka.bootstrap, EVENTS, events, seed=seed, people=people) if events else 0
+            print(f"loaded {events:,} events into {partitions} partitions (seed {seed})", flush=True)
+            yield kafka.bootstrap, folder, accepted
+        finally:
+            kafka.stop()
 
 
 def main() -> int:
     """Runs the benchmark; exit code 2 where the machine cannot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=1_200_000, help="for labelwatch and librdkafka (%(default)s)")
-    parser.add_argument("--faust-events", type=int, default=20_000, help="for plain Faust (%(default)s)")
+    parser.add_argument("--events", type=int, default=1_200_000, help="in the topic (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the events (%(default)s)")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/benchmarks.md")
     arguments = parser.parse_args()
     if missing := missing_tools():
         print(f"The benchmark runs on real Kafka: install {' and '.join(missing)} first (Java 17 or newer, Maven).")
         return 2
 
-    print(machine(), versions(), sep="\n", flush=True)
-    with tempfile.TemporaryDirectory(prefix="labelwatch-bench-") as temporary:
-        folder = Path(temporary)
-        kafka = RealKafka(folder / "kafka", heap="1g").start()
-        try:
-            create_topics(
-                kafka.bootstrap, [each for each in topics() if "checkpoints" not in each.name], partitions=PARTITIONS
-            )
-            accepted = load(kafka.bootstrap, EVENTS, arguments.events, seed=arguments.seed)
-            print(
-                f"loaded {arguments.events:,} events into {PARTITIONS} partitions (seed {arguments.seed})", flush=True
-            )
-            peers = make_peers(kafka.bootstrap, folder, arguments.events, accepted, arguments.faust_events)
-            runs: dict[str, list[Run]] = {peer.name: [] for peer in peers}
-            for number in range(arguments.rounds):
-                for peer in peers:
-                    run = peer.run(number)
-                    runs[peer.name].append(run)
-                    print(f"round {number + 1}: {peer.name:22}{run.rate:12,.0f} events/s", flush=True)
-        finally:
-            kafka.stop()
-    report(peers, runs)
+    conditions = document.conditions()
+    print(conditions, flush=True)
+    with loaded(arguments.events, seed=arguments.seed) as (bootstrap, folder, accepted):
+        peers = make_peers(bootstrap, folder, arguments.events, accepted)
+        runs = measure(peers, arguments.rounds)
+    made = table(peers, runs)
+    print(f"\n{made}")
+    if arguments.write:
+        text = f"{arguments.events:,} events, {arguments.rounds} rounds in turns, medians. {conditions}"
+        document.write(document.BENCHMARKS, "throughput", f"{text}\n\n{made}\n\n![Events a second](benchmarks.svg)")
+        rates = {peer.name.strip("*"): statistics.median(run.rate for run in runs[peer.name]) for peer in peers}
+        Path("docs/benchmarks.svg").write_text(chart.bars(rates, "events a second, one process"), "utf-8")
     return 0
 
 

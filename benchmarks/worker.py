@@ -5,9 +5,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -77,6 +78,24 @@ class Worker:
         cpu_seconds = self.cpu_seconds() - cpu_started
         return max(self._times(_CAUGHT_UP)) - min(self._times(_OPENED)), cpu_seconds
 
+    @contextlib.contextmanager
+    def scraped(self, every_seconds: float = 5.0) -> Iterator[None]:
+        """Reads its sites' page like Prometheus, as often as that does, from the moment it answers."""
+        ended = threading.Event()
+
+        def scrape() -> None:
+            while not ended.wait(every_seconds):
+                with contextlib.suppress(OSError):
+                    self._page("/metrics")
+
+        scraper = threading.Thread(target=scrape, daemon=True)
+        scraper.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            scraper.join()
+
     def wait_for_checkpoint(self, events: int) -> None:
         """Waits until its durable counter stands at `events`: none rejected, none counted twice, all checkpointed.
 
@@ -93,14 +112,18 @@ class Worker:
         return float("nan")
 
     def _accepted_events(self) -> int:
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=30) as answer:
-            text = answer.read().decode()
+        text = self._page("/metrics").decode()
         return sum(
             int(sample.value)
             for family in text_string_to_metric_families(text)
             for sample in family.samples
             if sample.name == "labelwatch_events_total" and sample.labels["topic"] == EVENTS
         )
+
+    def _page(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:
+            body: bytes = answer.read()
+        return body
 
     def _times(self, pattern: re.Pattern[str]) -> list[float]:
         return [datetime.fromisoformat(found).timestamp() for found in pattern.findall(self._log.read_text())]
