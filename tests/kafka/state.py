@@ -24,7 +24,7 @@ class LogRecord(NamedTuple):
 
 
 def durable(
-    bootstrap: str, worker_id: str, partitions: int = 2, *, transactional: bool = True
+    bootstrap: str, worker_id: str, partitions: int = 2, *, transactional: bool = True, policy: Policy | None = None
 ) -> list[PartitionEngine]:
     """The engine of each partition, as the next worker would restore it. Fences a worker that still runs."""
 
@@ -37,7 +37,7 @@ def durable(
         finally:
             await store.close()
         return PartitionEngine.restore(
-            partition, Policy.load(None), restored.slots, restored.manifest, partitions=partitions
+            partition, policy or Policy(), restored.slots, restored.manifest, partitions=partitions
         )
 
     async def restore_all() -> list[PartitionEngine]:
