@@ -19,6 +19,7 @@ from streams.runtime.broker import Refusal
 from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced
 from streams.runtime.settings import Settings
 from streams.runtime.transport import Batch, BatchConsumer
+from streams.runtime.watchdog import repartitioned
 
 log = logging.getLogger(__name__)
 
@@ -144,11 +145,7 @@ class Partitions:
         if self._closed:
             return
         if topic_partitions != self._topic_partitions:
-            self._fail(
-                1,
-                f"{EVENTS} has {topic_partitions} partitions now and had {self._topic_partitions} when this worker "
-                "started: sites have moved between partitions; start a new group with --id and replay.",
-            )
+            self._fail(1, repartitioned(topic_partitions, self._topic_partitions))
             return
         log.info("assigned partitions=%s of %d", _list(partitions), topic_partitions)
         self._state.assign(partitions, topic_partitions)

@@ -23,8 +23,18 @@ _POLL_SECONDS = 1.0
 _REQUEST_SECONDS = 5.0
 #: Enough for one record: the broker sends the batch that holds it whole.
 _LOOK_BYTES = 1 << 16
+#: How old the known number of partitions may be: aiokafka looks every five minutes, in which new partitions go unread.
+_METADATA_SECONDS = 10.0
 #: So many looks in a row must see a log that ends below what was applied: an end may lag after a change of leader.
 _SHRUNK_LOOKS = 3
+
+
+def repartitioned(now: int, before: int) -> str:
+    """The sentence of a worker that finds another number of partitions than it started with."""
+    return (
+        f"{EVENTS} has {now} partitions now and had {before} when this worker started: sites have moved between "
+        "partitions; start a new group with --id and replay."
+    )
 
 
 class Watched(Protocol):
@@ -82,6 +92,7 @@ class LogWatch:
     Args:
         settings: Of the worker.
         watched: The partitions.
+        partitions: How many the events topic has, as the worker found it.
         exact_ends: Whether the broker tells log ends exactly; the embedded one tells the start of the last batch.
         lag: Called with partition, records behind, and the age of the oldest of them in seconds.
         fail: Ends the worker in good order: exit code and a sentence.
@@ -92,12 +103,14 @@ class LogWatch:
         settings: Settings,
         watched: Watched,
         *,
+        partitions: int,
         exact_ends: bool,
         lag: Callable[[int, int, float], None],
         fail: Callable[[int, str], None],
     ) -> None:
         self._settings = settings
         self._watched = watched
+        self._partitions = partitions
         self._exact_ends = exact_ends
         self._lag = lag
         self._fail = fail
@@ -146,6 +159,7 @@ class LogWatch:
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=_LOOK_BYTES,
             request_timeout_ms=int(_REQUEST_SECONDS * 1000),
+            metadata_max_age_ms=int(_METADATA_SECONDS * 1000),
             **self._settings.security(),
         )
         try:
@@ -176,6 +190,10 @@ class LogWatch:
             self._lag(partition, records, age)
         if self._exact_ends:
             self._check_shrunk(positions, ends)
+        known = len(consumer.partitions_for_topic(EVENTS) or ())
+        if known > self._partitions:
+            self._fail(1, repartitioned(known, self._partitions))
+            self._partitions = known  # said once
         stuck = self._progress.look(time.monotonic(), positions, ends)
         if stuck and not self._stopped.is_set():
             self._end(stuck, positions, ends)

@@ -127,7 +127,12 @@ class _Worker:
         app = App(self._settings, partitions)
         partitions.attach(app.batches)
         watch = LogWatch(
-            self._settings, partitions, exact_ends=findings.transactional, lag=state.lag, fail=self._end_soon
+            self._settings,
+            partitions,
+            partitions=findings.partitions,
+            exact_ends=findings.transactional,
+            lag=state.lag,
+            fail=self._end_soon,
         )
         watch.start()
         ticking = asyncio.ensure_future(partitions.tick())

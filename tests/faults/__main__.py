@@ -1,4 +1,4 @@
-"""Drives faults against whole workers: `quick` (each kind once), `day` (10 minutes), `long` (100 rounds), or one by name.
+"""Drives faults against whole workers: `quick` (each once), `day` (10 minutes), `long` (100 rounds), or one by name.
 
 Each round prints a line. A round that fails prints the one command that drives it again, and the run ends with code 1.
 """
@@ -60,10 +60,12 @@ class Rounds:
 
     Args:
         folder: For logs.
+        keep: Whether the logs of good rounds stay, too.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, keep: bool = False) -> None:
         self._folder = folder
+        self._keep = keep
         self._broker = RealKafka(folder / "broker", properties=BROKER).start()
         self._number = 0
 
@@ -77,7 +79,7 @@ class Rounds:
             outcome = self._attempt(fault, seed, folder, attempt)
             if outcome is not None:
                 outcome.invalid, outcome.seconds = attempt, time.monotonic() - began
-                if outcome.good:
+                if outcome.good and not self._keep:
                     shutil.rmtree(folder)
                 return outcome
         verdict = Verdict(wrong=[f"the fault did not fire in {ATTEMPTS} attempts"])
@@ -186,23 +188,24 @@ def main() -> int:
     """Reads the arguments and drives the rounds."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("mode", nargs="?", choices=("quick", "day", "long"), default="quick")
-    parser.add_argument("--fault", choices=tuple(FAULTS), help="one fault alone")
+    parser.add_argument("--fault", choices=tuple(FAULTS), action="append", help="these faults alone")
     parser.add_argument("--seed", type=int, help="of the run, or of the one round; by default the date")
     parser.add_argument("--times", type=int, default=1, help="so many rounds of the one fault")
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
+    parser.add_argument("--keep", action="store_true", help="keep the logs of good rounds, too")
     arguments = parser.parse_args()
     today = int(datetime.datetime.now(datetime.UTC).strftime("%Y%m%d"))
     seed = arguments.seed if arguments.seed is not None else today
     if arguments.fault:
         wanted: Iterable[tuple[Fault, int]] = (
-            (FAULTS[arguments.fault], seed + number) for number in range(arguments.times)
+            (FAULTS[name], seed + number) for number in range(arguments.times) for name in arguments.fault
         )
     else:
         wanted = schedule(arguments.mode, seed)
     folder = Path(tempfile.mkdtemp(prefix="labelwatch-faults-"))
     began = time.monotonic()
     outcomes: list[Outcome] = []
-    rounds = Rounds(folder)
+    rounds = Rounds(folder, keep=arguments.keep)
     try:
         for fault, round_seed in wanted:
             if not arguments.fault and arguments.mode == "day" and time.monotonic() - began > DAY_SECONDS:
@@ -221,7 +224,7 @@ def main() -> int:
         say(f"failed: {again(outcome.fault, outcome.seed)}")
     if arguments.write:
         write_table(outcomes, seed, took)
-    if failed:
+    if failed or arguments.keep:
         say(f"logs: {folder}")
     else:
         shutil.rmtree(folder)

@@ -7,13 +7,13 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from schemas.topics import EVENTS, REJECTED
-from tests.faults.harness import BATCH_RECORDS, CHECKPOINT_RECORDS, Checkpoints, Round, Worker, until
-from tests.kafka.conftest import read_all
+from tests.faults.harness import BATCH_RECORDS, CHECKPOINT_RECORDS, Checkpoints, Round, Worker, read_topic, until
 from tests.oracle.compare import Record
 
 Drive = Callable[[Round], None]
@@ -182,24 +182,25 @@ def zombie_in_transaction(r: Round) -> None:
 @fault(3, "workers join and leave ten times under load, by SIGTERM and kill -9 in turn")
 def churn(r: Round) -> None:
     r.start()
-    r.feed(rate=2_500)
+    r.feed(rate=800)
     r.await_checkpoints()
     r.fire()
-    coming = r.start()
     before = [0] * r.partitions
+    # The next one has its modules loaded already, so that joins follow one another without a rest.
+    coming = [r.start(told={"go": str(r.folder / f"go-{turn}")}) for turn in range(2)]
     for turn in range(10):
-        coming.wait_for("assigned partitions=")
-        following = r.start() if turn < 9 else None
+        worker = coming.pop(0)
+        (r.folder / f"go-{turn}").touch()
+        worker.wait_for("assigned partitions=")
+        if turn < 8:
+            coming.append(r.start(told={"go": str(r.folder / f"go-{turn + 2}")}))
         durable = r.look().durable
         r.expect(all(a <= b for a, b in zip(before, durable, strict=True)), "what is durable never decreases")
         before = durable
         if r.rng.random() < 0.3:
-            coming.kill()
+            worker.kill()
         else:
-            r.expect(coming.terminate() == 0, "a leaving worker ends with code 0")
-        if following is None:
-            break
-        coming = following
+            r.expect(worker.terminate() == 0, "a leaving worker ends with code 0")
 
 
 @fault(4, "two rebalances at once: two workers join and leave within moments of one another")
@@ -350,28 +351,42 @@ def slow_restore(r: Round) -> None:
 # --- what cannot be written
 
 
-def _unwritable(r: Round, topic: str, sign: str) -> None:
-    """Too few copies for `acks=all`: the broker takes no record, and says so for as long as it lasts."""
-    worker = r.start(told={"request_seconds": 2, "write_seconds": 4}, watchdog_seconds=60)
+@fault(2, "the checkpoint topic takes nothing for a while")
+def checkpoints_unwritable(r: Round) -> None:
+    worker = r.start()
     r.feed(rate=500)
     r.await_checkpoints()
-    r.alter(topic, "min.insync.replicas", "2")
+    r.alter(r.topic, "max.message.bytes", "200")  # room for the marks of a transaction
     try:
         r.fire()
-        worker.wait_for(sign)
+        worker.wait_for("checkpoint failed, restored in(?s:.*)checkpoint failed, restored in")
         r.expect(worker.alive, "it goes on trying")
     finally:
-        r.alter(topic, "min.insync.replicas", "1")
+        r.alter(r.topic, "max.message.bytes", str(8 << 20))
 
 
-@fault(2, "the checkpoint topic cannot be written for a while")
-def checkpoints_unwritable(r: Round) -> None:
-    _unwritable(r, r.topic, "checkpoint failed, restored in")
-
-
-@fault(2, "the dead-letter topic cannot be written for a while: no checkpoint past the record")
-def dead_letters_unwritable(r: Round) -> None:
-    _unwritable(r, REJECTED, "stands still|checkpoint failed")
+@fault(2, "the dead-letter topic is deleted under the worker: nothing goes past it, SIGTERM works, and it comes back")
+def dead_letters_deleted(r: Round) -> None:
+    worker = r.start(told={"request_seconds": 2, "write_seconds": 4}, stop_seconds=8)
+    r.feed(rate=500)
+    r.await_checkpoints()
+    # What was written is read before it is deleted.
+    r.loader.held.set()
+    until(lambda: r.look().lag == 0, "all is durable")
+    r.letters = read_topic(r.broker.bootstrap, REJECTED, r.partitions)
+    with r.admin() as admin:
+        admin.delete_topics([REJECTED])
+    r.loader.held.clear()
+    until(lambda: r.look().lag > 300, "records wait")
+    r.fire()
+    stuck = r.look().durable
+    worker.wait_for("stands still|checkpoint failed|not restored")
+    r.expect(r.look().durable == stuck or r.look().lag > 0, "no checkpoint goes past a dead letter")
+    before = time.monotonic()
+    r.expect(worker.terminate() in (0, 1), "SIGTERM ends it")
+    r.expect(time.monotonic() - before < 9, "within the deadline")
+    r.make_missing_topics()
+    r.start()
 
 
 @fault(2, "the dead-letter topic refuses a record for its size: readiness falls, the partition waits")
@@ -420,7 +435,7 @@ def rewound_group(r: Round) -> None:
     worker = r.start()
     r.feed()
     r.await_checkpoints()
-    log = read_all(r.broker.bootstrap, EVENTS, r.partitions, committed=False)
+    log = read_topic(r.broker.bootstrap, EVENTS, r.partitions, committed=False)
     producer = Producer({"bootstrap.servers": r.broker.bootstrap})
     for m in log[-1_500:]:
         producer.produce(EVENTS, m.value(), key=m.key(), partition=m.partition())
@@ -454,7 +469,7 @@ def clocks_wrong(r: Round) -> None:
     worker = r.start()
     r.feed(backlog=4_000, rate=2_000)
     r.await_checkpoints()
-    until(lambda: sum(map(len, r.checkpoints.commits)) >= 15 and r.look().lag > 0, "some of it is of now")
+    until(lambda: r.look().checkpoints >= 15 and r.look().lag > 0, "some of it is of now")
     worker.kill()
     r.fire()
     r.start()
@@ -502,6 +517,11 @@ def many_people(r: Round) -> None:
 
 
 # --- the worker itself
+
+
+def _resident_bytes(worker: Worker) -> int:
+    pages = int(Path(f"/proc/{worker.process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @fault(2, "a slow body: memory bounded, lag visible, the watchdog quiet as long as there is progress")
@@ -627,7 +647,7 @@ def retention_overtakes(r: Round) -> None:
     sight = r.fire()
     cut = [durable + r.rng.randrange(1, max(2, (end - durable) // 2)) for durable, end in zip(
         sight.durable, sight.ends, strict=True)]  # fmt: skip
-    for m in read_all(r.broker.bootstrap, EVENTS, r.partitions, committed=False):
+    for m in read_topic(r.broker.bootstrap, EVENTS, r.partitions, committed=False):
         if m.offset() < sight.durable[m.partition()]:
             record = Record(m.offset(), m.timestamp()[1], m.key(), m.value())
             r.history.setdefault(m.partition(), []).append(record)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from schemas.topics import EVENTS, Topic, checkpoints_topic, topics
@@ -205,6 +205,8 @@ class Round:
         #: Where the log's begin was deleted: records from before that, which a checkpoint knows; and where it begins.
         self.history: dict[int, list[Record]] = {}
         self.cut = [0] * self.partitions
+        #: Dead letters of a topic that was deleted since.
+        self.letters: list[Message] = []
         self.make_topics()
         self.checkpoints = Checkpoints(self.broker.bootstrap, self.topic, self.partitions)
         self.fresh_loader()
@@ -347,6 +349,39 @@ class Round:
     def logs(self) -> str:
         """What all workers have said."""
         return "\n".join(f"--- worker {n}\n{worker.log}" for n, worker in enumerate(self.workers))
+
+
+def read_topic(bootstrap: str, topic: str, partitions: int, *, committed: bool = True) -> list[Message]:
+    """Every record up to the end that a topic has now, though it may grow meanwhile."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "sight",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed" if committed else "read_uncommitted",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 20,
+            "log_level": 0,
+        }
+    )
+    found: list[Message] = []
+    try:
+        for number in range(partitions):
+            begin, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)
+            consumer.assign([TopicPartition(topic, number, begin)])
+            reached, deadline = begin, time.monotonic() + 2 * WAIT_SECONDS
+            while reached < end:
+                assert time.monotonic() < deadline, f"{topic} cannot be read to {end}, only to {reached}"
+                for message in consumer.consume(5_000, 0.2):
+                    if message.error() is None:
+                        reached = message.offset() + 1
+                        if reached <= end:
+                            found.append(message)
+                    elif message.error().code() == KafkaError._PARTITION_EOF and message.partition() == number:
+                        reached = max(reached, message.offset())
+    finally:
+        consumer.close()
+    return found
 
 
 def until(holds: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:

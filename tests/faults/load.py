@@ -139,6 +139,8 @@ class Loader:
         ]
         self._rate = 0.0
         self._stopped = threading.Event()
+        #: While set, nothing is written.
+        self.held = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def write(self, count: int) -> None:
@@ -188,7 +190,7 @@ class Loader:
             # A broker that is away must not be met by all that it missed at once.
             due = min(int((time.monotonic() - began) * self._rate) - sent, int(self._rate / 5))
             began = max(began, time.monotonic() - (sent + due + 1) / self._rate)
-            for _ in range(due):
+            for _ in range(0 if self.held.is_set() else due):
                 self._send(next(self._records))
             sent += due
             for producer in self._producers:

@@ -145,4 +145,6 @@ def main() -> None:
     if "log_bytes" in told:
         # A file, the log's too, that would grow beyond fails to be written, as on a full disk.
         resource.setrlimit(resource.RLIMIT_FSIZE, (told["log_bytes"], told["log_bytes"]))
+    while "go" in told and not Path(told["go"]).exists():
+        time.sleep(0.01)
     sys.exit(run(Settings.resolve()))
