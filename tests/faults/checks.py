@@ -226,6 +226,8 @@ def _drift(round: Round, truths: list[_Truth], verdict: Verdict) -> None:
     wanted = Counter(_drift_id(value) for _, value in expected.elements())
     verdict.lost += (wanted - by_id).total()
     verdict.doubled += (by_id - wanted).total()
+    verdict.wrong += [f"drift record missing: {value!r}" for _, value in (expected - found).elements()][:3]
+    verdict.wrong += [f"drift record not expected: {value!r}" for _, value in (found - expected).elements()][:3]
     if found != expected and by_id == wanted:
         verdict.wrong.append(f"drift records differ: {list((found - expected).elements())[:1]}, expected "
                              f"{list((expected - found).elements())[:1]}")  # fmt: skip
