@@ -57,11 +57,11 @@ class Verdict:
 class _Truth:
     """The log, and what oracle and undisturbed engine make of one partition of it."""
 
-    def __init__(self, partition: int, records: list[Record], policy: Policy, lost: int) -> None:
+    def __init__(self, partition: int, partitions: int, records: list[Record], policy: Policy, lost: int) -> None:
         self.partition = partition
         self.records = records
         self.oracle = Oracle(policy, partition)
-        self.engine = PartitionEngine(partition, policy)
+        self.engine = PartitionEngine(partition, policy, partitions=partitions)
         if lost:
             self.oracle.lost(lost)
             self.engine.lost(lost)
@@ -112,7 +112,7 @@ def _truths(round: Round, policy: Policy) -> list[_Truth]:
         records[m.partition()].append(Record(m.offset(), m.timestamp()[1], m.key(), m.value()))
     for n, known in round.history.items():
         records[n] = known + records[n]
-    return [_Truth(n, found, policy, round.lost[n]) for n, found in enumerate(records)]
+    return [_Truth(n, round.partitions, found, policy, round.lost[n]) for n, found in enumerate(records)]
 
 
 def _log_is_whole(round: Round, truths: list[_Truth]) -> list[str]:

@@ -82,18 +82,23 @@ def _tell_progress(progress: Progress) -> None:
 
 
 def _pace(seconds: float) -> None:
-    take = Partitions.take
+    pace = Partitions._pace
 
-    async def slower(self: Partitions, batch: transport.Batch) -> None:
+    async def slower(self: Partitions, owned: Any) -> None:
         await asyncio.sleep(seconds)
-        await take(self, batch)
+        await pace(self, owned)
 
-    Partitions.take = slower  # type: ignore[method-assign]
+    Partitions._pace = slower  # type: ignore[method-assign]
 
 
 def _slow_restore(seconds: float) -> None:
     restore = PartitionEngine.restore
-    PartitionEngine.restore = lambda *a: time.sleep(seconds) or restore(*a)  # type: ignore[assignment,method-assign,func-returns-value]
+
+    def slow(*positional: Any, **named: Any) -> PartitionEngine:
+        time.sleep(seconds)
+        return restore(*positional, **named)
+
+    PartitionEngine.restore = slow  # type: ignore[method-assign,assignment]
 
 
 def _slow_body(seconds: float) -> None:

@@ -167,6 +167,8 @@ class Drift:
         self._agents_work: Numbers[VerdictKind] = Numbers(lambda kind: kind.role != "qa")
         #: By kind of review: its ring, and its streams by site, against the target, by project, of errors found.
         self._by_kind = _table(5)
+        #: Whose numbers index this and the next.
+        self._persons: Sequence[tuple[str, str, str]] = ()
         self._by_person = _table(1)
         #: A reviewer's streams of errors found, for a rise and for a fall.
         self._by_reviewer = _table(2)
@@ -200,6 +202,8 @@ class Drift:
 
     def _meet(self, kinds: Ints, persons: Ints, reviewers: Ints, intake: Intake) -> None:
         """Makes streams for what is reviewed for the first time, in the order of the log."""
+        if intake.persons is not self._persons:  # the intake has begun to number names anew
+            self._persons, self._by_person, self._by_reviewer = intake.persons, _table(1), _table(2)
         self._by_kind = _longer(self._by_kind, len(intake.verdicts))
         self._by_person = _longer(self._by_person, len(intake.persons))
         self._by_reviewer = _longer(self._by_reviewer, len(intake.reviewers))
@@ -346,9 +350,9 @@ class Drift:
             (made, found_more),
         )
         falling = _Outcomes.of((made, by_finding[made]), (made, found_fewer))
+        places = np.concatenate((rising.places, falling.places))
         self._streams.begin(
-            np.concatenate((rising.streams, falling.streams)),
-            positions[np.concatenate((rising.places, falling.places))],
+            np.concatenate((rising.streams, falling.streams)), positions[places], at_s[places], self._day * DAY_SECONDS
         )
         for outcomes, feed in ((rising, self._rising), (falling, self._falling)):
             if len(outcomes.streams):

@@ -308,9 +308,13 @@ class Streams:
         self._changed["core"].update(np.unique(touched // _BLOCK).tolist())
         return _Call(order, starts, counts, touched)
 
-    def begin(self, ids: Ints, positions: Ints) -> None:
-        """Says which streams have outcomes in the calls that follow: new ones share the budget from their first on."""
-        fresh = ~self._shares[ids]
+    def begin(self, ids: Ints, positions: Ints, at_s: Ints, day_s: int) -> None:
+        """Says which streams have outcomes in the calls that follow: new ones share the budget from their first on.
+
+        An outcome from before the 30 days that count lets none share, as in `_recount`: else a restart would count
+        otherwise.
+        """
+        fresh = ~self._shares[ids] & (at_s >= day_s - IDLE_SECONDS)
         begins = np.unique(ids[fresh])
         at = np.full(len(begins), np.iinfo(np.int64).max)
         if len(begins):
