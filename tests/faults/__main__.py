@@ -5,13 +5,17 @@ Each round prints a line. A round that fails prints the one command that drives 
 
 import argparse
 import datetime
+import itertools
+import math
+import pickle
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +23,7 @@ from schemas.policy import Policy
 from streams.engine import parts
 from tests.faults.checks import Verdict, judge
 from tests.faults.faults import FAULTS, Fault
-from tests.faults.harness import BROKER, Invalid, Round
+from tests.faults.harness import BROKER, CHECKPOINT_RECORDS, Invalid, Round
 from tests.support.kafka import RealKafka
 
 #: A fault that did not come as meant is driven again so many times.
@@ -27,7 +31,7 @@ ATTEMPTS = 4
 DAY_SECONDS = 600
 LONG_ROUNDS = 100
 #: What takes minutes is for the long run alone.
-LONG_ONLY = {"broker_away_two_minutes"}
+LONG_ONLY = {"broker_away_two_minutes", "large_state"}
 TABLE = Path(__file__).parents[2] / "docs" / "reliability.md"
 _BEGIN, _END = "<!-- rounds: begin -->", "<!-- rounds: end -->"
 
@@ -172,6 +176,28 @@ def table(outcomes: Iterable[Outcome]) -> str:
     return "\n".join(lines)
 
 
+def measured(outcomes: list[Outcome]) -> list[str]:
+    """What rounds have measured beside, the worst of each, in words."""
+    worst: dict[str, float] = {}
+    for outcome in outcomes:
+        for name, value in outcome.measured.items():
+            worst[name] = max(worst.get(name, 0.0), value)
+    lines = []
+    if "in flight" in worst:
+        lines.append(
+            f"After kill -9, at most, of a partition: {worst['since the last cut']:.0f} records since the last "
+            f"checkpoint was cut (an interval is {CHECKPOINT_RECORDS} records or 0.2 s here), {worst['in flight']:.0f} in a "
+            "checkpoint that was on its way."
+        )
+    back, reading = "100,000 people back in seconds", "of which reading a partition's state"
+    if back in worst:
+        lines.append(
+            f"100,000 people: figures back {worst[back]:.1f} s after the process was started, the state of a partition "
+            f"read in {worst[reading]:.1f} s."
+        )
+    return lines
+
+
 def write_table(outcomes: list[Outcome], seed: int, took_seconds: float) -> None:
     """Puts the table into the page."""
     text = TABLE.read_text("utf-8")
@@ -181,7 +207,59 @@ def write_table(outcomes: list[Outcome], seed: int, took_seconds: float) -> None
         f"{sum(o.verdict.letters for o in outcomes):,} dead letters and "
         f"{sum(o.verdict.drifts for o in outcomes):,} drift records compared; {took_seconds / 60:.0f} minutes.\n\n"
     )
-    TABLE.write_text(f"{before}{_BEGIN}\n{said}{table(outcomes)}\n{_END}{after}", "utf-8")
+    beside = "\n".join(["", *(f"- {line}" for line in measured(outcomes)), ""])
+    TABLE.write_text(f"{before}{_BEGIN}\n{said}{table(outcomes)}\n{beside}\n{_END}{after}", "utf-8")
+
+
+def drive_all(wanted: Iterable[tuple[Fault, int]], until: float, *, keep: bool) -> list[Outcome]:
+    """Drives rounds one after another on a broker of their own, and tells each.
+
+    Args:
+        wanted: Faults and seeds.
+        until: No round begins later, monotonic seconds.
+        keep: Whether the logs of good rounds stay.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="labelwatch-faults-"))
+    outcomes: list[Outcome] = []
+    rounds = Rounds(folder, keep=keep)
+    try:
+        for fault, seed in wanted:
+            if time.monotonic() > until:
+                break
+            outcomes.append(rounds.drive(fault, seed))
+            tell(outcomes[-1], len(outcomes))
+    finally:
+        rounds.close()
+        if keep or not all(outcome.good for outcome in outcomes):
+            say(f"logs: {folder}")
+        else:
+            shutil.rmtree(folder)
+    return outcomes
+
+
+def drive_lanes(lanes: int, arguments: Sequence[str]) -> list[Outcome]:
+    """The same in several processes side by side, each with its own broker and its share of the rounds."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"lane-{lane}" for lane in range(lanes)]
+        command = [sys.executable, "-m", "tests.faults", *arguments]
+        running = [
+            subprocess.Popen([*command, "--lane", f"{lane}/{lanes}", "--outcomes", str(file)])
+            for lane, file in enumerate(files)
+        ]
+        for process in running:
+            process.wait()
+        return [outcome for file in files for outcome in pickle.loads(file.read_bytes())]
+
+
+def report(outcomes: list[Outcome], seed: int, took_seconds: float) -> int:
+    """Tells the table and how to drive again what failed; the exit code."""
+    say(f"\n{table(outcomes)}\n\n{len(outcomes)} rounds of seed {seed} in {took_seconds / 60:.1f} minutes")
+    for line in measured(outcomes):
+        say(line)
+    failed = [outcome for outcome in outcomes if not outcome.good]
+    for outcome in failed:
+        say(f"failed: {again(outcome.fault, outcome.seed)}")
+    return 1 if failed else 0
 
 
 def main() -> int:
@@ -190,45 +268,35 @@ def main() -> int:
     parser.add_argument("mode", nargs="?", choices=("quick", "day", "long"), default="quick")
     parser.add_argument("--fault", choices=tuple(FAULTS), action="append", help="these faults alone")
     parser.add_argument("--seed", type=int, help="of the run, or of the one round; by default the date")
-    parser.add_argument("--times", type=int, default=1, help="so many rounds of the one fault")
+    parser.add_argument("--times", type=int, default=1, help="so many rounds of each of these faults")
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     parser.add_argument("--keep", action="store_true", help="keep the logs of good rounds, too")
+    parser.add_argument("--lanes", type=int, default=2, help="so many rounds side by side")
+    parser.add_argument("--lane", help=argparse.SUPPRESS)
+    parser.add_argument("--outcomes", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     today = int(datetime.datetime.now(datetime.UTC).strftime("%Y%m%d"))
     seed = arguments.seed if arguments.seed is not None else today
-    if arguments.fault:
-        wanted: Iterable[tuple[Fault, int]] = (
-            (FAULTS[name], seed + number) for number in range(arguments.times) for name in arguments.fault
-        )
-    else:
-        wanted = schedule(arguments.mode, seed)
-    folder = Path(tempfile.mkdtemp(prefix="labelwatch-faults-"))
     began = time.monotonic()
-    outcomes: list[Outcome] = []
-    rounds = Rounds(folder, keep=arguments.keep)
-    try:
-        for fault, round_seed in wanted:
-            if not arguments.fault and arguments.mode == "day" and time.monotonic() - began > DAY_SECONDS:
-                break
-            outcomes.append(rounds.drive(fault, round_seed))
-            tell(outcomes[-1], len(outcomes))
-    finally:
-        rounds.close()
+    if not arguments.fault and not arguments.lane:
+        passed = [arguments.mode, "--seed", str(seed), *(["--keep"] if arguments.keep else [])]
+        outcomes = drive_lanes(arguments.lanes, passed)
+    else:
+        wanted: Iterable[tuple[Fault, int]] = schedule(arguments.mode, seed)
+        if arguments.fault:
+            wanted = [(FAULTS[name], seed + number) for number in range(arguments.times) for name in arguments.fault]
+        if arguments.lane:
+            lane, lanes = map(int, arguments.lane.split("/"))
+            wanted = itertools.islice(wanted, lane, None, lanes)
+        until = began + DAY_SECONDS if arguments.mode == "day" and not arguments.fault else math.inf
+        outcomes = drive_all(wanted, until, keep=arguments.keep)
+        if arguments.outcomes:
+            arguments.outcomes.write_bytes(pickle.dumps(outcomes))
+            return 0
     took = time.monotonic() - began
-    say(f"\n{table(outcomes)}\n\n{len(outcomes)} rounds of seed {seed} in {took / 60:.1f} minutes")
-    for name in ("since the last cut", "in flight"):
-        if found := [o.measured[name] for o in outcomes if name in o.measured]:
-            say(f"kill -9: {name}, at most {max(found):.0f} records of a partition")
-    failed = [outcome for outcome in outcomes if not outcome.good]
-    for outcome in failed:
-        say(f"failed: {again(outcome.fault, outcome.seed)}")
     if arguments.write:
         write_table(outcomes, seed, took)
-    if failed or arguments.keep:
-        say(f"logs: {folder}")
-    else:
-        shutil.rmtree(folder)
-    return 1 if failed else 0
+    return report(outcomes, seed, took)
 
 
 if __name__ == "__main__":

@@ -142,12 +142,11 @@ def _shown(round: Round, truths: list[_Truth]) -> list[str]:
         if worker.is_frozen():
             continue
         figures = worker.figures()
-        people = worker.figures("/metrics/agents")
-        for name, samples in people.items():
-            figures.setdefault(name, {}).update(samples)
         owned = [int(dict(labels)["partition"]) for labels, v in figures["labelwatch_partition_owned"].items() if v]
         owners.update(owned)
-        if owned and not round.exports_split:
+        if owned and not round.pages_unchecked:
+            for name, samples in worker.figures("/metrics/agents").items():
+                figures.setdefault(name, {}).update(samples)
             found += _of_sites(round, _page_differs(worker, [truths[n] for n in owned], figures))
     if round.alive and owners != Counter(range(round.partitions)):
         found.append(f"partitions are shown by so many workers: {dict(owners)}")

@@ -195,12 +195,15 @@ class Round:
         self.sight: Sight | None = None
         #: Time of the fault; where the pause is looked for.
         self.fired_at = 0.0
+        #: When a broker that was away answered again: until then no worker can do anything.
+        self.back_at = 0.0
         #: What the checks must know.
         self.lost = [0] * self.partitions
         self.policy_text = ""
         self.notes: list[str] = []
         self.people_max: int | None = None
-        self.exports_split = False
+        #: Whether the workers' pages are left out of the comparison.
+        self.pages_unchecked = False
         self.measured: dict[str, float] = {}
         #: Where the log's begin was deleted: records from before that, which a checkpoint knows; and where it begins.
         self.history: dict[int, list[Record]] = {}
@@ -317,6 +320,11 @@ class Round:
         """What the fault itself must show."""
         assert condition, sentence
 
+    def restart_broker(self) -> None:
+        """Starts the broker that was killed."""
+        self.broker.start()
+        self.back_at = time.time()
+
     # --- the end
 
     def await_end(self, seconds: float = WAIT_SECONDS) -> None:
@@ -329,11 +337,14 @@ class Round:
             time.sleep(0.05)
 
     def pause_seconds(self) -> float:
-        """The longest time without a checkpoint of one partition, of those that end after the fault."""
+        """The longest time without a checkpoint of one partition, of those that end after the fault.
+
+        Where the broker was away, from when it answered again.
+        """
         longest = 0.0
         for commits in self.checkpoints.commits:
             times = [at for at, _ in commits]
-            gaps = [b - a for a, b in itertools.pairwise(times) if b > self.fired_at]
+            gaps = [b - max(a, self.back_at) for a, b in itertools.pairwise(times) if b > self.fired_at]
             longest = max([longest, *gaps])
         return longest
 

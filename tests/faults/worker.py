@@ -6,6 +6,7 @@ What it misbehaves in stands in the environment, so that nothing of it is in the
 import asyncio
 import errno
 import json
+import logging
 import os
 import resource
 import struct
@@ -17,7 +18,7 @@ from typing import Any
 from streams.engine import parts
 from streams.engine.partition import Checkpoint, PartitionEngine
 from streams.exporter import pseudonyms
-from streams.runtime import checkpoints, partitions, transport
+from streams.runtime import checkpoints, logs, partitions, transport, worker
 from streams.runtime.partitions import Partitions
 from streams.runtime.settings import Settings
 from streams.runtime.worker import run
@@ -150,6 +151,15 @@ def main() -> None:
     if "log_bytes" in told:
         # A file, the log's too, that would grow beyond fails to be written, as on a full disk.
         resource.setrlimit(resource.RLIMIT_FSIZE, (told["log_bytes"], told["log_bytes"]))
+    if "debug" in told:
+        configure = logs.configure
+
+        def talkative() -> None:
+            configure()
+            logging.getLogger("aiokafka").setLevel(told["debug"])
+            logging.getLogger("faust").setLevel(told["debug"])
+
+        worker.logs.configure = talkative  # type: ignore[attr-defined]
     while "go" in told and not Path(told["go"]).exists():
         time.sleep(0.01)
     sys.exit(run(Settings.resolve()))
