@@ -186,8 +186,8 @@ def measured(outcomes: list[Outcome]) -> list[str]:
     if "in flight" in worst:
         lines.append(
             f"After kill -9, at most, of a partition: {worst['since the last cut']:.0f} records since the last "
-            f"checkpoint was cut (an interval is {CHECKPOINT_RECORDS} records or 0.2 s here), {worst['in flight']:.0f} in a "
-            "checkpoint that was on its way."
+            f"checkpoint was cut (an interval is {CHECKPOINT_RECORDS} records or 0.2 s here), {worst['in flight']:.0f} "
+            "in a checkpoint that was on its way."
         )
     back, reading = "100,000 people back in seconds", "of which reading a partition's state"
     if back in worst:
