@@ -504,6 +504,12 @@ class BatchConsumer(driver.Consumer):
         known = self._thread._ensure_consumer().partitions_for_topic(EVENTS) or ()
         self.owner.assigned(mine, len(known))
 
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Tells the owner of a share of nothing, too: for that Faust does not seek, and the worker was never ready."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        if not assigned:
+            await self.perform_seek()
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Stops the flow and lets the owner write, before Faust forgets the partitions."""
         self._revocations += 1

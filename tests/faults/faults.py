@@ -212,6 +212,11 @@ def churn(r: Round) -> None:
             r.expect(worker.terminate() == 0, "a leaving worker ends with code 0")
 
 
+def _idle_is_ready(worker: Worker) -> None:
+    """Of two partitions a third worker gets none, and is ready to take over."""
+    until(lambda: worker.get("/readyz")[0] == 200 or not worker.log.rstrip().endswith("=none of 2"), "it is ready")
+
+
 @fault(4, "two rebalances at once: two workers join and leave within moments of one another")
 def two_rebalances(r: Round) -> None:
     r.start()
@@ -222,6 +227,9 @@ def two_rebalances(r: Round) -> None:
     time.sleep(r.rng.random() * 0.5)
     r.fire()
     joining[1].wait_for("assigned partitions=")
+    for worker in r.alive:
+        if re.findall(r"assigned partitions=(\S+)", worker.log)[-1:] == ["none"]:
+            _idle_is_ready(worker)
     for worker in joining:
         os.kill(worker.process.pid, r.rng.choice((signal.SIGTERM, signal.SIGTERM, signal.SIGKILL)))
     for worker in joining:
@@ -545,7 +553,7 @@ def large_state(r: Round) -> None:
                 producer.poll(0.05)
     producer.flush()
     usual = {"checkpoint_records": 100_000, "checkpoint_seconds": 1}
-    told = {"batch": 10_000, "pace": 0}
+    told = {"batch": 10_000, "fetch": 4 << 20, "pace": 0}
     worker = r.start(told=told, **usual)
     until(lambda: r.look().lag == 0, "the large state is durable", 120)
     r.feed(backlog=2_000, rate=1_000)
@@ -572,13 +580,13 @@ def _resident_bytes(worker: Worker) -> int:
 
 @fault(2, "a slow body: memory bounded, lag visible, the watchdog quiet as long as there is progress")
 def slow_body(r: Round) -> None:
-    worker = r.start(told={"slow_body": 0.3, "pace": 0}, watchdog_seconds=2)
+    worker = r.start(told={"slow_body": 0.3, "pace": 0}, watchdog_seconds=6)
     r.feed(backlog=6_000, rate=1_500)
     r.await_checkpoints()
     resident = _resident_bytes(worker)
     until(lambda: sum(worker.figures().get("labelwatch_consumer_lag_records", {}).values()) > 1_000, "the lag shows")
     r.fire()
-    time.sleep(4)
+    time.sleep(8)
     r.expect(worker.alive, "slow is not stuck")
     r.expect(_resident_bytes(worker) < resident + (200 << 20), "what waits stays on the broker")
     r.expect(worker.terminate() == 0, "SIGTERM ends with code 0")

@@ -30,6 +30,8 @@ SESSION_SECONDS = 2
 CHECKPOINT_RECORDS = 600
 BATCH_RECORDS = 200
 _PACE_SECONDS = 0.012
+#: So that partitions take turns.
+_FETCH_BYTES = 100_000
 #: Beside those of `tests/kafka`: the broker ends what a dead transaction left within a second.
 BROKER = {
     "log.cleaner.backoff.ms": "200",
@@ -131,7 +133,13 @@ class Worker(WorkerProcess):
     def __init__(self, round: "Round", number: int, told: Mapping[str, Any], crash: str, settings: Any) -> None:
         path = round.folder / f"progress-{number}"
         self.progress = Progress(path)
-        told = {"batch": BATCH_RECORDS, "pace": _PACE_SECONDS, "progress": str(path), **told}
+        told = {
+            "batch": BATCH_RECORDS,
+            "fetch": _FETCH_BYTES,
+            "pace": _PACE_SECONDS,
+            "progress": str(path),
+            **told,
+        }
         environ = {VARIABLE: json.dumps(told)}
         if crash:
             environ["LABELWATCH_CRASH"] = crash

@@ -132,6 +132,7 @@ def main() -> None:
     """Misbehaves as told, and runs the worker."""
     told = json.loads(os.environ[VARIABLE])
     transport.BATCH_RECORDS = told.get("batch", transport.BATCH_RECORDS)
+    transport.FETCH_BYTES = told.get("fetch", transport.FETCH_BYTES)
     checkpoints._TRANSACTION_SECONDS = told.get("transaction_seconds", checkpoints._TRANSACTION_SECONDS)
     checkpoints._REQUEST_SECONDS = told.get("request_seconds", checkpoints._REQUEST_SECONDS)
     transport._REQUEST_SECONDS = told.get("request_seconds", transport._REQUEST_SECONDS)
