@@ -274,6 +274,7 @@ class Drift:
                 self._segment(here, rows[start:stop], kinds[here], persons[here], reviewers[here], intake)
         for _, event in revised:
             self._revise(event)
+        self._events = ()  # freed while they are in the cache
         self._tell()
 
     def _cuts(
