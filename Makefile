@@ -1,7 +1,7 @@
 # Everything a person runs. Each target prepares what it lacks; a fresh machine needs Python 3.11 or newer and make.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up stack test test-slow test-kafka faults faults-long test-stack lint format bench clean
+.PHONY: help setup demo up stack test test-slow test-kafka faults-quick faults faults-long test-stack lint format bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,6 +50,9 @@ test-slow: $(STAMP) ## Long simulations: weeks of a large site, fleets of stream
 
 test-kafka: $(STAMP) ## The tests on real Apache Kafka (Java 17 and Maven)
 	@$(BIN)/pytest -m kafka
+
+faults-quick: $(STAMP) ## Every kind of fault once (5 minutes); .ci/run does this
+	@$(BIN)/python -m tests.faults quick
 
 faults: $(STAMP) ## Ten minutes of faults against whole workers on real Kafka, seeds by date (Java 17 and Maven)
 	@$(BIN)/python -m tests.faults day

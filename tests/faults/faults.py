@@ -190,7 +190,7 @@ def zombie_in_transaction(r: Round) -> None:
 
 @fault(3, "workers join and leave ten times under load, by SIGTERM and kill -9 in turn")
 def churn(r: Round) -> None:
-    r.start()
+    staying = r.start()
     r.feed(rate=800)
     r.await_checkpoints()
     r.fire()
@@ -210,6 +210,7 @@ def churn(r: Round) -> None:
             worker.kill()
         else:
             r.expect(worker.terminate() == 0, "a leaving worker ends with code 0")
+    r.expect(", kept, in" in staying.log, "a partition that stays need not be restored")
 
 
 def _idle_is_ready(worker: Worker) -> None:

@@ -1,5 +1,6 @@
 """Drifts from the moment they open to the one they clear: what they carry, and what is said of them."""
 
+import sys
 from dataclasses import dataclass, field
 
 import msgspec
@@ -125,7 +126,8 @@ def record_of(stream: Stream, episode: Episode, status: str, at_ms: int, policy:
         estimate=episode.estimate,
         evidence=episode.evidence,
         run_length=episode.run_length,
-        verdict=episode.verdict,  # type: ignore[arg-type]  # from cause.verdict
+        # A restored one is another object, and only the default itself is left out of the bytes.
+        verdict=sys.intern(episode.verdict),  # type: ignore[arg-type]  # from cause.verdict
         causes=episode.causes,
         task_ids=episode.task_ids,
     )
