@@ -1,7 +1,7 @@
 # Everything a person runs. Each target prepares what it lacks; a fresh machine needs Python 3.11 or newer and make.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up stack test test-slow test-kafka faults-quick faults faults-long test-stack lint format bench clean
+.PHONY: help setup demo up stack test test-slow test-kafka faults-quick faults faults-long test-stack lint format bench bench-all bench-quick clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -74,7 +74,17 @@ format: $(STAMP) ## Write the format that lint expects
 	$(BIN)/ruff format
 
 bench: $(STAMP) ## Events a second on real Kafka, beside Kafka Streams, Bytewax, Quix, Faust and a bare loop (10 minutes)
-	@$(BIN)/python -m benchmarks.throughput
+	@$(BIN)/python -m benchmarks.throughput --write
+	@$(BIN)/python -m benchmarks.stages --write
+
+bench-all: bench ## And latency, scale in people and workers, and the model of docs/scaling.md (half an hour)
+	@$(BIN)/python -m benchmarks.latency --write
+	@$(BIN)/python -m benchmarks.people --write
+	@$(BIN)/python -m benchmarks.workers --write
+	@$(BIN)/python -m benchmarks.model --write
+
+bench-quick: $(STAMP) ## The guard: fails where labelwatch has lost a fifth against the bare loop or plain Faust (3 minutes)
+	@$(BIN)/python -m benchmarks.quick
 
 clean: ## Remove what was built, .venv included
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

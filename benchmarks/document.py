@@ -1,5 +1,6 @@
 """docs/benchmarks.md and docs/scaling.md: regions that a run writes, and what it ran on."""
 
+import json
 import os
 import platform
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 import confluent_kafka
 
 BENCHMARKS, SCALING = Path("docs/benchmarks.md"), Path("docs/scaling.md")
+#: What the runs measured, for the model of docs/scaling.md and for the next run's floor.
+NUMBERS = Path("docs/benchmarks.json")
 
 
 def write(document: Path, region: str, text: str) -> None:
@@ -23,6 +26,13 @@ def write(document: Path, region: str, text: str) -> None:
     if not found or not ended:
         raise ValueError(f"{document} has no region {region}")
     document.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", "utf-8")
+
+
+def keep(region: str, numbers: object) -> None:
+    """Keeps a run's numbers."""
+    kept = json.loads(NUMBERS.read_text("utf-8")) if NUMBERS.exists() else {}
+    kept[region] = numbers
+    NUMBERS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", "utf-8")
 
 
 def machine() -> str:

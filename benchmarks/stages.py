@@ -4,7 +4,7 @@ CPU time of this thread, the least of the rounds, so that a busy machine disturb
 the broker would answer is built beforehand. Waiting, Faust and the threads' changes are what `benchmarks.throughput`
 shows beside the sum.
 
-Run: python -m benchmarks.stages [--events N] [--people N] [--rounds N]
+Run: python -m benchmarks.stages [--events N] [--people N] [--rounds N] [--write]
 """
 
 import argparse
@@ -18,6 +18,7 @@ from aiokafka.consumer.fetcher import READ_UNCOMMITTED, PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
+from benchmarks import document
 from benchmarks.exporter import showing
 from benchmarks.load import events
 from schemas.policy import Policy
@@ -164,8 +165,14 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=2_000, help="agents over all sites (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="of which the least counts (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the events (%(default)s)")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/benchmarks.md")
     arguments = parser.parse_args()
-    print(table(measure(arguments.events, seed=arguments.seed, people=arguments.people, rounds=arguments.rounds)))
+    stages = measure(arguments.events, seed=arguments.seed, people=arguments.people, rounds=arguments.rounds)
+    print(table(stages))
+    if arguments.write:
+        text = f"{arguments.events:,} events of {arguments.people:,} people. {document.conditions()}"
+        document.write(document.BENCHMARKS, "stages", f"{text}\n\n{table(stages)}")
+        document.keep("stages", {stage: round(us, 3) for stage, us in stages.items()})
 
 
 if __name__ == "__main__":

@@ -77,8 +77,11 @@ def run_command(command: list[str]) -> Run:
     return Run(**json.loads(results[-1]))
 
 
-def make_peers(bootstrap: str, folder: Path, events: int, accepted: int) -> list[Peer]:
-    """All peers; labelwatch is the last. Slow ones read only the first part of the topic."""
+def make_peers(bootstrap: str, folder: Path, events: int, accepted: int, *, only_ours: bool = False) -> list[Peer]:
+    """All peers, or those that need no environment of their own; labelwatch is the last.
+
+    Slow ones read only the first part of the topic.
+    """
 
     def labelwatch(number: int) -> Run:
         with Worker(bootstrap, f"bench-{number}", folder) as worker, worker.scraped():
@@ -86,16 +89,11 @@ def make_peers(bootstrap: str, folder: Path, events: int, accepted: int) -> list
             worker.wait_for_checkpoint(accepted)
         return Run(events, seconds, cpu_seconds)
 
-    def of_module(module: str, share: float, *flags: str, own: bool = True) -> Callable[[int], Run]:
-        count = str(max(int(events * share), 1))
-        command = [sys.executable if own else str(environment.python()), "-m", module, bootstrap, EVENTS, count, *flags]
+    def of_module(module: str, share: float, *flags: str, python: str = sys.executable) -> Callable[[int], Run]:
+        command = [python, "-m", module, bootstrap, EVENTS, str(max(int(events * share), 1)), *flags]
         return lambda _: run_command(command)
 
-    def streams(cached: str, share: float) -> Callable[[int], Run]:
-        command = [*environment.streams_command(), bootstrap, EVENTS, str(int(events * share)), cached]
-        return lambda _: run_command(command)
-
-    return [
+    ours = [
         Peer(
             "plain Faust, table",
             "one event at a time; counts by person in its table with its changelog",
@@ -106,34 +104,6 @@ def make_peers(bootstrap: str, folder: Path, events: int, accepted: int) -> list
             "one event at a time; counts by person in a dict that is lost with the process",
             of_module("benchmarks.plain_faust", 1 / 60),
             least_ratio=55,
-        ),
-        Peer(
-            "Quix Streams 3.28.1",
-            "counts by person in its store (RocksDB) with a changelog; at least once",
-            of_module("benchmarks.peers.quix", 1 / 4, own=False),
-            least_ratio=3,
-        ),
-        Peer(
-            "Bytewax 0.21.1",
-            "counts by person in memory; after a crash all is read again",
-            of_module("benchmarks.peers.bytewax_flow", 1 / 2, own=False),
-            least_ratio=1.5,
-        ),
-        Peer(
-            "Bytewax 0.21.1, recovery",
-            "the same with its recovery store, a snapshot every 5 s",
-            of_module("benchmarks.peers.bytewax_flow", 1 / 2, "--recovery", own=False),
-        ),
-        Peer(
-            "Kafka Streams 4.3.1, uncached",
-            "Java, one thread; counts by person in RocksDB with a changelog; at least once",
-            streams("uncached", 1 / 2),
-        ),
-        Peer(
-            "Kafka Streams 4.3.1, cached",
-            "the same with its cache of 64 MB before store and changelog, a commit every 5 s",
-            streams("cached", 1),
-            least_ratio=1.25,
         ),
         Peer(
             "librdkafka + msgspec",
@@ -153,6 +123,45 @@ def make_peers(bootstrap: str, folder: Path, events: int, accepted: int) -> list
             labelwatch,
         ),
     ]
+    if only_ours:
+        return ours
+    python, java = str(environment.python()), environment.streams_command()
+
+    def streams(cached: str, share: float) -> Callable[[int], Run]:
+        command = [*java, bootstrap, EVENTS, str(int(events * share)), cached]
+        return lambda _: run_command(command)
+
+    others = [
+        Peer(
+            "Quix Streams 3.28.1",
+            "counts by person in its store (RocksDB) with a changelog; at least once",
+            of_module("benchmarks.peers.quix", 1 / 4, python=python),
+            least_ratio=3,
+        ),
+        Peer(
+            "Bytewax 0.21.1",
+            "counts by person in memory; after a crash all is read again",
+            of_module("benchmarks.peers.bytewax_flow", 1 / 2, python=python),
+            least_ratio=1.5,
+        ),
+        Peer(
+            "Bytewax 0.21.1, recovery",
+            "the same with its recovery store, a snapshot every 5 s",
+            of_module("benchmarks.peers.bytewax_flow", 1 / 2, "--recovery", python=python),
+        ),
+        Peer(
+            "Kafka Streams 4.3.1, uncached",
+            "Java, one thread; counts by person in RocksDB with a changelog; at least once",
+            streams("uncached", 1 / 2),
+        ),
+        Peer(
+            "Kafka Streams 4.3.1, cached",
+            "the same with its cache of 64 MB before store and changelog, a commit every 5 s",
+            streams("cached", 1),
+            least_ratio=1.25,
+        ),
+    ]
+    return [*ours[:2], *others, *ours[2:]]
 
 
 def table(peers: list[Peer], runs: dict[str, list[Run]]) -> str:
@@ -175,6 +184,19 @@ def table(peers: list[Peer], runs: dict[str, list[Run]]) -> str:
             f"{f'{ratio:.2f} x' if peer is not peers[-1] else ''} | {wanted} | {peer.work} |"
         )
     return "\n".join(lines)
+
+
+def numbers(peers: list[Peer], runs: dict[str, list[Run]]) -> dict[str, dict[str, float]]:
+    """Medians by peer, and the median of labelwatch's ratios to it."""
+    ours = runs[peers[-1].name]
+    return {
+        name.strip("*"): {
+            "events_per_second": round(statistics.median(run.rate for run in of_peer)),
+            "cpu_us": round(statistics.median(run.cpu_us for run in of_peer), 2),
+            "ratio": round(statistics.median(a.rate / b.rate for a, b in zip(ours, of_peer, strict=True)), 3),
+        }
+        for name, of_peer in runs.items()
+    }
 
 
 def measure(peers: list[Peer], rounds: int) -> dict[str, list[Run]]:
@@ -228,6 +250,7 @@ def main() -> int:
     if arguments.write:
         text = f"{arguments.events:,} events, {arguments.rounds} rounds in turns, medians. {conditions}"
         document.write(document.BENCHMARKS, "throughput", f"{text}\n\n{made}\n\n![Events a second](benchmarks.svg)")
+        document.keep("throughput", numbers(peers, runs))
         rates = {peer.name.strip("*"): statistics.median(run.rate for run in runs[peer.name]) for peer in peers}
         Path("docs/benchmarks.svg").write_text(chart.bars(rates, "events a second, one process"), "utf-8")
     return 0

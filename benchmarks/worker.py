@@ -38,17 +38,24 @@ class Worker:
         bootstrap: `host:port` of the broker.
         worker_id: Its `--id`; a new one starts at the beginning of the topic.
         folder: For its data directory and log.
+        partitions: Of the events topic.
+        is_first: Whether it is the first one with this id, for which the checkpoint topic is made.
     """
 
-    def __init__(self, bootstrap: str, worker_id: str, folder: Path) -> None:
-        self.url = f"http://127.0.0.1:{(port := free_port())}"
-        self._log = folder / f"{worker_id}.log"
+    def __init__(
+        self, bootstrap: str, worker_id: str, folder: Path, *, partitions: int = PARTITIONS, is_first: bool = True
+    ) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._partitions = partitions
+        self._log = folder / f"{worker_id}-{port}.log"
         command = [
             *(str(Path(sys.executable).with_name("labelwatch")), "worker", "--bootstrap", bootstrap, "--id", worker_id),
             *("--metrics-port", str(port), "--data-dir", str(folder / worker_id)),
         ]
-        own = [each for each in topics(worker_id) if each.name == checkpoints_topic(worker_id)]
-        create_topics(bootstrap, own, partitions=PARTITIONS)
+        if is_first:
+            own = [each for each in topics(worker_id) if each.name == checkpoints_topic(worker_id)]
+            create_topics(bootstrap, own, partitions=partitions)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
 
@@ -74,9 +81,40 @@ class Worker:
         """
         self._wait(START_SECONDS, lambda: bool(self._times(_OPENED)))
         cpu_started = self.cpu_seconds()
-        self._wait(RUN_SECONDS, lambda: len(self._times(_CAUGHT_UP)) == PARTITIONS)
+        self.wait_until_caught_up()
         cpu_seconds = self.cpu_seconds() - cpu_started
         return max(self._times(_CAUGHT_UP)) - min(self._times(_OPENED)), cpu_seconds
+
+    def wait_until_caught_up(self, partitions: int | None = None) -> None:
+        """Waits until every partition's figures show, or those of so many partitions.
+
+        Raises:
+            WorkerError: It ended, or took too long.
+        """
+        self._wait(RUN_SECONDS, lambda: len(self._times(_CAUGHT_UP)) >= (partitions or self._partitions))
+
+    def wait_until_opened(self) -> float:
+        """Waits until the state of every partition is back; the wall clock's seconds at which it was."""
+        self._wait(RUN_SECONDS, lambda: len(self._times(_OPENED)) >= self._partitions)
+        return max(self._times(_OPENED))
+
+    def kill(self) -> None:
+        """Kills it as a crash would."""
+        self._process.kill()
+        self._process.wait()
+
+    def resident_bytes(self, *, peak: bool = False) -> float:
+        """Resident memory, now or at its highest; NaN where the machine has no /proc."""
+        wanted = "VmHWM:" if peak else "VmRSS:"
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
+                if line.startswith(wanted):
+                    return int(line.split()[1]) * 1024
+        return float("nan")
+
+    def log(self) -> str:
+        """What it has said."""
+        return self._log.read_text(errors="replace")
 
     @contextlib.contextmanager
     def scraped(self, every_seconds: float = 5.0) -> Iterator[None]:
@@ -86,7 +124,7 @@ class Worker:
         def scrape() -> None:
             while not ended.wait(every_seconds):
                 with contextlib.suppress(OSError):
-                    self._page("/metrics")
+                    self.page("/metrics")
 
         scraper = threading.Thread(target=scrape, daemon=True)
         scraper.start()
@@ -112,7 +150,7 @@ class Worker:
         return float("nan")
 
     def _accepted_events(self) -> int:
-        text = self._page("/metrics").decode()
+        text = self.page("/metrics").decode()
         return sum(
             int(sample.value)
             for family in text_string_to_metric_families(text)
@@ -120,7 +158,8 @@ class Worker:
             if sample.name == "labelwatch_events_total" and sample.labels["topic"] == EVENTS
         )
 
-    def _page(self, path: str) -> bytes:
+    def page(self, path: str) -> bytes:
+        """One of its pages."""
         with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:
             body: bytes = answer.read()
         return body
