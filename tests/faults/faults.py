@@ -191,7 +191,7 @@ def zombie_in_transaction(r: Round) -> None:
 @fault(3, "workers join and leave ten times under load, by SIGTERM and kill -9 in turn")
 def churn(r: Round) -> None:
     staying = r.start()
-    r.feed(rate=800)
+    r.feed(rate=500)
     r.await_checkpoints()
     r.fire()
     before = [0] * r.partitions
@@ -221,7 +221,7 @@ def _idle_is_ready(worker: Worker) -> None:
 @fault(4, "two rebalances at once: two workers join and leave within moments of one another")
 def two_rebalances(r: Round) -> None:
     r.start()
-    r.feed(rate=2_500)
+    r.feed(rate=1_500)
     r.await_checkpoints()
     joining = [r.start(), r.start()]
     joining[0].wait_for("2 partitions, checkpoints")
@@ -241,7 +241,7 @@ def two_rebalances(r: Round) -> None:
 def sigterm_in_rebalance(r: Round) -> None:
     session = {"session_timeout_seconds": 20}
     staying = r.start(**session)
-    r.feed(rate=2_500)
+    r.feed(rate=1_500)
     r.await_checkpoints()
     joining = r.start(**session)
     joining.wait_for("2 partitions, checkpoints")
@@ -268,7 +268,7 @@ def _restart_broker(r: Round, away_seconds: float) -> None:
 @fault(5, "the broker is killed (-9) and restarted")
 def broker_kill(r: Round) -> None:
     r.start()
-    r.feed()
+    r.feed(rate=300)
     r.await_checkpoints()
     r.fire()
     _restart_broker(r, r.rng.random() * 2)
@@ -277,7 +277,7 @@ def broker_kill(r: Round) -> None:
 @fault(3, "the same with a transaction open")
 def broker_kill_in_transaction(r: Round) -> None:
     worker = r.start(f"prepared:{r.rng.randrange(7, 12)}:stop", session_timeout_seconds=20)
-    r.feed()
+    r.feed(rate=300)
     until(worker.is_frozen, "the worker stops inside a transaction")
     r.fire()
     _restart_broker(r, 0)
@@ -286,7 +286,7 @@ def broker_kill_in_transaction(r: Round) -> None:
 
 def _broker_away(r: Round, seconds: float) -> None:
     worker = r.start(watchdog_seconds=4)
-    r.feed(rate=500)
+    r.feed(rate=200)
     r.await_checkpoints()
     r.fire()
     r.broker.kill9()
@@ -332,7 +332,7 @@ def transaction_timeout(r: Round) -> None:
 )
 def compaction(r: Round) -> None:
     worker = r.start()
-    r.feed(rate=2_500)
+    r.feed(rate=1_500)
     r.await_checkpoints()
     written = sum(map(len, r.checkpoints.commits))
 
@@ -495,11 +495,11 @@ def clocks_wrong(r: Round) -> None:
 
 @fault(2, "a source partition falls quiet, then kill -9: idle is not stuck")
 def quiet_partition(r: Round) -> None:
-    worker = r.start(watchdog_seconds=1)
+    worker = r.start(watchdog_seconds=3)
     r.feed()
     r.await_checkpoints()
     r.traffic.quiet = {r.rng.randrange(r.partitions)}
-    time.sleep(4)
+    time.sleep(6)
     r.expect(worker.alive, "the watchdog does not bark at an idle partition")
     r.expect(worker.get("/readyz")[0] == 200, "and the worker is ready")
     r.await_checkpoints()

@@ -290,7 +290,7 @@ class Round:
         """Workers that run."""
         return [worker for worker in self.workers if worker.alive]
 
-    def feed(self, backlog: int = 8_000, rate: float = 1_500) -> None:
+    def feed(self, backlog: int = 7_000, rate: float = 800) -> None:
         """Writes a backlog and goes on at a rate."""
         self.loader.write(backlog)
         self.loader.start(rate)
