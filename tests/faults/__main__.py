@@ -29,7 +29,6 @@ from tests.support.kafka import RealKafka
 #: A fault that did not come as meant is driven again so many times.
 ATTEMPTS = 4
 DAY_SECONDS = 600
-LONG_ROUNDS = 100
 #: What takes minutes is for the long run alone.
 LONG_ONLY = {"broker_away_two_minutes", "large_state"}
 TABLE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -145,7 +144,7 @@ def schedule(mode: str, seed: int) -> Iterator[tuple[Fault, int]]:
     if mode == "long":
         weights = [fault for fault in FAULTS.values() for _ in range(fault.weight)]
         rng.shuffle(weights)
-        yield from ((fault, rng.randrange(10**6)) for fault in weights[:LONG_ROUNDS])
+        yield from ((fault, rng.randrange(10**6)) for fault in weights)
         return
     while True:
         rng.shuffle(usual)

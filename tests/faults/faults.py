@@ -88,22 +88,22 @@ def _crash_at(r: Round, point: str) -> None:
     r.start(**membership)
 
 
-@fault(7, "kill -9 with half of a checkpoint's slots sent")
+@fault(5, "kill -9 with half of a checkpoint's slots sent")
 def kill_half_sent(r: Round) -> None:
     _crash_at(r, "half")
 
 
-@fault(7, "kill -9 with all of a checkpoint sent, before its transaction's commit")
+@fault(5, "kill -9 with all of a checkpoint sent, before its transaction's commit")
 def kill_before_commit(r: Round) -> None:
     _crash_at(r, "prepared")
 
 
-@fault(7, "kill -9 after the commit, before anyone is told and the group's offsets are committed")
+@fault(5, "kill -9 after the commit, before anyone is told and the group's offsets are committed")
 def kill_after_commit(r: Round) -> None:
     _crash_at(r, "committed")
 
 
-@fault(9, "kill -9 at random, two or three times")
+@fault(6, "kill -9 at random, two or three times")
 def kill_at_random(r: Round) -> None:
     r.feed()
     for life in range(r.rng.choice((2, 3))):
@@ -118,7 +118,7 @@ def kill_at_random(r: Round) -> None:
     r.start()
 
 
-@fault(4, "kill -9 of one of two workers, which the other takes over from")
+@fault(3, "kill -9 of one of two workers, which the other takes over from")
 def kill_one_of_two(r: Round) -> None:
     first, second = r.start(), r.start()
     for worker in (first, second):
@@ -131,7 +131,7 @@ def kill_one_of_two(r: Round) -> None:
     _replay_is_bounded(r, victim)
 
 
-@fault(5, "SIGTERM in the midst of batches: exit 0 within the deadline, nothing replayed afterwards")
+@fault(4, "SIGTERM in the midst of batches: exit 0 within the deadline, nothing replayed afterwards")
 def sigterm_mid_batch(r: Round) -> None:
     worker = r.start(stop_seconds=5)
     r.feed()
@@ -168,7 +168,7 @@ def _zombie(r: Round, zombie: Worker) -> None:
     until(lambda: "assigned partitions=" in zombie.log[said:], "the zombie joins again")
 
 
-@fault(5, "SIGSTOP past the session time-out while another takes over, then SIGCONT")
+@fault(4, "SIGSTOP past the session time-out while another takes over, then SIGCONT")
 def zombie(r: Round) -> None:
     worker = r.start()
     r.feed()
@@ -265,7 +265,7 @@ def _restart_broker(r: Round, away_seconds: float) -> None:
     r.restart_broker()
 
 
-@fault(5, "the broker is killed (-9) and restarted")
+@fault(4, "the broker is killed (-9) and restarted")
 def broker_kill(r: Round) -> None:
     r.start()
     r.feed(rate=300)
@@ -326,7 +326,7 @@ def transaction_timeout(r: Round) -> None:
 
 
 @fault(
-    4,
+    3,
     "compaction of the checkpoint topic runs (small segments), then kill -9 and a restore",
     checkpoints={"segment.ms": "300", "min.cleanable.dirty.ratio": "0.01", "delete.retention.ms": "0"},
 )
@@ -428,7 +428,7 @@ def dead_letter_refused(r: Round) -> None:
 # --- records
 
 
-@fault(4, "poison: batches of nothing else, null values, records of 10 MB, then kill -9")
+@fault(3, "poison: batches of nothing else, null values, records of 10 MB, then kill -9")
 def poison(r: Round) -> None:
     worker = r.start(told={"batch": 2_000})
     r.feed()
@@ -448,7 +448,7 @@ def poison(r: Round) -> None:
     r.start(told={"batch": 2_000})
 
 
-@fault(3, "what producers sent is sent once more, then the group's offsets are rewound to the start")
+@fault(2, "what producers sent is sent once more, then the group's offsets are rewound to the start")
 def rewound_group(r: Round) -> None:
     worker = r.start()
     r.feed()
@@ -479,7 +479,7 @@ def rewound_group(r: Round) -> None:
         r.expect(opened == at, "the checkpoint says where to go on, not the group's offset")
 
 
-@fault(3, "late and future events, one site's clock an hour ahead and another's an hour behind, then kill -9")
+@fault(2, "late and future events, one site's clock an hour ahead and another's an hour behind, then kill -9")
 def clocks_wrong(r: Round) -> None:
     r.traffic.places[0].ahead_ms = 3_600_000
     r.traffic.places[-1].ahead_ms = -3_600_000
@@ -594,7 +594,7 @@ def slow_body(r: Round) -> None:
     r.start()
 
 
-@fault(3, "the loop hangs: the watchdog ends the worker with code 70, its successor is exact")
+@fault(2, "the loop hangs: the watchdog ends the worker with code 70, its successor is exact")
 def hung_loop(r: Round) -> None:
     worker = r.start(told={"hang_after": 5_000}, watchdog_seconds=2)
     r.feed()
@@ -671,7 +671,7 @@ def partitions_raised(r: Round) -> None:
     r.start()
 
 
-@fault(1, "the topic is recreated: the worker refuses, a new group counts from the start")
+@fault(2, "the topic is recreated: the worker refuses, a new group counts from the start")
 def topic_recreated(r: Round) -> None:
     worker = r.start()
     r.feed(backlog=8_000, rate=1_500)
