@@ -138,6 +138,7 @@ class Loader:
             for _ in range(PRODUCERS)
         ]
         self._rate = 0.0
+        self._ended = False
         self._stopped = threading.Event()
         #: While set, nothing is written.
         self.held = threading.Event()
@@ -159,6 +160,7 @@ class Loader:
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join()
+        assert self._ended or self._thread.ident is None, "the loader failed; see stderr"
         self.flush()
         assert not self.failed, f"{self.failed} records were not acknowledged"
 
@@ -195,6 +197,7 @@ class Loader:
             sent += due
             for producer in self._producers:
                 producer.poll(0)
+        self._ended = True
 
 
 #: Default reach of the past.

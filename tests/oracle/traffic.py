@@ -379,7 +379,7 @@ def broken(rng: random.Random, event: dict[str, Any]) -> bytes | None:
         lambda: json.dumps(event | {name: wrong}).encode(),
         lambda: json.dumps(event | {name: wrong}, ensure_ascii=False).encode(),
         lambda: json.dumps(event | {"at": rng.choice((MAX_MS + 1, -1, 2**63, 2**64, 10**40, "1", 1.5))}).encode(),
-        lambda: json.dumps(event | {"labeled_at": event["at"] + 300_001}).encode(),
+        lambda: json.dumps(event | {"labeled_at": (event["at"] or 0) + 300_001}).encode(),
         lambda: json.dumps(event | {"errors": [{"type": "t"}] * 65}).encode(),
     )
     return rng.choice(choices)()
