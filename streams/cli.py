@@ -1,5 +1,6 @@
 """The command line: arguments and help only; each command's work stands in streams.ops or streams.runtime."""
 
+import functools
 import logging
 import os
 import sys
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from streams.ops.errors import FAILED, WRONG_USE, CommandError
+from streams.runtime.settings import Settings, SettingsError, default_of, help_of, option_of
 from streams.sources.errors import SourceError
 from streams.sources.scenarios import SCENARIOS
 
@@ -37,8 +39,6 @@ def every(
 
 def _setting(name: str) -> Any:
     """A flag that is a worker's setting: its help says the variable and the default."""
-    from streams.runtime.settings import default_of, help_of, option_of
-
     default = default_of(name)
     # Typer shows the default of a function, and the function's is None: not given.
     return typer.Option(option_of(name), help=help_of(name), show_default=False if default is None else str(default))
@@ -52,12 +52,7 @@ _SCENARIO = typer.Option(help="; ".join(f"{name}: {what}" for name, what in SCEN
 
 
 def _settings(**flags: Any) -> Any:
-    from streams.runtime.settings import Settings, SettingsError
-
-    try:
-        return Settings.resolve(**flags)
-    except SettingsError as error:
-        raise CommandError(str(error), WRONG_USE) from error
+    return Settings.resolve(**flags)
 
 
 def _policy(path: Path | None) -> Any:
@@ -70,10 +65,11 @@ def _policy(path: Path | None) -> Any:
 
 
 def _kafka(bootstrap: str | None) -> Any:
+    from streams.runtime.access import why_not
     from streams.sources.sinks import KafkaTarget
 
     settings = _settings(bootstrap=bootstrap)
-    return KafkaTarget(settings.bootstrap, security=settings.security())
+    return KafkaTarget(settings.bootstrap, security=settings.security(), why_not=functools.partial(why_not, settings))
 
 
 def _scenario(name: str) -> None:
@@ -120,6 +116,10 @@ def worker(
     sasl_username: Annotated[str | None, _setting("sasl_username")] = None,
     sasl_password_file: Annotated[Path | None, _setting("sasl_password_file")] = None,
     ssl_cafile: Annotated[Path | None, _setting("ssl_cafile")] = None,
+    ssl_certfile: Annotated[Path | None, _setting("ssl_certfile")] = None,
+    ssl_keyfile: Annotated[Path | None, _setting("ssl_keyfile")] = None,
+    metrics_username: Annotated[str | None, _setting("metrics_username")] = None,
+    metrics_password_file: Annotated[Path | None, _setting("metrics_password_file")] = None,
 ) -> None:
     """The monitor: reads events, keeps figures, serves /metrics until SIGTERM.
 
@@ -240,7 +240,13 @@ def watch(
 
     from streams.ops import watch as ops
 
-    watcher = ops.Watcher(ops.source_of(url, prometheus), (url if prometheus else f"{url}/metrics",))
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise CommandError(
+            "--url: a password in an address shows in lists of processes; give it in LABELWATCH_METRICS_PASSWORD_FILE",
+            WRONG_USE,
+        )
+    login = None if prometheus else _settings().metrics_login()
+    watcher = ops.Watcher(ops.source_of(url, prometheus, login), (url if prometheus else f"{url}/metrics",))
     if svg is not None:
         ops.save_svg(watcher, svg, seconds)
     else:
@@ -363,6 +369,8 @@ def main() -> None:
         _fail(str(error), error.code)
     except SourceError as error:
         _fail(str(error), FAILED)
+    except SettingsError as error:
+        _fail(str(error), WRONG_USE)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

@@ -2,16 +2,25 @@
 
 The standard library's threading server: rendering blocks, so it needs threads in any case, and a second
 event loop would only hand the work to them. A connection carries one request (HTTP/1.0).
+
+Whoever reaches the port can ask, so nobody may take what others need. Connections are few; when all are taken, the one
+that has owed an acceptable request for longest gives way, so that slow or wrong requests keep no scraper out. A page is
+rendered for all who wait, and at most half of the time (`pages`).
 """
 
+import binascii
 import errno
+import hashlib
+import hmac
 import http.client
 import logging
 import socket
 import socketserver
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from io import BufferedIOBase
@@ -34,7 +43,11 @@ CONNECTIONS_MAX = 16
 REQUEST_BYTES_MAX = 16 << 10
 #: For one read or one write.
 SOCKET_SECONDS = 10.0
-#: For a whole connection, however slowly it drips.
+#: For the whole request, however slowly it drips: a scraper sends it at once.
+HEAD_SECONDS = 5.0
+#: How long the answer to a wrong password takes: what can be guessed in a second is bounded by the connections.
+WRONG_PASSWORD_SECONDS = 1.0
+#: For a whole connection, however slowly the answer is read.
 CONNECTION_SECONDS = 30.0
 #: How long a stop, or the end of an overdue connection, may take.
 _POLL_SECONDS = 0.1
@@ -55,6 +68,28 @@ def accepts_gzip(header: str) -> bool:
             quality = parameters.replace(" ", "").removeprefix("q=")
             return not quality or quality.strip("0.") != ""
     return False
+
+
+class Login:
+    """Who may read the pages: one user name and one password (HTTP basic authentication).
+
+    Args:
+        username: Without a colon.
+        password: Any text.
+    """
+
+    def __init__(self, username: str, password: str) -> None:
+        self._wanted = hashlib.sha256(f"{username}:{password}".encode()).digest()
+
+    def accepts(self, header: str) -> bool:
+        """Whether an Authorization header has both; takes as long whatever is wrong with it."""
+        scheme, _, encoded = header.partition(" ")
+        try:
+            given = b64decode(encoded.strip(), validate=True) if scheme.lower() == "basic" else b""
+        except (binascii.Error, ValueError):
+            given = b""
+        # Digests, since a comparison tells the length.
+        return hmac.compare_digest(hashlib.sha256(given).digest(), self._wanted)
 
 
 class _Head:
@@ -78,6 +113,8 @@ class _Head:
 class _Handler(BaseHTTPRequestHandler):
     server: "_Server"
     timeout = SOCKET_SECONDS
+    error_content_type = _PLAIN
+    error_message_format = "%(code)d %(message)s\n"
 
     def setup(self) -> None:
         super().setup()
@@ -93,13 +130,39 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if source := self.server.sources.get(path):
-            self._page(source)
+            if self._may_read():
+                self.server.accept(self.connection)
+                self._page(source)
         elif answer := self.server.answers.get(path):
             self._send(*answer())
         else:
             self._send(HTTPStatus.NOT_FOUND, _PLAIN, [b"Not found; / lists the pages.\n"])
 
     do_HEAD = do_GET
+
+    def _may_read(self) -> bool:
+        login = self.server.login
+        given = self.headers.get("Authorization")
+        if login is None or (given is not None and login.accepts(given)):
+            return True
+        if given is not None:
+            self._wait_or_give_way(WRONG_PASSWORD_SECONDS)
+        message = [b"This page needs a user name and a password.\n"]
+        headers = {"WWW-Authenticate": 'Basic realm="labelwatch", charset="UTF-8"'}
+        self._send(HTTPStatus.UNAUTHORIZED, _PLAIN, message, headers)
+        return False
+
+    def _wait_or_give_way(self, seconds: float) -> None:
+        """Waits, and ends early when the connection is closed, by whichever side."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.connection.settimeout(left)
+            try:
+                if not self.connection.recv(1024):
+                    break
+            except TimeoutError:
+                break
+        self.connection.settimeout(SOCKET_SECONDS)
 
     def _refuse(self) -> None:
         message = [b"Only GET and HEAD are answered.\n"]
@@ -132,7 +195,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         if body is not None:
@@ -142,6 +204,12 @@ class _Handler(BaseHTTPRequestHandler):
             for piece in body:
                 self.wfile.write(piece)
 
+    def end_headers(self) -> None:
+        # Here, since the errors of the base class pass here too.
+        for name, value in _SAFE.items():
+            self.send_header(name, value)
+        super().end_headers()
+
     def version_string(self) -> str:
         return "labelwatch"
 
@@ -150,6 +218,27 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 Answer = tuple[HTTPStatus, str, list[bytes]]
+
+#: What a browser must not do with our answers: guess a type, run or load anything, show them in somebody's frame.
+_SAFE = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(slots=True)
+class _Visit:
+    """A connection: until when it may send its request, until when it may live, and whether it has sent a good one."""
+
+    head_until: float
+    until: float
+    accepted: bool = False
+
+    def overdue(self, now: float) -> bool:
+        return now > (self.until if self.accepted else self.head_until)
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -165,19 +254,25 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         address: tuple[Any, ...],
         sources: Iterable[PageSource],
         answers: dict[str, Callable[[], Answer]],
+        login: Login | None,
     ) -> None:
         self.address_family = family
+        self.login = login
         self.sources = {source.page.value: source for source in sources}
         self.answers = answers
-        self._open: dict[socket.socket, float] = {}
+        #: In the order in which they came.
+        self._open: dict[socket.socket, _Visit] = {}
         self._open_lock = threading.Lock()
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        now = time.monotonic()
         with self._open_lock:
+            if len(self._open) >= CONNECTIONS_MAX:
+                self._make_room()
             room = len(self._open) < CONNECTIONS_MAX
             if room:
-                self._open[request] = time.monotonic() + CONNECTION_SECONDS
+                self._open[request] = _Visit(now + HEAD_SECONDS, now + CONNECTION_SECONDS)
         if room:
             super().process_request(request, client_address)
             return
@@ -187,6 +282,19 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         except OSError as error:
             logger.debug("Refused a connection that was gone: %s", error)
         self.shutdown_request(request)
+
+    def _make_room(self) -> None:
+        for request, visit in self._open.items():
+            if not visit.accepted:
+                del self._open[request]
+                _hang_up(request)
+                return
+
+    def accept(self, request: socket.socket) -> None:
+        """A connection has sent a request that is answered with work: it keeps its place."""
+        with self._open_lock:
+            if (visit := self._open.get(request)) is not None:
+                visit.accepted = True
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
@@ -198,16 +306,21 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def service_actions(self) -> None:
         now = time.monotonic()
         with self._open_lock:
-            overdue = [request for request, until in self._open.items() if until < now]
+            overdue = [request for request, visit in self._open.items() if visit.overdue(now)]
         for request in overdue:
-            try:
-                request.shutdown(socket.SHUT_RDWR)
-            except OSError as error:
-                logger.debug("An overdue connection was gone: %s", error)
+            _hang_up(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # Called from the except clause: a scraper that hangs up is its business, anything else ours.
         logger.debug("A connection ended early", exc_info=True)
+
+
+def _hang_up(request: socket.socket) -> None:
+    """Wakes whoever reads from or writes to a connection; its thread then closes it."""
+    try:
+        request.shutdown(socket.SHUT_RDWR)
+    except OSError as error:
+        logger.debug("A connection was gone: %s", error)
 
 
 class MetricsServer:
@@ -216,9 +329,10 @@ class MetricsServer:
     Args:
         state: What to show.
         names: How agents are called; see `agent_names`.
-        host: Address to listen on. The pages have no password: beyond loopback, mind who can reach them.
+        host: Address to listen on. Beyond loopback, mind who can reach it, or give a login.
         port: TCP port, 0 for a free one.
         max_series: Series on the people's page at most; keep it below the scrape's `sample_limit`.
+        login: User name and password that the two pages ask for; the probes never do.
     """
 
     def __init__(
@@ -229,8 +343,10 @@ class MetricsServer:
         host: str = "127.0.0.1",
         port: int = 9464,
         max_series: int = MAX_SERIES,
+        login: tuple[str, str] | None = None,
     ) -> None:
         self._state = state
+        self._login = None if login is None else Login(*login)
         self._host = host
         self._port = port
         sites, people = CollectorRegistry(), CollectorRegistry()
@@ -266,7 +382,7 @@ class MetricsServer:
         try:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             family, _, _, _, address = found[0]
-            self._server = _Server(family, address, self._sources, answers)
+            self._server = _Server(family, address, self._sources, answers, self._login)
         except OSError as error:
             raise ServerError(self._reason(error)) from error
         self._port = self._server.server_address[1]

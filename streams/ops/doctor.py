@@ -1,6 +1,7 @@
 """`labelwatch doctor`: everything that a worker relies on, a line each: ok, or what to do."""
 
 import asyncio
+import contextlib
 import importlib.metadata
 import os
 import re
@@ -22,6 +23,7 @@ from streams.exporter.pseudonyms import ENVIRONMENT, KEY_FILE, PseudonymKeyError
 from streams.ops.errors import CommandError
 from streams.ops.ports import is_free
 from streams.ops.records import Events
+from streams.runtime.access import denied
 from streams.runtime.broker import Findings, Refusal, examine
 from streams.runtime.settings import Settings, SettingsError
 from streams.sources.sinks import partition_of
@@ -63,6 +65,7 @@ def examine_all(settings: Settings) -> Iterator[Line]:
     yield _data_dir(settings.data_dir)
     yield _key(settings)
     yield _port(settings)
+    yield _readers(settings)
     yield from _broker(settings)
 
 
@@ -135,14 +138,26 @@ def _port(settings: Settings) -> Line:
     host, port = settings.metrics_host, settings.metrics_port
     if is_free(port, host):
         return Line(Mark.OK, "metrics port", f"{port} is free" if port else "0 picks a free one")
-    try:
-        if read_worker(f"http://{host}:{port}").by_name.get("labelwatch_build_info"):
+    with contextlib.suppress(Unreachable, SettingsError):
+        if read_worker(f"http://{host}:{port}", settings.metrics_login()).by_name.get("labelwatch_build_info"):
             return Line(Mark.OK, "metrics port", f"a labelwatch worker answers at {port}")
-    except Unreachable:
-        pass
     return Line(
         Mark.FAIL, "metrics port", f"{host}:{port} is in use by something else, or not allowed: give --metrics-port"
     )
+
+
+def _readers(settings: Settings) -> Line:
+    """Who may read /metrics."""
+    about = "metrics readers"
+    try:
+        if settings.metrics_exposed:
+            text = f"whoever reaches {settings.metrics_host}: LABELWATCH_METRICS_PASSWORD_FILE gives them a password"
+            return Line(Mark.NOTE, about, text)
+        if settings.metrics_login() is not None:
+            return Line(Mark.OK, about, f"user {settings.metrics_username!r} with the password")
+    except SettingsError as error:
+        return Line(Mark.FAIL, about, str(error))
+    return Line(Mark.OK, about, "this machine alone")
 
 
 # --- what the broker tells
@@ -161,7 +176,8 @@ def _broker(settings: Settings) -> Iterator[Line]:
     try:
         yield from asyncio.run(_records(settings))
     except (KafkaError, OSError, TimeoutError, CommandError) as error:
-        yield Line(Mark.FAIL, "records", f"cannot read {EVENTS}: {error or type(error).__name__}; allow Read on it")
+        why = denied(error, settings) or f"cannot read {EVENTS}: {error or type(error).__name__}; allow Read on it"
+        yield Line(Mark.FAIL, "records", why)
 
 
 def _topics(settings: Settings, findings: Findings) -> Iterator[Line]:

@@ -23,7 +23,8 @@ from streams.engine.panes import HOUR_MS, MINUTE_MS, WINDOW_PANES
 from streams.engine.ratios import wilson
 from streams.ops.errors import WRONG_USE, CommandError
 from streams.ops.records import Events
-from streams.runtime.settings import Settings, SettingsError
+from streams.runtime.access import denied, why_not
+from streams.runtime.settings import Settings
 from streams.sources.sinks import partition_of
 
 FIGURES = ("accuracy", "labels", "handle")
@@ -304,12 +305,15 @@ def explain(question: Question, policy: Policy, settings: Settings) -> Answer:
 
     Raises:
         CommandError: No broker answers, or nothing of the site was found.
+        SettingsError: A certificate or the password cannot be read.
     """
     try:
         return asyncio.run(_explain(question, policy, settings))
-    except (KafkaError, OSError, TimeoutError, SettingsError) as error:
+    except (KafkaError, OSError, TimeoutError) as error:
         raise CommandError(
-            f"cannot read {EVENTS} at {settings.bootstrap}: {error or type(error).__name__}; "
+            denied(error, settings)
+            or asyncio.run(why_not(settings))
+            or f"cannot read {EVENTS} at {settings.bootstrap}: {error or type(error).__name__}; "
             "check the address, that the broker runs, and the security settings"
         ) from error
 

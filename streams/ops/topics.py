@@ -4,12 +4,18 @@ import asyncio
 from collections.abc import Iterator
 
 from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+)
 
 from schemas.topics import topics
 from streams.ops.errors import CommandError
+from streams.runtime.access import why_not
 from streams.runtime.broker import IN_SYNC, REPLICAS, Findings, Refusal, examine
-from streams.runtime.settings import Settings, SettingsError
+from streams.runtime.settings import Settings
 
 #: A broker that has not answered by then is not there; the library's own is 30 s.
 _ANSWER_MS = 5_000
@@ -27,14 +33,16 @@ def create(settings: Settings, partitions: int) -> Iterator[str]:
 
     Raises:
         CommandError: No broker answers, or it refuses.
+        SettingsError: A certificate or the password cannot be read.
     """
     try:
         admin = KafkaAdminClient(
             bootstrap_servers=settings.bootstrap.split(","), bootstrap_timeout_ms=_ANSWER_MS, **settings.security()
         )
-    except (KafkaError, OSError, ValueError, SettingsError) as error:
+    except (KafkaError, OSError, ValueError) as error:
         raise CommandError(
-            f"no Kafka broker answers at {settings.bootstrap} ({error}); check the address and that the broker runs"
+            asyncio.run(why_not(settings))
+            or f"no Kafka broker answers at {settings.bootstrap} ({error}); check the address and that the broker runs"
         ) from error
     try:
         found = {each["name"]: len(each["partitions"]) for each in admin.describe_topics()}
@@ -63,6 +71,10 @@ def create(settings: Settings, partitions: int) -> Iterator[str]:
             yield f"{topic.name}: created with {new.num_partitions} partitions, {replicas} of {REPLICAS} replicas"
         if replicas < REPLICAS:
             yield f"{brokers} of {REPLICAS} brokers: topics have {replicas} replica, so a lost broker loses data"
+    except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError) as error:
+        raise CommandError(
+            f"this user may not create topics at {settings.bootstrap}: the rules for it stand in docs/security.md"
+        ) from error
     except KafkaError as error:
         raise CommandError(f"the broker at {settings.bootstrap} refused: {error}") from error
     finally:
@@ -74,8 +86,9 @@ def check(settings: Settings) -> Findings:
 
     Raises:
         CommandError: No broker answers.
+        SettingsError: A certificate or the password cannot be read.
     """
     try:
         return asyncio.run(examine(settings))
-    except (Refusal, SettingsError) as error:
+    except Refusal as error:
         raise CommandError(str(error)) from error

@@ -108,9 +108,9 @@ class Watcher:
         return plain_lines(self.reading, self.trouble, time.time())
 
 
-def source_of(url: str, prometheus: bool) -> Callable[[], Samples]:
-    """How to read samples from an address."""
-    return (lambda: read_prometheus(url)) if prometheus else (lambda: read_worker(url))
+def source_of(url: str, prometheus: bool, login: tuple[str, str] | None = None) -> Callable[[], Samples]:
+    """How to read samples from an address; a worker's pages may ask for a login."""
+    return (lambda: read_prometheus(url)) if prometheus else (lambda: read_worker(url, login))
 
 
 def watch(watcher: Watcher, console: Console, *, plain: bool, seconds: float | None) -> None:

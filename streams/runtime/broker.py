@@ -18,6 +18,7 @@ from aiokafka.errors import (
 )
 
 from schemas.topics import DEAD_LETTER_HEADROOM_BYTES, EVENTS, REJECTED, checkpoints_topic, topics
+from streams.runtime.access import denied, why_not
 from streams.runtime.settings import Settings
 
 #: A broker that has not answered by then is not there.
@@ -68,7 +69,9 @@ async def examine(settings: Settings) -> Findings:
                 findings.transactional = await _offers_transactions(settings, security)
     except (KafkaError, OSError, TimeoutError) as error:
         raise Refusal(
-            f"No Kafka broker answers at {settings.bootstrap} ({settings.security_protocol}): {_text(error)}; "
+            denied(error, settings)
+            or await why_not(settings)
+            or f"No Kafka broker answers at {settings.bootstrap} ({settings.security_protocol}): {_text(error)}; "
             "check the address, that the broker runs, and the security settings."
         ) from error
     return findings
@@ -120,7 +123,9 @@ def _judge(
     missing = [topic.name for topic in topics(settings.id) if topic.name not in found]
     if missing:
         what = f"Topic {missing[0]} does" if len(missing) == 1 else f"Topics {', '.join(missing)} do"
-        findings.problems.append(f"{what} not exist at {settings.bootstrap}: {_CREATE}.")
+        # A broker does not list what a user may not describe.
+        or_hidden = "" if settings.security_protocol == "PLAINTEXT" else ", or allow this user to describe them"
+        findings.problems.append(f"{what} not exist at {settings.bootstrap}: {_CREATE}{or_hidden}.")
         return findings
     for topic in topics(settings.id):
         count = len(found[topic.name])

@@ -15,6 +15,7 @@ from schemas.topics import EVENTS
 from streams.engine.intake import Record
 from streams.engine.partition import Checkpoint, FormatError, PartitionEngine
 from streams.exporter import MonitorState
+from streams.runtime.access import denied
 from streams.runtime.broker import Refusal
 from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced
 from streams.runtime.settings import Settings
@@ -156,6 +157,11 @@ class Partitions:
         for partition in sorted(partitions - self._owned.keys()):
             self._start_opening(partition)
 
+    def lost(self, error: Exception) -> None:
+        """Nothing comes any more."""
+        forbidden = denied(error, self._settings)
+        self._fail(1, forbidden or f"The connection to Kafka ended for good: {error!r}.")
+
     async def revoked(self) -> None:
         """Writes the last checkpoint of each partition and lets go of it."""
         await self._release(HAND_OVER_SECONDS)
@@ -235,7 +241,8 @@ class Partitions:
                 self._fail(1, str(error))
                 return
             except _TRANSIENT as error:
-                log.warning("partition=%d not restored, tried again in %.1f s: %r", partition, delay, error)
+                why = denied(error, self._settings) or repr(error)
+                log.warning("partition=%d not restored, tried again in %.1f s: %s", partition, delay, why)
 
     async def _open_once(self, partition: int) -> bool:
         started = time.monotonic()
@@ -461,7 +468,8 @@ class Partitions:
             self._state.dead_letter_failed(partition)
             log.error("partition=%d stands still: %s; tried again in %.1f s", partition, error, delay)
         else:
-            log.warning("partition=%d checkpoint failed, restored in %.1f s: %r", partition, delay, error)
+            why = denied(error, self._settings) or repr(error)
+            log.warning("partition=%d checkpoint failed, restored in %.1f s: %s", partition, delay, why)
         self._start_opening(partition, delay)
 
     async def tick(self) -> None:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: RUF009 - _setting() is dataclasses.field() with a help text; each call makes a fresh one
 import dataclasses
+import ipaddress
 import math
 import os
 import re
@@ -52,6 +53,11 @@ class Settings:
     sasl_password_file: Path | None = _setting(None, "File that holds the password.")
     sasl_password: str | None = _setting(None, "The password itself, where a file is not possible.", secret=True)
     ssl_cafile: Path | None = _setting(None, "Certificate authority of the brokers; else the system's own.")
+    ssl_certfile: Path | None = _setting(None, "This client's own certificate, where the brokers ask for one.")
+    ssl_keyfile: Path | None = _setting(None, "The key to it; else the certificate's file holds it.")
+    metrics_username: str = _setting("prometheus", "User name of /metrics, where it has a password.")
+    metrics_password_file: Path | None = _setting(None, "File that holds the password of /metrics; else it has none.")
+    metrics_password: str | None = _setting(None, "The password itself, where a file is not possible.", secret=True)
 
     @classmethod
     def resolve(cls, *, environ: Mapping[str, str] = os.environ, **flags: Any) -> Self:
@@ -88,6 +94,8 @@ class Settings:
                 f"{variable_of('security_protocol')}={self.security_protocol} needs {variable_of('sasl_username')} and "
                 f"a password in {variable_of('sasl_password_file')} or {variable_of('sasl_password')}."
             )
+        if ":" in self.metrics_username:
+            raise SettingsError(f"{variable_of('metrics_username')} {self.metrics_username!r}: a colon is not allowed.")
 
     @property
     def group(self) -> str:
@@ -100,34 +108,62 @@ class Settings:
         Raises:
             SettingsError: The file cannot be read.
         """
-        if self.sasl_password_file is None:
-            return self.sasl_password
+        return _secret("sasl_password_file", self.sasl_password_file, self.sasl_password)
+
+    def metrics_login(self) -> tuple[str, str] | None:
+        """User name and password of /metrics; None: whoever reaches it may read it.
+
+        Raises:
+            SettingsError: The file cannot be read, or there is nothing in it.
+        """
+        password = _secret("metrics_password_file", self.metrics_password_file, self.metrics_password)
+        if password is None:
+            return None
+        if not password:
+            raise SettingsError(f"{variable_of('metrics_password_file')}: {self.metrics_password_file} is empty.")
+        return self.metrics_username, password
+
+    @property
+    def metrics_exposed(self) -> bool:
+        """Whether other machines may read /metrics, and nobody asks them for a password."""
         try:
-            return self.sasl_password_file.read_text().rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                f"{variable_of('sasl_password_file')}: cannot read {self.sasl_password_file}: {_reason(error)}."
-            ) from error
+            here = ipaddress.ip_address(self.metrics_host).is_loopback
+        except ValueError:
+            here = self.metrics_host == "localhost"
+        return not here and self.metrics_login() is None
 
     def security(self) -> dict[str, Any]:
         """Keyword arguments of any Kafka client (aiokafka, kafka-python) for TLS and login.
 
         Raises:
-            SettingsError: The certificate authority or the password cannot be read.
+            SettingsError: A certificate, its key or the password cannot be read.
         """
         arguments: dict[str, Any] = {"security_protocol": self.security_protocol}
         if self.security_protocol.endswith("SSL"):
-            try:
-                arguments["ssl_context"] = ssl.create_default_context(cafile=self.ssl_cafile)
-            except (OSError, ssl.SSLError) as error:
-                raise SettingsError(
-                    f"{variable_of('ssl_cafile')}: cannot read {self.ssl_cafile}: {_reason(error)}."
-                ) from error
+            arguments["ssl_context"] = self._tls()
         if self.security_protocol.startswith("SASL"):
             arguments["sasl_mechanism"] = self.sasl_mechanism
             arguments["sasl_plain_username"] = self.sasl_username
             arguments["sasl_plain_password"] = self.password()
         return arguments
+
+    def _tls(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=self.ssl_cafile)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(
+                f"{variable_of('ssl_cafile')}: cannot read {self.ssl_cafile}: {_reason(error)}."
+            ) from error
+        if self.ssl_certfile is not None:
+            try:
+                # Without a password of its own OpenSSL asks for one at the terminal.
+                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password="")
+            except (OSError, ssl.SSLError) as error:
+                raise SettingsError(
+                    f"{variable_of('ssl_certfile')}: cannot use {self.ssl_certfile} with the key in "
+                    f"{self.ssl_keyfile or self.ssl_certfile}: {_reason(error)}."
+                ) from error
+        return context
 
 
 def option_of(name: str) -> str:
@@ -149,6 +185,18 @@ def help_of(name: str) -> str:
 def default_of(name: str) -> Any:
     """The default of a setting."""
     return next(each.default for each in dataclasses.fields(Settings) if each.name == name)
+
+
+def _secret(name: str, file: Path | None, given: str | None) -> str | None:
+    """A file's text without its last line break, or what the environment gave."""
+    if file is None:
+        return given
+    try:
+        return file.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        # Not the error's own words: those of a wrong encoding show bytes of the secret.
+        reason = _reason(error) if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(f"{variable_of(name)}: cannot read {file}: {reason}.") from None
 
 
 def _reason(error: Exception) -> str:

@@ -30,6 +30,9 @@ from aiokafka.errors import (
     CorruptRecordException,
     GroupAuthorizationFailedError,
     IllegalStateError,
+    InconsistentGroupProtocolError,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
     KafkaError,
     RecordTooLargeError,
     TopicAuthorizationFailedError,
@@ -41,6 +44,7 @@ from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+from mode import Service
 
 from schemas.topics import EVENTS
 from streams.engine.intake import Record
@@ -66,6 +70,7 @@ _CALL_SECONDS = 5.0
 _REBALANCE_SECONDS = 30.0
 #: By its answers a worker learns that the group rebalances, which all others wait for.
 _HEARTBEAT_SECONDS = 1.0
+_MEMBERSHIP_SECONDS = 1.0
 #: aiokafka leaves the group when nothing is fetched for so long; a long restore must not, and the watchdog is ours.
 _POLL_SECONDS = 86_400.0
 
@@ -73,6 +78,9 @@ _POLL_SECONDS = 86_400.0
 _FATAL = (
     CorruptRecordException,
     GroupAuthorizationFailedError,
+    InconsistentGroupProtocolError,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
     RecordTooLargeError,
     TopicAuthorizationFailedError,
 )
@@ -117,6 +125,9 @@ class Owner(Protocol):
 
     async def take(self, batch: Batch) -> None:
         """A batch has come."""
+
+    def lost(self, error: Exception) -> None:
+        """The group or the topic does not take this worker, and waiting mends nothing; no batch follows."""
 
 
 class Unread:
@@ -202,6 +213,10 @@ class _Fetched(NamedTuple):
 
 
 _NOTHING = _Fetched({}, {}, {}, {})
+
+
+class MembershipEnded(Exception):
+    """Nobody cares for this worker's membership in the group any more; only a restart helps."""
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -291,6 +306,12 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
             return {}
         known = {tp: subscription.assignment.state_value(tp) for tp in wanted}
         return {tp.partition: state.position for tp, state in known.items() if state and state.has_valid_position}
+
+    async def check(self) -> None:
+        coordinator = self._ensure_consumer()._coordinator
+        if coordinator._coordination_task.done() and not coordinator._closing.done():
+            raise MembershipEnded(f"aiokafka's task has ended: {coordinator._coordination_task.exception()!r}")
+        coordinator.check_errors()
 
     async def seek_to(self, tp: TP, offset: int, epoch: int) -> None:
         self._ensure_consumer().seek(tp, offset)
@@ -422,6 +443,22 @@ class BatchConsumer(driver.Consumer):
 
     # --- for Faust
 
+    @Service.task
+    async def _watch_membership(self) -> None:
+        """Ends the worker when the group does not take it.
+
+        aiokafka keeps such errors until somebody asks, and before the first assignment nobody fetches.
+        """
+        while not self.should_stop:
+            await self.sleep(_MEMBERSHIP_SECONDS)
+            try:
+                await self._thread.call_thread(self._thread.check)
+            except (MembershipEnded, *_FATAL) as error:
+                self.owner.lost(error)
+                return
+            except (KafkaError, ConsumerNotStarted) as error:
+                log.debug("the group: %r", error)
+
     def _new_consumer_thread(self) -> _ConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
@@ -435,8 +472,10 @@ class BatchConsumer(driver.Consumer):
             return
         try:
             fetched: _Fetched = await self._thread.call_thread(self._thread.fetch, wanted, _IDLE_SECONDS)
-        except _FATAL:
-            raise
+        except _FATAL as error:
+            self.stop_flow()
+            self.owner.lost(error)
+            return
         except KafkaError as error:
             log.warning("fetching failed and is tried again: %r", error)
             await asyncio.sleep(_IDLE_SECONDS)

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.topics import EVENTS
+from streams.runtime.access import why_not
 from streams.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -135,20 +136,24 @@ class LogWatch:
     async def _watch(self) -> None:
         consumer: AIOKafkaConsumer | None = None
         away_since: float | None = None
+        known = False
         while not self._stopped.is_set():
             try:
                 consumer = consumer or await self._connect()
                 await self._look(consumer)
                 if away_since is not None:
                     log.info("broker back after %.0f s", time.monotonic() - away_since)
-                    away_since = None
+                    away_since, known = None, False
             except (KafkaError, OSError, TimeoutError) as error:
-                if away_since is None:
-                    log.warning("broker away: %r; the worker goes on when it is back", error)
-                    away_since = time.monotonic()
                 self._progress.forget()
                 await self._disconnect(consumer)
                 consumer = None
+                # What cut the connection may not be what keeps it cut: ask until there is a reason.
+                why = None if known else await why_not(self._settings)
+                known = known or why is not None
+                if away_since is None or why is not None:
+                    log.warning("broker away: %s The worker goes on when it is back", why or f"{error!r};")
+                away_since = away_since or time.monotonic()
             await asyncio.sleep(_POLL_SECONDS)
         await self._disconnect(consumer)
 

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError
@@ -50,6 +50,7 @@ def run(settings: Settings) -> int:
     try:
         policy = Policy.load(settings.policy)
         settings.security()
+        settings.metrics_login()
     except (PolicyError, SettingsError) as error:
         log.error("%s", error)
         return WRONG_USE
@@ -83,12 +84,15 @@ class _Worker:
                 agent_names(self._settings.agent_labels, self._settings.data_dir),
                 host=self._settings.metrics_host,
                 port=self._settings.metrics_port,
+                login=self._settings.metrics_login(),
             )
             server.start()
         except (ServerError, PseudonymKeyError) as error:
             self._end(FAILED, str(error))
             return self._code
         log.info("metrics at %s", server.url)
+        for sentence in _exposures(self._settings):
+            log.warning("%s", sentence)
         try:
             await self._work(findings, state)
         finally:
@@ -209,6 +213,17 @@ class _Worker:
         """The same, from any thread."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._end, code, sentence)
+
+
+def _exposures(settings: Settings) -> Iterator[str]:
+    """What others on the network can see or take."""
+    if settings.metrics_exposed:
+        yield (
+            f"whoever reaches {settings.metrics_host} can read the metrics: give them a password in "
+            "LABELWATCH_METRICS_PASSWORD_FILE, or let only Prometheus reach them"
+        )
+    if settings.security_protocol == "SASL_PLAINTEXT":
+        yield "LABELWATCH_SECURITY_PROTOCOL=SASL_PLAINTEXT encrypts nothing: login and data can be read on the way"
 
 
 def _unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.partitioner import murmur2
 
 from schemas.topics import EVENTS
@@ -39,11 +44,13 @@ class KafkaTarget:
         bootstrap: Brokers, `host:port`, separated by commas.
         topic: Topic name.
         security: Keyword arguments of an aiokafka client for TLS and login.
+        why_not: Asked when the broker does not let us in; gives a sentence, or None where it has none.
     """
 
     bootstrap: str
     topic: str = EVENTS
     security: dict[str, Any] = field(default_factory=dict, repr=False)
+    why_not: Callable[[], Awaitable[str | None]] | None = None
 
 
 def partition_of(key: bytes, partitions: int) -> int:
@@ -96,19 +103,25 @@ class KafkaSink:
             await self._connect()
             yield self
             await self.flush()
-        except KafkaConnectionError as error:
-            raise SourceError(
-                f"no Kafka answers at {self._target.bootstrap}; start it, or check --bootstrap"
-            ) from error
         except (KafkaError, TimeoutError, OSError) as error:
-            raise SourceError(
-                f"cannot write to {self._target.topic} at {self._target.bootstrap}: "
-                f"{str(error) or type(error).__name__}; `labelwatch doctor` shows what is wrong"
-            ) from error
+            raise SourceError(await self._sentence(error)) from error
         finally:
             if self._producer is not None:
                 with contextlib.suppress(KafkaError, TimeoutError, OSError):
                     await asyncio.wait_for(self._producer.stop(), 5)
+
+    async def _sentence(self, error: BaseException) -> str:
+        target = self._target
+        if isinstance(error, (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)):
+            return f"this user may not write to {target.topic} at {target.bootstrap}: allow it Write and Describe there"
+        if (why := target.why_not and await target.why_not()) is not None:
+            return why.removesuffix(".")
+        if isinstance(error, KafkaConnectionError):
+            return f"no Kafka answers at {target.bootstrap}; start it, or check --bootstrap"
+        return (
+            f"cannot write to {target.topic} at {target.bootstrap}: {str(error) or type(error).__name__}; "
+            "`labelwatch doctor` shows what is wrong"
+        )
 
     async def _connect(self) -> None:
         for idempotent in (True, False):
@@ -133,8 +146,11 @@ class KafkaSink:
         metadata = await asyncio.wait_for(self._producer.client.fetch_all_metadata(), _START_SECONDS)
         partitions = metadata.partitions_for_topic(self._target.topic)
         if not partitions:
+            # A broker does not list what a user may not describe.
+            open_to_all = self._target.security.get("security_protocol", "PLAINTEXT") == "PLAINTEXT"
             raise SourceError(
                 f"no topic {self._target.topic} at {self._target.bootstrap}; `labelwatch topics create` creates it"
+                f"{'' if open_to_all else ', unless it is there and this user may not describe it'}"
             )
         self._partitions = len(partitions)
 

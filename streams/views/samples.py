@@ -4,8 +4,10 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -40,15 +42,19 @@ class Samples:
         return sum(value for _, value in self.select(name, **labels))
 
 
-def read_worker(url: str) -> Samples:
+def read_worker(url: str, login: tuple[str, str] | None = None) -> Samples:
     """Reads a worker's sites page.
 
+    Args:
+        url: The worker's address.
+        login: User name and password, where it asks for them.
+
     Raises:
-        Unreachable: Nobody answers there, or it is not a metrics page.
+        Unreachable: Nobody answers there, it lets us not in, or it is not a metrics page.
     """
     samples = Samples()
     try:
-        for family in text_string_to_metric_families(_get(f"{url.rstrip('/')}/metrics")):
+        for family in text_string_to_metric_families(_get(f"{url.rstrip('/')}/metrics", login)):
             for sample in family.samples:
                 samples.by_name.setdefault(sample.name, []).append((sample.labels, sample.value))
     except ValueError as error:
@@ -75,12 +81,23 @@ def read_prometheus(url: str) -> Samples:
     return samples
 
 
-def _get(url: str) -> str:
+def _get(url: str, login: tuple[str, str] | None = None) -> str:
     shown = url.partition("?")[0]
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
+        request = urllib.request.Request(url)
+        if login is not None:
+            # Not to where it might be sent on to.
+            request.add_unredirected_header("Authorization", f"Basic {b64encode(':'.join(login).encode()).decode()}")
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
             text: str = answer.read().decode()
             return text
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.UNAUTHORIZED:
+            raise Unreachable(f"nobody answers at {shown}: {error.reason}") from error
+        wrong = "needs a password" if login is None else "does not take this user name and password"
+        raise Unreachable(
+            f"{shown} {wrong}: set LABELWATCH_METRICS_USERNAME and LABELWATCH_METRICS_PASSWORD_FILE"
+        ) from error
     except (urllib.error.URLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise Unreachable(f"nobody answers at {shown}: {reason}") from error

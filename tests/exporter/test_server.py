@@ -1,8 +1,10 @@
 import gzip
 import http.client
+import select
 import socket
 import threading
 import time
+from base64 import b64encode
 from contextlib import closing, contextmanager
 
 import numpy as np
@@ -288,24 +290,182 @@ def test_a_client_that_hangs_up_harms_nobody(server):
 
 
 def test_a_request_that_drips_is_cut_off(state, monkeypatch):
-    monkeypatch.setattr(server_module, "CONNECTION_SECONDS", 0.0)
+    monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.3)
+    with (
+        MetricsServer(state, plain, port=0) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=30) as drip,
+    ):
+        # Each byte is in time for a time-out by read, and the request never ends.
+        while not select.select([drip], [], [], 0.02)[0]:
+            drip.sendall(b"X")
+        assert drip.recv(1) == b""
+
+
+def test_an_answer_that_is_never_read_is_cut_off(state, monkeypatch):
+    monkeypatch.setattr(server_module, "CONNECTION_SECONDS", 0.3)
+    large = Figures()
+    for n in range(100_000):
+        large.add("labelwatch_site_labels", (f"site-{n}", "1h"), n)
+    state.restored(0, FakeEngine(large))
+    state.caught_up(0)
     with MetricsServer(state, plain, port=0) as server:
-        assert raw(server, b"GET /metrics HT") == b""
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as lazy:
+            lazy.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            while not server._server._open:
+                time.sleep(0.001)
+            while server._server._open:
+                time.sleep(0.001)
+        assert ask(server, "/healthz")[0] == 200
 
 
-def test_connections_beyond_the_limit_are_refused_and_their_place_comes_back(state, monkeypatch):
+def test_connections_that_work_keep_their_place_and_more_are_refused(state, monkeypatch):
     monkeypatch.setattr(server_module, "CONNECTIONS_MAX", 2)
     with MetricsServer(state, plain, port=0) as server:
-        silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2)]
-        while len(server._server._open) < 2:
-            time.sleep(0.001)
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as third:
-            assert third.recv(1_000).startswith(b"HTTP/1.0 503 ")
-        for each in silent:
-            each.close()
+        with waiting_engine(state) as (_, entered, leave):
+            busy = [in_thread(lambda: ask(server, "/metrics")) for _ in range(2)]
+            assert entered.acquire(timeout=60)
+            while sum(visit.accepted for visit in tuple(server._server._open.values())) < 2:
+                time.sleep(0.001)
+            with socket.create_connection(("127.0.0.1", server.port), timeout=30) as third:
+                assert third.recv(1_000).startswith(b"HTTP/1.0 503 ")
+            leave.release(100)
+            assert [status for status, _, _ in (join() for join in busy)] == [200, 200]
         while server._server._open:
             time.sleep(0.001)
         assert ask(server, "/healthz")[0] == 200
+
+
+def test_whoever_says_nothing_keeps_nobody_out(state, monkeypatch):
+    """Slow loris: all places held by clients that owe their request, for ever and again."""
+    monkeypatch.setattr(server_module, "CONNECTIONS_MAX", 4)
+    with MetricsServer(state, plain, port=0) as server:
+        silent = []
+        for _ in range(5):
+            for _ in range(4):
+                silent.append(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+                silent[-1].sendall(b"GET /metrics HTTP/1.0\r\nX-Slow: ")
+            assert ask(server, "/metrics")[0] == 200
+        assert silent[0].recv(1) == b"", "the oldest gave way"
+        assert threading.active_count() < 40
+        for each in silent:
+            each.close()
+
+
+# Logging in.
+
+LOGIN = ("prometheus", "geheim: ключ")
+
+
+def basic(username, password):
+    return {"Authorization": f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"}
+
+
+@pytest.fixture
+def closed(state, monkeypatch):
+    monkeypatch.setattr(server_module, "WRONG_PASSWORD_SECONDS", 0.01)
+    with MetricsServer(state, plain, port=0, login=LOGIN) as server:
+        yield server
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_with_a_login_the_pages_need_it(closed, path):
+    status, headers, body = ask(closed, path)
+    assert status == 401
+    assert headers["WWW-Authenticate"] == 'Basic realm="labelwatch", charset="UTF-8"'
+    assert b"labelwatch_" not in body
+    assert ask(closed, path, headers=basic(*LOGIN))[0] == 200
+    assert ask(closed, path, "HEAD", headers=basic(*LOGIN))[0] == 200
+    assert ask(closed, path, "HEAD")[0] == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz"])
+def test_probes_need_no_login(closed, path):
+    assert ask(closed, path)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        basic("prometheus", "geheim"),
+        basic("prometheus", "geheim: ключ "),
+        basic("prometheu", "sgeheim: ключ"),
+        basic("", ""),
+        {"Authorization": "Basic"},
+        {"Authorization": "Basic ==="},
+        {"Authorization": "Basic é"},
+        {"Authorization": "Bearer cHJvbWV0aGV1czpnZWhlaW0="},
+        {"Authorization": ""},
+    ],
+)
+def test_any_other_login_is_refused(closed, headers):
+    assert ask(closed, "/metrics", headers={k: v.encode() for k, v in headers.items()})[0] == 401
+
+
+def test_the_scheme_has_no_case(closed):
+    header = basic(*LOGIN)["Authorization"].replace("Basic", "bAsIc")
+    assert ask(closed, "/metrics", headers={"Authorization": header})[0] == 200
+
+
+def test_wrong_passwords_wait_and_keep_nobody_out(state, monkeypatch):
+    monkeypatch.setattr(server_module, "WRONG_PASSWORD_SECONDS", 30.0)
+    monkeypatch.setattr(server_module, "HEAD_SECONDS", 60.0)
+    monkeypatch.setattr(server_module, "CONNECTIONS_MAX", 3)
+    wrong = f"GET /metrics HTTP/1.0\r\nAuthorization: {basic('prometheus', 'x')['Authorization']}\r\n\r\n".encode()
+    with MetricsServer(state, plain, port=0, login=LOGIN) as server:
+        guesses = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(3)]
+        for each in guesses:
+            each.sendall(wrong)
+        while len(server._server._open) < 3:
+            time.sleep(0.001)
+        assert ask(server, "/metrics", headers=basic(*LOGIN))[0] == 200
+        assert guesses[0].recv(1_000) == b"", "the oldest guess gave way, without an answer"
+        assert not select.select(guesses[1:], [], [], 0)[0], "the others still wait"
+        for each in guesses:
+            each.close()
+
+
+def test_no_page_is_rendered_more_than_half_of_the_time(state):
+    """However many ask: the time between renderings is as long as they take."""
+
+    class Slow(FakeEngine):
+        def figures(self, at_ms):
+            spans.append(time.monotonic())
+            time.sleep(0.05)
+            spans.append(time.monotonic())
+            return super().figures(at_ms)
+
+    spans = []
+    state.restored(0, Slow(engine().site_figures))
+    state.caught_up(0)
+    with MetricsServer(state, plain, port=0) as server:
+        for join in [in_thread(lambda: [ask(server, "/metrics")[0] for _ in range(4)]) for _ in range(4)]:
+            assert join() == [200] * 4
+    pauses = [begin - end for end, begin in zip(spans[1::2], spans[2::2], strict=False)]
+    assert pauses
+    assert min(pauses) >= 0.05
+
+
+# What browsers must not do with it.
+
+
+def test_errors_are_plain_text_with_the_same_headers(server):
+    answer = raw(server, b"<script>alert(1)</script> / HTTP/1.0\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"Content-Type: text/plain" in head
+    assert b"X-Frame-Options: DENY" in head
+    assert b"<script>" not in body
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/readyz", "/nothing"])
+def test_a_browser_runs_loads_and_frames_nothing(server, path):
+    headers = ask(server, path)[1]
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Server"] == "labelwatch", "no versions"
 
 
 # Start and stop.

@@ -21,6 +21,16 @@ from tests.support.ports import free_ports
 POM = Path(__file__).with_name("kafka-pom.xml")
 START_SECONDS = 60
 STOP_SECONDS = 30
+#: Kafka's own scripts and what each of them starts.
+TOOLS = {
+    "kafka-acls.sh": "org.apache.kafka.tools.AclCommand",
+    "kafka-configs.sh": "kafka.admin.ConfigCommand",
+    "kafka-consumer-groups.sh": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+    "kafka-delete-records.sh": "org.apache.kafka.tools.DeleteRecordsCommand",
+    "kafka-get-offsets.sh": "org.apache.kafka.tools.GetOffsetShell",
+    "kafka-reassign-partitions.sh": "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
+    "kafka-topics.sh": "org.apache.kafka.tools.TopicCommand",
+}
 
 
 class BrokerError(RuntimeError):
@@ -64,23 +74,33 @@ class RealKafka:
         folder: Where its configuration, log directories and output go; must be empty.
         heap: Java's `-Xmx`.
         properties: Broker settings beside the defaults below.
+        listeners: More listeners beside the plain one, by name, with their protocol; `addresses` says where.
     """
 
-    def __init__(self, folder: Path, *, heap: str = "512m", properties: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        heap: str = "512m",
+        properties: Mapping[str, str] | None = None,
+        listeners: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.output = folder / "broker.log"
         self._process: subprocess.Popen[bytes] | None = None
-        port, controller_port = free_ports(2)
-        self.bootstrap = f"127.0.0.1:{port}"
+        protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **(listeners or {})}
+        ports = free_ports(len(protocols))
+        self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(protocols, ports, strict=True)}
+        self.bootstrap = self.addresses["PLAINTEXT"]
         self._config = folder / "server.properties"
         self._java = ["java", f"-Xmx{heap}", "-cp", f"{jars()}/*"]
         settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller_port}",
+            "controller.quorum.voters": f"1@{self.addresses['CONTROLLER']}",
+            "listeners": ",".join(f"{name}://{address}" for name, address in self.addresses.items()),
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
             "log.dirs": str(folder / "logs"),
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": "0",
@@ -143,6 +163,23 @@ class RealKafka:
         """Stops the broker if it runs, and starts it on the same port and log directories."""
         self.stop()
         self.start()
+
+    def run(self, script: str, *arguments: str) -> str:
+        """Runs one of Kafka's own scripts and gives back what it printed.
+
+        Raises:
+            BrokerError: It failed.
+        """
+        done = subprocess.run(
+            [*self._java, "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", TOOLS[script], *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        if done.returncode:
+            raise BrokerError(f"{script} {' '.join(arguments)} failed: {done.stdout}{done.stderr}")
+        return done.stdout
 
     def _ended(self) -> None:
         self._process = None
