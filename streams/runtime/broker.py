@@ -122,9 +122,14 @@ def _judge(
     findings = Findings(partitions=len(found.get(EVENTS, ())))
     missing = [topic.name for topic in topics(settings.id) if topic.name not in found]
     if missing:
-        what = f"Topic {missing[0]} does" if len(missing) == 1 else f"Topics {', '.join(missing)} do"
+        one = len(missing) == 1
+        what = f"Topic {missing[0]} does" if one else f"Topics {', '.join(missing)} do"
         # A broker does not list what a user may not describe.
-        or_hidden = "" if settings.security_protocol == "PLAINTEXT" else ", or allow this user to describe them"
+        or_hidden = (
+            ""
+            if settings.security_protocol == "PLAINTEXT"
+            else f", or allow this user to describe {'it' if one else 'them'}"
+        )
         findings.problems.append(f"{what} not exist at {settings.bootstrap}: {_CREATE}{or_hidden}.")
         return findings
     for topic in topics(settings.id):

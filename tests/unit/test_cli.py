@@ -234,6 +234,12 @@ def test_watching_nobody_fails_by_name(run: Run, tmp_path: Path) -> None:
     assert str(port) in one_sentence(ended)
 
 
+def test_a_password_in_an_address_is_refused(run: Run) -> None:
+    ended = run("watch", "--url", "http://prometheus:s3cret@127.0.0.1:1", "--seconds", 0, "--plain")
+    assert ended.code == 2
+    assert "s3cret" not in one_sentence(ended)
+
+
 def test_a_file_that_cannot_be_written_is_named(run: Run, tmp_path: Path) -> None:
     ended = run("simulate", "--seconds", 1, "--out", tmp_path / "no" / "such" / "file.jsonl")
     assert ended.code == 1

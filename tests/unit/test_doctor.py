@@ -117,6 +117,20 @@ def test_a_port_is_free_or_labelwatchs_own_or_somebody_elses(tmp_path: Path) -> 
     assert "--metrics-port" in line.text
 
 
+def test_who_may_read_the_metrics_is_said(tmp_path: Path) -> None:
+    for host, environ, mark, text in (
+        ("127.0.0.1", {}, "ok", "this machine alone"),
+        ("0.0.0.0", {}, "note", "whoever reaches 0.0.0.0"),
+        ("0.0.0.0", {"LABELWATCH_METRICS_PASSWORD": "s3cret"}, "ok", "user 'prometheus' with the password"),
+        ("127.0.0.1", {"LABELWATCH_METRICS_PASSWORD_FILE": str(tmp_path / "none")}, "FAIL", "cannot read"),
+    ):
+        settings = Settings.resolve(environ=environ, bootstrap=NOWHERE, data_dir=tmp_path, metrics_host=host)
+        (line,) = [line for line in examine_all(settings) if line.about == "metrics readers"]
+        assert line.mark == mark
+        assert text in line.text
+        assert "s3cret" not in line.text
+
+
 def test_an_older_package_whose_private_members_are_used_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.13.9")
     line = lines(tmp_path)["packages"]

@@ -5,10 +5,12 @@ import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 
 import pytest
 
+from streams.exporter import MetricsServer, MonitorState
+from streams.exporter.pseudonyms import plain
 from streams.views.samples import Samples, Unreachable, read_prometheus, read_worker
 
 PAGE = """# HELP labelwatch_site_reviews Reviews.
@@ -113,3 +115,37 @@ def test_an_answer_that_is_none_is_called_so(
 def test_an_address_where_nobody_is_fails_by_name(reader: Callable[[str], Samples], url: str) -> None:
     with pytest.raises(Unreachable, match="nobody answers at"):
         reader(url)
+
+
+def test_a_workers_password_is_given_to_the_worker_alone() -> None:
+    login = ("prometheus", "geheim: \u20ac")
+    with MetricsServer(MonitorState(), plain, port=0, login=login) as server:
+        assert read_worker(server.url, login).by_name["labelwatch_build_info"]
+        with pytest.raises(Unreachable, match=r"needs a password: set LABELWATCH_METRICS_USERNAME and LABELWATCH_METR"):
+            read_worker(server.url)
+        with pytest.raises(Unreachable, match="does not take this user name and password") as caught:
+            read_worker(server.url, ("prometheus", "wr0ng"))
+        assert "wr0ng" not in str(caught.value)
+
+
+def test_a_password_does_not_follow_to_another_address() -> None:
+    seen: list[str | None] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/metrics":
+                self.send_response(302)
+                self.send_header("Location", "/elsewhere")
+            else:
+                seen.append(self.headers.get("Authorization"))
+                self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        read_worker(f"http://127.0.0.1:{server.server_port}", ("prometheus", "s3cret"))
+        server.shutdown()
+    assert seen == [None]

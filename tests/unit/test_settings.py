@@ -1,6 +1,7 @@
 """Settings: flag, else environment, else default; and a sentence for whatever is wrong."""
 
 import dataclasses
+import traceback
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,40 @@ def test_secrets_are_never_shown_nor_given_as_flags() -> None:
         Settings.resolve(environ={}, sasl_password="s3cret")
     with pytest.raises(TypeError, match="bogus"):
         Settings.resolve(environ={}, bogus=1)
+
+
+def test_a_password_file_in_another_encoding_shows_none_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(b"s3cret\xff")
+    with pytest.raises(SettingsError, match="it is not UTF-8") as caught:
+        Settings.resolve(environ={"LABELWATCH_SASL_PASSWORD_FILE": str(file)}).password()
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_metrics_have_a_password_where_one_is_given(tmp_path: Path) -> None:
+    assert Settings.resolve(environ={}).metrics_login() is None
+    environ = {"LABELWATCH_METRICS_PASSWORD": "s3cret", "LABELWATCH_METRICS_USERNAME": "scraper"}
+    assert Settings.resolve(environ=environ).metrics_login() == ("scraper", "s3cret")
+    assert "s3cret" not in repr(Settings.resolve(environ=environ))
+    file = tmp_path / "password"
+    file.write_text("f1le\n")
+    environ["LABELWATCH_METRICS_PASSWORD_FILE"] = str(file)
+    assert Settings.resolve(environ=environ).metrics_login() == ("scraper", "f1le")
+    file.write_text("\n")
+    with pytest.raises(SettingsError, match="is empty"):
+        Settings.resolve(environ=environ).metrics_login()
+    with pytest.raises(SettingsError, match="a colon is not allowed"):
+        Settings.resolve(environ={"LABELWATCH_METRICS_USERNAME": "a:b"})
+
+
+@pytest.mark.parametrize(
+    ("host", "exposed"),
+    [("127.0.0.1", False), ("::1", False), ("localhost", False), ("127.9.9.9", False), ("0.0.0.0", True), ("::", True),
+     ("10.0.0.7", True), ("worker-1", True)],
+)  # fmt: skip
+def test_who_may_read_the_metrics(host: str, exposed: bool) -> None:
+    assert Settings.resolve(environ={}, metrics_host=host).metrics_exposed is exposed
+    assert not Settings.resolve(environ={"LABELWATCH_METRICS_PASSWORD": "x"}, metrics_host=host).metrics_exposed
 
 
 def test_every_setting_has_help_and_both_names() -> None:
