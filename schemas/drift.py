@@ -64,6 +64,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         signal, direction, budget: What moved, which way, and whose attention it may cost.
         opened_at, cleared_at: When it was found, and when it was over.
         began_at, began_at_low, began_at_high: When the change began, and its 90% interval.
+        target: What the stream is held to, where that is a target.
         before, since: The figure before the change and since, with n.
         estimate: The new level, shrunk: a figure since a signal overstates, because the signal chose the moment.
         evidence: Statistic / threshold at this record.
@@ -89,6 +90,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     began_at: int
     began_at_low: int
     began_at_high: int
+    target: float | None = None
     before: Level
     since: Level
     estimate: float

@@ -10,7 +10,7 @@ _TASKS_TOLD = 3
 _CAUSES_TOLD = 3
 _SUBJECT = {
     "accuracy": ("accuracy", "准确率"),
-    "accuracy_target": ("accuracy against its target", "准确率（对照目标）"),
+    "accuracy_target": ("accuracy against its target", "准确率，对照目标"),
     "agent_accuracy": ("accuracy", "准确率"),
     "qa_accuracy": ("accuracy of review verdicts", "质检判定准确率"),
     "error_finding": ("share of reviews that find an error", "质检发现错误的比例"),
@@ -41,13 +41,15 @@ def english(record: DriftRecord, timezone: str) -> str:
             f"it had been {level(record.since)} over {record.since.n:,} {unit}."
         )
     moved = "fell" if record.direction == "down" else "rose"
+    if record.target is not None:
+        subject = f"{subject} of {record.target:.1%}"
     parts = [
         f"{who}: {subject} {moved} from {level(record.before)} to {level(record.since)}"
         f"{_interval(record, 'to', '95% interval ')} over {record.since.n:,} {unit}, "
         f"since about {_time(record.began_at, timezone)}."
     ]
     if record.verdict == "mix":
-        parts.append("The kind of work has changed: no kind of it went worse by as much.")
+        parts.append("More of the work is of a harder kind; like for like it changed less.")
     elif record.verdict == "spread":
         parts.append("It is spread evenly: no person, project or kind of work stands out.")
     if record.causes and record.verdict != "spread":
@@ -73,6 +75,8 @@ def chinese(record: DriftRecord, timezone: str) -> str:
             f"异常期间为 {level(record.since)}，基于 {record.since.n:,} {unit}。"
         )
     moved = "下降" if record.direction == "down" else "上升"
+    if record.target is not None:
+        subject = f"{subject} {record.target:.1%}"
     parts = [
         f"{who}：{subject}由 {level(record.before)} {moved}至 {level(record.since)}"
         f"{_interval(record, '至', '95% 区间 ')}，"

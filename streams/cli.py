@@ -153,6 +153,30 @@ def compute(
 
 
 @app.command()
+def backtest(
+    file: Annotated[Path, typer.Argument(help="JSON lines, one event each; the truth beside it is used if there.")],
+    policy: PolicyFile = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The judgement and every record, as one JSON object.")
+    ] = False,
+) -> None:
+    """What would have been paged in a history: when, why, how late, and how often for nothing."""
+    from rich.console import Console
+
+    from streams.ops import backtest as ops
+    from streams.ops.compute import trouble_lines
+
+    rules = _policy(_settings(policy=policy).policy)
+    result = ops.backtest(file, rules)
+    if as_json:
+        ops.print_json(result, sys.stdout)
+    else:
+        ops.print_report(result, rules, Console())
+    for line in trouble_lines(result.computed):
+        typer.echo(line, err=True)
+
+
+@app.command()
 def demo(
     scenario: Annotated[str, _SCENARIO] = "site-dip",
     seconds: Annotated[float | None, typer.Option(help="End after so long; else Ctrl-C ends it.", min=1)] = None,
@@ -315,13 +339,29 @@ app.add_typer(policy, name="policy")
 
 
 @policy.command("check")
-def policy_check(file: Annotated[Path, typer.Argument(help="The policy file.")]) -> None:
-    """The policy, resolved for each scope that it names, and its alert budget; exit code 2 if it cannot be used."""
+def policy_check(
+    file: Annotated[Path, typer.Argument(help="The policy file.")],
+    history: Annotated[
+        Path | None, typer.Option(help="JSON lines of real events: volumes and error rates are taken from them.")
+    ] = None,
+    reviews_a_month: Annotated[
+        float | None, typer.Option(help="Reviews a month of each site, where there is no --history.", min=1)
+    ] = None,
+) -> None:
+    """The policy, resolved for each scope that it names, and what its alert budget buys; exit code 2 if unusable."""
     from rich.console import Console
 
-    from streams.ops.policy import print_policy
+    from streams.ops.policy import ASSUMED_A_MONTH, print_budget, print_policy, watched_by_name, watched_in
 
-    print_policy(_policy(file), str(file), Console())
+    rules, console = _policy(file), Console()
+    print_policy(rules, str(file), console)
+    console.print()
+    if history is not None:
+        print_budget(watched_in(history, rules), console)
+        return
+    assumed = reviews_a_month or ASSUMED_A_MONTH
+    print_budget(watched_by_name(rules, assumed), console)
+    typer.echo(f"Assumed: {assumed:,.0f} reviews a month of each site. --history FILE.jsonl takes your own.")
 
 
 topics = typer.Typer(help="Create or verify the topics and their settings.", no_args_is_help=True)

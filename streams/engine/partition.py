@@ -132,6 +132,11 @@ class PartitionEngine:
         with self.lock:
             return [(stream, msgspec.structs.replace(episode)) for stream, episode in self._drift.episodes()]
 
+    def detection_plan(self) -> list[tuple[Stream, float, float, float]]:
+        """What the false-alarm budgets give each stream: volume a month, run length, and the rate it is held to."""
+        with self.lock:
+            return self._drift.plan()
+
     def sites(self) -> list[str]:
         """Sites seen in this partition."""
         return list(self._intake.sites)

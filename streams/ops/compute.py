@@ -4,14 +4,17 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from schemas.drift import DriftRecord
 from schemas.metrics import METRICS
 from schemas.policy import Policy
 from streams.engine.figures import Figures, PeopleFigures
@@ -44,9 +47,29 @@ class Computed(NamedTuple):
     """A file's figures at its highest event time."""
 
     at_ms: int
+    #: The first event time in the file.
+    began_ms: int
     figures: Figures
     people: PeopleFigures
     rejected: list[tuple[int, str, str]]
+    drifts: list[DriftRecord]
+
+
+@dataclass(slots=True)
+class Run:
+    """An engine that has gone through a file.
+
+    Attributes:
+        engine: As it stands at the end.
+        began_ms: The first event time.
+        rejected: (line number, reason, detail) of lines that cannot be used.
+        drifts: Records of drifts that opened and cleared, in order.
+    """
+
+    engine: PartitionEngine
+    began_ms: int = 0
+    rejected: list[tuple[int, str, str]] = field(default_factory=list)
+    drifts: list[DriftRecord] = field(default_factory=list)
 
 
 def compute(path: Path, policy: Policy) -> Computed:
@@ -57,24 +80,34 @@ def compute(path: Path, policy: Policy) -> Computed:
         policy: Targets, minimum of reviews, headline sources.
 
     Returns:
-        Figures at the highest event time, and (line number, reason, detail) of lines that cannot be used.
+        Figures at the highest event time, (line number, reason, detail) of lines that cannot be used, and the
+        records of drifts that opened and cleared, in order.
 
     Raises:
         CommandError: The file cannot be read.
     """
-    engine = PartitionEngine(0, policy)
-    rejected: list[tuple[int, str, str]] = []
+    run = run_file(path, policy)
+    at_ms = run.engine.clock_ms
+    return Computed(at_ms, run.began_ms, run.engine.figures(at_ms), run.engine.people(at_ms), run.rejected, run.drifts)
+
+
+def run_file(path: Path, policy: Policy) -> Run:
+    """Runs the engine over a file; as `compute`."""
+    run = Run(PartitionEngine(0, policy))
     try:
         with path.open("rb") as file:
             for lines in _batches(file):
-                engine.apply(lines)
-                checkpoint = engine.checkpoint()
-                engine.committed(checkpoint)
-                rejected += [(dead.offset + 1, dead.reason, dead.detail) for dead in checkpoint.dead_letters]
+                if not run.began_ms:
+                    run.engine.apply(lines[:1])
+                    run.began_ms = run.engine.clock_ms
+                run.engine.apply(lines)
+                checkpoint = run.engine.checkpoint()
+                run.engine.committed(checkpoint)
+                run.drifts += [msgspec.json.decode(value, type=DriftRecord) for _, value in checkpoint.drift_records]
+                run.rejected += [(dead.offset + 1, dead.reason, dead.detail) for dead in checkpoint.dead_letters]
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}; give the path of a file of JSON lines", 2) from error
-    at_ms = engine.clock_ms
-    return Computed(at_ms, engine.figures(at_ms), engine.people(at_ms), rejected)
+    return run
 
 
 def _batches(file: Any) -> Iterator[list[Line]]:
@@ -151,6 +184,17 @@ def print_tables(computed: Computed, policy: Policy, console: Console) -> None:
     if people is not None:
         console.print("\nPeople most likely below target", style="bold", highlight=False)
         console.print(people)
+    if computed.drifts:
+        console.print("\nDrifts, as they opened and cleared", style="bold", highlight=False)
+        for record in computed.drifts:
+            console.print(drift_line(record))
+
+
+def drift_line(record: DriftRecord) -> Text:
+    """A drift that opened or cleared: when, for whose attention, and in a sentence."""
+    when = datetime.fromtimestamp(record.at / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    style = "" if record.status == "cleared" else "bold orange1" if record.budget == "page" else "orange1"
+    return Text.assemble((f"{when}  {record.budget} {record.status}  ", style), record.text)
 
 
 def _sites(samples: dict[str, dict[tuple[str, ...], float | int]], policy: Policy, width: int) -> Table:

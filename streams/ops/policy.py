@@ -1,9 +1,15 @@
 """`labelwatch policy check`: the policy as it applies, scope by scope, for reading."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from detectors.budget import DAYS_A_MONTH, delay_reviews, run_length
+from schemas.drift import BUDGET_OF, BUDGETS
 from schemas.policy import Policy, Shift
 
 _NUMBERS = ("accuracy", "QA", "critical", "util.", "s/label", "reviews")
@@ -62,3 +68,87 @@ def _percent(ratio: float) -> str:
 
 def _shift(shift: Shift) -> str:
     return f"{shift.name} {shift.start} to {shift.end}, {shift.days}"
+
+
+#: Rises, in ratio points, whose delay is told.
+_POINTS = (0.02, 0.05, 0.10)
+#: Reviews a month that a site is assumed to have where no history tells.
+ASSUMED_A_MONTH = 4_000.0
+#: Streams of one kind told one by one.
+_TOLD = 12
+
+
+class Watched(NamedTuple):
+    """A stream that a budget watches over.
+
+    Attributes:
+        name: Whose: site, project, person and signal.
+        budget: `page` or `ticket`.
+        a_month: Reviews a month.
+        run_length: Promised mean number of reviews to a false alarm.
+        error_rate: What it is held to, 0 to 1.
+    """
+
+    name: str
+    budget: str
+    a_month: float
+    run_length: float
+    error_rate: float
+
+
+def watched_in(history: Path, policy: Policy) -> list[Watched]:
+    """The streams of a history, with their volumes as the engine knows them at its end.
+
+    Raises:
+        CommandError: The file cannot be read.
+    """
+    # Only here: it brings the engine.
+    from streams.ops.compute import run_file
+
+    engine = run_file(history, policy).engine
+    return [
+        Watched(
+            " ".join(part for part in (stream.site, stream.project, stream.agent, stream.signal) if part),
+            BUDGET_OF[stream.signal],
+            a_month,
+            length,
+            rate,
+        )
+        for stream, a_month, length, rate in engine.detection_plan()
+        if stream.direction == "down"
+    ]
+
+
+def watched_by_name(policy: Policy, a_month: float) -> list[Watched]:
+    """The sites and projects that a policy names, each site with so many reviews a month, shared by its projects."""
+    scopes = [(site, project) for site, project, market in policy.scopes() if site and not market]
+    scopes = scopes or [(f"site {number}", "") for number in range(1, 6)]
+    pages = []
+    for site, project in scopes:
+        siblings = sum(1 for other in scopes if other[0] == site and other[1]) if project else 1
+        targets = policy.resolve(site, project)
+        volume = a_month / siblings
+        length = run_length(volume, len(scopes), policy.oncall.false_pages_per_month)
+        pages.append(Watched(f"{site} {project}".strip() + " accuracy", "page", volume, length, 1 - targets.accuracy))
+    return pages
+
+
+def print_budget(watched: Sequence[Watched], console: Console) -> None:
+    """Writes what the budgets buy: for each stream how soon a drop of 2, 5 and 10 points is found."""
+    for budget in BUDGETS:
+        streams = sorted((each for each in watched if each.budget == budget), key=lambda each: -each.a_month)
+        if not streams:
+            continue
+        table = _table(f"What the budget of {budget}s buys: a drop is found after so many reviews (days)")
+        table.add_column("stream", overflow="fold")
+        for heading in ("reviews a month", "one false in", *(f"{points * 100:.0f} points" for points in _POINTS)):
+            table.add_column(heading, justify="right")
+        for each in streams[:_TOLD]:
+            cells = []
+            for points in _POINTS:
+                reviews = delay_reviews(min(max(each.error_rate, 0.005), 0.5), points, each.run_length)
+                cells.append(f"{reviews:,.0f} ({reviews / max(each.a_month, 1.0) * DAYS_A_MONTH:,.1f} d)")
+            table.add_row(Text(each.name), f"{each.a_month:,.0f}", f"{each.run_length:,.0f}", *cells)
+        console.print(table)
+        if len(streams) > _TOLD:
+            console.print(f"and {len(streams) - _TOLD:,} more, with fewer reviews", highlight=False)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.engine.drift.names import NONE
+
 Floats = NDArray[np.float64]
 Members = NDArray[np.integer]
 
@@ -15,8 +17,12 @@ LEAST = 12
 TOGETHER = -1
 #: Dimensions of the work, not of people: who works changes with every shift, and says nothing about the work.
 OF_WORK = ("project", "label", "sop_version", "market", "stratum")
-#: From this share of the change on, a dimension's mix effects explain it; a member stands out.
-MAIN_SHARE = 0.5
+#: Those of which more or less is another kind of work: a label may be the error itself, an SOP version a new rule.
+KINDS_OF_WORK = ("project", "market", "stratum")
+#: From this share of the change on, mix effects explain it. A third: a change is found sooner where chance has
+#: added to it, and what chance adds looks like a rate.
+MAIN_SHARE = 1 / 3
+#: From this share on, a member stands out.
 STANDS_OUT = 0.25
 
 
@@ -134,7 +140,9 @@ def largest(parts: list[Part], change: float, most: int) -> list[Part]:
     told = [
         part
         for part in parts
-        if part.member != TOGETHER and sign * part.points > 0 and (part.effect == "rate" or part.by in OF_WORK)
+        if part.member not in (TOGETHER, NONE)
+        and sign * part.points > 0
+        and (part.effect == "rate" or part.by in OF_WORK)
     ]
     return sorted(told, key=lambda part: (-sign * part.excess, -sign * part.points, part.by, part.member))[:most]
 
@@ -149,11 +157,11 @@ def verdict(parts: list[Part], change: float) -> str:
         return "spread"
     sums: dict[str, float] = {}
     for part in parts:
-        if part.effect == "mix" and part.known and part.by in OF_WORK:
+        if part.effect == "mix" and part.known and part.by in KINDS_OF_WORK:
             sums[part.by] = sums.get(part.by, 0.0) + part.points
     if sums and max(total / change for total in sums.values()) >= MAIN_SHARE:
         return "mix"
-    best = max((part.excess / change for part in parts if part.member != TOGETHER), default=0.0)
+    best = max((part.excess / change for part in parts if part.member not in (TOGETHER, NONE)), default=0.0)
     return "rate" if best >= STANDS_OUT else "spread"
 
 

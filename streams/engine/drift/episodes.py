@@ -1,7 +1,6 @@
 """Drifts from the moment they open to the one they clear: what they carry, and what is said of them."""
 
 import sys
-from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -11,7 +10,7 @@ from detectors.reverse import ReverseTest
 from schemas.drift import BUDGET_OF, Cause, DriftRecord, Level
 from schemas.policy import Policy
 from schemas.sentences import chinese, english
-from streams.engine.drift.streams import Stream
+from streams.engine.drift.streams import Stream, watches_fall
 from streams.engine.ratios import wilson
 
 #: A drift that opens again within this time after it was cleared is the same one.
@@ -84,22 +83,10 @@ def shows_accuracy(stream: Stream) -> bool:
     return stream.signal.endswith("accuracy") or stream.signal == "accuracy_target"
 
 
-def swapped(stream: Stream) -> bool:
-    """Whether a fall of the error rate is what counts as the change, so that tests look at the complement."""
-    return stream.signal == "error_finding" and stream.direction == "down"
-
-
 def reverse_test(stream: Stream, p0: float, changed: float, temper: float) -> ReverseTest:
     """The test of whether the stream is back."""
     p0, changed = min(max(p0, 0.001), 0.999), min(max(changed, 0.001), 0.999)
-    return ReverseTest(1 - p0, 1 - changed, temper) if swapped(stream) else ReverseTest(p0, changed, temper)
-
-
-@dataclass(slots=True)
-class Told:
-    """Records that no checkpoint has handed over yet, each with the place in the log that it belongs to."""
-
-    records: list[tuple[int, DriftRecord]] = field(default_factory=list)
+    return ReverseTest(1 - p0, 1 - changed, temper) if watches_fall(stream) else ReverseTest(p0, changed, temper)
 
 
 def record_of(stream: Stream, episode: Episode, status: str, at_ms: int, policy: Policy) -> DriftRecord:
@@ -121,6 +108,7 @@ def record_of(stream: Stream, episode: Episode, status: str, at_ms: int, policy:
         began_at=episode.began_at,
         began_at_low=episode.began_at_low,
         began_at_high=episode.began_at_high,
+        target=policy.resolve(site=stream.site).accuracy if stream.signal == "accuracy_target" else None,
         before=episode.before,
         since=since,
         estimate=episode.estimate,

@@ -27,11 +27,10 @@ from streams.engine.drift.episodes import (
     record_of,
     reverse_test,
     shows_accuracy,
-    swapped,
 )
 from streams.engine.drift.names import NONE, Names
 from streams.engine.drift.recent import REVIEW, SEGMENT, Recent, Rows
-from streams.engine.drift.streams import DAY_SECONDS, Stream, Streams
+from streams.engine.drift.streams import DAY_SECONDS, Stream, Streams, watches_fall
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, VerdictKind
 from streams.engine.panes import Ints, Slot, Table
@@ -498,7 +497,7 @@ class Drift:
         episode.wrong += is_wrong
         self._changed = True
         stream = self._key(number)
-        test.update(is_wrong != swapped(stream))
+        test.update(is_wrong != watches_fall(stream))
         if not test.cleared:
             return False
         at = self._events[position].at
@@ -543,7 +542,11 @@ class Drift:
 
         def estimate() -> Estimate:
             p0 = min(max(self._streams.baseline(number), 1e-4), 1 - 1e-4)
-            return locate_fall(outcomes, p0, temper) if swapped(stream) else locate_change(outcomes, p0, SHIFTS, temper)
+            return (
+                locate_fall(outcomes, p0, temper)
+                if watches_fall(stream)
+                else locate_change(outcomes, p0, SHIFTS, temper)
+            )
 
         first = estimate()
         errors = int(outcomes[: first.began_ago].sum())
@@ -673,6 +676,10 @@ class Drift:
             figures.add("labelwatch_unwatched_streams", (), unwatched)
 
         return tell
+
+    def plan(self) -> list[tuple[Stream, float, float, float]]:
+        """What the budgets give each stream: volume a month, run length, and the rate it is held to."""
+        return self._streams.plan()
 
     def episodes(self) -> list[tuple[Stream, Episode]]:
         """The drifts that are open, by stream."""

@@ -65,20 +65,9 @@ class Stream(NamedTuple):
     direction: str
 
 
-class Signalled(NamedTuple):
-    """A stream whose evidence has reached its threshold.
-
-    Attributes:
-        stream: Its number.
-        position: Of the outcome within the call.
-        statistic: Mean of the R_d.
-        run_length: The threshold, in outcomes.
-    """
-
-    stream: int
-    position: int
-    statistic: float
-    run_length: float
+def watches_fall(stream: Stream) -> bool:
+    """Whether a fall of the error rate is what counts as the change."""
+    return stream.signal == "error_finding" and stream.direction == "down"
 
 
 class Errors(NamedTuple):
@@ -444,14 +433,29 @@ class Streams:
         """Mean of the R_d after the newest outcome, and the threshold now."""
         core = self._core[stream]
         row, since = core["row"].tolist(), int(core["since"])
-        target = self._targets[stream]
-        if target is None:
-            statistic = self_starting.evidence_after(row, since, self.temper(stream))
-        else:
+        target, key = self._targets[stream], self.keys[stream]
+        if target is not None:
             statistic = mixture.evidence_after(row[:3], since, target, self.temper(stream))
-        here = np.array([stream])
-        scale = float(self._scale(here, np.array([0]), core["last_s"].astype(np.int64))[0])
-        return statistic, max(scale * int(self._sharing[self._budget[stream]]), LEAST_RUN_LENGTH)
+        elif key is not None and watches_fall(key):
+            statistic = sum(row[3:]) / 3.0
+        else:
+            statistic = self_starting.evidence_after(row, since, self.temper(stream))
+        return statistic, float(self._run_lengths_now(np.array([stream]))[0])
+
+    def _run_lengths_now(self, numbers: Ints) -> NDArray[np.float64]:
+        scale = self._scale(numbers, np.zeros(len(numbers), np.int64), self._core["last_s"][numbers].astype(np.int64))
+        return np.maximum(scale * self._sharing[self._budget[numbers]], LEAST_RUN_LENGTH)
+
+    def plan(self) -> list[tuple[Stream, float, float, float]]:
+        """Streams that share a budget: volume a month, run length in outcomes, and the rate they are held to."""
+        numbers = np.flatnonzero(self._shares[: len(self.keys)])
+        lengths = self._run_lengths_now(numbers)
+        per_budget = self._false_a_month[self._budget[numbers]] / self._sharing[self._budget[numbers]]
+        return [
+            (key, float(length * share), float(length), self.baseline(number))
+            for number, length, share in zip(numbers.tolist(), lengths, per_budget, strict=True)
+            if (key := self.keys[number]) is not None
+        ]
 
     def next_day(self, now_s: int, kept: Collection[int]) -> None:
         """Counts anew who shares the budgets, closes months of volume, and forgets people long gone.

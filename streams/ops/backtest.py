@@ -1,0 +1,179 @@
+"""`labelwatch backtest`: what would have been paged in a history, when and why; held against the truth, if known."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+from rich.console import Console
+
+from schemas.drift import BUDGETS, DriftRecord
+from schemas.policy import Policy
+from streams.ops.compute import Computed, compute, drift_line
+from streams.ops.errors import CommandError
+from streams.views.reading import span
+
+_MONTH_MS = 30.44 * 86_400_000
+
+
+class _Change(msgspec.Struct):
+    """One injected change, as the simulator's truth file has it; other keys say what it was."""
+
+    at_ms: int
+    scenario: str
+    site: str | None = None
+    project: str | None = None
+
+
+class _Truth(msgspec.Struct):
+    scenario: str
+    start_ms: int
+    end_ms: int
+    changes: list[_Change] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An injected change and what was said of it.
+
+    Attributes:
+        scenario: What was injected.
+        where: Site, or project at every site.
+        at_ms: When it came.
+        by: First drift to find it, by budget: (signal, delay in seconds, reviews or labels since it began).
+    """
+
+    scenario: str
+    where: str
+    at_ms: int
+    by: dict[str, tuple[str, float, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """A history judged.
+
+    Attributes:
+        computed: Its figures and drifts.
+        months: Its length.
+        opened: Drifts opened, by budget; one that came back counts once more.
+        false: Those among them that no injected change explains, by budget; None where the truth is not known.
+        found: Each injected change.
+    """
+
+    computed: Computed
+    months: float
+    opened: dict[str, int]
+    false: dict[str, int] | None
+    found: list[Found]
+
+
+def backtest(path: Path, policy: Policy) -> Backtest:
+    """Runs the monitor over a history.
+
+    Args:
+        path: One event a line. `<path>.truth.json` beside it, from `labelwatch simulate --out`, is used if it is there.
+        policy: The policy to try.
+
+    Raises:
+        CommandError: A file cannot be read.
+    """
+    computed = compute(path, policy)
+    openings = [record for record in computed.drifts if record.status == "opened"]
+    truth = _truth(path.with_name(path.name + ".truth.json"))
+    start_ms = computed.began_ms if truth is None else truth.start_ms
+    months = max(computed.at_ms - start_ms, 0) / _MONTH_MS
+    opened = Counter(record.budget for record in openings)
+    false: Counter[str] | None = None
+    found: list[Found] = []
+    if truth is not None:
+        false = Counter(record.budget for record in openings if not _explained(record, truth.changes))
+        found = [_found(change, openings) for change in truth.changes]
+    return Backtest(
+        computed,
+        months,
+        {budget: opened[budget] for budget in BUDGETS},
+        None if false is None else {budget: false[budget] for budget in BUDGETS},
+        found,
+    )
+
+
+def _truth(path: Path) -> _Truth | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Truth)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise CommandError(
+            f"{path}: not a truth file of labelwatch simulate ({error}); remove it or simulate again"
+        ) from (error)
+
+
+def _explained(record: DriftRecord, changes: Sequence[_Change]) -> bool:
+    """Whether a change has come by then where the drift is."""
+    return any(
+        record.opened_at >= change.at_ms
+        and change.site in (None, record.site_id)
+        # A change of one project shows in the site's figures too.
+        and (change.project is None or record.project_id in ("", change.project))
+        for change in changes
+    )
+
+
+def _found(change: _Change, openings: Sequence[DriftRecord]) -> Found:
+    where = change.site or (f"{change.project}, every site" if change.project else "every site")
+    found = Found(change.scenario, where, change.at_ms)
+    for record in sorted(openings, key=lambda record: record.opened_at):
+        if _explained(record, [change]) and record.budget not in found.by:
+            found.by[record.budget] = (record.signal, (record.opened_at - change.at_ms) / 1000, record.since.n)
+    return found
+
+
+def print_json(result: Backtest, out: TextIO) -> None:
+    """Writes the judgement and every record as one JSON object."""
+    whole: dict[str, Any] = {
+        "months": result.months,
+        "opened": result.opened,
+        "false": result.false,
+        "found": [asdict(found) for found in result.found],
+        "drifts": [msgspec.to_builtins(record) for record in result.computed.drifts],
+    }
+    json.dump(whole, out, ensure_ascii=False)
+    out.write("\n")
+
+
+def print_report(result: Backtest, policy: Policy, console: Console) -> None:
+    """Writes what would have been paged and ticketed, and how good that was."""
+    if not result.computed.at_ms:
+        console.print("No event in the file.")
+        return
+    days = result.months * 30.44
+    console.print(f"{days:.1f} days of history", style="bold", highlight=False)
+    for record in result.computed.drifts:
+        console.print(drift_line(record))
+        if record.causes and record.status == "opened":
+            causes = ", ".join(f"{c.by} {c.member} ({c.effect}) {c.points:+.3f}" for c in record.causes)
+            console.print(
+                f"    {record.verdict}; {causes}; id {record.drift_id}", style="dim", markup=False, highlight=False
+            )
+    if not result.computed.drifts:
+        console.print("No drift would have opened.")
+    allowed = {"page": policy.oncall.false_pages_per_month, "ticket": policy.oncall.false_tickets_per_month}
+    console.print()
+    for budget, count in result.opened.items():
+        line = f"{count} {budget}{'s' * (count != 1)}"
+        if result.false is not None:
+            line += f", {result.false[budget]} of them false"
+        line += f"; the budget is {allowed[budget]:g} false a month, here {allowed[budget] * result.months:.2f}"
+        console.print(line, highlight=False)
+    for found in result.found:
+        when = datetime.fromtimestamp(found.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+        said = "; ".join(
+            f"{budget} by {signal} after {span(delay)} ({n:,} reviews or labels)"
+            for budget, (signal, delay, n) in found.by.items()
+        )
+        console.print(f"injected {when}: {found.scenario} at {found.where}: {said or 'not found'}", highlight=False)
