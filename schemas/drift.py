@@ -4,9 +4,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-Signal = Literal[
-    "accuracy", "accuracy_target", "agent_accuracy", "qa_accuracy", "error_finding", "handle_time", "label_mix"
-]
+Signal = Literal["accuracy", "accuracy_target", "agent_accuracy", "qa_accuracy", "error_finding"]
 Budget = Literal["page", "ticket"]
 Direction = Literal["down", "up"]
 #: What a cause is told by.
@@ -17,7 +15,7 @@ Effect = Literal["rate", "mix"]
 SIGNALS: tuple[Signal, ...] = get_args(Signal)
 BUDGETS: tuple[str, ...] = get_args(Budget)
 DIMENSIONS: tuple[str, ...] = get_args(Dimension)
-#: Which budget a signal draws on, and what its figure is: a share of reviews or labels, or seconds a label.
+#: Which budget a signal draws on.
 BUDGET_OF: dict[str, Budget] = {signal: "page" if signal == "accuracy" else "ticket" for signal in SIGNALS}
 
 
@@ -25,9 +23,9 @@ class Level(msgspec.Struct, frozen=True):
     """A figure before or since a change.
 
     Attributes:
-        value: Accuracy or share, 0 to 1; seconds for handling time.
-        n: Reviews or labels behind it.
-        lower, upper: Its 95% interval; Wilson's for shares. Absent where n is 0.
+        value: Accuracy, or share of reviews that find an error; 0 to 1.
+        n: Reviews behind it.
+        lower, upper: Its Wilson 95% interval. Absent where n is 0.
     """
 
     value: float
@@ -68,7 +66,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         before, since: The figure before the change and since, with n.
         estimate: The new level, shrunk: a figure since a signal overstates, because the signal chose the moment.
         evidence: Statistic / threshold at this record.
-        run_length: Promised mean number of reviews (or labels) of this stream to a false alarm.
+        run_length: Promised mean number of reviews of this stream to a false alarm.
         verdict: `rate`, `mix`, or `spread` where no part of the work stands out.
         causes: The largest parts of the change, largest first.
         task_ids: Examples, newest first.

@@ -110,11 +110,9 @@ class Ramp(_Table, frozen=True):
 
 
 class Detection(_Table, frozen=True):
-    """Which changes are watched for, and how."""
+    """Which changes are watched for."""
 
     signals: list[Signal] = msgspec.field(default_factory=lambda: list(SIGNALS))
-    #: Reviews are scored so long after the label, where errors are confirmed later than correct work. 0: at once.
-    maturity_hold_hours: Annotated[float, Meta(ge=0, le=336)] = 0.0
 
 
 class _File(_Table, frozen=True):

@@ -1,10 +1,9 @@
 """A drift in a sentence, in English and in Chinese, that can be forwarded to the site as it stands."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from schemas.drift import Cause, DriftRecord, Level
+from schemas.drift import Cause, DriftRecord
 
 _TASKS_TOLD = 3
 _CAUSES_TOLD = 3
@@ -14,8 +13,6 @@ _SUBJECT = {
     "agent_accuracy": ("accuracy", "准确率"),
     "qa_accuracy": ("accuracy of review verdicts", "质检判定准确率"),
     "error_finding": ("share of reviews that find an error", "质检发现错误的比例"),
-    "handle_time": ("handling time per label", "单条处理时长"),
-    "label_mix": ("share of a label class", "某一标签类别的占比"),
 }
 _DIMENSION = {
     "agent": ("agent", "标注员"),
@@ -34,18 +31,17 @@ def english(record: DriftRecord, timezone: str) -> str:
     subject = _SUBJECT[record.signal][0]
     who = record.site_id + (f", project {record.project_id}" if record.project_id else "")
     who += f", {record.agent_id}" if record.agent_id else ""
-    level, unit = _levels(record), "reviews" if _of_reviews(record) else "labels"
     if record.status == "cleared":
         return (
-            f"{who}: {subject} is back to normal ({level(record.before)}) as of {_time(record.at, timezone)}; "
-            f"it had been {level(record.since)} over {record.since.n:,} {unit}."
+            f"{who}: {subject} is back to normal ({record.before.value:.1%}) as of {_time(record.at, timezone)}; "
+            f"it had been {record.since.value:.1%} over {record.since.n:,} reviews."
         )
     moved = "fell" if record.direction == "down" else "rose"
     if record.target is not None:
         subject = f"{subject} of {record.target:.1%}"
     parts = [
-        f"{who}: {subject} {moved} from {level(record.before)} to {level(record.since)}"
-        f"{_interval(record, 'to', '95% interval ')} over {record.since.n:,} {unit}, "
+        f"{who}: {subject} {moved} from {record.before.value:.1%} to {record.since.value:.1%}"
+        f"{_interval(record, 'to', '95% interval ')} over {record.since.n:,} reviews, "
         f"since about {_time(record.began_at, timezone)}."
     ]
     if record.verdict == "mix":
@@ -54,7 +50,7 @@ def english(record: DriftRecord, timezone: str) -> str:
         parts.append("It is spread evenly: no person, project or kind of work stands out.")
     if record.causes and record.verdict != "spread":
         told = "; ".join(
-            f"{_DIMENSION[cause.by][0]} {cause.member} ({_effect(cause)}, {_points(record, cause)})"
+            f"{_DIMENSION[cause.by][0]} {cause.member} ({_effect(cause)}, {cause.points * 100:+.1f} points)"
             for cause in record.causes[:_CAUSES_TOLD]
         )
         parts.append(f"Largest causes: {told}.")
@@ -68,19 +64,18 @@ def chinese(record: DriftRecord, timezone: str) -> str:
     subject = _SUBJECT[record.signal][1]
     who = record.site_id + (f"，项目 {record.project_id}" if record.project_id else "")
     who += f"，{record.agent_id}" if record.agent_id else ""
-    level, unit = _levels(record), "条质检" if _of_reviews(record) else "条标注"
     if record.status == "cleared":
         return (
-            f"{who}：截至 {_time(record.at, timezone)}，{subject}已恢复正常水平（{level(record.before)}）；"
-            f"异常期间为 {level(record.since)}，基于 {record.since.n:,} {unit}。"
+            f"{who}：截至 {_time(record.at, timezone)}，{subject}已恢复正常水平（{record.before.value:.1%}）；"
+            f"异常期间为 {record.since.value:.1%}，基于 {record.since.n:,} 条质检。"
         )
     moved = "下降" if record.direction == "down" else "上升"
     if record.target is not None:
         subject = f"{subject} {record.target:.1%}"
     parts = [
-        f"{who}：{subject}由 {level(record.before)} {moved}至 {level(record.since)}"
+        f"{who}：{subject}由 {record.before.value:.1%} {moved}至 {record.since.value:.1%}"
         f"{_interval(record, '至', '95% 区间 ')}，"
-        f"基于 {record.since.n:,} {unit}，约自 {_time(record.began_at, timezone)} 开始。"
+        f"基于 {record.since.n:,} 条质检，约自 {_time(record.began_at, timezone)} 开始。"
     ]
     if record.verdict == "mix":
         parts.append("主要原因是任务构成发生变化，同类任务的质量并未同等变差。")
@@ -89,7 +84,7 @@ def chinese(record: DriftRecord, timezone: str) -> str:
     if record.causes and record.verdict != "spread":
         told = "；".join(
             f"{_DIMENSION[cause.by][1]} {cause.member}（{'质量变化' if cause.effect == 'rate' else '占比变化'}，"
-            f"{_points(record, cause, ' 个百分点', ' 秒')}）"
+            f"{cause.points * 100:+.1f} 个百分点）"
             for cause in record.causes[:_CAUSES_TOLD]
         )
         parts.append(f"主要影响因素：{told}。")
@@ -98,31 +93,15 @@ def chinese(record: DriftRecord, timezone: str) -> str:
     return "".join(parts)
 
 
-def _of_reviews(record: DriftRecord) -> bool:
-    return record.signal not in ("handle_time", "label_mix")
-
-
-def _levels(record: DriftRecord) -> Callable[[Level], str]:
-    if record.signal == "handle_time":
-        return lambda level: f"{level.value:.1f} s"
-    return lambda level: f"{level.value:.1%}"
-
-
 def _interval(record: DriftRecord, to: str, what: str) -> str:
     low, high = record.since.lower, record.since.upper
-    if low is None or high is None or record.signal == "handle_time":
+    if low is None or high is None:
         return ""
     return f" ({what}{low:.1%} {to} {high:.1%})"
 
 
 def _effect(cause: Cause) -> str:
     return "changed in itself" if cause.effect == "rate" else "another share of the work"
-
-
-def _points(record: DriftRecord, cause: Cause, points: str = " points", seconds: str = " s") -> str:
-    if record.signal == "handle_time":
-        return f"{cause.points:+.1f}{seconds}"
-    return f"{cause.points * 100:+.1f}{points}"
 
 
 def _time(at_ms: int, timezone: str) -> str:

@@ -27,12 +27,11 @@ class Episode(msgspec.Struct):
         opening: How often it has opened by now.
         opened_at, began_at, began_at_low, began_at_high: Epoch ms, by the data's clock.
         before: The figure before.
-        n, wrong: Outcomes and errors since it began; they grow while it is open. For handling time and label mix
-            `wrong` is the sum of what is averaged.
+        n, wrong: Outcomes and errors since it began; they grow while it is open.
         estimate: The new level, shrunk.
         evidence: Statistic / threshold as it opened.
         run_length: The promise.
-        test: The reverse test, packed; empty where a detector of its own looks back.
+        test: The reverse test, packed.
         verdict, causes, task_ids: Why.
     """
 
@@ -68,11 +67,9 @@ def drift_id(stream: Stream, event_id: str) -> str:
 
 
 def level(stream: Stream, total: float, n: int) -> Level:
-    """The figure of n outcomes: accuracy, or the share of errors found; a mean for what is no share."""
+    """The figure of n outcomes of which `total` are errors: accuracy, or the share of errors found."""
     if n <= 0:
         return Level(0.0, 0)
-    if stream.signal in ("handle_time", "label_mix"):
-        return Level(total / n, n)
     hits = n - total if shows_accuracy(stream) else total
     low, high = wilson(np.array([hits], np.int64), np.array([n], np.int64))
     return Level(hits / n, n, float(low[0]), float(high[0]))
