@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detectors.mixture import R_MAX, check_run_length, grow, pack, unpack
 from detectors.outcomes import Outcomes, locate_change
 from detectors.protocol import Estimate, checked_outcome
-from detectors.self_starting import FREEZE_AFTER, PRIOR, ROW, fresh
+from detectors.self_starting import FREEZE_AFTER, HIGHEST, PRIOR, ROW, WARM_UP, fresh
 
 #: What the rate falls to, as shares of the baseline.
 FALLS = (0.75, 0.5, 0.25)
@@ -40,6 +40,9 @@ def passed(row: list[float], count: int = LOOK_EVERY, temper: float = 1.0, learn
     if learned:
         row[1] = b + learned
         row[2] = seen + count
+    if learns and (row[2] < WARM_UP or row[0] > HIGHEST * (row[0] + row[1])):
+        row[3:6] = 0.0, 0.0, 0.0
+        return 0.0
     return total / 3.0
 
 

@@ -17,7 +17,7 @@ START_MS = 1_764_000_000_000
 POLICY = Policy.parse("[oncall]\nfalse_pages_per_month = 30\nfalse_tickets_per_month = 300")
 
 
-def history(scenario: str, seed: int, hours: float = 20, rate: float = 0.8) -> list[Record]:
+def history(scenario: str, seed: int, hours: float = 12, rate: float = 0.6) -> list[Record]:
     plan = Simulation(START_MS, START_MS + int(hours * 3_600_000), scenario, seed, rate=rate, sites=3, points=0.12)
     return [Record(n, sent.due_ms + 5, None, sent.value) for n, sent in enumerate(Operation(plan))]
 
@@ -64,7 +64,7 @@ def test_the_same_drifts_however_the_log_is_cut_and_whenever_the_worker_dies(sce
     whole, expected = run(records, 1, most=100_000)
     if scenario in ("site-dip", "one-agent"):
         assert expected, "the scenario's change was found"
-    for most, crash in ((40, 0.0), (2_000, 0.0), (400, 0.05)):
+    for most, crash in ((150, 0.0), (2_000, 0.0), (400, 0.05)):
         engine, told = run(records, seed + most, most, crash)
         assert sorted(told) == sorted(expected)
         assert engine.drifts() == whole.drifts()

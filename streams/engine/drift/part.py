@@ -265,8 +265,9 @@ class Drift:
                 self._revise(revised[0][1])
                 revised = revised[1:]
             if day > self._day:
+                days = day - self._day if self._day >= 0 else 1
                 self._day = day
-                self._streams.next_day(day * DAY_SECONDS, self._episodes)
+                self._streams.next_day(day * DAY_SECONDS, days, self._episodes)
                 self._changed = True
             if start < stop:
                 here = positions[start:stop]

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors import falling, mixture, self_starting
+from detectors import cluster, falling, mixture, self_starting
 from detectors.budget import ADAPTION, DAYS_A_MONTH, adapted
 from streams.engine.panes import Ints, Slot
 
@@ -19,6 +19,8 @@ MONTH_SECONDS = DAYS_A_MONTH * 86_400
 HOUR_SECONDS, DAY_SECONDS = 3_600, 86_400
 #: A stream without an outcome for so long draws on no budget, and its place may be taken.
 IDLE_SECONDS = 30 * DAY_SECONDS
+#: Days over which a change of a stream's daily volume is followed.
+_DAYS = 3.0
 #: After so long a person's stream is forgotten.
 FORGET_SECONDS = 90 * DAY_SECONDS
 #: No promise shorter than this many outcomes: evidence against a stream of a few reviews would mean nothing.
@@ -35,9 +37,10 @@ _CORE = np.dtype(
     [
         ("row", "<f8", 6),
         ("volume", "<f8"),
+        ("daily", "<f8"),
         ("since", "<u4"),
         ("taken", "<u4"),
-        ("first_s", "<u4"),
+        ("today", "<u4"),
         ("last_s", "<u4"),
         ("period_s", "<u4"),
         ("period_taken", "<u4"),
@@ -158,6 +161,10 @@ class Streams:
         self._shares = np.zeros(0, bool)
         #: By budget, where in the last call streams began to share it.
         self._born: list[Ints] = []
+        #: Of streams of sites and projects, which see many people's errors come in runs: the cluster effect's row, with
+        #: the correct outcomes since the last error after it; and what it makes of evidence. A person's own stream
+        #: has too few reviews to tell.
+        self._clusters: dict[int, list[float]] = {}
         self._tempers: dict[int, float] = {}
         self._changed: dict[str, set[int]] = {"keys": set(), "core": set(), "past": set()}
         self._past_changed = self._changed["past"]
@@ -198,6 +205,7 @@ class Streams:
         self._budget[number] = self._budget_of[stream.signal]
         if not stream.agent:
             self._of_sites.append((number, stream))
+            self._clusters.setdefault(number, [*cluster.fresh(), 0.0])
 
     def _grow(self, capacity: int) -> None:
         for name in ("_core", "_past", "_budget", "_shares"):
@@ -288,11 +296,12 @@ class Streams:
         counts = np.diff(np.append(starts, len(stream)))
         touched = stream[starts]
         core = self._core
-        new = core["taken"][touched] == 0
+        # A stream begins its month of volume with an outcome: its first, or the first after it was idle.
+        new = core["period_taken"][touched] == 0
         if new.any():
-            core["first_s"][touched[new]] = core["period_s"][touched[new]] = at[starts[new]]
-        core["taken"][touched] += counts.astype(np.uint32)
-        core["period_taken"][touched] += counts.astype(np.uint32)
+            core["period_s"][touched[new]] = at[starts[new]]
+        for column in ("taken", "today", "period_taken"):
+            core[column][touched] += counts.astype(np.uint32)
         core["last_s"][touched] = np.maximum(core["last_s"][touched], np.maximum.reduceat(at, starts))
         self._changed["core"].update(np.unique(touched // _BLOCK).tolist())
         return _Call(order, starts, counts, touched)
@@ -331,16 +340,17 @@ class Streams:
     def _scale(self, number: Ints, later: Ints, at_s: Ints) -> NDArray[np.float64]:
         """Volume over budget, v / N: the stream's volume a month over the budget of its kind.
 
-        The volume follows a rise at once, which costs delay, and a fall by a quarter a month, which
-        would cost false alarms.
+        The volume of a month, or what there is of it, moves by a quarter a month; a rise within days
+        counts at once, since it would cost false alarms, and a fall does not, since it only costs delay.
         """
         core = self._core
         elapsed = np.maximum(at_s - core["period_s"][number].astype(np.int64), HOUR_SECONDS)
         seen = (core["period_taken"][number].astype(np.int64) - later) * (MONTH_SECONDS / elapsed)
-        known = core["volume"][number]
+        known, daily = core["volume"][number], core["daily"][number]
         slow = known + ADAPTION * np.minimum(elapsed / MONTH_SECONDS, 1.0) * (seen - known)
-        steady = np.where(elapsed >= DAY_SECONDS, np.maximum(slow, seen), slow)
-        volume = np.where(known > 0, steady, seen)
+        today = core["today"][number].astype(np.int64) - later
+        of_days = (daily + np.maximum(today - daily, 0.0) / _DAYS) * DAYS_A_MONTH
+        volume: NDArray[np.float64] = np.maximum(np.where(known > 0, slow, seen), of_days)
         return np.maximum(volume, 1.0) / self._false_a_month[self._budget[number]]
 
     def advance(self, stream: int, gap: int, at_s: int) -> float:
@@ -353,6 +363,8 @@ class Streams:
         else:
             statistic = mixture.advance(row, gap, target, temper)
         _ROW.pack_into(self._rows, stream * _CORE_BYTES, *row)
+        if stream in self._clusters:
+            self._cluster(stream, gap)
         start = stream * _PAST_BYTES
         (errors,) = _COUNT.unpack_from(self._history, start)
         place = errors % PAST
@@ -370,6 +382,12 @@ class Streams:
         """Says how many correct outcomes there are since the last error, or look."""
         self._core["since"][stream] = correct
 
+    def _cluster(self, stream: int, correct: int) -> None:
+        """Learns from an error after so many correct outcomes how far errors come in clusters."""
+        row = self._clusters[stream]
+        cluster.advance(row, correct)
+        self._tempers[stream] = cluster.temper(row)
+
     def fall(self, stream: int, pending: int, wrong: bool) -> float:
         """Takes `pending` correct outcomes of a stream that is watched for a fall, and one more outcome.
 
@@ -383,6 +401,13 @@ class Streams:
             statistic = falling.passed(row, pending + (not wrong), temper)
         if wrong:
             statistic = falling.failed(row, temper)
+        of_cluster = self._clusters.get(stream)
+        if of_cluster is not None:
+            if wrong:
+                self._cluster(stream, int(of_cluster[-1]) + pending)
+                of_cluster[-1] = 0.0
+            else:
+                of_cluster[-1] += pending + 1
         _ROW.pack_into(self._rows, stream * _CORE_BYTES, *row)
         return statistic
 
@@ -457,21 +482,29 @@ class Streams:
             if (key := self.keys[number]) is not None
         ]
 
-    def next_day(self, now_s: int, kept: Collection[int]) -> None:
+    def next_day(self, now_s: int, days: int, kept: Collection[int]) -> None:
         """Counts anew who shares the budgets, closes months of volume, and forgets people long gone.
 
         Args:
             now_s: Begin of the day, epoch seconds.
+            days: Days since the call before; 1 for the first one.
             kept: Streams with a drift open: these stay.
         """
         self._recount(now_s)
         core = self._core[: len(self.keys)]
-        over = self._shares[: len(self.keys)] & (core["period_s"].astype(np.int64) <= now_s - MONTH_SECONDS)
+        core["daily"] += (core["today"] - core["daily"]) / _DAYS
+        core["daily"] *= (1 - 1 / _DAYS) ** (days - 1)
+        core["today"] = 0
+        self._changed["core"].update(range(-(-len(core) // _BLOCK)))
+        # A month of volume ends after a month, or with the last outcome of a stream that has fallen idle.
+        idle = ~self._shares[: len(self.keys)]
+        ends = np.where(idle, core["last_s"], now_s).astype(np.int64)
+        over = (core["period_taken"] > 0) & (idle | (core["period_s"].astype(np.int64) <= now_s - MONTH_SECONDS))
         for number in np.flatnonzero(over).tolist():
-            seen = int(core["period_taken"][number]) * MONTH_SECONDS / (now_s - int(core["period_s"][number]))
+            elapsed = max(int(ends[number]) - int(core["period_s"][number]), DAY_SECONDS)
+            seen = int(core["period_taken"][number]) * MONTH_SECONDS / elapsed
             core["volume"][number] = adapted(float(core["volume"][number]), seen)
             core["period_s"][number], core["period_taken"][number] = now_s, 0
-            self._mark("core", number)
         gone = (core["taken"] > 0) & (core["last_s"].astype(np.int64) < now_s - FORGET_SECONDS)
         for number in np.flatnonzero(gone).tolist():
             key = self.keys[number]
@@ -501,6 +534,10 @@ class Streams:
         for block in sorted(self._changed["keys"]):
             keys = self.keys[block * _BLOCK : (block + 1) * _BLOCK]
             yield b"%s|keys|%d" % (prefix, block), msgspec.msgpack.encode(keys)
+        for number, row in self._clusters.items():
+            # One that has not moved is as it was written.
+            if number // _BLOCK in self._changed["core"]:
+                yield b"%s|cluster|%d" % (prefix, number), msgspec.msgpack.encode(row)
         for changed in self._changed.values():
             changed.clear()
 
@@ -524,4 +561,9 @@ class Streams:
                     found = np.frombuffer(rows, columns.dtype)
                     columns[block * _BLOCK : block * _BLOCK + len(found)] = found
             block += 1
+        for number in self._clusters:
+            if (row := slots.get(b"%s|cluster|%d" % (prefix, number))) is not None:
+                self._clusters[number] = msgspec.msgpack.decode(row, type=list[float])
+                if self._clusters[number][1] > 0:
+                    self._tempers[number] = cluster.temper(self._clusters[number])
         self._recount(day_s)
