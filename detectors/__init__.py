@@ -1,7 +1,9 @@
 """Online change detectors with a stated false-alarm rate; pure, and compatible with river's protocol."""
 
+from detectors.categorical import CategoricalMixture
 from detectors.cluster import ClusterEffect
 from detectors.falling import SelfStartingFall
+from detectors.mean_shift import LogNormalMeanShift
 from detectors.mixture import MixtureShiryaevRoberts
 from detectors.protocol import Detector, Estimate
 from detectors.reverse import ReverseTest
@@ -9,9 +11,11 @@ from detectors.river_adapter import RiverDetector
 from detectors.self_starting import SelfStartingMixture
 
 __all__ = [
+    "CategoricalMixture",
     "ClusterEffect",
     "Detector",
     "Estimate",
+    "LogNormalMeanShift",
     "MixtureShiryaevRoberts",
     "ReverseTest",
     "RiverDetector",

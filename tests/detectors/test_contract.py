@@ -5,7 +5,9 @@ import random
 import pytest
 
 from detectors import (
+    CategoricalMixture,
     Detector,
+    LogNormalMeanShift,
     MixtureShiryaevRoberts,
     ReverseTest,
     RiverDetector,
@@ -28,6 +30,9 @@ MAKERS = {
 MAKERS["fall"] = lambda: SelfStartingFall(500)
 MAKERS["fall, tempered"] = lambda: SelfStartingFall(500, temper=0.7)
 FALLS = ("fall", "fall, tempered")
+GROUPED = ("handling time", "label mix")
+MAKERS["handling time"] = lambda: LogNormalMeanShift(500)
+MAKERS["label mix"] = lambda: CategoricalMixture(500)
 
 
 @pytest.fixture(params=MAKERS, ids=str)
@@ -43,7 +48,17 @@ def outcomes(seed: int, n: int, rate: float) -> list[int]:
 STREAM = outcomes(1, 2000, 0.06) + outcomes(2, 1200, 0.20)
 
 
-def signals(detector: Detector, stream: list[int]) -> list[int]:
+def stream_for(detector: Detector) -> list[float]:
+    """Observations of the detector's kind with a large change after 2,000."""
+    if isinstance(detector, LogNormalMeanShift):
+        rng = random.Random(1)
+        return [rng.lognormvariate(3.0 if place < 2000 else 3.5, 0.5) for place in range(3200)]
+    if isinstance(detector, SelfStartingFall):
+        return outcomes(1, 2000, 0.20) + outcomes(2, 1200, 0.02)
+    return STREAM
+
+
+def signals(detector: Detector, stream: list[float]) -> list[int]:
     return [place for place, x in enumerate(stream) if detector.update(x).drift_detected]
 
 
@@ -53,22 +68,23 @@ def test_it_is_a_detector(make):
 
 def test_a_large_change_is_found_and_evidence_says_so(make):
     detector = make()
-    stream = outcomes(1, 2000, 0.20) + outcomes(2, 1200, 0.02) if isinstance(detector, SelfStartingFall) else STREAM
-    assert any(place >= 2000 for place in signals(detector, stream))
+    assert any(place >= 2000 for place in signals(detector, stream_for(detector)))
 
 
 def test_the_same_stream_gives_the_same_signals(make):
-    assert signals(make(), STREAM) == signals(make(), STREAM)
+    stream = stream_for(make())
+    assert signals(make(), stream) == signals(make(), stream)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 777, 2100, 3000])
 def test_a_packed_copy_continues_identically(make, cut):
     whole, half = make(), make()
-    for x in STREAM[:cut]:
+    stream = stream_for(whole)
+    for x in stream[:cut]:
         whole.update(x)
         half.update(x)
     copy = type(half).from_bytes(half.to_bytes())
-    for x in STREAM[cut:]:
+    for x in stream[cut:]:
         assert whole.update(x).drift_detected == copy.update(x).drift_detected
         assert whole.evidence == copy.evidence
     assert whole.estimate() == copy.estimate()
@@ -76,7 +92,7 @@ def test_a_packed_copy_continues_identically(make, cut):
 
 def test_evidence_is_1_exactly_when_a_drift_is_detected(make):
     detector = make()
-    for x in STREAM:
+    for x in stream_for(detector):
         detector.update(x)
         assert detector.evidence >= 0
         assert (detector.evidence >= 1) == detector.drift_detected
@@ -94,10 +110,12 @@ def test_an_outcome_is_0_or_1(name):
         MAKERS[name]().update(0.5)
 
 
-@pytest.mark.parametrize("name", ["mixture", "mixture, tempered", "self-starting", "self-starting, tempered", *FALLS])
+@pytest.mark.parametrize(
+    "name", ["mixture", "mixture, tempered", "self-starting", "self-starting, tempered", *FALLS, *GROUPED]
+)
 def test_many_at_once_is_one_by_one_bit_for_bit(name):
     one, many = MAKERS[name](), MAKERS[name]()
-    rest = STREAM
+    rest = stream_for(one)
     while rest:
         taken = many.update_many(rest)
         for x in rest[:taken]:
@@ -136,6 +154,8 @@ def test_the_reverse_test_clears_after_recovery_and_seldom_before():
         (lambda: MixtureShiryaevRoberts(0.1, 10, shifts=(0.1,)), "shifts"),
         (lambda: SelfStartingMixture(10, prior=(0, 1)), "prior"),
         (lambda: SelfStartingMixture(10, temper=2), "temper"),
+        (lambda: LogNormalMeanShift(10, group=1), "group"),
+        (lambda: CategoricalMixture(0), "run_length"),
         (lambda: RiverDetector("NoSuch"), "NoSuch"),
     ],
 )

@@ -1,0 +1,77 @@
+"""How much more the sums of groups vary than independent values would: the design effect of what comes in groups."""
+
+from collections.abc import Sequence
+
+#: Sums of 1, 2, 4 ... 128 groups are compared with the sums after them.
+LEVELS = 8
+#: Small excesses are noise: one of t standard errors counts with the share t^2 / (t^2 + 2).
+_DOUBT = 2.0
+
+
+def size(width: int) -> int:
+    """How many floats a stream needs whose groups are `width` numbers each."""
+    return LEVELS * (1 + width)
+
+
+def add(row: list[float], at: int, groups: int, values: Sequence[float], weights: Sequence[float]) -> None:
+    """Takes the numbers of a group.
+
+    Like a binary counter: two sums of 2^l groups that stand side by side are compared once, and
+    become one of 2^(l+1). So a group costs two comparisons on average, whatever the levels, and a
+    change of level counts once at each.
+
+    Args:
+        row: Changed in place, from `at` on: a sum of squares for each level, then the sum of each
+            level that waits for its neighbour, `width` numbers each; zeros at first.
+        at: Where they stand in the row.
+        groups: How many came before.
+        values: The group's numbers, shape (width,).
+        weights: Of their squared differences: such that for independent values the weighted sum of
+            the squares of (value - mean) is 1 on average.
+    """
+    width = len(values)
+    sums = list(values)
+    for level in range(LEVELS):
+        first = at + LEVELS + level * width
+        if not groups >> level & 1:
+            row[first : first + width] = sums
+            return
+        squares = 0.0
+        others = row[first : first + width]
+        for place, (weight, one, other) in enumerate(zip(weights, sums, others, strict=True)):
+            if one or other:
+                away = one - other
+                squares += weight * away * away
+                sums[place] = one + other
+        row[at + level] += squares / (2 << level)
+
+
+def design_effect(row: Sequence[float], at: int, groups: int, freedom: float = 1.0) -> float:
+    """The largest design effect of any level, 1 and more.
+
+    A level's is the mean of squares over what independent values give; shrunk towards 1, the more
+    the fewer comparisons it has.
+
+    Args:
+        row: As of `add`.
+        at: As of `add`.
+        groups: How many were taken.
+        freedom: Degrees of freedom of a comparison.
+
+    Returns:
+        Variance of the sums over that of independent values.
+
+    Source:
+        Allan 1966 (variance of neighbours at doubling lengths); Kish 1965 (design effect).
+    """
+    largest = 0.0
+    for level in range(LEVELS):
+        compared = groups >> (level + 1)
+        if compared < 2:
+            break
+        excess = row[at + level] / compared - 1.0
+        if excess > largest:
+            deviation2 = 2.0 / (compared * freedom)
+            t2 = excess * excess / deviation2
+            largest = max(largest, excess * t2 / (t2 + _DOUBT) * compared / (compared + 2.0))
+    return 1.0 + largest
