@@ -157,14 +157,14 @@ class SelfStartingFall:
         return locate_fall(self._outcomes.newest_first(), self.baseline, self.temper)
 
     def to_bytes(self) -> bytes:
-        """The state: parameters, baseline, statistics and remembered gaps; about 200 bytes."""
+        """The state: parameters, baseline, statistics and remembered gaps; below 200 bytes."""
         run_length = -self.run_length if self._open else self.run_length
         return pack((run_length, self.temper, float(self._pending), *self._row), self._outcomes)
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
         """The detector again."""
-        (run_length, temper, pending, *row), outcomes = unpack(packed, 9)
+        (run_length, temper, pending, *row), outcomes, _ = unpack(packed, 9)
         detector = cls(abs(run_length), temper=temper)
         detector._open = run_length < 0
         detector._pending = int(pending)

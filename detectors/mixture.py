@@ -175,15 +175,15 @@ class MixtureShiryaevRoberts:
         return locate_change(self._outcomes.newest_first(), self.p0, self._shifts, self.temper)
 
     def to_bytes(self) -> bytes:
-        """The state: parameters, statistics and remembered gaps; about 200 bytes."""
-        return pack((self.p0, self.run_length, self.temper, *self._shifts, *self._row), self._outcomes)
+        """The state: parameters, statistics and remembered gaps; below 200 bytes with the shifts that are usual."""
+        return pack((self.p0, self.run_length, self.temper, *self._row), self._outcomes, self._shifts)
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
         """The detector again."""
-        (p0, run_length, temper, *values), outcomes = unpack(packed, 9)
-        detector = cls(p0, run_length, values[:3], temper=temper)
-        detector._row = values[3:]
+        (p0, run_length, temper, *row), outcomes, shifts = unpack(packed, 6)
+        detector = cls(p0, run_length, shifts, temper=temper)
+        detector._row = row
         detector._outcomes = outcomes
         return detector
 
@@ -239,9 +239,11 @@ def check_run_length(run_length: float, temper: float) -> None:
         raise ValueError(f"temper must be above 0 and at most 1, not {temper!r}")
 
 
-def pack(values: Sequence[float], outcomes: Outcomes) -> bytes:
-    """Floats as they are, gaps as LEB128: a byte where below 128."""
-    out = bytearray(struct.pack(f"<{len(values)}d", *values))
+def pack(values: Sequence[float], outcomes: Outcomes, shifts: Sequence[float] = SHIFTS) -> bytes:
+    """Floats as they are, shifts only where they are unusual, gaps as LEB128: a byte where below 128."""
+    own = tuple(shifts) != SHIFTS
+    floats = (*values, *shifts) if own else values
+    out = bytearray(struct.pack(f"<?{len(floats)}d", own, *floats))
     for number in outcomes.numbers():
         while number > 0x7F:
             out.append(number & 0x7F | 0x80)
@@ -250,9 +252,10 @@ def pack(values: Sequence[float], outcomes: Outcomes) -> bytes:
     return bytes(out)
 
 
-def unpack(packed: bytes, count: int) -> tuple[list[float], Outcomes]:
-    """What `pack` has packed, of `count` floats."""
-    form = struct.Struct(f"<{count}d")
+def unpack(packed: bytes, count: int) -> tuple[list[float], Outcomes, Sequence[float]]:
+    """What `pack` has packed, of `count` floats: these, the outcomes and the shifts."""
+    own = bool(packed[0])
+    form = struct.Struct(f"<?{count + 3 * own}d")
     numbers, number, shift = [], 0, 0
     for byte in packed[form.size :]:
         number |= (byte & 0x7F) << shift
@@ -260,4 +263,5 @@ def unpack(packed: bytes, count: int) -> tuple[list[float], Outcomes]:
         if byte < 0x80:
             numbers.append(number)
             number = shift = 0
-    return list(form.unpack_from(packed)), Outcomes(numbers)
+    floats = list(form.unpack_from(packed)[1:])
+    return floats[:count], Outcomes(numbers), floats[count:] if own else SHIFTS

@@ -218,17 +218,17 @@ class SelfStartingMixture:
         return locate_change(self._outcomes.newest_first(), self.baseline, self._shifts, self.temper)
 
     def to_bytes(self) -> bytes:
-        """The state: parameters, baseline, statistics and remembered gaps; about 200 bytes."""
+        """The state: parameters, baseline, statistics and remembered gaps; below 200 bytes with the usual shifts."""
         # The sign of the run length tells whether a drift is open: it saves a number.
         run_length = -self.run_length if self._open else self.run_length
-        return pack((run_length, self.temper, *self._shifts, *self._row), self._outcomes)
+        return pack((run_length, self.temper, *self._row), self._outcomes, self._shifts)
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
         """The detector again."""
-        (run_length, temper, *values), outcomes = unpack(packed, 11)
-        detector = cls(abs(run_length), shifts=values[:3], temper=temper)
+        (run_length, temper, *row), outcomes, shifts = unpack(packed, 8)
+        detector = cls(abs(run_length), shifts=shifts, temper=temper)
         detector._open = run_length < 0
-        detector._row = values[3:]
+        detector._row = row
         detector._outcomes = outcomes
         return detector

@@ -19,6 +19,7 @@ MAKERS = {
     "mixture": lambda: MixtureShiryaevRoberts(0.06, 500),
     "mixture, head start": lambda: MixtureShiryaevRoberts(0.06, 500, head_start=True),
     "mixture, tempered": lambda: MixtureShiryaevRoberts(0.06, 500, temper=0.7),
+    "mixture, other shifts": lambda: MixtureShiryaevRoberts(0.06, 500, shifts=(0.03, 0.06, 0.12)),
     "self-starting": lambda: SelfStartingMixture(500),
     "self-starting, tempered": lambda: SelfStartingMixture(500, temper=0.7),
     "river ADWIN": lambda: RiverDetector("ADWIN"),
@@ -125,13 +126,13 @@ def test_many_at_once_is_one_by_one_bit_for_bit(name):
 
 
 @pytest.mark.parametrize("name", ["mixture", "self-starting", "fall"])
-def test_the_state_stays_small(name):
+@pytest.mark.parametrize("rate", [0.005, 0.008, 0.01, 0.012, 0.02, 0.06, 0.15, 0.5])
+def test_the_state_stays_below_200_bytes(name, rate):
     detector = MAKERS[name]()
-    detector.update_many(outcomes(3, 2_000, 0.06))
     detector.run_length = 1e12
-    for rate in (0.06, 0.02, 0.15):
-        detector.update_many(outcomes(4, 50_000, rate))
-        assert len(detector.to_bytes()) < 256
+    for seed in range(40):
+        detector.update_many(outcomes(seed, 500, rate))
+        assert len(detector.to_bytes()) < 200
 
 
 def test_the_reverse_test_clears_after_recovery_and_seldom_before():
