@@ -16,8 +16,12 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import msgspec
 import pytest
 
+from schemas.drift import DriftRecord
+from schemas.topics import DRIFT
+from tests.faults.harness import read_topic
 from tests.stack.native import NativeStack
 from tests.support.kafka import missing_tools
 
@@ -112,6 +116,53 @@ def test_two_steady_hours_page_nobody_though_prometheus_is_away_for_a_while(stac
     log.info("rule groups: %s, together %.0f ms", took, sum(took.values()) * 1000)
 
 
+def test_a_site_dip_is_paged_with_its_cause_and_resolves_when_the_site_recovers(stack: NativeStack) -> None:
+    two_hours = ("--speed", "120x", "--seconds", "60", "--rate", "400", "--points", "0.15")
+    of_the_site = {"alertname": "LabelwatchSiteQualityDrift", "site": "manila-1"}
+    # Four hours of history to know the site by; ten minutes later the dip begins.
+    history = ("--history-seconds", "14400", "--change-seconds", "600")
+    dip = simulate(stack, "--scenario", "site-dip", "--seed", "2", *two_hours, *history)
+    try:
+        open_now = 'count(labelwatch_drift_active{site="manila-1",budget="page"} == 1)'
+        eventually(lambda: value(stack, open_now), stack)
+        found = time.monotonic()
+        page = eventually(lambda: told(stack, "oncall-operations", **of_the_site), stack, 60)[0]
+        log.info("paged %.1f s after the series rose: %s", time.monotonic() - found, page["annotations"]["description"])
+        assert dip.wait(120) == 0
+    finally:
+        dip.kill()
+        dip.wait()
+    assert page["status"] == "firing"
+    assert {alert["labels"]["site"] for alert in told(stack, alertname=of_the_site["alertname"])} == {"manila-1"}
+    description = page["annotations"]["description"]
+    assert description.startswith("Site manila-1")
+    for words in ("accuracy has gone down from 9", "since 20", "Largest causes: ", "Promise: "):
+        assert words in description
+
+    records = read_topic(f"127.0.0.1:{stack.port('kafka', 9092)}", DRIFT, partitions=4)
+    drifts = [msgspec.json.decode(record.value(), type=DriftRecord) for record in records]
+    (opened,) = [drift for drift in drifts if drift.budget == "page" and not drift.project_id]
+    assert (opened.site_id, opened.status) == ("manila-1", "opened")
+    log.info("on %s: %s", DRIFT, opened.text)
+
+    recovery = simulate(stack, "--scenario", "steady", "--seed", "3", *two_hours)
+    try:
+        began = time.monotonic()
+        eventually(
+            lambda: (
+                {alert["status"] for alert in told(stack, **of_the_site)[-1:]} == {"resolved"}
+                and not value(stack, open_now)
+            ),
+            stack,
+            300,
+        )
+        log.info("resolved %.0f s after the site began to recover", time.monotonic() - began)
+        assert recovery.wait(120) == 0
+    finally:
+        recovery.kill()
+        recovery.wait()
+
+
 class _Page(BaseHTTPRequestHandler):
     """A worker's page with series given by hand."""
 
@@ -146,7 +197,7 @@ def drift(site: str, active: int) -> str:
 
 
 def test_drifts_given_by_hand_are_paged_with_their_cause_and_resolve(stack: NativeStack) -> None:
-    """Workers send no drift series yet: this proves the way from a page to on-call, not the detection.
+    """Names that no simulator has: the way from a page to on-call, not the detection.
 
     A page of the test's own stands in the place of the second worker, whose partitions the first one takes.
     """
