@@ -28,7 +28,9 @@ HISTORY_SECONDS = 3600
 #: Longer than anybody looks; the operation's people work in shifts, so it never runs dry.
 LIVE_SECONDS = 8 * 3600
 #: Reviews come minutes after labels: a change this long ago begins to show when the board does.
-CHANGE_SECONDS = -600
+CHANGE_SECONDS = -900
+#: Large enough to be found while one watches: a drop of a few points takes hours of reviews, not minutes.
+POINTS = 0.15
 PARTITIONS = 2
 _STOP_SECONDS = 15.0
 _LAST_LINES = 5
@@ -137,7 +139,7 @@ def _simulator(options: DemoOptions, bootstrap: str) -> list[str]:
     return [
         *("simulate", "--bootstrap", bootstrap, "--scenario", options.scenario, "--rate", str(options.rate)),
         *("--seconds", str(LIVE_SECONDS), "--history-seconds", str(HISTORY_SECONDS)),
-        *("--change-seconds", str(CHANGE_SECONDS)),
+        *("--change-seconds", str(CHANGE_SECONDS), "--points", str(POINTS)),
     ]
 
 
