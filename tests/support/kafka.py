@@ -3,6 +3,7 @@
 import atexit
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -25,6 +26,7 @@ STOP_SECONDS = 30
 TOOLS = {
     "kafka-acls.sh": "org.apache.kafka.tools.AclCommand",
     "kafka-configs.sh": "kafka.admin.ConfigCommand",
+    "kafka-console-consumer.sh": "org.apache.kafka.tools.consumer.ConsoleConsumer",
     "kafka-consumer-groups.sh": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
     "kafka-delete-records.sh": "org.apache.kafka.tools.DeleteRecordsCommand",
     "kafka-get-offsets.sh": "org.apache.kafka.tools.GetOffsetShell",
@@ -180,6 +182,14 @@ class RealKafka:
         if done.returncode:
             raise BrokerError(f"{script} {' '.join(arguments)} failed: {done.stdout}{done.stderr}")
         return done.stdout
+
+    def write_scripts(self, folder: Path) -> None:
+        """Writes Kafka's own scripts into a folder, for a shell that has it in its PATH."""
+        for script, program in TOOLS.items():
+            words = [*self._java, "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", program]
+            path = folder / script
+            path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+            path.chmod(0o755)
 
     def _ended(self) -> None:
         self._process = None

@@ -1,0 +1,142 @@
+"""Whatever the documents tell people to type, look at or wait for exists by that name."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from schemas.metrics import METRICS, Kind
+from streams.cli import app
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OPERATIONS = ROOT / "docs/operations.md"
+#: Where a command ends in a line of shell.
+ENDS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "2>"}
+TREE = typer.main.get_command(app)
+
+
+def commands(document: Path) -> Iterator[list[str]]:
+    """Each `labelwatch ...` of the code in a document, in words without its name."""
+    text = document.read_text("utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines += re.findall(r"`((?:[A-Z_]+=\S+ )*labelwatch [^`]+)`", prose)
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        while "labelwatch" in words:
+            words = words[words.index("labelwatch") + 1 :]
+            end = next((place for place, word in enumerate(words) if word in ENDS), len(words))
+            yield words[:end]
+
+
+def why_not(words: list[str]) -> str | None:
+    """What a command line asks for that does not exist; None when all of it does."""
+    # Not by click's classes: typer may bring its own.
+    command: Any = TREE
+    words = list(words)
+    while hasattr(command, "commands"):
+        while words and words[0] in ("--debug", "--help", "-h"):
+            words.pop(0)
+        if not words:
+            return None
+        name = words.pop(0).rstrip(",")
+        if name not in command.commands:
+            return f"no command {name!r}"
+        command = command.commands[name]
+    options = {name: each for each in command.params if each.param_type_name == "option" for name in each.opts}
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    given = 0
+    while words:
+        word = words.pop(0)
+        if word in ("--help", "-h"):
+            continue
+        if not word.startswith("-"):
+            given += 1
+            continue
+        name, has_value, _ = word.partition("=")
+        if name not in options:
+            return f"no option {name}"
+        if not options[name].is_flag and not has_value:
+            if not words:
+                return f"{name} has no value"
+            words.pop(0)
+    return f"{given} arguments for {len(arguments)}" if given > len(arguments) else None
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_and_option_exists(document: Path) -> None:
+    wrong = {" ".join(words): why for words in commands(document) if (why := why_not(words))}
+    assert not wrong
+
+
+def test_commands_are_found_at_all() -> None:
+    assert sum(1 for document in DOCUMENTS for _ in commands(document)) > 40
+    assert ["worker", "--metrics-host", "0.0.0.0"] in list(commands(ROOT / "docs/security.md"))
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("work", "no command 'work'"),
+        ("topics make", "no command 'make'"),
+        ("worker --port 1", "no option --port"),
+        ("worker --id", "--id has no value"),
+        ("compute a.jsonl b.jsonl", "2 arguments for 1"),
+        ("--debug worker --id again", None),
+        ("replay FILE --map=agent_id=worker --plain", None),
+    ],
+)
+def test_a_wrong_command_is_seen(line: str, why: str | None) -> None:
+    assert why_not(line.split()) == why
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_within_the_project_lead_somewhere(document: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+        path, _, section = target.partition("#")
+        file = document.parent / path if path else document
+        assert file.exists(), target
+        if section:
+            headings = re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.MULTILINE)
+            names = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert section in names, target
+
+
+def test_operations_names_metrics_and_labels_of_the_catalogue() -> None:
+    text = OPERATIONS.read_text("utf-8")
+    found = re.findall(r"\b(labelwatch_[a-z_]+)(?:\{(\w+)[}=])?", text)
+    assert len({name for name, _ in found}) > 10
+    for name, label in found:
+        assert name in METRICS, name
+        assert METRICS[name].kind is not Kind.HISTOGRAM
+        assert not label or label in METRICS[name].labels, f"{name}{{{label}}}"
+
+
+def test_operations_names_alerts_that_exist() -> None:
+    rules = [
+        rule["alert"]
+        for file in (ROOT / "prometheus/rules").glob("*.yml")
+        for group in yaml.safe_load(file.read_text("utf-8"))["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    named = set(re.findall(r"`(Labelwatch\w+)`", OPERATIONS.read_text("utf-8")))
+    assert len(named) > 8
+    assert named <= set(rules)
+
+
+def test_operations_quotes_what_the_worker_says() -> None:
+    said = "".join(path.read_text("utf-8") for path in (ROOT / "streams").rglob("*.py"))
+    said = re.sub(r'"\s*\n\s*f?"', "", said)  # sentences that span lines
+    rows = re.findall(r"^\| (?:[^|]*\|){2}([^|]*)\|[^|]*\|$", OPERATIONS.read_text("utf-8"), re.MULTILINE)
+    quoted = [words for cell in rows for words in re.findall(r"`([^`]+)`", cell)]
+    assert len(quoted) > 10
+    assert [words for words in quoted if words not in said] == []
