@@ -195,6 +195,11 @@ def unlearn(row: list[float], groups: Sequence[Sequence[int]]) -> None:
     row[1] = sum(row[_SHARES:_RISE])
 
 
+def restart(row: list[float]) -> None:
+    """Starts the test afresh with the baseline as it is, as after a drift was cleared."""
+    row[_RISE:_EFFECT] = [0.0] * (_EFFECT - _RISE)
+
+
 def locate(newest_first: Sequence[Sequence[int]], row: Sequence[float], lead: Leading) -> Estimate:
     """When a change of a class's share began, and the share since.
 
@@ -362,7 +367,7 @@ class CategoricalMixture:
 
     def reset(self) -> None:
         """Starts the test afresh with the baseline as it is, as after a drift was cleared."""
-        self._row[_RISE:_EFFECT] = [0.0] * (_EFFECT - _RISE)
+        restart(self._row)
         self._groups.clear()
         self._open = False
 

@@ -164,6 +164,11 @@ def unlearn(row: list[float], n: int, totals: Sequence[int]) -> None:
         row[1] = left
 
 
+def restart(row: list[float]) -> None:
+    """Starts the test afresh with the baseline as it is, as after a drift was cleared."""
+    row[_R:_EFFECT] = [0.0] * 6
+
+
 def locate(newest_first: Sequence[int], row: Sequence[float], n: int = GROUP) -> Estimate:
     """When a change began, and the typical time since, from sums of groups.
 
@@ -330,7 +335,7 @@ class LogNormalMeanShift:
 
     def reset(self) -> None:
         """Starts the test afresh with the baseline as it is, as after a drift was cleared."""
-        self._row[_R:_EFFECT] = [0.0] * 6
+        restart(self._row)
         self._totals.clear()
         self._open = False
 

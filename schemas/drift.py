@@ -4,7 +4,9 @@ from typing import Literal, get_args
 
 import msgspec
 
-Signal = Literal["accuracy", "accuracy_target", "agent_accuracy", "qa_accuracy", "error_finding"]
+Signal = Literal[
+    "accuracy", "accuracy_target", "agent_accuracy", "qa_accuracy", "error_finding", "handle_time", "label_mix"
+]
 Budget = Literal["page", "ticket"]
 Direction = Literal["down", "up"]
 #: What a cause is told by.
@@ -23,9 +25,10 @@ class Level(msgspec.Struct, frozen=True):
     """A figure before or since a change.
 
     Attributes:
-        value: Accuracy, or share of reviews that find an error; 0 to 1.
-        n: Reviews behind it.
-        lower, upper: Its Wilson 95% interval. Absent where n is 0.
+        value: Accuracy, share of reviews that find an error, or share of a label class; 0 to 1. For handling time the
+            typical seconds: the geometric mean.
+        n: Reviews, or labels, behind it.
+        lower, upper: Wilson 95% interval of a share of reviews.
     """
 
     value: float
@@ -66,7 +69,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         before, since: The figure before the change and since, with n.
         estimate: The new level, shrunk: a figure since a signal overstates, because the signal chose the moment.
         evidence: Statistic / threshold at this record.
-        run_length: Promised mean number of reviews of this stream to a false alarm.
+        run_length: Promised mean number of reviews (or labels) of this stream to a false alarm.
         verdict: `rate`, `mix`, or `spread` where no part of the work stands out.
         causes: The largest parts of the change, largest first.
         task_ids: Examples, newest first.

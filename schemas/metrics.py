@@ -144,8 +144,8 @@ CATALOGUE: tuple[Metric, ...] = (
     # Drift.
     _gauge("drift_active", _DRIFT, "1 while a drift is open."),
     _gauge("drift_evidence", _DRIFT, "Statistic / threshold; 1 and more opens a drift.", unit="ratio"),
-    _gauge("drift_baseline_ratio", _DRIFT, "The rate before the change.", unit="ratio"),
-    _gauge("drift_current_ratio", _DRIFT, "The rate since the change.", unit="ratio"),
+    _gauge("drift_baseline_ratio", _DRIFT, "The rate before the change; 1 for handling time.", unit="ratio"),
+    _gauge("drift_current_ratio", _DRIFT, "The rate since the change; for handling time relative to before.", unit="ratio"),
     _gauge("drift_reviews", _DRIFT, "Reviews since the change."),
     _gauge("drift_began_timestamp_seconds", _DRIFT, "When the change began, estimated.", unit="seconds"),
     _gauge("drift_opened_timestamp_seconds", _DRIFT, "When the drift was found.", unit="seconds"),

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from schemas.drift import Cause, DriftRecord
+from schemas.drift import Cause, DriftRecord, Level
 
 _TASKS_TOLD = 3
 _CAUSES_TOLD = 3
@@ -13,6 +13,8 @@ _SUBJECT = {
     "agent_accuracy": ("accuracy", "准确率"),
     "qa_accuracy": ("accuracy of review verdicts", "质检判定准确率"),
     "error_finding": ("share of reviews that find an error", "质检发现错误的比例"),
+    "handle_time": ("typical handling time", "单条标注的典型时长"),
+    "label_mix": ("share of a label", "某一标签的占比"),
 }
 _DIMENSION = {
     "agent": ("agent", "标注员"),
@@ -33,15 +35,15 @@ def english(record: DriftRecord, timezone: str) -> str:
     who += f", {record.agent_id}" if record.agent_id else ""
     if record.status == "cleared":
         return (
-            f"{who}: {subject} is back to normal ({record.before.value:.1%}) as of {_time(record.at, timezone)}; "
-            f"it had been {record.since.value:.1%} over {record.since.n:,} reviews."
+            f"{who}: {subject} is back to normal ({_value(record, record.before)}) as of {_time(record.at, timezone)}; "
+            f"it had been {_value(record, record.since)} over {record.since.n:,} {_unit(record)[0]}."
         )
     moved = "fell" if record.direction == "down" else "rose"
     if record.target is not None:
         subject = f"{subject} of {record.target:.1%}"
     parts = [
-        f"{who}: {subject} {moved} from {record.before.value:.1%} to {record.since.value:.1%}"
-        f"{_interval(record, 'to', '95% interval ')} over {record.since.n:,} reviews, "
+        f"{who}: {subject} {moved} from {_value(record, record.before)} to {_value(record, record.since)}"
+        f"{_interval(record, 'to', '95% interval ')} over {record.since.n:,} {_unit(record)[0]}, "
         f"since about {_time(record.began_at, timezone)}."
     ]
     if record.verdict == "mix":
@@ -66,16 +68,16 @@ def chinese(record: DriftRecord, timezone: str) -> str:
     who += f"，{record.agent_id}" if record.agent_id else ""
     if record.status == "cleared":
         return (
-            f"{who}：截至 {_time(record.at, timezone)}，{subject}已恢复正常水平（{record.before.value:.1%}）；"
-            f"异常期间为 {record.since.value:.1%}，基于 {record.since.n:,} 条质检。"
+            f"{who}：截至 {_time(record.at, timezone)}，{subject}已恢复正常水平（{_value(record, record.before)}）；"
+            f"异常期间为 {_value(record, record.since)}，基于 {record.since.n:,} {_unit(record)[1]}。"
         )
     moved = "下降" if record.direction == "down" else "上升"
     if record.target is not None:
         subject = f"{subject} {record.target:.1%}"
     parts = [
-        f"{who}：{subject}由 {record.before.value:.1%} {moved}至 {record.since.value:.1%}"
+        f"{who}：{subject}由 {_value(record, record.before)} {moved}至 {_value(record, record.since)}"
         f"{_interval(record, '至', '95% 区间 ')}，"
-        f"基于 {record.since.n:,} 条质检，约自 {_time(record.began_at, timezone)} 开始。"
+        f"基于 {record.since.n:,} {_unit(record)[1]}，约自 {_time(record.began_at, timezone)} 开始。"
     ]
     if record.verdict == "mix":
         parts.append("主要原因是任务构成发生变化，同类任务的质量并未同等变差。")
@@ -98,6 +100,14 @@ def _interval(record: DriftRecord, to: str, what: str) -> str:
     if low is None or high is None:
         return ""
     return f" ({what}{low:.1%} {to} {high:.1%})"
+
+
+def _value(record: DriftRecord, level: Level) -> str:
+    return f"{level.value:.1f} s" if record.signal == "handle_time" else f"{level.value:.1%}"
+
+
+def _unit(record: DriftRecord) -> tuple[str, str]:
+    return ("labels", "条标注") if record.signal in ("handle_time", "label_mix") else ("reviews", "条质检")
 
 
 def _effect(cause: Cause) -> str:

@@ -199,6 +199,7 @@ class Batch:
         delays: label to review: kind = verdict kind, value = ms.
         errors: errors found, one by one.
         states: `state_changed` and `agent_profiled` with the site's name and its clock after the event.
+        classes: the class given by each of `labels`, None where not given.
         verdicts: the event behind each of `reviews`.
         revised: each `review_revised`, with the number of reviews in the batch that came before it.
     """
@@ -215,6 +216,7 @@ class Batch:
         self.review_weights: list[int] = []
         self.errors: list[ReviewError] = []
         self.states: list[tuple[str, StateChanged | AgentProfiled, int]] = []
+        self.classes: list[str | None] = []
         self.verdicts: list[LabelReviewed] = []
         self.revised: list[tuple[int, ReviewRevised]] = []
 
@@ -290,6 +292,7 @@ class Intake:
             made.person.append, made.kind.append, made.at.append, made.value.append,
         )  # fmt: skip  # one append by column, side by side
         delay_kind, delay_value, verdict = delays.kind.append, delays.value.append, batch.verdicts.append
+        label_class = batch.classes.append
         duplicates = 0
         labeled_at = None
         # By number, not beside its event: a record that is only looked past need not come into the cache.
@@ -350,6 +353,7 @@ class Intake:
                     handle_ms = event.handle_ms
                     label_person(person)
                     label_kind(kind)
+                    label_class(event.label)
                     label_at(at)
                     # The cap is applied by the part that counts it; numpy needs 64 bits.
                     label_value(-1 if handle_ms is None else handle_ms if handle_ms < HOUR_MS else HOUR_MS)

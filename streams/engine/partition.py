@@ -242,7 +242,7 @@ class PartitionEngine:
         for key, value in slots.items():
             if key.startswith((b"site|", b"ids|")):
                 intake[key] = value
-            elif key.startswith(b"drift|"):
+            elif key.startswith((b"drift|", b"drift-labels|")):
                 drift[key] = value
             else:
                 name, block, kind = key.decode().split("|")

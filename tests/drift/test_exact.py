@@ -57,12 +57,13 @@ def run(records: list[Record], seed: int, most: int, crash: float = 0.0) -> tupl
     return engine, told + [value for _, value in checkpoint.drift_records]
 
 
-@pytest.mark.parametrize("scenario", ["site-dip", "one-agent", "lenient-qa", "late-and-dirty"])
+@pytest.mark.parametrize("scenario", ["site-dip", "one-agent", "lenient-qa", "late-and-dirty", "handle-time"])
 @pytest.mark.parametrize("seed", range(2))
 def test_the_same_drifts_however_the_log_is_cut_and_whenever_the_worker_dies(scenario, seed):
-    records = history(scenario, seed)
+    # Handling time is learned for three days before it is watched.
+    records = history(scenario, seed, *((150, 0.12) if scenario == "handle-time" else ()))
     whole, expected = run(records, 1, most=100_000)
-    if scenario in ("site-dip", "one-agent"):
+    if scenario in ("site-dip", "one-agent", "handle-time"):
         assert expected, "the scenario's change was found"
     for most, crash in ((150, 0.0), (2_000, 0.0), (400, 0.05)):
         engine, told = run(records, seed + most, most, crash)

@@ -1,5 +1,6 @@
 """Drifts from the moment they open to the one they clear: what they carry, and what is said of them."""
 
+import math
 import sys
 
 import msgspec
@@ -27,11 +28,12 @@ class Episode(msgspec.Struct):
         opening: How often it has opened by now.
         opened_at, began_at, began_at_low, began_at_high: Epoch ms, by the data's clock.
         before: The figure before.
-        n, wrong: Outcomes and errors since it began; they grow while it is open.
+        n, wrong: Outcomes and errors since it began (labels, and the sum of what their figure averages); they grow
+            while it is open.
         estimate: The new level, shrunk.
         evidence: Statistic / threshold as it opened.
         run_length: The promise.
-        test: The reverse test, packed.
+        test: The reverse test, packed; for label mix the number of the class.
         verdict, causes, task_ids: Why.
     """
 
@@ -61,15 +63,30 @@ class Closed(msgspec.Struct):
     cleared_at: int
 
 
+def again(closed: Closed | None, at_ms: int) -> Closed | None:
+    """The drift that comes back, if one was cleared not long ago."""
+    return closed if closed is not None and at_ms - closed.cleared_at <= SAME_WITHIN_MS else None
+
+
 def drift_id(stream: Stream, event_id: str) -> str:
     """A drift's name: the same whenever the same events are read."""
     return "d-" + xxh3_64_hexdigest("\x1f".join((*stream, event_id)).encode())
 
 
 def level(stream: Stream, total: float, n: int) -> Level:
-    """The figure of n outcomes of which `total` are errors: accuracy, or the share of errors found."""
+    """The figure of n outcomes: accuracy, a share, or typical seconds.
+
+    Args:
+        stream: Whose.
+        total: Errors among them; labels of the class; sum of the logarithms of seconds.
+        n: How many.
+    """
     if n <= 0:
         return Level(0.0, 0)
+    if stream.signal == "handle_time":
+        return Level(math.exp(total / n), n)
+    if stream.signal == "label_mix":
+        return Level(total / n, n)
     hits = n - total if shows_accuracy(stream) else total
     low, high = wilson(np.array([hits], np.int64), np.array([n], np.int64))
     return Level(hits / n, n, float(low[0]), float(high[0]))

@@ -18,16 +18,17 @@ from schemas.events import LabelReviewed, ReviewRevised, ReviewVersion
 from schemas.policy import Policy
 from streams.engine.drift.cause import Part, all_parts, largest, verdict
 from streams.engine.drift.episodes import (
-    SAME_WITHIN_MS,
     TASKS,
     Closed,
     Episode,
+    again,
     drift_id,
     level,
     record_of,
     reverse_test,
     shows_accuracy,
 )
+from streams.engine.drift.labels import LABEL_SHARE, Happened, Labels
 from streams.engine.drift.names import NONE, Names
 from streams.engine.drift.recent import REVIEW, SEGMENT, Recent, Rows
 from streams.engine.drift.streams import DAY_SECONDS, Stream, Streams, watches_fall
@@ -137,9 +138,12 @@ class Drift:
         self._watched = frozenset(policy.detection.signals)
         oncall = policy.oncall
         false_a_month = dict(zip(BUDGETS, (oncall.false_pages_per_month, oncall.false_tickets_per_month), strict=True))
+        self._labels = Labels(policy, partitions)
+        if self._labels.watches:
+            false_a_month["ticket"] *= 1 - LABEL_SHARE
         self._streams = Streams(
             {budget: allowed / partitions for budget, allowed in false_a_month.items()},
-            dict(BUDGET_OF),
+            BUDGET_OF,
             self._target_error,
         )
         self._names = {by: Names(b"%s|%s" % (_PREFIX, by.encode()), most) for by, most in _DIMENSIONS.items()}
@@ -242,7 +246,11 @@ class Drift:
     # --- reviews
 
     def apply(self, batch: Batch, intake: Intake) -> None:
-        """Takes the reviews of a batch, in order."""
+        """Takes the labels of a batch, in order, and its reviews, in order: no stream has both."""
+        self._labels.apply(batch, intake)
+        for happened in self._labels.happened:
+            self._opened_or_cleared(happened)
+        self._labels.happened.clear()
         if not batch.verdicts and not batch.revised:
             return
         self._sops = intake.sops
@@ -276,6 +284,13 @@ class Drift:
             self._revise(event)
         self._events = ()  # freed while they are in the cache
         self._tell()
+
+    def _opened_or_cleared(self, happened: Happened) -> None:
+        _, stream, status, episode, at_ms = happened
+        if status == "opened":
+            self._opened[stream] = self._opened.get(stream, 0) + 1
+        self._changed = True
+        self._put(record_of(stream, episode, status, at_ms, self._policy))
 
     def _cuts(
         self, days: Ints, positions: Ints, revised: Sequence[tuple[int, ReviewRevised]]
@@ -465,10 +480,10 @@ class Drift:
         stream, event = self._key(number), self._events[position]
         closed = self._closed.pop(number, None)
         change = self._locate(number, stream, position, event.at, closed.cleared_at if closed else -1)
-        again = closed if closed is not None and event.at - closed.cleared_at <= SAME_WITHIN_MS else None
+        same = again(closed, event.at)
         episode = Episode(
-            drift_id=again.drift_id if again else drift_id(stream, event.event_id),
-            opening=again.opening + 1 if again else 1,
+            drift_id=same.drift_id if same else drift_id(stream, event.event_id),
+            opening=same.opening + 1 if same else 1,
             opened_at=event.at,
             began_at=change.began_at,
             began_at_low=change.began_at_low,
@@ -627,8 +642,11 @@ class Drift:
     def _tell(self) -> None:
         """Puts what has happened in the batch into records, in the order of the log."""
         for _, _, record in sorted(self._told, key=lambda told: (told[0], told[1])):
-            self._records.append((record.site_id.encode(), msgspec.json.encode(record)))
+            self._put(record)
         self._told.clear()
+
+    def _put(self, record: DriftRecord) -> None:
+        self._records.append((record.site_id.encode(), msgspec.json.encode(record)))
 
     def records(self) -> list[tuple[bytes, bytes]]:
         """Records for `labeling.drift.v1` since the last call."""
@@ -650,6 +668,7 @@ class Drift:
     def read(self, at_ms: int, policy: Policy) -> Tell:
         """Figures of open drifts and, for sites and projects, of every stream."""
         open_now = [(self._key(number), msgspec.structs.replace(each)) for number, each in self._episodes.items()]
+        open_now += [(stream, msgspec.structs.replace(each)) for stream, each in self._labels.episodes.values()]
         calm = [
             (stream, *self._streams.evidence(number), self._streams.baseline(number))
             for number, stream in self._streams.of_sites()
@@ -670,6 +689,11 @@ class Drift:
                 figures.add("labelwatch_drift_run_length_reviews", labels, run_length)
                 figures.add("labelwatch_drift_baseline_ratio", labels, self._shown(stream, baseline))
                 counts.setdefault(stream, 0)
+            tell_silent = [stream for stream in counts if stream.signal in ("handle_time", "label_mix")]
+            is_open = {stream for stream, _ in open_now}
+            for stream in tell_silent:
+                if stream not in is_open:
+                    figures.add("labelwatch_drift_active", _labels(stream), 0)
             for stream, episode in open_now:
                 _tell_open(figures, stream, episode)
             for stream, count in counts.items():
@@ -685,7 +709,8 @@ class Drift:
     def episodes(self) -> list[tuple[Stream, Episode]]:
         """The drifts that are open, by stream."""
         self._pack_tests()
-        return sorted(((self._key(number), each) for number, each in self._episodes.items()), key=lambda pair: pair[0])
+        both = [(self._key(number), each) for number, each in self._episodes.items()]
+        return sorted(both + list(self._labels.episodes.values()), key=lambda pair: pair[0])
 
     def _pack_tests(self) -> None:
         for number, test in self._tests.items():
@@ -696,6 +721,7 @@ class Drift:
     def slots(self) -> Iterator[Slot]:
         """What has changed since the last call."""
         yield from self._streams.slots(_PREFIX)
+        yield from self._labels.slots()
         for names in self._names.values():
             yield from names.slots()
         for ring in self._rings:
@@ -720,6 +746,7 @@ class Drift:
 
     def restore(self, slots: Mapping[bytes, bytes]) -> None:
         """Takes its slots, by key, into an empty part."""
+        self._labels.restore(slots)
         packed = slots.get(b"%s|header" % _PREFIX)
         if packed is None:
             return
@@ -763,11 +790,13 @@ def _error_of(version: ReviewVersion | None) -> bool | None:
 
 def _tell_open(figures: Figures, stream: Stream, episode: Episode) -> None:
     labels = _labels(stream)
+    # A ratio of seconds is one to what was before.
+    scale = episode.before.value if stream.signal == "handle_time" else 1.0
     for name, value in (
         ("active", 1),
         ("evidence", min(episode.evidence, 1e6)),
-        ("baseline_ratio", episode.before.value),
-        ("current_ratio", level(stream, episode.wrong, episode.n).value),
+        ("baseline_ratio", episode.before.value / scale),
+        ("current_ratio", level(stream, episode.wrong, episode.n).value / scale),
         ("reviews", episode.n),
         ("began_timestamp_seconds", episode.began_at / 1000),
         ("opened_timestamp_seconds", episode.opened_at / 1000),

@@ -287,6 +287,10 @@ class Streams:
             run_lengths.tolist(),
         )
 
+    def count(self, ids: Ints, at_s: Ints) -> Ints:
+        """Counts outcomes of streams that are looked at elsewhere; the order that brings each stream's together."""
+        return self._count(ids, at_s).order
+
     def _count(self, ids: Ints, at_s: Ints) -> "_Call":
         """Moves counts and times of every stream touched past the call."""
         # Of 16 bits numpy sorts by radix, several times faster.
@@ -536,7 +540,7 @@ class Streams:
             yield b"%s|keys|%d" % (prefix, block), msgspec.msgpack.encode(keys)
         for number, row in self._clusters.items():
             # One that has not moved is as it was written.
-            if number // _BLOCK in self._changed["core"]:
+            if row[0] and number // _BLOCK in self._changed["core"]:
                 yield b"%s|cluster|%d" % (prefix, number), msgspec.msgpack.encode(row)
         for changed in self._changed.values():
             changed.clear()

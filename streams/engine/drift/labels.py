@@ -1,0 +1,395 @@
+"""Labels in groups: handling time and label mix of each project at a site, and the drifts that open there."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors import categorical, mean_shift
+from detectors.protocol import Estimate
+from detectors.reverse import LIKELIHOOD_RATIO
+from schemas.drift import Cause, Level
+from schemas.policy import Policy
+from streams.engine.drift.episodes import Closed, Episode, again, drift_id
+from streams.engine.drift.names import Names
+from streams.engine.drift.streams import DAY_SECONDS, Stream, Streams
+from streams.engine.intake import Batch, Intake, WorkKind
+from streams.engine.panes import Ints, Slot
+
+#: Labels of a group: an update costs what it costs, so groups are as large as a quiet project's day allows.
+HANDLED, MIXED = 64, 128
+#: Share of the tickets' budget that these signals draw on, apart from the others: a partition's labels and reviews
+#: then need no common order.
+LABEL_SHARE = 0.25
+#: Until a stream has been known for so long it is only learned from: other people work the next shift, and the day
+#: after. Only then does its spread tell what is usual.
+LEARNING_MS = 3 * DAY_SECONDS * 1000
+#: Groups that a change is located in.
+_KEPT = 64
+_CAUSES = 5
+_PREFIX = b"drift-labels"
+_CLASSES_MAX = 30_000
+_UNKNOWN = -2
+_LOG_RATIO = math.log(LIKELIHOOD_RATIO)
+#: What is known of a stream before it opens in a direction.
+_EITHER = "either"
+
+
+class Group(NamedTuple):
+    """A group as it is remembered: sum of logarithms or counts by class, and its last label's time in ms."""
+
+    sums: tuple[int, ...]
+    at_ms: int
+
+
+class _Watched(msgspec.Struct):
+    """One stream.
+
+    Attributes:
+        row: The detector's.
+        labels: Labels in the group that is being filled.
+        sums: Of it: sum of logarithms and of their squares, or counts by class.
+        recent: The newest groups, oldest first.
+        classes: Names of the classes that have a number, in order of appearance.
+        score: The reverse test's, while a drift is open.
+        first_ms: Time of its first group; -1 before it.
+    """
+
+    row: list[float]
+    sums: list[int]
+    labels: int = 0
+    recent: list[Group] = []
+    classes: list[str] = []
+    score: float = 0.0
+    first_ms: int = -1
+
+
+class Happened(NamedTuple):
+    """A drift that opened or cleared at a place in the batch."""
+
+    position: int
+    stream: Stream
+    status: str
+    episode: Episode
+    at_ms: int
+
+
+class Labels:
+    """Watches handling time and label mix of projects within sites.
+
+    Args:
+        policy: Budgets, and which signals are watched.
+        partitions: Of the events topic: each has its share of the budgets.
+    """
+
+    def __init__(self, policy: Policy, partitions: int) -> None:
+        self._watched = frozenset(policy.detection.signals) & {"handle_time", "label_mix"}
+        tickets = LABEL_SHARE * policy.oncall.false_tickets_per_month / partitions
+        signals = dict.fromkeys(("handle_time", "label_mix"), "ticket")
+        #: For volumes and run lengths alone: the rows here have their own form.
+        self._streams = Streams({"ticket": tickets}, signals, lambda _: None)
+        self._states: dict[int, _Watched] = {}
+        self._names = Names(_PREFIX + b"|class", _CLASSES_MAX)
+        self._class_of: dict[tuple[int, int], int] = {}
+        #: By kind of work: its streams of handling time and of label mix.
+        self._by_kind = np.zeros((0, 2), np.int64)
+        self._numbers: dict[str | None, int] = {}
+        self._day = -1
+        self._changed: set[int] = set()
+        self.episodes: dict[int, tuple[Stream, Episode]] = {}
+        self.closed: dict[int, Closed] = {}
+        self.happened: list[Happened] = []
+        self.header_changed = False
+
+    @property
+    def watches(self) -> bool:
+        """Whether any of its signals is switched on."""
+        return bool(self._watched)
+
+    def apply(self, batch: Batch, intake: Intake) -> None:
+        """Takes the labels of a batch, in order."""
+        _, kinds, at, handle_ms = batch.labels.arrays()
+        if not len(kinds) or not self._watched:
+            return
+        self._meet(kinds, intake.works)
+        classes = self._classes(batch.classes)
+        days = np.maximum.accumulate(np.maximum(at // (DAY_SECONDS * 1000), self._day))
+        turns = np.flatnonzero(np.diff(days, prepend=self._day) > 0).tolist()
+        for start, stop in zip([0, *turns], [*turns, len(kinds)], strict=True):
+            if start == stop:
+                continue
+            day = int(days[start])
+            if day > self._day:
+                self._streams.next_day(day * DAY_SECONDS, day - self._day if self._day >= 0 else 1, self.episodes)
+                self._day = day
+                self.header_changed = True
+            self._segment(np.arange(start, stop), kinds, at, handle_ms, classes)
+
+    def _meet(self, kinds: Ints, works: Sequence[WorkKind]) -> None:
+        """Makes streams for projects that label for the first time, in the order of the log."""
+        if len(self._by_kind) < len(works):
+            more = np.full((len(works) - len(self._by_kind), 2), _UNKNOWN, np.int64)
+            self._by_kind = np.concatenate((self._by_kind, more))
+        for place in np.flatnonzero(self._by_kind[kinds, 0] == _UNKNOWN).tolist():
+            kind = int(kinds[place])
+            if self._by_kind[kind, 0] == _UNKNOWN:
+                site, project = works[kind].site, works[kind].project
+                self._by_kind[kind] = [self._stream(signal, site, project) for signal in ("handle_time", "label_mix")]
+
+    def _stream(self, signal: str, site: str, project: str) -> int:
+        if signal not in self._watched:
+            return -1
+        number = self._streams.number(Stream(site, project, "", signal, _EITHER))
+        if number >= 0 and number not in self._states:
+            mix = signal == "label_mix"
+            row = categorical.fresh() if mix else mean_shift.fresh()
+            self._states[number] = _Watched(row, [0] * (categorical.CLASSES if mix else 2))
+        return number
+
+    def _classes(self, names: Sequence[str | None]) -> Ints:
+        """Numbers of the names of classes; -1 for a label without one."""
+        known, number = self._numbers, self._names.number
+        if len(known) > _CLASSES_MAX:
+            known.clear()
+        found = []
+        for name in names:
+            try:
+                found.append(known[name])
+            except KeyError:
+                known[name] = -1 if name is None else number(name)
+                found.append(known[name])
+        return np.array(found, np.int64)
+
+    def _segment(self, positions: Ints, kinds: Ints, at: Ints, handle_ms: Ints, classes: Ints) -> None:
+        by_time, by_mix = self._by_kind[kinds[positions]].T
+        timed = positions[(by_time >= 0) & (handle_ms[positions] >= 0)]
+        mixed = positions[(by_mix >= 0) & (classes[positions] >= 0)]
+        of_time, of_mix = self._by_kind[kinds[timed], 0], self._by_kind[kinds[mixed], 1]
+        places = np.concatenate((timed, mixed))
+        self._streams.begin(np.concatenate((of_time, of_mix)), places, at[places] // 1000, self._day * DAY_SECONDS)
+        if len(timed):
+            logs = mean_shift.quantised(handle_ms[timed])
+            self._fill(of_time, timed, at, HANDLED, np.stack((logs, logs * logs), axis=1))
+        if len(mixed):
+            counts = np.zeros((len(mixed), categorical.CLASSES), np.int64)
+            counts[np.arange(len(mixed)), self._places(of_mix, classes[mixed])] = 1
+            self._fill(of_mix, mixed, at, MIXED, counts)
+
+    def _places(self, streams: Ints, classes: Ints) -> Ints:
+        """Place of each label's class in its stream's counts: the first eight have their own, the rest share one."""
+        pairs, first, inverse = np.unique(
+            streams * (_CLASSES_MAX + 1) + classes, return_index=True, return_inverse=True
+        )
+        places = np.zeros(len(pairs), np.int64)
+        for pair in np.argsort(first).tolist():
+            stream, number = int(streams[first[pair]]), int(classes[first[pair]])
+            place = self._class_of.get((stream, number))
+            if place is None:
+                known = self._states[stream].classes
+                place = min(len(known), categorical.CLASSES - 1)
+                if place < categorical.CLASSES - 1:
+                    known.append(self._names[number])
+                    self._class_of[stream, number] = place
+            places[pair] = place
+        return places[inverse]
+
+    def _fill(self, streams: Ints, positions: Ints, at: Ints, size: int, values: NDArray[np.int64]) -> None:
+        """Puts labels into their streams' groups, and looks where one is full.
+
+        Args:
+            streams: Stream of each label, shape (n,).
+            positions: Its place in the batch.
+            at: Times by place in the batch, ms.
+            size: Labels of a group.
+            values: What of each is summed, shape (n, k).
+        """
+        order = self._streams.count(streams, at[positions] // 1000)
+        streams, positions, values = streams[order], positions[order], values[order]
+        starts = np.flatnonzero(np.concatenate(([True], streams[1:] != streams[:-1])))
+        counts = np.diff(np.append(starts, len(streams)))
+        held = np.array([self._states[stream].labels for stream in streams[starts].tolist()], np.int64)
+        rank = np.arange(len(streams)) - np.repeat(starts - held, counts)
+        # A piece ends with its stream, or where a group is full.
+        cuts = np.concatenate(([True], (streams[1:] != streams[:-1]) | (rank[1:] % size == 0)))
+        pieces = np.flatnonzero(cuts)
+        sums = np.add.reduceat(values, pieces, axis=0).tolist()
+        lengths = np.diff(np.append(pieces, len(streams))).tolist()
+        ends = np.append(pieces[1:], len(streams)) - 1
+        later = (np.repeat(starts + counts, counts)[ends] - ends - 1).tolist()
+        for stream, total, length, position, left in zip(
+            streams[pieces].tolist(), sums, lengths, positions[ends].tolist(), later, strict=True
+        ):
+            state = self._states[stream]
+            state.labels += length
+            state.sums = [a + b for a, b in zip(state.sums, total, strict=True)]
+            self._changed.add(stream)
+            if state.labels == size:
+                group = Group(tuple(state.sums), int(at[position]))
+                state.labels, state.sums = 0, [0] * len(total)
+                self._look(stream, state, group, position, left)
+
+    def _look(self, number: int, state: _Watched, group: Group, position: int, later: int) -> None:
+        """Takes a full group of a stream, of which `later` labels come after it in the segment."""
+        mix = len(group.sums) == categorical.CLASSES
+        state.recent = [*state.recent[-_KEPT + 1 :], group]
+        if number in self.episodes:
+            self._continue(number, state, group, position, mix)
+            return
+        if mix:
+            statistic = categorical.advance(state.row, group.sums)
+        else:
+            statistic = mean_shift.advance(state.row, HANDLED, group.sums[0], group.sums[1])
+        if state.first_ms < 0:
+            state.first_ms = group.at_ms
+        if group.at_ms < state.first_ms + LEARNING_MS:
+            self._restart(state)
+            return
+        run_length = self._streams.run_length(number, later, group.at_ms // 1000, position)
+        if statistic >= run_length:
+            self._open(number, state, group, position, statistic, run_length)
+
+    def _open(
+        self, number: int, state: _Watched, group: Group, position: int, statistic: float, run_length: float
+    ) -> None:
+        key = self._streams.keys[number]
+        assert key is not None  # it has just had a label
+        mix = key.signal == "label_mix"
+        newest = state.recent[::-1]
+        lead = categorical.leading(state.row) if mix else None
+        first = self._locate(state, newest, lead)
+        size = MIXED if mix else HANDLED
+        changed = newest[: first.began_ago // size]
+        if mix:
+            categorical.unlearn(state.row, [each.sums for each in changed])
+        else:
+            mean_shift.unlearn(state.row, HANDLED, [each.sums[0] for each in changed])
+        found = self._locate(state, newest, lead)
+        since, before = newest[: found.began_ago // size], newest[found.began_ago // size :]
+        direction = lead.direction if lead else mean_shift.leaning(state.row)
+        stream = key._replace(direction=direction)
+        closed = again(self.closed.pop(number, None), group.at_ms)
+        times = [each.at_ms for each in newest]
+        began, low, high = (
+            times[min(back // size, len(times)) - 1]
+            for back in (found.began_ago, found.began_ago_high, found.began_ago_low)
+        )
+        episode = Episode(
+            drift_id=closed.drift_id if closed else drift_id(stream, f"{group.at_ms}/{int(state.row[0])}"),
+            opening=closed.opening + 1 if closed else 1,
+            opened_at=group.at_ms,
+            began_at=began,
+            began_at_low=low,
+            began_at_high=high,
+            before=self._level(state, before, lead, found.old_rate),
+            n=len(since) * size,
+            wrong=self._total(since, lead),
+            estimate=found.new_rate,
+            evidence=statistic / run_length,
+            run_length=run_length,
+            test=b"" if lead is None else b"%d" % lead.label,
+            verdict="rate",
+            causes=self._causes(state, since, before) if mix else (),
+        )
+        state.score = 0.0
+        self.episodes[number] = (stream, episode)
+        self.header_changed = True
+        self.happened.append(Happened(position, stream, "opened", msgspec.structs.replace(episode), group.at_ms))
+
+    @staticmethod
+    def _locate(state: _Watched, newest: Sequence[Group], lead: categorical.Leading | None) -> Estimate:
+        if lead is not None:
+            return categorical.locate([each.sums for each in newest], state.row, lead)
+        return mean_shift.locate([each.sums[0] for each in newest], state.row, HANDLED)
+
+    @staticmethod
+    def _total(groups: Sequence[Group], lead: categorical.Leading | None) -> float:
+        """Sum of what the level averages: labels of the class, or logarithms of seconds."""
+        if lead is not None:
+            return float(sum(each.sums[lead.label] for each in groups))
+        return sum(each.sums[0] for each in groups) / mean_shift.UNIT
+
+    def _level(self, state: _Watched, groups: Sequence[Group], lead: categorical.Leading | None, known: float) -> Level:
+        """The figure of groups; the learned baseline where there is none."""
+        n = len(groups) * (HANDLED if lead is None else MIXED)
+        if not n:
+            return Level(known, int(state.row[1]))
+        mean = self._total(groups, lead) / n
+        return Level(mean if lead is not None else math.exp(mean), n)
+
+    def _causes(self, state: _Watched, since: Sequence[Group], before: Sequence[Group]) -> tuple[Cause, ...]:
+        """How each class's share has moved: all of them add up to 0, and the largest tell what came for what."""
+        if not since or not before:
+            return ()
+        names = dict(enumerate(state.classes)) | {categorical.CLASSES - 1: "other"}
+        moves = [(self._share(since, place) - self._share(before, place), name) for place, name in names.items()]
+        largest = sorted(moves, key=lambda move: (-abs(move[0]), move[1]))[:_CAUSES]
+        return tuple(Cause("label", name, "mix", points) for points, name in largest if points)
+
+    @staticmethod
+    def _share(groups: Sequence[Group], place: int) -> float:
+        return sum(each.sums[place] for each in groups) / (len(groups) * MIXED)
+
+    def _continue(self, number: int, state: _Watched, group: Group, position: int, mix: bool) -> None:
+        """Takes a group of a stream with a drift open, which it may clear."""
+        stream, episode = self.episodes[number]
+        lead = None
+        if mix:
+            lead = categorical.Leading(int(episode.test), "up" if stream.direction == "up" else "down")
+        episode.n += MIXED if mix else HANDLED
+        episode.wrong += self._total([group], lead)
+        if lead is not None:
+            state.score = categorical.back(state.score, state.row, lead, episode.estimate, group.sums)
+        else:
+            state.score = mean_shift.back(state.score, state.row, episode.estimate, HANDLED, group.sums[0])
+        self.header_changed = True
+        if state.score < _LOG_RATIO:
+            return
+        self.happened.append(Happened(position, stream, "cleared", episode, group.at_ms))
+        del self.episodes[number]
+        self.closed[number] = Closed(episode.drift_id, episode.opening, group.at_ms)
+        state.recent = []
+        self._restart(state)
+
+    @staticmethod
+    def _restart(state: _Watched) -> None:
+        """Starts the test afresh with the baseline as it is."""
+        if len(state.sums) == categorical.CLASSES:
+            categorical.restart(state.row)
+        else:
+            mean_shift.restart(state.row)
+
+    # --- the durable form
+
+    def slots(self) -> Iterator[Slot]:
+        """What has changed since the last call."""
+        yield from self._streams.slots(_PREFIX)
+        yield from self._names.slots()
+        for number in sorted(self._changed):
+            yield b"%s|state|%d" % (_PREFIX, number), msgspec.msgpack.encode(self._states[number])
+        self._changed.clear()
+        if self.header_changed:
+            self.header_changed = False
+            episodes = [(number, *pair) for number, pair in self.episodes.items()]
+            header = (self._day, self._streams.unwatched, episodes, list(self.closed.items()))
+            yield _PREFIX + b"|header", msgspec.msgpack.encode(header)
+
+    def restore(self, slots: Mapping[bytes, bytes]) -> None:
+        """Takes its slots, by key, into an empty part."""
+        packed = slots.get(_PREFIX + b"|header")
+        if packed is None:
+            return
+        self._day, unwatched, episodes, closed = msgspec.msgpack.decode(
+            packed, type=tuple[int, int, list[tuple[int, Stream, Episode]], list[tuple[int, Closed]]]
+        )
+        self.episodes = {number: (stream, episode) for number, stream, episode in episodes}
+        self.closed = dict(closed)
+        self._names.restore(slots)
+        self._streams.restore(_PREFIX, slots, self._day * DAY_SECONDS, unwatched)
+        for number, key in enumerate(self._streams.keys):
+            if key is not None and (state := slots.get(b"%s|state|%d" % (_PREFIX, number))) is not None:
+                known = self._states[number] = msgspec.msgpack.decode(state, type=_Watched)
+                for place, name in enumerate(known.classes):
+                    self._class_of[number, self._names.find(name)] = place
