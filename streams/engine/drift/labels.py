@@ -33,6 +33,8 @@ _CAUSES = 5
 _PREFIX = b"drift-labels"
 _CLASSES_MAX = 30_000
 _UNKNOWN = -2
+#: Streams that columns grow by.
+_ROOM = 256
 _LOG_RATIO = math.log(LIKELIHOOD_RATIO)
 #: What is known of a stream before it opens in a direction.
 _EITHER = "either"
@@ -50,8 +52,9 @@ class _Watched(msgspec.Struct):
 
     Attributes:
         row: The detector's.
-        labels: Labels in the group that is being filled.
-        sums: Of it: sum of logarithms and of their squares, or counts by class.
+        sums: Of the group that is being filled: sum of logarithms and of their squares, or counts by class; as of
+            the last checkpoint.
+        labels: How many these are.
         recent: The newest groups, oldest first.
         classes: Names of the classes that have a number, in order of appearance.
         score: The reverse test's, while a drift is open.
@@ -92,6 +95,9 @@ class Labels:
         #: For volumes and run lengths alone: the rows here have their own form.
         self._streams = Streams({"ticket": tickets}, signals, lambda _: None)
         self._states: dict[int, _Watched] = {}
+        #: By stream, the group that is being filled: how many labels, and their sums.
+        self._held = np.zeros(0, np.int64)
+        self._sums = np.zeros((0, categorical.CLASSES), np.int64)
         self._names = Names(_PREFIX + b"|class", _CLASSES_MAX)
         self._class_of: dict[tuple[int, int], int] = {}
         #: By kind of work: its streams of handling time and of label mix.
@@ -147,7 +153,14 @@ class Labels:
             mix = signal == "label_mix"
             row = categorical.fresh() if mix else mean_shift.fresh()
             self._states[number] = _Watched(row, [0] * (categorical.CLASSES if mix else 2))
+            self._room(number)
         return number
+
+    def _room(self, number: int) -> None:
+        if number >= len(self._held):
+            more = number - len(self._held) + _ROOM
+            self._held = np.concatenate((self._held, np.zeros(more, np.int64)))
+            self._sums = np.concatenate((self._sums, np.zeros((more, categorical.CLASSES), np.int64)))
 
     def _classes(self, names: Sequence[str | None]) -> Ints:
         """Numbers of the names of classes; -1 for a label without one."""
@@ -209,27 +222,33 @@ class Labels:
         order = self._streams.count(streams, at[positions] // 1000)
         streams, positions, values = streams[order], positions[order], values[order]
         starts = np.flatnonzero(np.concatenate(([True], streams[1:] != streams[:-1])))
-        counts = np.diff(np.append(starts, len(streams)))
-        held = np.array([self._states[stream].labels for stream in streams[starts].tolist()], np.int64)
+        touched, counts = streams[starts], np.diff(np.append(starts, len(streams)))
+        held = self._held[touched]
         rank = np.arange(len(streams)) - np.repeat(starts - held, counts)
         # A piece ends with its stream, or where a group is full.
         cuts = np.concatenate(([True], (streams[1:] != streams[:-1]) | (rank[1:] % size == 0)))
         pieces = np.flatnonzero(cuts)
-        sums = np.add.reduceat(values, pieces, axis=0).tolist()
-        lengths = np.diff(np.append(pieces, len(streams))).tolist()
         ends = np.append(pieces[1:], len(streams)) - 1
-        later = (np.repeat(starts + counts, counts)[ends] - ends - 1).tolist()
-        for stream, total, length, position, left in zip(
-            streams[pieces].tolist(), sums, lengths, positions[ends].tolist(), later, strict=True
+        sums = np.add.reduceat(values, pieces, axis=0)
+        width = sums.shape[1]
+        firsts = np.searchsorted(pieces, starts)
+        sums[firsts] += self._sums[touched, :width]
+        lasts = np.append(firsts[1:], len(pieces)) - 1
+        full = rank[ends] % size == size - 1
+        # What is left over waits for the next labels.
+        waits = ~full[lasts]
+        self._held[touched] = np.where(waits, (held + counts) % size, 0)
+        self._sums[touched, :width] = np.where(waits[:, None], sums[lasts], 0)
+        self._changed.update(touched.tolist())
+        later = np.repeat(starts + counts, counts)[ends] - ends - 1
+        for stream, total, position, left in zip(
+            streams[ends[full]].tolist(),
+            sums[full].tolist(),
+            positions[ends[full]].tolist(),
+            later[full].tolist(),
+            strict=True,
         ):
-            state = self._states[stream]
-            state.labels += length
-            state.sums = [a + b for a, b in zip(state.sums, total, strict=True)]
-            self._changed.add(stream)
-            if state.labels == size:
-                group = Group(tuple(state.sums), int(at[position]))
-                state.labels, state.sums = 0, [0] * len(total)
-                self._look(stream, state, group, position, left)
+            self._look(stream, self._states[stream], Group(tuple(total), int(at[position])), position, left)
 
     def _look(self, number: int, state: _Watched, group: Group, position: int, later: int) -> None:
         """Takes a full group of a stream, of which `later` labels come after it in the segment."""
@@ -368,7 +387,10 @@ class Labels:
         yield from self._streams.slots(_PREFIX)
         yield from self._names.slots()
         for number in sorted(self._changed):
-            yield b"%s|state|%d" % (_PREFIX, number), msgspec.msgpack.encode(self._states[number])
+            state = self._states[number]
+            state.labels = int(self._held[number])
+            state.sums = self._sums[number, : len(state.sums)].tolist()
+            yield b"%s|state|%d" % (_PREFIX, number), msgspec.msgpack.encode(state)
         self._changed.clear()
         if self.header_changed:
             self.header_changed = False
@@ -391,5 +413,8 @@ class Labels:
         for number, key in enumerate(self._streams.keys):
             if key is not None and (state := slots.get(b"%s|state|%d" % (_PREFIX, number))) is not None:
                 known = self._states[number] = msgspec.msgpack.decode(state, type=_Watched)
+                self._room(number)
+                self._held[number] = known.labels
+                self._sums[number, : len(known.sums)] = known.sums
                 for place, name in enumerate(known.classes):
                     self._class_of[number, self._names.find(name)] = place
