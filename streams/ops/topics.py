@@ -1,6 +1,7 @@
 """`labelwatch topics`: creates what is missing and says what is set otherwise."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 from kafka.admin import KafkaAdminClient, NewTopic
@@ -19,6 +20,8 @@ from streams.runtime.settings import Settings
 
 #: A broker that has not answered by then is not there; the library's own is 30 s.
 _ANSWER_MS = 5_000
+#: A busy broker shows a topic a moment after it has created it.
+_SHOWN_SECONDS = 10.0
 
 
 def create(settings: Settings, partitions: int) -> Iterator[str]:
@@ -69,6 +72,7 @@ def create(settings: Settings, partitions: int) -> Iterator[str]:
                 yield f"{topic.name}: exists"
                 continue
             yield f"{topic.name}: created with {new.num_partitions} partitions, {replicas} of {REPLICAS} replicas"
+        _await_shown(admin, {topic.name for topic in wanted})
         if replicas < REPLICAS:
             yield f"{brokers} of {REPLICAS} brokers: topics have {replicas} replica, so a lost broker loses data"
     except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError) as error:
@@ -79,6 +83,13 @@ def create(settings: Settings, partitions: int) -> Iterator[str]:
         raise CommandError(f"the broker at {settings.bootstrap} refused: {error}") from error
     finally:
         admin.close()
+
+
+def _await_shown(admin: KafkaAdminClient, names: set[str]) -> None:
+    """Waits until the broker shows new topics: a worker started at once would find them missing."""
+    deadline = time.monotonic() + _SHOWN_SECONDS
+    while not names <= set(admin.list_topics()) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def check(settings: Settings) -> Findings:
