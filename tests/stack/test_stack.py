@@ -201,7 +201,7 @@ def test_drifts_given_by_hand_are_paged_with_their_cause_and_resolve(stack: Nati
 
     A page of the test's own stands in the place of the second worker, whose partitions the first one takes.
     """
-    sites = ["manila-1", HOSTILE, "站" * 128]
+    sites = ["by-hand-1", HOSTILE, "站" * 128]
     stack.stop("worker-2")
     server = ThreadingHTTPServer(("127.0.0.1", stack.port("worker-2", 9464)), _Page)
 

@@ -1,0 +1,103 @@
+"""`labelwatch backtest` over simulated histories: what was injected is found, where it was, with its cause."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from schemas.policy import Policy
+from streams.ops.backtest import Backtest, backtest, print_json, print_report
+from streams.ops.errors import CommandError
+from streams.sources.simulate import Operation, Simulation
+
+DAY_MS = 86_400_000
+START_MS = 1_764_028_800_000
+
+
+def history(folder: Path, scenario: str, days: float = 12, rate: float = 0.35, points: float = 0.08) -> Path:
+    operation = Operation(
+        Simulation(START_MS, START_MS + int(days * DAY_MS), scenario, 7, rate=rate, sites=4, points=points)
+    )
+    file = folder / f"{scenario}.jsonl"
+    with file.open("wb") as out:
+        for sent in operation:
+            out.write(sent.value + b"\n")
+    file.with_name(file.name + ".truth.json").write_bytes(operation.truth.as_json())
+    return file
+
+
+def at_target(result: Backtest, signal: str, site: str = "manila-1") -> list:
+    began = result.found[0].at_ms
+    return [
+        record
+        for record in result.computed.drifts
+        if record.signal == signal
+        and record.site_id == site
+        and record.status == "opened"
+        and record.opened_at >= began
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", ["steady", "site-dip", "slow-drift", "sop-change", "mix-shift", "one-agent"])
+def test_what_is_injected_is_found_with_its_cause(tmp_path: Path, scenario: str) -> None:
+    result = backtest(history(tmp_path, scenario), Policy())
+    assert result.months == pytest.approx(12 / 30.44, rel=0.01)
+    assert result.false is not None
+    assert result.false["page"] <= 1
+    assert result.false["ticket"] <= 8
+    if scenario == "steady":
+        assert result.found == []
+        return
+    (found,) = result.found
+    if scenario == "one-agent":
+        truth = json.loads((tmp_path / f"{scenario}.jsonl.truth.json").read_bytes())
+        assert truth["changes"][0]["agent"] in {record.agent_id for record in at_target(result, "agent_accuracy")}
+        return
+    assert "page" in found.by
+    if scenario == "sop-change":
+        pages = [r for r in result.computed.drifts if r.budget == "page" and r.status == "opened"]
+        assert any(c.by == "sop_version" for record in pages for c in record.causes)
+        assert {record.project_id for record in pages} <= {"", "counterfeit"}
+        return
+    (first, *_) = [record for record in at_target(result, "accuracy") if not record.project_id]
+    assert (first.verdict == "mix") == (scenario == "mix-shift")
+    if scenario == "mix-shift":
+        assert ("stratum", "mix") in {(cause.by, cause.effect) for cause in first.causes}
+    if scenario == "site-dip":
+        assert first.began_at_low <= found.at_ms <= first.began_at_high + DAY_MS // 8
+
+
+@pytest.mark.slow
+def test_slower_work_and_lenient_reviewers_are_tickets(tmp_path: Path) -> None:
+    slower = backtest(history(tmp_path, "handle-time"), Policy())
+    assert {record.direction for record in at_target(slower, "handle_time")} == {"up"}
+    lenient = backtest(history(tmp_path, "lenient-qa", rate=0.7), Policy())
+    assert "down" in {record.direction for record in at_target(lenient, "error_finding")}
+    assert slower.opened["page"] + lenient.opened["page"] <= 1
+
+
+def test_a_history_without_truth_is_told_and_not_judged(tmp_path: Path) -> None:
+    file = history(tmp_path, "site-dip", days=1, rate=1, points=0.2)
+    file.with_name(file.name + ".truth.json").unlink()
+    result = backtest(file, Policy())
+    assert result.false is None
+    assert result.opened["page"] >= 1
+    text, as_json = io.StringIO(), io.StringIO()
+    print_report(result, Policy(), Console(file=text, width=200))
+    assert "page opened  manila-1" in text.getvalue()
+    assert "of them false" not in text.getvalue()
+    print_json(result, as_json)
+    whole = json.loads(as_json.getvalue())
+    assert whole["opened"] == result.opened
+    assert whole["drifts"][0]["text"].startswith("manila-1")
+
+
+def test_a_broken_truth_file_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "h.jsonl"
+    file.write_bytes(b"")
+    file.with_name("h.jsonl.truth.json").write_bytes(b"{")
+    with pytest.raises(CommandError, match="not a truth file"):
+        backtest(file, Policy())
