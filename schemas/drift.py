@@ -44,7 +44,8 @@ class Cause(msgspec.Struct, frozen=True):
         by: Dimension.
         member: Which agent, project, label and so on; `other` for those too small to tell.
         effect: Rate or mix.
-        points: Part of the change, in the unit of the level (0.01 is a point of accuracy).
+        points: Part of the change, in the unit of the level (0.01 is a point of accuracy). Of handling time it is
+            one of the change of its logarithm: 0.1 is about a tenth longer.
     """
 
     by: Dimension

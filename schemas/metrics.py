@@ -151,7 +151,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("drift_opened_timestamp_seconds", _DRIFT, "When the drift was found.", unit="seconds"),
     _gauge("drift_run_length_reviews", _DRIFT, "Promised mean number of reviews to a false alarm."),
     _counter("drifts_total", _DRIFT, "Drifts opened."),
-    _gauge("drift_contribution", (*_DRIFT, "by", "member", "effect"), "The cause: the largest rate and mix effects, in ratio points.", unit="ratio"),
+    _gauge("drift_contribution", (*_DRIFT, "by", "member", "effect"), "The cause: the largest rate and mix effects, in ratio points; of handling time, of its logarithm.", unit="ratio"),
     _gauge("unwatched_streams", (), "Streams for which no detector has room. Any: some people's drifts cannot be found."),
     # Pipeline, durable.
     _counter("events_total", ("type", *_TP), "Events accepted, by type."),

@@ -1,5 +1,6 @@
 """A drift in a sentence, in English and in Chinese, that can be forwarded to the site as it stands."""
 
+import math
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -52,7 +53,7 @@ def english(record: DriftRecord, timezone: str) -> str:
         parts.append("It is spread evenly: no person, project or kind of work stands out.")
     if record.causes and record.verdict != "spread":
         told = "; ".join(
-            f"{_DIMENSION[cause.by][0]} {cause.member} ({_effect(cause)}, {cause.points * 100:+.1f} points)"
+            f"{_DIMENSION[cause.by][0]} {cause.member} ({_effect(cause)}, {_part(record, cause)[0]})"
             for cause in record.causes[:_CAUSES_TOLD]
         )
         parts.append(f"Largest causes: {told}.")
@@ -86,7 +87,7 @@ def chinese(record: DriftRecord, timezone: str) -> str:
     if record.causes and record.verdict != "spread":
         told = "；".join(
             f"{_DIMENSION[cause.by][1]} {cause.member}（{'质量变化' if cause.effect == 'rate' else '占比变化'}，"
-            f"{cause.points * 100:+.1f} 个百分点）"
+            f"{_part(record, cause)[1]}）"
             for cause in record.causes[:_CAUSES_TOLD]
         )
         parts.append(f"主要影响因素：{told}。")
@@ -108,6 +109,15 @@ def _value(record: DriftRecord, level: Level) -> str:
 
 def _unit(record: DriftRecord) -> tuple[str, str]:
     return ("labels", "条标注") if record.signal in ("handle_time", "label_mix") else ("reviews", "条质检")
+
+
+def _part(record: DriftRecord, cause: Cause) -> tuple[str, str]:
+    """How much of the change a cause is, in English and Chinese."""
+    if record.signal == "handle_time":
+        share = cause.points / math.log(record.since.value / record.before.value)
+        return f"{share:.0%} of the change", f"占变化的 {share:.0%}"
+    points = f"{cause.points * 100:+.1f}"
+    return f"{points} points", f"{points} 个百分点"
 
 
 def _effect(cause: Cause) -> str:

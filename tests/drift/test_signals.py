@@ -150,6 +150,33 @@ def test_weeks_of_silence_change_nothing():
     assert log.run()[1] == []
 
 
+def test_who_comes_back_after_a_year_does_not_take_the_stream_of_who_came_since():
+    log = Log()
+    log.reviews(300, 0.05, agent_id="a-old")
+    log.now += 400 * 86_400_000
+    log.reviews(1, 0.05, agent_id="a-else")
+    log.now += 86_400_000
+    log.reviews(300, 0.05, agent_id="a-new")
+    log.reviews(300, 0.05, agent_id="a-old")
+    _, before = log.run()
+    log.reviews(400, 0.60, agent_id="a-old")
+    _, records = log.run()
+    assert not of(before, "agent_accuracy")
+    assert {record.agent_id for record in of(records, "agent_accuracy")} == {"a-old"}
+
+
+def test_a_person_whose_drift_was_cleared_may_leave_for_good():
+    log = Log()
+    log.reviews(1, 0.05, agent_id="a-2")
+    log.reviews(400, 0.05, agent_id="a-1")
+    log.reviews(300, 0.60, agent_id="a-1")
+    log.reviews(400, 0.05, agent_id="a-1")
+    log.now += 100 * 86_400_000
+    log.reviews(10, 0.05, agent_id="a-2")
+    _, records = log.run()
+    assert [record.status for record in of(records, "agent_accuracy")] == ["opened", "cleared"]
+
+
 def test_ten_times_the_volume_costs_no_false_page():
     log = Log(seed=2)
     log.reviews(3000, 0.05, step_ms=10 * MINUTE_MS)

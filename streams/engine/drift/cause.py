@@ -1,6 +1,6 @@
 """Why a figure moved: the change taken apart, exactly, into what became worse and what there is more of."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -147,17 +147,22 @@ def largest(parts: list[Part], change: float, most: int) -> list[Part]:
     return sorted(told, key=lambda part: (-sign * part.excess, -sign * part.points, part.by, part.member))[:most]
 
 
-def verdict(parts: list[Part], change: float) -> str:
+def verdict(parts: list[Part], change: float, kinds_of_work: Collection[str] = KINDS_OF_WORK) -> str:
     """What a change is: `mix`, `rate`, or `spread` where no member stands out.
 
-    Mix where more or less of known kinds of work, of one dimension, explains at least half of it. A
+    Mix where more or less of known kinds of work, of one dimension, explains at least `MAIN_SHARE` of it. A
     member that is new, such as an SOP version, is a cause by its name and no matter of mix.
+
+    Args:
+        parts: Of all dimensions.
+        change: The whole change.
+        kinds_of_work: Dimensions of which more or less is another kind of work.
     """
     if change == 0:
         return "spread"
     sums: dict[str, float] = {}
     for part in parts:
-        if part.effect == "mix" and part.known and part.by in KINDS_OF_WORK:
+        if part.effect == "mix" and part.known and part.by in kinds_of_work:
             sums[part.by] = sums.get(part.by, 0.0) + part.points
     if sums and max(total / change for total in sums.values()) >= MAIN_SHARE:
         return "mix"

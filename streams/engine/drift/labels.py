@@ -13,11 +13,14 @@ from detectors.protocol import Estimate
 from detectors.reverse import LIKELIHOOD_RATIO
 from schemas.drift import Cause, Level
 from schemas.policy import Policy
+from streams.engine.drift.cause import all_parts, largest, verdict
 from streams.engine.drift.episodes import Closed, Episode, again, drift_id
-from streams.engine.drift.names import Names
+from streams.engine.drift.names import NONE, Names
+from streams.engine.drift.recent import LABEL, SEGMENT, Recent, Rows
 from streams.engine.drift.streams import DAY_SECONDS, Stream, Streams
 from streams.engine.intake import Batch, Intake, WorkKind
 from streams.engine.panes import Ints, Slot
+from streams.engine.parts import Numbers
 
 #: Labels of a group: an update costs what it costs, so groups are as large as a quiet project's day allows.
 HANDLED, MIXED = 64, 128
@@ -32,6 +35,10 @@ _KEPT = 64
 _CAUSES = 5
 _PREFIX = b"drift-labels"
 _CLASSES_MAX = 30_000
+#: Bounds of the tables of names; what is beyond them is told as `other`.
+_NAMES = {"agent": 1_000_000, "market": 30_000, "sop_version": 30_000}
+#: Of which more or less is other work. A label is nobody's error here: some take longer.
+_KINDS_OF_WORK = ("market", "label")
 _UNKNOWN = -2
 #: Streams that columns grow by.
 _ROOM = 256
@@ -59,6 +66,7 @@ class _Watched(msgspec.Struct):
         classes: Names of the classes that have a number, in order of appearance.
         score: The reverse test's, while a drift is open.
         first_ms: Time of its first group; -1 before it.
+        rows: Labels ever put into its ring.
     """
 
     row: list[float]
@@ -68,6 +76,17 @@ class _Watched(msgspec.Struct):
     classes: list[str] = []
     score: float = 0.0
     first_ms: int = -1
+    rows: int = 0
+
+
+class _Columns(NamedTuple):
+    """The labels of a batch: parallel columns, shape (n,) each; handling time and class are -1 where not given."""
+
+    persons: Ints
+    kinds: Ints
+    at: Ints
+    handle_ms: Ints
+    classes: Ints
 
 
 class Happened(NamedTuple):
@@ -98,7 +117,14 @@ class Labels:
         #: By stream, the group that is being filled: how many labels, and their sums.
         self._held = np.zeros(0, np.int64)
         self._sums = np.zeros((0, categorical.CLASSES), np.int64)
+        #: Of streams of handling time, the labels that their newest groups were made of.
+        self._rings: dict[int, Recent] = {}
         self._names = Names(_PREFIX + b"|class", _CLASSES_MAX)
+        self._members = {by: Names(b"%s|%s" % (_PREFIX, by.encode()), most) for by, most in _NAMES.items()}
+        self._agents: Numbers[tuple[str, str, str]] = Numbers(lambda person: self._members["agent"].number(person[2]))
+        self._markets: Numbers[WorkKind] = Numbers(lambda work: self._members["market"].number(work.market))
+        self._versions: Numbers[WorkKind] = Numbers(self._version)
+        self._sops: Sequence[tuple[str, str, str]] = ()
         self._class_of: dict[tuple[int, int], int] = {}
         #: By kind of work: its streams of handling time and of label mix.
         self._by_kind = np.zeros((0, 2), np.int64)
@@ -117,22 +143,28 @@ class Labels:
 
     def apply(self, batch: Batch, intake: Intake) -> None:
         """Takes the labels of a batch, in order."""
-        _, kinds, at, handle_ms = batch.labels.arrays()
+        persons, kinds, at, handle_ms = batch.labels.arrays()
         if not len(kinds) or not self._watched:
             return
+        self._sops = intake.sops
+        self._agents.sync(intake.persons)
+        self._markets.sync(intake.works)
+        self._versions.sync(intake.works)
         self._meet(kinds, intake.works)
-        classes = self._classes(batch.classes)
+        labels = _Columns(persons, kinds, at, handle_ms, self._classes(batch.classes))
         days = np.maximum.accumulate(np.maximum(at // (DAY_SECONDS * 1000), self._day))
-        turns = np.flatnonzero(np.diff(days, prepend=self._day) > 0).tolist()
-        for start, stop in zip([0, *turns], [*turns, len(kinds)], strict=True):
-            if start == stop:
-                continue
+        turns = {*np.flatnonzero(np.diff(days, prepend=self._day) > 0).tolist(), *range(0, len(kinds), SEGMENT)}
+        cuts = sorted(turns - {0})
+        for start, stop in zip([0, *cuts], [*cuts, len(kinds)], strict=True):
             day = int(days[start])
             if day > self._day:
                 self._streams.next_day(day * DAY_SECONDS, day - self._day if self._day >= 0 else 1, self.episodes)
                 self._day = day
                 self.header_changed = True
-            self._segment(np.arange(start, stop), kinds, at, handle_ms, classes)
+            self._segment(np.arange(start, stop), labels)
+
+    def _version(self, work: WorkKind) -> int:
+        return self._members["sop_version"].number(self._sops[work.sop][2] if work.sop >= 0 else None)
 
     def _meet(self, kinds: Ints, works: Sequence[WorkKind]) -> None:
         """Makes streams for projects that label for the first time, in the order of the log."""
@@ -153,8 +185,14 @@ class Labels:
             mix = signal == "label_mix"
             row = categorical.fresh() if mix else mean_shift.fresh()
             self._states[number] = _Watched(row, [0] * (categorical.CLASSES if mix else 2))
+            if not mix:
+                self._rings[number] = self._ring(number)
             self._room(number)
         return number
+
+    @staticmethod
+    def _ring(number: int) -> Recent:
+        return Recent(b"%s|ring|%d" % (_PREFIX, number), LABEL, _KEPT * HANDLED)
 
     def _room(self, number: int) -> None:
         if number >= len(self._held):
@@ -176,7 +214,8 @@ class Labels:
                 found.append(known[name])
         return np.array(found, np.int64)
 
-    def _segment(self, positions: Ints, kinds: Ints, at: Ints, handle_ms: Ints, classes: Ints) -> None:
+    def _segment(self, positions: Ints, labels: _Columns) -> None:
+        _, kinds, at, handle_ms, classes = labels
         by_time, by_mix = self._by_kind[kinds[positions]].T
         timed = positions[(by_time >= 0) & (handle_ms[positions] >= 0)]
         mixed = positions[(by_mix >= 0) & (classes[positions] >= 0)]
@@ -185,11 +224,22 @@ class Labels:
         self._streams.begin(np.concatenate((of_time, of_mix)), places, at[places] // 1000, self._day * DAY_SECONDS)
         if len(timed):
             logs = mean_shift.quantised(handle_ms[timed])
-            self._fill(of_time, timed, at, HANDLED, np.stack((logs, logs * logs), axis=1))
+            rows = self._rows(labels, timed, logs)
+            self._fill(of_time, timed, at, HANDLED, np.stack((logs, logs * logs), axis=1), rows)
         if len(mixed):
             counts = np.zeros((len(mixed), categorical.CLASSES), np.int64)
             counts[np.arange(len(mixed)), self._places(of_mix, classes[mixed])] = 1
             self._fill(of_mix, mixed, at, MIXED, counts)
+
+    def _rows(self, labels: _Columns, places: Ints, logs: Ints) -> Rows:
+        """The rings' rows of labels at some places of a batch."""
+        rows = np.zeros(len(places), LABEL)
+        kinds = labels.kinds[places]
+        rows["agent"], rows["handled"] = self._agents.of(labels.persons[places]), logs
+        rows["market"], rows["sop_version"] = self._markets.of(kinds), self._versions.of(kinds)
+        classes = labels.classes[places]
+        rows["label"] = np.where(classes < 0, NONE, classes)
+        return rows
 
     def _places(self, streams: Ints, classes: Ints) -> Ints:
         """Place of each label's class in its stream's counts: the first eight have their own, the rest share one."""
@@ -209,7 +259,15 @@ class Labels:
             places[pair] = place
         return places[inverse]
 
-    def _fill(self, streams: Ints, positions: Ints, at: Ints, size: int, values: NDArray[np.int64]) -> None:
+    def _fill(
+        self,
+        streams: Ints,
+        positions: Ints,
+        at: Ints,
+        size: int,
+        values: NDArray[np.int64],
+        rows: Rows | None = None,
+    ) -> None:
         """Puts labels into their streams' groups, and looks where one is full.
 
         Args:
@@ -218,11 +276,16 @@ class Labels:
             at: Times by place in the batch, ms.
             size: Labels of a group.
             values: What of each is summed, shape (n, k).
+            rows: What the ring of its stream keeps of each.
         """
         order = self._streams.count(streams, at[positions] // 1000)
         streams, positions, values = streams[order], positions[order], values[order]
         starts = np.flatnonzero(np.concatenate(([True], streams[1:] != streams[:-1])))
         touched, counts = streams[starts], np.diff(np.append(starts, len(streams)))
+        if rows is not None:
+            rows = rows[order]
+            for stream, start, count in zip(touched.tolist(), starts.tolist(), counts.tolist(), strict=True):
+                self._rings[stream].add(rows[start : start + count])
         held = self._held[touched]
         rank = np.arange(len(streams)) - np.repeat(starts - held, counts)
         # A piece ends with its stream, or where a group is full.
@@ -268,10 +331,10 @@ class Labels:
             return
         run_length = self._streams.run_length(number, later, group.at_ms // 1000, position)
         if statistic >= run_length:
-            self._open(number, state, group, position, statistic, run_length)
+            self._open(number, state, group, position, later, statistic, run_length)
 
     def _open(
-        self, number: int, state: _Watched, group: Group, position: int, statistic: float, run_length: float
+        self, number: int, state: _Watched, group: Group, position: int, later: int, statistic: float, run_length: float
     ) -> None:
         key = self._streams.keys[number]
         assert key is not None  # it has just had a label
@@ -310,8 +373,11 @@ class Labels:
             run_length=run_length,
             test=b"" if lead is None else b"%d" % lead.label,
             verdict="rate",
-            causes=self._causes(state, since, before) if mix else (),
         )
+        if mix:
+            episode.causes = self._moves(state, since, before)
+        else:
+            self._explain(episode, self._rings[number].before(self._rings[number].count - later), len(before) * size)
         state.score = 0.0
         self.episodes[number] = (stream, episode)
         self.header_changed = True
@@ -338,7 +404,29 @@ class Labels:
         mean = self._total(groups, lead) / n
         return Level(mean if lead is not None else math.exp(mean), n)
 
-    def _causes(self, state: _Watched, since: Sequence[Group], before: Sequence[Group]) -> tuple[Cause, ...]:
+    def _explain(self, episode: Episode, rows: Rows, before: int) -> None:
+        """Says what made a project slower or quicker, from the labels that its newest groups were made of.
+
+        Args:
+            episode: The drift, as it opens.
+            rows: Labels up to the opening, oldest first.
+            before: How many of them are from before the change.
+        """
+        end = len(rows) - episode.n
+        if end <= 0 or not before:
+            return
+        then, since = rows[max(end - before, 0) : end], rows[end:]
+        y_then, y_since = then["handled"] / mean_shift.UNIT, since["handled"] / mean_shift.UNIT
+        names: dict[str, Names] = {**self._members, "label": self._names}
+        parts = all_parts({by: (then[by], since[by]) for by in names}, y_then, y_since, "", NONE)
+        change = float(y_since.mean() - y_then.mean())
+        episode.verdict = verdict(parts, change, _KINDS_OF_WORK)
+        episode.causes = tuple(
+            Cause(part.by, names[part.by][part.member], part.effect, part.points)  # type: ignore[arg-type]  # of _NAMES
+            for part in largest(parts, change, _CAUSES)
+        )
+
+    def _moves(self, state: _Watched, since: Sequence[Group], before: Sequence[Group]) -> tuple[Cause, ...]:
         """How each class's share has moved: all of them add up to 0, and the largest tell what came for what."""
         if not since or not before:
             return ()
@@ -385,10 +473,15 @@ class Labels:
     def slots(self) -> Iterator[Slot]:
         """What has changed since the last call."""
         yield from self._streams.slots(_PREFIX)
-        yield from self._names.slots()
+        for names in (self._names, *self._members.values()):
+            yield from names.slots()
+        for ring in self._rings.values():
+            yield from ring.slots()
         for number in sorted(self._changed):
             state = self._states[number]
             state.labels = int(self._held[number])
+            if number in self._rings:
+                state.rows = self._rings[number].count
             state.sums = self._sums[number, : len(state.sums)].tolist()
             yield b"%s|state|%d" % (_PREFIX, number), msgspec.msgpack.encode(state)
         self._changed.clear()
@@ -408,7 +501,8 @@ class Labels:
         )
         self.episodes = {number: (stream, episode) for number, stream, episode in episodes}
         self.closed = dict(closed)
-        self._names.restore(slots)
+        for names in (self._names, *self._members.values()):
+            names.restore(slots)
         self._streams.restore(_PREFIX, slots, self._day * DAY_SECONDS, unwatched)
         for number, key in enumerate(self._streams.keys):
             if key is not None and (state := slots.get(b"%s|state|%d" % (_PREFIX, number))) is not None:
@@ -416,5 +510,8 @@ class Labels:
                 self._room(number)
                 self._held[number] = known.labels
                 self._sums[number, : len(known.sums)] = known.sums
+                if key.signal == "handle_time":
+                    self._rings[number] = self._ring(number)
+                    self._rings[number].restore(known.rows, slots)
                 for place, name in enumerate(known.classes):
                     self._class_of[number, self._names.find(name)] = place

@@ -275,7 +275,9 @@ class Drift:
             if day > self._day:
                 days = day - self._day if self._day >= 0 else 1
                 self._day = day
-                self._streams.next_day(day * DAY_SECONDS, days, self._episodes)
+                for number in self._streams.next_day(day * DAY_SECONDS, days, self._episodes):
+                    self._by_person[:] = self._by_reviewer[:] = _UNKNOWN
+                    self._closed.pop(number, None)
                 self._changed = True
             if start < stop:
                 here = positions[start:stop]

@@ -1,4 +1,4 @@
-"""The newest reviews and labels of each site, kept row by row: what a cause and its examples are found in."""
+"""The newest reviews of each site and labels of each project, row by row: what a cause and examples are found in."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -26,36 +26,39 @@ REVIEW = np.dtype(
         ("unused", "u1", 3),
     ]
 )
+#: Of a label whose time is watched; the time as `mean_shift.quantised` gives it.
 LABEL = np.dtype(
     [
-        ("at", "<i8"),
         ("agent", "<i4"),
-        ("handle_ms", "<i4"),
-        ("project", "<i2"),
+        ("handled", "<i4"),
         ("market", "<i2"),
         ("sop_version", "<i2"),
         ("label", "<i2"),
+        ("unused", "u1", 2),
     ]
 )
-#: Rows that a look goes back at most. The ring holds one segment more, so that a look never depends on how much of
-#: the same segment has come after it.
+#: Rows that a look at reviews goes back at most.
 LOOK_BACK = 12_288
+#: The most rows that are added at a time. A ring holds so many more than a look goes back, so that a look never
+#: depends on how much of the same segment has come after it.
 SEGMENT = 4_096
-_CAPACITY = LOOK_BACK + SEGMENT
 #: Rows of a slot.
 _CHUNK = 256
 
 
 class Recent:
-    """A ring of rows in order of the log; it grows with its site up to its bound.
+    """A ring of rows in order of the log; it grows with its site or project up to its bound.
 
     Args:
         prefix: Of its slots' keys.
         kind: `REVIEW` or `LABEL`.
+        look_back: Rows that a look goes back at most.
     """
 
-    def __init__(self, prefix: bytes, kind: np.dtype[Any]) -> None:
+    def __init__(self, prefix: bytes, kind: np.dtype[Any], look_back: int = LOOK_BACK) -> None:
         self.prefix = prefix
+        self._look_back = look_back
+        self._capacity = look_back + SEGMENT
         #: Rows ever added.
         self.count = 0
         self._rows: Rows = np.zeros(_CHUNK, kind)
@@ -68,14 +71,16 @@ class Recent:
 
     def add(self, rows: Rows) -> None:
         """Adds rows, at least one and at most `SEGMENT`."""
-        needed = min(self.count + len(rows), _CAPACITY)
+        needed = min(self.count + len(rows), self._capacity)
         if needed > len(self._rows):
             # While it grows it is no ring yet: every row stands at its number.
-            grown = np.zeros(min(max(needed, len(self._rows) * 3 // 2 // _CHUNK * _CHUNK), _CAPACITY), self._rows.dtype)
+            grown = np.zeros(
+                min(max(needed, len(self._rows) * 3 // 2 // _CHUNK * _CHUNK), self._capacity), self._rows.dtype
+            )
             grown[: len(self._rows)] = self._rows
             self._rows = grown
-        start, count = self.count % _CAPACITY, len(rows)
-        fits = min(count, _CAPACITY - start)
+        start, count = self.count % self._capacity, len(rows)
+        fits = min(count, self._capacity - start)
         self._rows[start : start + fits] = rows[:fits]
         self._changed.update(range(start // _CHUNK, (start + fits - 1) // _CHUNK + 1))
         if fits < count:
@@ -85,12 +90,12 @@ class Recent:
 
     def before(self, end: int) -> Rows:
         """The rows before number `end`, oldest first, as far as a look goes back."""
-        start = max(end - LOOK_BACK, 0)
-        return self._rows[np.arange(start, end) % _CAPACITY]
+        start = max(end - self._look_back, 0)
+        return self._rows[np.arange(start, end) % self._capacity]
 
     def revise(self, at: int, agent: int, old: bool, new: bool) -> None:
         """Changes a review of a time and an agent from `old` to `new` (whether wrong), if it is still there."""
-        rows = self._rows[: min(self.count, _CAPACITY)]
+        rows = self._rows[: min(self.count, self._capacity)]
         (found,) = np.nonzero((rows["at"] == at) & (rows["agent"] == agent) & (rows["wrong"] == old))
         if len(found):
             # Where the ring has come round, the newest of several may stand first; any of them serves.
@@ -106,7 +111,7 @@ class Recent:
     def restore(self, count: int, slots: Mapping[bytes, bytes]) -> None:
         """Takes its slots, by key, and how many rows were ever added."""
         self.count = count
-        chunks = -(-min(count, _CAPACITY) // _CHUNK)
+        chunks = -(-min(count, self._capacity) // _CHUNK)
         packed = b"".join(slots[b"%s|%d" % (self.prefix, chunk)] for chunk in range(chunks))
         rows = np.frombuffer(packed, self._rows.dtype)
         self._rows = np.zeros(max(len(rows), _CHUNK), self._rows.dtype)

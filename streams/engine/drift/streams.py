@@ -486,13 +486,16 @@ class Streams:
             if (key := self.keys[number]) is not None
         ]
 
-    def next_day(self, now_s: int, days: int, kept: Collection[int]) -> None:
+    def next_day(self, now_s: int, days: int, kept: Collection[int]) -> list[int]:
         """Counts anew who shares the budgets, closes months of volume, and forgets people long gone.
 
         Args:
             now_s: Begin of the day, epoch seconds.
             days: Days since the call before; 1 for the first one.
             kept: Streams with a drift open: these stay.
+
+        Returns:
+            Those forgotten: their numbers may become others'.
         """
         self._recount(now_s)
         core = self._core[: len(self.keys)]
@@ -510,6 +513,7 @@ class Streams:
             core["volume"][number] = adapted(float(core["volume"][number]), seen)
             core["period_s"][number], core["period_taken"][number] = now_s, 0
         gone = (core["taken"] > 0) & (core["last_s"].astype(np.int64) < now_s - FORGET_SECONDS)
+        forgotten = []
         for number in np.flatnonzero(gone).tolist():
             key = self.keys[number]
             if key is not None and key.agent and number not in kept:
@@ -519,6 +523,8 @@ class Streams:
                 heapq.heappush(self._free, number)
                 self._mark("keys", number)
                 self._mark("core", number)
+                forgotten.append(number)
+        return forgotten
 
     def _recount(self, now_s: int) -> None:
         """Who shares a budget: streams with an outcome within the 30 days before."""
