@@ -153,9 +153,11 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter("drifts_total", _DRIFT, "Drifts opened."),
     _gauge("drift_contribution", (*_DRIFT, "by", "member", "effect"), "The cause: the largest rate and mix effects, in ratio points; of handling time, of its logarithm.", unit="ratio"),
     _gauge("unwatched_streams", (), "Streams for which no detector has room. Any: some people's drifts cannot be found."),
+    _gauge("held_reviews", (), "Reviews that do not count for drift yet: their label is younger than the policy's hold."),
     # Pipeline, durable.
     _counter("events_total", ("type", *_TP), "Events accepted, by type."),
     _counter("rejected_total", ("reason", *_TP), "Records that could not be used; their bytes are in labeling.rejected.v1."),
+    _counter("hold_skipped_total", _TP, "Reviews that counted for drift at once in spite of a hold: without labeled_at, or no room."),
     _counter("unknown_events_total", _TP, "Events of a type that this version does not know, skipped."),
     _counter("duplicates_total", _TP, "Repeated events, counted once."),
     _counter("unchecked_events_total", _TP, "Events older than the duplicate horizon, or forgotten by its cap: taken as new."),

@@ -110,9 +110,10 @@ class Ramp(_Table, frozen=True):
 
 
 class Detection(_Table, frozen=True):
-    """Which changes are watched for."""
+    """Which changes are watched for; `hold_hours`: age of a label at which its verdict counts for drift."""
 
     signals: list[Signal] = msgspec.field(default_factory=lambda: list(SIGNALS))
+    hold_hours: Annotated[float, Meta(ge=0, le=720)] = 0
 
 
 class _File(_Table, frozen=True):

@@ -202,6 +202,7 @@ class Batch:
         classes: the class given by each of `labels`, None where not given.
         verdicts: the event behind each of `reviews`.
         revised: each `review_revised`, with the number of reviews in the batch that came before it.
+        clock: when each of `verdicts` counts, epoch ms, where that is not its own time.
     """
 
     def __init__(self) -> None:
@@ -219,6 +220,7 @@ class Batch:
         self.classes: list[str | None] = []
         self.verdicts: list[LabelReviewed] = []
         self.revised: list[tuple[int, ReviewRevised]] = []
+        self.clock: list[int] | None = None
 
 
 class Tally:
@@ -394,6 +396,33 @@ class Intake:
             else:
                 self._rare(batch, site, event)
         self.tally.add("duplicates", duplicates)
+
+    def again(self, events: Sequence[LabelReviewed]) -> Batch:
+        """Numbers reviews that were accepted earlier.
+
+        Args:
+            events: Reviews of sites of this partition.
+
+        Returns:
+            A batch with `reviews`, `made` and `verdicts`.
+        """
+        batch = Batch()
+        for event in events:
+            site = self.sites[event.site_id]
+            given = (event.role, event.source, event.sampling, event.purpose, event.review_round)
+            kind = self._verdict_kind(site, event.project_id, event.market, event.sop_version, given)
+            people = site.qas if event.role == "qa" else site.agents
+            person = people.get(event.agent_id)
+            if person is None:
+                person = self._person(site, people, event.agent_id)
+            batch.reviews.add(person, kind, event.at, event.correct)
+            batch.verdicts.append(event)
+            if event.reviewer_id is not None:
+                reviewer = site.reviewers.get(event.reviewer_id)
+                if reviewer is None:
+                    reviewer = self._reviewer(site, event.reviewer_id)
+                batch.made.add(reviewer, 0, event.at, not event.correct)
+        return batch
 
     def _settle(self, batch: Batch) -> None:
         """Counts labels and reviews, moves the partition's clocks and the sites' newest events past the batch."""

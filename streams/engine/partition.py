@@ -34,6 +34,7 @@ BUILD = "0.1.0"
 REASONS = ("null", "encoding", "json", "schema", "future")
 #: Counts of the tally to metrics with (topic, partition).
 _TALLIES = {
+    "hold_skipped": "labelwatch_hold_skipped_total",
     "unknown": "labelwatch_unknown_events_total",
     "duplicates": "labelwatch_duplicates_total",
     "unchecked": "labelwatch_unchecked_events_total",

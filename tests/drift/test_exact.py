@@ -30,10 +30,12 @@ def batches(records: list[Record], rng: random.Random, most: int) -> Iterator[li
         start = stop
 
 
-def run(records: list[Record], seed: int, most: int, crash: float = 0.0) -> tuple[PartitionEngine, list[bytes]]:
+def run(
+    records: list[Record], seed: int, most: int, crash: float = 0.0, policy: Policy = POLICY
+) -> tuple[PartitionEngine, list[bytes]]:
     """Applies a log in random batches; with `crash`, the engine is now and then restored and the rest applied again."""
     rng = random.Random(seed)
-    engine, told = PartitionEngine(0, POLICY), []
+    engine, told = PartitionEngine(0, policy), []
     slots: dict[bytes, bytes] = {}
     manifest = None
     while engine.applied + 1 < len(records):
@@ -50,7 +52,7 @@ def run(records: list[Record], seed: int, most: int, crash: float = 0.0) -> tupl
                 manifest = checkpoint.manifest
                 engine.committed(checkpoint)
             if rng.random() < crash:
-                engine = PartitionEngine.restore(0, POLICY, dict(slots), manifest)
+                engine = PartitionEngine.restore(0, policy, dict(slots), manifest)
                 break
     checkpoint = engine.checkpoint()
     engine.committed(checkpoint)

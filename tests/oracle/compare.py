@@ -23,7 +23,11 @@ ZERO_IS_DATA = {
 #: Before the highest event time, seconds of a minute that is still running are not defined by the contract.
 FROM_HIGHEST_EVENT_TIME = ("state_seconds", "utilization", "occupancy", "available", "productive_hour", "site_agents")
 #: Drift has tests of its own.
-DRIFT = {name for name in METRICS if name.startswith("labelwatch_drift") or name == "labelwatch_unwatched_streams"}
+DRIFT = {
+    name
+    for name in METRICS
+    if name.startswith("labelwatch_drift") or name in ("labelwatch_unwatched_streams", "labelwatch_held_reviews")
+}
 ENGINE_METRICS = {name for name, metric in METRICS.items() if metric.origin is Origin.ENGINE} - DRIFT
 COUNTERS = {name for name in ENGINE_METRICS if METRICS[name].kind is Kind.COUNTER}
 HISTOGRAMS = {name for name in ENGINE_METRICS if METRICS[name].kind is Kind.HISTOGRAM}

@@ -28,13 +28,14 @@ from streams.engine.drift.episodes import (
     reverse_test,
     shows_accuracy,
 )
+from streams.engine.drift.hold import Hold
 from streams.engine.drift.labels import LABEL_SHARE, Happened, Labels
 from streams.engine.drift.names import NONE, Names
 from streams.engine.drift.recent import REVIEW, SEGMENT, Recent, Rows
 from streams.engine.drift.streams import DAY_SECONDS, Stream, Streams, watches_fall
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, VerdictKind
-from streams.engine.panes import Ints, Slot, Table
+from streams.engine.panes import HOUR_MS, Ints, Slot, Table
 from streams.engine.parts import Numbers, Tell
 from streams.engine.parts.people import is_headline
 
@@ -139,6 +140,7 @@ class Drift:
         oncall = policy.oncall
         false_a_month = dict(zip(BUDGETS, (oncall.false_pages_per_month, oncall.false_tickets_per_month), strict=True))
         self._labels = Labels(policy, partitions)
+        self._hold = Hold(int(policy.detection.hold_hours * HOUR_MS))
         if self._labels.watches:
             false_a_month["ticket"] *= 1 - LABEL_SHARE
         self._streams = Streams(
@@ -161,6 +163,8 @@ class Drift:
         self._records: list[tuple[bytes, bytes]] = []
         self._told: list[tuple[int, Stream, DriftRecord]] = []
         self._events: Sequence[LabelReviewed] = ()
+        #: By position in the batch, when a review counts, ms: its own time, or when its label was old enough.
+        self._clock = np.zeros(0, np.int64)
         self._sops: Sequence[tuple[str, str, str]] = ()
         self._changed = False
         self._day = -1
@@ -247,6 +251,7 @@ class Drift:
 
     def apply(self, batch: Batch, intake: Intake) -> None:
         """Takes the labels of a batch, in order, and its reviews, in order: no stream has both."""
+        batch = self._hold.take(batch, intake)
         self._labels.apply(batch, intake)
         for happened in self._labels.happened:
             self._opened_or_cleared(happened)
@@ -259,6 +264,7 @@ class Drift:
         self._agents.sync(intake.persons)
         self._events = batch.verdicts
         persons, kinds, at, correct = batch.reviews.arrays()
+        self._clock = at if batch.clock is None else np.array(batch.clock, np.int64)
         traits = self._traits_of(batch.verdicts)
         reviewers = np.full(len(kinds), -1, np.int64)
         reviewers[traits[:, _REVIEWER] != NONE] = batch.made.arrays()[0]
@@ -267,7 +273,7 @@ class Drift:
         if len(positions) < len(rows):
             rows = rows[positions]
         revised = batch.revised
-        for start, stop, day in self._cuts(at[positions] // (DAY_SECONDS * 1000), positions, revised):
+        for start, stop, day in self._cuts(self._clock[positions] // (DAY_SECONDS * 1000), positions, revised):
             first = int(positions[start]) if start < len(positions) else len(kinds)
             while revised and revised[0][0] <= first:
                 self._revise(revised[0][1])
@@ -356,7 +362,7 @@ class Drift:
         self._meet(kinds, persons, reviewers, intake)
         rings, by_site, by_target, by_project, by_finding = self._by_kind[kinds].T
         self._remember(positions, rows, rings)
-        at_s, wrong = rows["at"] // 1000, rows["wrong"] > 0
+        at_s, wrong = self._clock[positions] // 1000, rows["wrong"] > 0
         made = np.flatnonzero(reviewers >= 0)
         found_more, found_fewer = self._by_reviewer[reviewers[made]].T
         everyone = np.arange(len(positions))
@@ -479,14 +485,14 @@ class Drift:
         return stream
 
     def _open(self, number: int, position: int, statistic: float, run_length: float) -> None:
-        stream, event = self._key(number), self._events[position]
+        stream, event, at = self._key(number), self._events[position], int(self._clock[position])
         closed = self._closed.pop(number, None)
         change = self._locate(number, stream, position, event.at, closed.cleared_at if closed else -1)
-        same = again(closed, event.at)
+        same = again(closed, at)
         episode = Episode(
             drift_id=same.drift_id if same else drift_id(stream, event.event_id),
             opening=same.opening + 1 if same else 1,
-            opened_at=event.at,
+            opened_at=at,
             began_at=change.began_at,
             began_at_low=change.began_at_low,
             began_at_high=change.began_at_high,
@@ -506,7 +512,7 @@ class Drift:
         self._opened[stream] = self._opened.get(stream, 0) + 1
         self._changed = True
         self.pages_pending |= BUDGET_OF[stream.signal] == "page"
-        self._told.append((position, stream, record_of(stream, episode, "opened", event.at, self._policy)))
+        self._told.append((position, stream, record_of(stream, episode, "opened", at, self._policy)))
 
     def _continue(self, number: int, position: int, is_wrong: bool) -> bool:
         """Takes an outcome of a stream with a drift open; whether it clears it."""
@@ -518,7 +524,7 @@ class Drift:
         test.update(is_wrong != watches_fall(stream))
         if not test.cleared:
             return False
-        at = self._events[position].at
+        at = int(self._clock[position])
         self._told.append((position, stream, record_of(stream, episode, "cleared", at, self._policy)))
         del self._episodes[number], self._tests[number]
         self._closed[number] = Closed(episode.drift_id, episode.opening, at)
@@ -678,7 +684,7 @@ class Drift:
         ]
         cleared = [self._key(number) for number in self._closed if number not in self._episodes]
         counts = dict(self._committed)
-        unwatched = self._streams.unwatched
+        unwatched, held = self._streams.unwatched, len(self._hold)
 
         def tell(figures: Figures) -> None:
             for stream in cleared:
@@ -701,6 +707,7 @@ class Drift:
             for stream, count in counts.items():
                 figures.add("labelwatch_drifts_total", _labels(stream), count)
             figures.add("labelwatch_unwatched_streams", (), unwatched)
+            figures.add("labelwatch_held_reviews", (), held)
 
         return tell
 
@@ -724,6 +731,7 @@ class Drift:
         """What has changed since the last call."""
         yield from self._streams.slots(_PREFIX)
         yield from self._labels.slots()
+        yield from self._hold.slots()
         for names in self._names.values():
             yield from names.slots()
         for ring in self._rings:
@@ -749,6 +757,7 @@ class Drift:
     def restore(self, slots: Mapping[bytes, bytes]) -> None:
         """Takes its slots, by key, into an empty part."""
         self._labels.restore(slots)
+        self._hold.restore(slots)
         packed = slots.get(b"%s|header" % _PREFIX)
         if packed is None:
             return

@@ -1,0 +1,153 @@
+"""Reviews on their way to the drift part that are not ripe yet: a label's verdict counts once the label is old enough.
+
+Where errors are confirmed days after correct work, a day's first verdicts are the good ones, and each weekend looks
+like a change. Scored by the age of the label, every verdict of a day is in when the day is looked at.
+"""
+
+import heapq
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from schemas.events import LabelReviewed, ReviewRevised
+from streams.engine.intake import Batch, Intake
+from streams.engine.panes import Slot
+
+#: Reviews that a partition holds; beyond them the ripest are let go early, and counted.
+HELD_MAX = 200_000
+_PREFIX = b"drift|held"
+#: Numbers of a slot.
+_CHUNK = 256
+
+#: Site, agent, task and time of a review: what a revision says of it.
+_Verdict = tuple[str, str, str, int]
+
+
+class _Header(msgspec.Struct):
+    newest_ms: int
+    number: int
+
+
+class Hold:
+    """Holds reviews until their label has a certain age, by the reviews' own clock.
+
+    Args:
+        hold_ms: Age of a label at which its verdict counts, ms; 0 holds nothing.
+    """
+
+    def __init__(self, hold_ms: int) -> None:
+        self._hold_ms = hold_ms
+        self._newest_ms = 0
+        self._number = 0
+        #: By number in the order of arrival: when it is ripe (epoch ms), and the review.
+        self._held: dict[int, tuple[int, LabelReviewed]] = {}
+        #: What is ripe first stands first; numbers that are no longer held are passed over.
+        self._ripest: list[tuple[int, int]] = []
+        self._number_of: dict[_Verdict, int] = {}
+        self._changed: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def take(self, batch: Batch, intake: Intake) -> Batch:
+        """What of a batch and of what was held before is ripe by now.
+
+        What is ripe after which review does not depend on how the log is cut: a review lets go all that is ripe at
+        the newest time of the reviews up to it, the ripest first.
+
+        Args:
+            batch: The newest batch.
+            intake: Numbers what is let go.
+
+        Returns:
+            The batch itself where nothing is held; else one with the same labels and the ripe reviews, whose `clock`
+            says when each was let go, and with those revisions that are not of a review held here: that one is
+            replaced, or dropped where it is void.
+        """
+        if not self._hold_ms and not self._held:
+            return batch
+        ripe: list[LabelReviewed] = []
+        clock: list[int] = []
+        revised: list[tuple[int, ReviewRevised]] = []
+        revisions = iter([*batch.revised, None])
+        following = next(revisions)
+        for place in range(len(batch.verdicts) + 1):
+            while following is not None and following[0] <= place:
+                if not self._revise(following[1]):
+                    revised.append((len(ripe), following[1]))
+                following = next(revisions)
+            if place < len(batch.verdicts):
+                if not self._add(batch.verdicts[place]):
+                    intake.tally.add("hold_skipped")
+                while self._ripest and (self._ripest[0][0] <= self._newest_ms or len(self._held) > HELD_MAX):
+                    ripe_ms, number = heapq.heappop(self._ripest)
+                    if number in self._held:
+                        if ripe_ms > self._newest_ms:
+                            intake.tally.add("hold_skipped")
+                        ripe.append(self._drop(number))
+                        clock.append(self._newest_ms)
+        released = intake.again(ripe)
+        released.labels, released.classes = batch.labels, batch.classes
+        released.revised, released.clock = revised, clock
+        return released
+
+    def _add(self, event: LabelReviewed) -> bool:
+        """Takes a review; whether it can be held."""
+        self._newest_ms = max(self._newest_ms, event.at)
+        self._number += 1
+        dated = event.labeled_at is not None
+        self._put(self._number, event.labeled_at + self._hold_ms if event.labeled_at is not None else 0, event)
+        self._changed.add(self._number // _CHUNK)
+        return dated or not self._hold_ms
+
+    def _put(self, number: int, ripe_ms: int, event: LabelReviewed) -> None:
+        self._held[number] = (ripe_ms, event)
+        self._number_of[event.site_id, event.agent_id, event.task_id, event.at] = number
+        heapq.heappush(self._ripest, (ripe_ms, number))
+
+    def _drop(self, number: int) -> LabelReviewed:
+        _, event = self._held.pop(number)
+        verdict = (event.site_id, event.agent_id, event.task_id, event.at)
+        if self._number_of[verdict] == number:
+            del self._number_of[verdict]
+        self._changed.add(number // _CHUNK)
+        return event
+
+    def _revise(self, revision: ReviewRevised) -> bool:
+        """Puts a revision into the review that it is of, if that is held; whether it was."""
+        verdict = (revision.site_id, revision.agent_id, revision.task_id, revision.reviewed_at)
+        number = self._number_of.get(verdict)
+        if number is None:
+            return False
+        if revision.new is None:
+            self._drop(number)
+        else:
+            ripe_ms, event = self._held[number]
+            self._held[number] = (ripe_ms, msgspec.structs.replace(event, correct=revision.new.correct))
+            self._changed.add(number // _CHUNK)
+        return True
+
+    # --- the durable form
+
+    def slots(self) -> Iterator[Slot]:
+        """What has changed since the last call; a chunk of which nothing is held any more is deleted."""
+        if not self._changed:
+            return
+        for chunk in sorted(self._changed):
+            numbers = range(chunk * _CHUNK, (chunk + 1) * _CHUNK)
+            held = [(number, *self._held[number]) for number in numbers if number in self._held]
+            yield b"%s|%d" % (_PREFIX, chunk), msgspec.msgpack.encode(held) if held else None
+        self._changed.clear()
+        yield _PREFIX + b"|header", msgspec.msgpack.encode(_Header(self._newest_ms, self._number))
+
+    def restore(self, slots: Mapping[bytes, bytes]) -> None:
+        """Takes its slots, by key, into an empty hold."""
+        packed = slots.get(_PREFIX + b"|header")
+        if packed is None:
+            return
+        header = msgspec.msgpack.decode(packed, type=_Header)
+        self._newest_ms, self._number = header.newest_ms, header.number
+        for key, value in slots.items():
+            if key.startswith(_PREFIX) and not key.endswith(b"|header"):
+                for held in msgspec.msgpack.decode(value, type=list[tuple[int, int, LabelReviewed]]):
+                    self._put(*held)
