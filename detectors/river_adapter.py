@@ -13,8 +13,9 @@ _MODULES = ("river.drift", "river.drift.binary")
 class RiverDetector:
     """One of river's detectors.
 
-    River promises no run length; its detectors say yes or no, so `evidence` is 0 or 1, and the
-    only estimate is the mean since the last drift.
+    River promises no run length; its detectors say yes or no, so `evidence` is 0 or 1. Only those
+    that keep a window (ADWIN, KSWIN) tell what is new from what is old; of the others the only
+    estimate is the mean since the last drift.
 
     Args:
         name: Class name in `river.drift` or `river.drift.binary`, such as `ADWIN` or `HDDMA`.
@@ -65,9 +66,23 @@ class RiverDetector:
         return self
 
     def estimate(self) -> Estimate:
-        """The mean since the last drift; river says no more."""
+        """The mean of what its window still holds, and of what came before it since the last drift.
+
+        So at a drift the new rate is above the old one where the drift is a rise: ADWIN and KSWIN
+        react to both directions. Without a window both rates are the mean since the last drift.
+        """
         mean = self._sum / self._n if self._n else 0.0
-        return Estimate(self._n, self._n, self._n, mean, mean)
+        n, total = self._window()
+        if not 0 < n < self._n:
+            return Estimate(self._n, self._n, self._n, mean, mean)
+        return Estimate(n, n, n, (self._sum - total) / (self._n - n), total / n)
+
+    def _window(self) -> tuple[int, float]:
+        river = self._river
+        if hasattr(river, "width"):
+            return int(river.width), float(river.total)
+        window = getattr(river, "window", ())
+        return len(window), float(sum(window))
 
     def to_bytes(self) -> bytes:
         """The state by pickle: read it back only where it was written by labelwatch itself."""

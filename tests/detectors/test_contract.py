@@ -25,6 +25,10 @@ MAKERS = {
     "river ADWIN": lambda: RiverDetector("ADWIN"),
     "river PageHinkley": lambda: RiverDetector("PageHinkley"),
     "river HDDMA": lambda: RiverDetector("HDDMA"),
+    "river HDDMW": lambda: RiverDetector("HDDMW"),
+    "river DDM": lambda: RiverDetector("DDM"),
+    "river EDDM": lambda: RiverDetector("EDDM"),
+    "river KSWIN": lambda: RiverDetector("KSWIN", seed=1),
 }
 
 
@@ -41,6 +45,10 @@ def make(request):
     return MAKERS[request.param]
 
 
+#: Those whose size is ours to answer for: river's windows grow.
+OURS = tuple(name for name in MAKERS if not name.startswith("river"))
+
+
 def outcomes(seed: int, n: int, rate: float) -> list[int]:
     rng = random.Random(seed)
     return [int(rng.random() < rate) for _ in range(n)]
@@ -49,11 +57,18 @@ def outcomes(seed: int, n: int, rate: float) -> list[int]:
 STREAM = outcomes(1, 2000, 0.06) + outcomes(2, 1200, 0.20)
 
 
+def changes_at(detector: Detector) -> int:
+    return 800 if isinstance(detector, RiverDetector) and detector.name == "KSWIN" else 2000
+
+
 def stream_for(detector: Detector) -> list[float]:
-    """Observations of the detector's kind with a large change after 2,000."""
+    """Observations of the detector's kind with a large change on the way."""
     if isinstance(detector, LogNormalMeanShift):
         rng = random.Random(1)
         return [rng.lognormvariate(3.0 if place < 2000 else 3.5, 0.5) for place in range(3200)]
+    if isinstance(detector, RiverDetector) and detector.name in ("HDDMW", "KSWIN"):
+        # As they come they see nothing smaller; KSWIN asks for a test after each outcome, which takes its time.
+        return outcomes(1, changes_at(detector), 0.06) + outcomes(2, 100, 0.70)
     if isinstance(detector, SelfStartingFall):
         return outcomes(1, 2000, 0.20) + outcomes(2, 1200, 0.02)
     return STREAM
@@ -69,7 +84,7 @@ def test_it_is_a_detector(make):
 
 def test_a_large_change_is_found_and_evidence_says_so(make):
     detector = make()
-    assert any(place >= 2000 for place in signals(detector, stream_for(detector)))
+    assert any(place >= changes_at(detector) for place in signals(detector, stream_for(detector)))
 
 
 def test_the_same_stream_gives_the_same_signals(make):
@@ -133,6 +148,67 @@ def test_the_state_stays_below_200_bytes(name, rate):
     for seed in range(40):
         detector.update_many(outcomes(seed, 500, rate))
         assert len(detector.to_bytes()) < 200
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_state_does_not_grow(name):
+    detector = MAKERS[name]()
+    detector.run_length = 1e12
+    sizes = []
+    for _ in range(12):
+        detector.update_many(stream_for(detector))
+        sizes.append(len(detector.to_bytes()))
+    # A gap takes a byte or two, by its length; what is remembered is full after the first third.
+    assert max(sizes[4:]) <= max(sizes[:4]) + 20
+
+
+OF_RIVERS_DOCUMENTS = {
+    "ADWIN": ({}, 1023),
+    "PageHinkley": ({}, 1006),
+    "KSWIN": ({"alpha": 0.0001, "seed": 42}, 1016),
+    "DDM": ({}, 1334),
+    "EDDM": ({"alpha": 0.8, "beta": 0.75}, 1278),
+    "HDDMA": ({}, 1206),
+    "HDDMW": ({}, 1077),
+}
+
+
+@pytest.mark.parametrize("name", OF_RIVERS_DOCUMENTS)
+def test_rivers_detectors_signal_where_river_says_on_its_seeded_streams(name):
+    params, place = OF_RIVERS_DOCUMENTS[name]
+    if name in ("ADWIN", "PageHinkley", "KSWIN"):
+        rng = random.Random(12345)
+        stream = rng.choices([0, 1], k=1000) + rng.choices(range(4, 8), k=1000)
+    else:
+        rng = random.Random(42)
+        stream = rng.choices([0, 1], k=1000) + rng.choices([0, 1], k=1000, weights=[0.3, 0.7])
+    detector = RiverDetector(name, **params)
+    assert next(at for at, x in enumerate(stream) if detector.update(x).drift_detected) == place
+
+
+def test_ours_find_the_change_of_rivers_seeded_stream_and_nothing_before_it():
+    # As river's streams of outcomes, with rates that a site may have.
+    rng = random.Random(42)
+    stream = rng.choices([0, 1], k=1000, weights=[0.9, 0.1]) + rng.choices([0, 1], k=1000, weights=[0.7, 0.3])
+    fall = rng.choices([0, 1], k=1000, weights=[0.7, 0.3]) + rng.choices([0, 1], k=1000, weights=[0.9, 0.1])
+    found = {
+        "mixture": MixtureShiryaevRoberts(0.1, 20_000).update_many(stream),
+        "self-starting": SelfStartingMixture(20_000).update_many(stream),
+        "fall": SelfStartingFall(20_000).update_many(fall),
+    }
+    assert found == {"mixture": 1049, "self-starting": 1052, "fall": 1053}
+
+
+@pytest.mark.parametrize("name", ["ADWIN", "KSWIN"])
+@pytest.mark.parametrize(("before", "since"), [(0.1, 0.9), (0.9, 0.1)])
+def test_a_river_detector_with_a_window_tells_a_rise_from_a_fall(name, before, since):
+    detector = RiverDetector(name, **({"seed": 1} if name == "KSWIN" else {}))
+    # From zeros or ones to the other way round, so that nothing is found before the change.
+    stream = [before > 0.5] * 500 + [since > 0.5] * 500
+    assert any(detector.update(int(x)).drift_detected for x in stream)
+    estimate = detector.estimate()
+    assert (estimate.new_rate > estimate.old_rate) == (since > before)
+    assert 0 < estimate.began_ago < 1000
 
 
 def test_the_reverse_test_clears_after_recovery_and_seldom_before():
