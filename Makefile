@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 		exit 1; fi
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "Installing labelwatch and its tools into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[boards,demo,dev]'
 	@touch $@
 
 demo: $(STAMP) ## The whole monitor on this machine: broker, simulator, worker and live board; Ctrl-C ends it

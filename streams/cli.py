@@ -397,6 +397,38 @@ def topics_check(bootstrap: Bootstrap = None, id: GroupId = None) -> None:
     typer.echo("All topics are there" + (", with their settings." if not findings.untold else "."))
 
 
+boards = typer.Typer(help="The Grafana boards.", no_args_is_help=True)
+app.add_typer(boards, name="boards")
+
+
+@boards.command("preview")
+def boards_preview(
+    uids: Annotated[list[str] | None, typer.Argument(help="Boards by uid, labelwatch-operations; else all.")] = None,
+    prometheus: Annotated[str, typer.Option(help="The address of a Prometheus.")] = "http://127.0.0.1:9090",
+    out: Annotated[Path, typer.Option(help="A folder for the pages.")] = Path("boards"),
+    start: Annotated[
+        str | None, typer.Option("--from", help="now-6h, epoch ms or an ISO time; else the board's.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Likewise.")] = None,
+    span: Annotated[str | None, typer.Option("--range", help="24h: the same as --from now-24h.")] = None,
+    var: Annotated[
+        list[str] | None, typer.Option(help="A variable's value, site=manila-1; again for a second value.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option("--boards", help="Board files of your own.")] = None,
+) -> None:
+    """Each board as one static HTML page, from a Prometheus, without a Grafana."""
+    from streams.ops.preview import PreviewOptions, preview
+
+    if span and start:
+        raise CommandError("--range and --from contradict each other: give one", WRONG_USE)
+    chosen: dict[str, list[str]] = {}
+    for name, value in (pair for each in var or [] for pair in _pairs("--var", [each]).items()):
+        chosen.setdefault(name, []).append(value)
+    options = PreviewOptions(prometheus, out, uids or (), chosen, f"now-{span}" if span else start, end, folder)
+    for path in preview(options):
+        typer.echo(path)
+
+
 def main() -> None:
     """Entry point of the console script. Errors are one sentence; LABELWATCH_DEBUG=1 shows the traceback."""
     if not os.environ.get("LABELWATCH_DEBUG"):

@@ -1,0 +1,1 @@
+"""Boards drawn from a Prometheus without a Grafana: board JSON in, one static HTML page out."""

@@ -1,0 +1,607 @@
+"""Graphs with axes, drawn by matplotlib as SVG for the page."""
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import LogNorm, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
+
+from streams.views.preview import colors
+from streams.views.preview.answers import Mark
+from streams.views.preview.fields import Field
+from streams.views.preview.layout import text_width
+from streams.views.preview.times import TimeRange
+
+_FONT = 12
+_GRID, _AXIS = "#26292e", "#3a3d44"
+_TICK_PIXELS_X, _TICK_PIXELS_Y = 90, 42
+_DAY = 86_400
+_TIME_STEPS = (
+    1,
+    5,
+    15,
+    30,
+    60,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    10_800,
+    21_600,
+    43_200,
+    _DAY,
+    2 * _DAY,
+    7 * _DAY,
+    14 * _DAY,
+)
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "labelwatch",
+    "font.family": "sans-serif",
+    "font.size": _FONT,
+    "text.color": colors.DIM,
+    "axes.labelcolor": colors.DIM,
+    "xtick.color": colors.DIM,
+    "ytick.color": colors.DIM,
+    "axes.unicode_minus": False,
+    "text.parse_math": False,
+}
+_FONT_STYLE = re.compile(r"font-family: [^;\"]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A series of a graph: its field and its points, epoch seconds; NaN where there is none."""
+
+    field: Field
+    times: Sequence[float]
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Room around a graph for its axes, pixels."""
+
+    left: float
+    right: float
+    top: float = 8.0
+    bottom: float = 24.0
+
+
+def time_series(
+    lines: Sequence[Line], window: TimeRange, step: float, width: int, height: int, happened: Sequence[Mark]
+) -> str:
+    """Lines, areas, bars and points over time.
+
+    Args:
+        lines: Series, in the order of their colours.
+        window: What the axis of time spans.
+        step: Distance of two points, seconds; a longer one is a gap.
+        width: Pixels.
+        height: Pixels.
+        happened: Annotations.
+
+    Returns:
+        SVG.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, first = _figure(width, height)
+        axes = _scales(first, lines)
+        ordered = sorted(lines, key=lambda line: not _drawn_below(line))
+        stacked: dict[tuple[int, str, str], Any] = {}
+        totals = _totals(lines)
+        for line in ordered:
+            _line(axes[id(line)], line, lines, step, stacked, totals)
+        for axis in dict.fromkeys(axes.values()):
+            _thresholds(axis, next(line.field for line in lines if axes[id(line)] is axis))
+        _marks(first, happened)
+        for axis in dict.fromkeys(axes.values()):
+            _value_scale(axis, [line for line in lines if axes[id(line)] is axis], height)
+        sides = _time_sides(axes, first, lines)
+        _time_axis(first, window, width - sides.left - sides.right)
+        return _svg(figure, sides, width, height)
+
+
+def _figure(width: int, height: int) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+    figure.patch.set_visible(False)
+    axis = figure.add_subplot()
+    _plain(axis)
+    return figure, axis
+
+
+def _plain(axis: Axes) -> None:
+    axis.set_facecolor("none")
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    axis.tick_params(length=0, pad=6, labelsize=_FONT)
+    axis.grid(True, color=_GRID, linewidth=1)
+    axis.set_axisbelow(True)
+
+
+def _svg(figure: Figure, sides: _Sides, width: int, height: int) -> str:
+    figure.subplots_adjust(
+        left=sides.left / width,
+        right=1 - sides.right / width,
+        top=1 - sides.top / height,
+        bottom=sides.bottom / height,
+    )
+    out = io.StringIO()
+    with warnings.catch_warnings():
+        # The viewer's browser has glyphs that matplotlib's own font lacks, Chinese among them.
+        warnings.filterwarnings("ignore", message="Glyph|Matplotlib currently does not support")
+        figure.savefig(
+            out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Type", "Format"))
+        )
+    text = out.getvalue()
+    text = text[text.index("<svg") :].replace(f'width="{width}pt"', f'width="{width}"')
+    text = _FONT_STYLE.sub("font-family: inherit", text)
+    return text.replace(f'height="{height}pt"', f'height="{height}"')
+
+
+# Scales and axes.
+
+
+def _scales(first: Axes, lines: Sequence[Line]) -> dict[int, Axes]:
+    """An axis a line: one for each unit and side, the first unit at the left, the next at the right."""
+    known: dict[tuple[str, str], Axes] = {}
+    out = {}
+    for line in lines:
+        placement = str(line.field.custom.get("axisPlacement") or "auto")
+        key = (line.field.unit, placement)
+        if key not in known:
+            is_first = not known
+            same_unit = next((axis for (unit, _), axis in known.items() if unit == line.field.unit), None)
+            if placement in ("auto", "hidden") and same_unit is not None:
+                known[key] = same_unit
+            else:
+                known[key] = first if is_first else _second(first)
+                axis = known[key]
+                if placement == "right" or (placement == "auto" and not is_first):
+                    axis.yaxis.tick_right()
+                if placement == "hidden":
+                    axis.yaxis.set_visible(False)
+        out[id(line)] = known[key]
+    return out
+
+
+def _second(first: Axes) -> Axes:
+    axis: Axes = first.twinx()
+    _plain(axis)
+    axis.grid(False)
+    return axis
+
+
+def _value_scale(axis: Axes, lines: Sequence[Line], height: int) -> None:
+    field = lines[0].field
+    custom = field.custom
+    low, high = axis.get_ylim()
+    finite = [value for line in lines for value in line.values if math.isfinite(value)]
+    stacked = any(_stacking(line)[0] != "none" or _style(line) == "bars" for line in lines)
+    if finite and not stacked:
+        low, high = min(finite), max(finite)
+        room = (high - low) * 0.06 or abs(high) * 0.05 or 1.0
+        low, high = low - (room if low != 0 else 0.0), high + room
+        if min(finite) >= 0:
+            low = max(low, 0.0)
+    for config in (each.field for each in lines):
+        soft_low, soft_high = config.custom.get("axisSoftMin"), config.custom.get("axisSoftMax")
+        low = min(low, float(soft_low)) if soft_low is not None else low
+        high = max(high, float(soft_high)) if soft_high is not None else high
+    lows = [float(each.field.config["min"]) for each in lines if each.field.config.get("min") is not None]
+    highs = [float(each.field.config["max"]) for each in lines if each.field.config.get("max") is not None]
+    low, high = min(lows, default=low), max(highs, default=high)
+    if high <= low:
+        high = low + 1.0
+    scale = custom.get("scaleDistribution") or {}
+    if scale.get("type") in ("log", "symlog") and (finite or [0])[0] > 0:
+        axis.set_yscale("log")
+        positive = [value for value in finite if value > 0]
+        axis.set_ylim(min(positive) * 0.8, max(positive) * 1.25)
+        axis.yaxis.set_major_locator(LogLocator(base=10, numticks=max(height // _TICK_PIXELS_Y, 2)))
+        axis.yaxis.set_minor_locator(FixedLocator([]))
+    else:
+        axis.set_ylim(low, high)
+        axis.yaxis.set_major_locator(FixedLocator(nice_ticks(low, high, max(height // _TICK_PIXELS_Y, 2))))
+    ticks = [tick for tick in axis.get_yticks() if axis.get_ylim()[0] <= tick <= axis.get_ylim()[1]]
+    axis.yaxis.set_major_locator(FixedLocator(ticks))
+    axis.set_yticklabels(tick_labels(field, ticks))
+    if label := custom.get("axisLabel"):
+        axis.set_ylabel(str(label), fontsize=_FONT, color=colors.DIM)
+
+
+def nice_ticks(low: float, high: float, count: int) -> list[float]:
+    """Round numbers between two ends."""
+    values = MaxNLocator(nbins=max(count, 1), steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [float(value) for value in values if low - 1e-12 <= value <= high + 1e-12]
+
+
+def tick_labels(field: Field, ticks: Sequence[float]) -> list[str]:
+    """Labels with as many decimals as it takes to tell one tick from the next."""
+    if field.unit in ("percentunit", "percent", "none", "") and len(ticks) > 1:
+        factor = 100 if field.unit == "percentunit" else 1
+        size = min(abs(after - before) for before, after in pairwise(ticks)) * factor
+        digits = next((digits for digits in range(6) if abs(round(size, digits) - size) < 1e-9 * max(size, 1.0)), 6)
+        sign = "%" if field.unit.startswith("percent") else ""
+        return [f"{tick * factor:.{digits}f}{sign}".replace("-0%", "0%") for tick in ticks]
+    return [_trimmed(field.tick(tick)) for tick in ticks]
+
+
+def _trimmed(text: str) -> str:
+    number, _, unit = text.partition(" ")
+    if "." in number and number.replace(".", "").lstrip("-").isdigit():
+        number = number.rstrip("0").rstrip(".")
+    return f"{number} {unit}".rstrip()
+
+
+def _time_sides(axes: dict[int, Axes], first: Axes, lines: Sequence[Line]) -> _Sides:
+    left, right = 8.0, 16.0
+    for axis in dict.fromkeys(axes.values()):
+        if not axis.yaxis.get_visible():
+            continue
+        labels = max((text_width(label.get_text(), _FONT) for label in axis.get_yticklabels()), default=0.0)
+        room = labels + 12 + (20 if axis.get_ylabel() else 0)
+        if axis.yaxis.get_ticks_position() == "right":
+            right = max(right, room)
+        else:
+            left = max(left, room)
+    return _Sides(left, right)
+
+
+def _time_axis(axis: Axes, window: TimeRange, width: float) -> None:
+    axis.set_xlim(window.start, window.end)
+    ticks = time_ticks(window, width)
+    axis.xaxis.set_major_locator(FixedLocator([at for at, _ in ticks]))
+    axis.set_xticklabels([label for _, label in ticks])
+
+
+def time_ticks(window: TimeRange, width: float) -> list[tuple[float, str]]:
+    """Moments at whole hours or days of the board's zone with their labels, as many as fit."""
+    most = max(width / _TICK_PIXELS_X, 1)
+    step = next((step for step in _TIME_STEPS if window.seconds / step <= most), _TIME_STEPS[-1])
+    shift = (datetime.fromtimestamp(window.end, window.zone).utcoffset() or timedelta()).total_seconds()
+    at = math.ceil((window.start + shift) / step) * step - shift
+    out = []
+    while at <= window.end:
+        moment = datetime.fromtimestamp(at, window.zone)
+        is_midnight = (moment.hour, moment.minute, moment.second) == (0, 0, 0)
+        form = (
+            "%m-%d"
+            if step >= _DAY or (is_midnight and window.seconds > _DAY / 2)
+            else "%H:%M"
+            if step >= 60
+            else "%H:%M:%S"
+        )
+        out.append((at, moment.strftime(form)))
+        at += step
+    # A label at the very edge would be cut.
+    room = window.seconds / max(width, 1) * 18
+    return [(at, label) for at, label in out if window.start + room / 2 <= at <= window.end - room / 2]
+
+
+# Series.
+
+
+def _style(line: Line) -> str:
+    return str(line.field.custom.get("drawStyle") or "line")
+
+
+def _stacking(line: Line) -> tuple[str, str]:
+    stacking = line.field.custom.get("stacking") or {}
+    return str(stacking.get("mode") or "none"), str(stacking.get("group") or "A")
+
+
+def _drawn_below(line: Line) -> bool:
+    return bool(line.field.custom.get("fillBelowTo"))
+
+
+def _totals(lines: Sequence[Line]) -> dict[float, float]:
+    totals: dict[float, float] = {}
+    for line in lines:
+        if _stacking(line)[0] == "percent":
+            for at, value in zip(line.times, line.values, strict=True):
+                totals[at] = totals.get(at, 0.0) + (value if math.isfinite(value) else 0.0)
+    return totals
+
+
+def _line(
+    axis: Axes,
+    line: Line,
+    lines: Sequence[Line],
+    step: float,
+    stacked: dict[tuple[int, str, str], Any],
+    totals: dict[float, float],
+) -> None:
+    custom, color = line.field.custom, line.field.series_color
+    mode, group = _stacking(line)
+    opacity = float(custom.get("fillOpacity") or 0) / 100
+    times, values = np.array(line.times, dtype=float), np.array(line.values, dtype=float)
+    base: Any = 0.0
+    if mode != "none":
+        if mode == "percent":
+            values = values / np.array([totals.get(at) or math.nan for at in line.times])
+        key = (id(axis), group, _style(line))
+        before: dict[float, float] = stacked.setdefault(key, {})
+        base = np.array([before.get(at, 0.0) for at in line.times])
+        values = np.nan_to_num(values) + base
+        before.update(zip(line.times, values.tolist(), strict=True))
+    if _style(line) == "bars":
+        axis.bar(
+            times, values - base, bottom=base, width=step * 0.85, color=color, alpha=max(opacity, 0.4), linewidth=0
+        )
+        return
+    if not custom.get("spanNulls"):
+        times, values, base = _with_gaps(times, values, base, step)
+    where: Any = {"stepAfter": "post", "stepBefore": "pre"}.get(str(custom.get("lineInterpolation")))
+    below = next((each for each in lines if each.field.column.title == custom.get("fillBelowTo")), None)
+    if below is not None:
+        known = dict(zip(below.times, below.values, strict=True))
+        floor = np.array([known.get(at, math.nan) for at in times.tolist()])
+        axis.fill_between(times, floor, values, color=color, alpha=max(opacity, 0.15), linewidth=0, step=where)
+    elif opacity:
+        axis.fill_between(times, base, values, color=color, alpha=opacity, linewidth=0, step=where)
+    width = float(custom.get("lineWidth", 1))
+    is_line = _style(line) == "line" and width > 0
+    points = str(custom.get("showPoints") or "auto")
+    lonely = _lonely(values)
+    if is_line:
+        dashes = (
+            (custom.get("lineStyle") or {}).get("dash")
+            if (custom.get("lineStyle") or {}).get("fill") == "dash"
+            else None
+        )
+        (drawn,) = axis.plot(
+            times, values, color=color, linewidth=width, drawstyle=f"steps-{where}" if where else "default",
+            solid_joinstyle="round",
+        )  # fmt: skip
+        if (custom.get("lineStyle") or {}).get("fill") in ("dash", "dot"):
+            drawn.set_linestyle((0, tuple(each / max(width, 1) for each in dashes or (2, 4))))
+    size = float(custom.get("pointSize") or 5)
+    if points == "always" or _style(line) == "points":
+        axis.plot(times, values, linestyle="none", marker="o", markersize=size, color=color, markeredgewidth=0)
+    elif lonely.any() and is_line:
+        axis.plot(
+            times[lonely], values[lonely], linestyle="none", marker="o", markersize=4, color=color, markeredgewidth=0
+        )
+
+
+def _with_gaps(times: Any, values: Any, base: Any, step: float) -> tuple[Any, Any, Any]:
+    """A NaN where points are missing, so that no line crosses what nobody knows."""
+    after = np.nonzero(np.diff(times) > 1.5 * step)[0] + 1
+    new_base = np.insert(base, after, 0.0) if isinstance(base, np.ndarray) else base
+    return np.insert(times, after, times[after] - step / 2), np.insert(values, after, math.nan), new_base
+
+
+def _lonely(values: Any) -> Any:
+    """Points without a neighbour: a line would not show them."""
+    known = np.isfinite(values)
+    before, after = np.roll(known, 1), np.roll(known, -1)
+    if len(known):
+        before[0], after[-1] = False, False
+    return known & ~before & ~after
+
+
+def _thresholds(axis: Axes, field: Field) -> None:
+    style = str((field.custom.get("thresholdsStyle") or {}).get("mode") or "off")
+    if style == "off":
+        return
+    steps = field.thresholds()
+    for number, (least, color) in enumerate(steps):
+        shown = colors.hex_of(color)
+        if math.isfinite(least) and ("line" in style or "dashed" in style):
+            axis.axhline(least, color=shown, linewidth=1.5, linestyle=(0, (6, 4)) if "dashed" in style else "-")
+        if "area" in style and not colors.is_clear(shown):
+            top = steps[number + 1][0] if number + 1 < len(steps) else axis.get_ylim()[1]
+            axis.axhspan(
+                least if math.isfinite(least) else axis.get_ylim()[0], top, color=shown, alpha=0.1, linewidth=0
+            )
+
+
+def _marks(axis: Axes, happened: Iterable[Mark]) -> None:
+    for mark in happened:
+        color = colors.hex_of(mark.color)
+        axis.axvline(mark.start, color=color, linewidth=1.2, linestyle=(0, (4, 3)))
+        if mark.end > mark.start:
+            axis.axvline(mark.end, color=color, linewidth=1.2, linestyle=(0, (4, 3)))
+            axis.axvspan(mark.start, mark.end, color=color, alpha=0.08, linewidth=0)
+
+
+# Other graphs.
+
+
+def heat_map(
+    rows: Sequence[tuple[str, Sequence[float]]], times: Sequence[float], window: TimeRange, step: float,
+    width: int, height: int, scheme: dict[str, Any],
+) -> str:  # fmt: skip
+    """Rows of cells, coloured by their values; the first row is the lowest.
+
+    Args:
+        rows: Each row's name and its values; NaN where there is none.
+        times: The middle or start of each column, epoch seconds.
+        window: What the axis of time spans.
+        step: Width of a cell, seconds.
+        width: Pixels.
+        height: Pixels.
+        scheme: The panel's `color` option.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axis = _figure(width, height)
+        axis.grid(False)
+        edges = np.array([*times, (times[-1] if times else window.end) + step], dtype=float)
+        cells = np.array([values for _, values in rows], dtype=float)
+        _mesh(axis, edges, np.arange(len(rows) + 1), cells, scheme, width / len(edges) > 6)
+        every = max(math.ceil(len(rows) * 16 / max(height - 32, 1)), 1)
+        axis.set_yticks([place + 0.5 for place in range(0, len(rows), every)])
+        axis.set_yticklabels([_cut(rows[place][0], width * 0.3) for place in range(0, len(rows), every)])
+        left = min(max((text_width(name, _FONT) for name, _ in rows), default=0.0), width * 0.3) + 12
+        _time_axis(axis, window, width - left - 16)
+        return _svg(figure, _Sides(left, 16), width, height)
+
+
+def _mesh(axis: Axes, across: Any, down: Any, cells: Any, scheme: dict[str, Any], is_wide: bool) -> QuadMesh:
+    cells = np.ma.masked_where(~np.isfinite(cells), cells)
+    # Lines between cells would be all that one sees of narrow ones.
+    lines: dict[str, Any] = {"edgecolors": colors.PANEL, "linewidth": 1} if is_wide else {}
+    return axis.pcolormesh(across, down, cells, cmap=color_map(scheme), norm=_norm(scheme, cells), **lines)
+
+
+def _norm(scheme: dict[str, Any], cells: Any) -> Any:
+    low, high = scheme.get("min"), scheme.get("max")
+    low = float(cells.min()) if low is None and cells.count() else float(low or 0.0)
+    high = float(cells.max()) if high is None and cells.count() else float(high or 1.0)
+    if scheme.get("scale") == "exponential" and scheme.get("mode") == "opacity":
+        return PowerNorm(float(scheme.get("exponent") or 0.5), low, max(high, low + 1e-9))
+    if scheme.get("scale") == "log" and low > 0:
+        return LogNorm(low, max(high, low * 1.01))
+    return mpl.colors.Normalize(low, max(high, low + 1e-9))
+
+
+def color_map(scheme: dict[str, Any]) -> Any:
+    """Matplotlib's colours for a heat map's `color` option."""
+    if scheme.get("mode") == "opacity":
+        return mpl.colors.LinearSegmentedColormap.from_list(
+            "opacity", [colors.PANEL, colors.hex_of(str(scheme.get("fill") or "blue"))]
+        )
+    name = colors.SCHEMES.get(str(scheme.get("scheme") or "Oranges"), "YlOrBr")
+    # Grafana's scales begin dark on the dark theme; matplotlib's sequential ones begin light.
+    dark_first = name in ("turbo", "cividis", "viridis", "magma", "inferno", "plasma")
+    reverse = bool(scheme.get("reverse"))
+    return mpl.colormaps[name if dark_first != reverse or (not dark_first and not reverse) else f"{name}_r"]
+
+
+def bar_chart(
+    categories: Sequence[str],
+    series: Sequence[tuple[Field, Sequence[float]]],
+    options: dict[str, Any],
+    width: int,
+    height: int,
+) -> str:  # fmt: skip
+    """Bars by category, side by side or stacked.
+
+    Args:
+        categories: Names along the axis.
+        series: Each series' field and its value a category.
+        options: The panel's.
+        width: Pixels.
+        height: Pixels.
+    """
+    stacking = str(options.get("stacking") or "none")
+    flat = options.get("orientation") == "horizontal"
+    values = np.array([each for _, each in series], dtype=float)
+    if stacking == "percent":
+        values = np.nan_to_num(values) / np.nansum(values, axis=0)
+    with mpl.rc_context(_STYLE):
+        figure, axis = _figure(width, height)
+        places = np.arange(len(categories), dtype=float)
+        thickness = (
+            float(options.get("groupWidth") or 0.7) if stacking == "none" else float(options.get("barWidth") or 0.9)
+        )
+        one = thickness / len(series) if stacking == "none" else thickness
+        base = np.zeros(len(categories))
+        draw: Callable[..., Any] = axis.barh if flat else axis.bar
+        for number, (field, _) in enumerate(series):
+            shift = (number - (len(series) - 1) / 2) * one if stacking == "none" else 0.0
+            opacity = float(field.custom.get("fillOpacity", 80)) / 100
+            start = {"left" if flat else "bottom": base.copy()}
+            draw(
+                places + shift,
+                values[number],
+                one * 0.97,
+                color=field.series_color,
+                alpha=opacity,
+                linewidth=0,
+                **start,
+            )
+            if stacking != "none":
+                base += np.nan_to_num(values[number])
+        top = float(np.nanmax(base if stacking != "none" else values)) if values.size else 1.0
+        top = 1.0 if stacking == "percent" else max(top * 1.05, 1e-9)
+        low = min(float(np.nanmin(values)) * 1.05, 0.0) if values.size else 0.0
+        field = series[0][0]
+        ticks = nice_ticks(low, top, max((width // _TICK_PIXELS_X) if flat else (height // _TICK_PIXELS_Y), 2))
+        labels = [f"{tick:.0%}" for tick in ticks] if stacking == "percent" else tick_labels(field, ticks)
+        names = max((text_width(name, _FONT) for name in categories), default=0.0)
+        if flat:
+            axis.set_yticks(places)
+            axis.set_yticklabels([_cut(name, width * 0.35) for name in categories])
+            axis.invert_yaxis()
+            axis.set_xlim(low, top)
+            axis.set_xticks(ticks)
+            axis.set_xticklabels(labels)
+            axis.grid(False, axis="y")
+            return _svg(figure, _Sides(min(names, width * 0.35) + 12, 24), width, height)
+        room = (width - 60) / max(len(categories), 1)
+        axis.set_xticks(places)
+        axis.set_xticklabels([_cut(name, room) for name in categories])
+        axis.set_ylim(low, top)
+        axis.set_yticks(ticks)
+        axis.set_yticklabels(labels)
+        axis.grid(False, axis="x")
+        left = max((text_width(label, _FONT) for label in labels), default=0.0) + 12
+        return _svg(figure, _Sides(left, 12), width, height)
+
+
+def _cut(text: str, width: float) -> str:
+    while text and text_width(text, _FONT) > width:
+        text = text[:-2].rstrip("…") + "…" if len(text) > 2 else ""
+    return text
+
+
+def scatter(
+    series: Sequence[tuple[Field, Field, Sequence[str]]], width: int, height: int
+) -> str:  # fmt: skip
+    """Points of two measures.
+
+    Args:
+        series: For each series the field across, the field upwards and each point's colour.
+        width: Pixels.
+        height: Pixels.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axis = _figure(width, height)
+        for across, upwards, shades in series:
+            size = upwards.custom.get("pointSize") or {}
+            pixels = float(size.get("fixed") or 7) if isinstance(size, dict) else float(size)
+            axis.scatter(
+                across.column.numbers(), upwards.column.numbers(), s=pixels**2, c=list(shades), alpha=0.75, linewidths=0
+            )
+        first_across, first_upwards = series[0][0], series[0][1]
+        _thresholds(axis, first_upwards)
+        _measure(
+            axis.set_xlim, axis.set_xticks, axis.set_xticklabels, [each[0] for each in series], width // _TICK_PIXELS_X
+        )
+        _measure(
+            axis.set_ylim, axis.set_yticks, axis.set_yticklabels, [each[1] for each in series], height // _TICK_PIXELS_Y
+        )
+        axis.set_xlabel(str(first_across.custom.get("axisLabel") or first_across.name))
+        axis.set_ylabel(str(first_upwards.custom.get("axisLabel") or first_upwards.name))
+        left = max((text_width(label.get_text(), _FONT) for label in axis.get_yticklabels()), default=0.0) + 36
+        return _svg(figure, _Sides(left, 20, bottom=44), width, height)
+
+
+def _measure(limit: Any, ticks: Any, labels: Any, fields: Sequence[Field], count: int) -> None:
+    known = [value for field in fields for value in field.column.numbers() if math.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    room = (high - low) * 0.06 or abs(high) * 0.05 or 1.0
+    low, high = low - room if low < 0 or low - room > 0 else 0.0, high + room
+    config = fields[0].config
+    low = float(config["min"]) if config.get("min") is not None else low
+    high = float(config["max"]) if config.get("max") is not None else high
+    places = nice_ticks(low, high, max(count, 2))
+    limit(low, high)
+    ticks(places)
+    labels(tick_labels(fields[0], places))

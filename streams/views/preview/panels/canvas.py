@@ -1,0 +1,48 @@
+"""What every panel is drawn on: templates, sizes, the board's variables and annotations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from streams.views.preview.answers import Mark
+from streams.views.preview.fields import Moment
+from streams.views.preview.variables import Scope
+
+PAGES = Environment(
+    loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+NO_DATA = {"en": "No data", "zh": "无数据"}
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """What a panel is drawn on, and what it must know of its board.
+
+    Attributes:
+        width: Of its content, pixels.
+        height: Of its content, pixels.
+        scope: Variables, for texts.
+        moment: What dates are told by.
+        language: Of the page's own words.
+        marks: Annotations.
+    """
+
+    width: int
+    height: int
+    scope: Scope = field(default_factory=Scope)
+    moment: Moment = field(default_factory=Moment)
+    language: str = "en"
+    marks: Sequence[Mark] = ()
+
+
+def render(name: str, **context: Any) -> Markup:
+    """A template of this folder's, escaped."""
+    return Markup(PAGES.get_template(f"{name}.html").render(**context))
