@@ -123,7 +123,7 @@ def _change(single: _Single) -> str:
     return f"{'▲' if change > 0 else '▼' if change < 0 else ''} {abs(change):.0%}".strip()
 
 
-def _sparkline(single: _Single, width: float, height: float, is_filled: bool) -> str:
+def _sparkline(single: _Single, width: float, height: float, is_filled: bool) -> Markup | str:
     """A line without axes in the lower half of a tile."""
     times = single.frame.times()
     if times is None or single.frame.height < 2:
