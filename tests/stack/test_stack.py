@@ -117,11 +117,11 @@ def test_two_steady_hours_page_nobody_though_prometheus_is_away_for_a_while(stac
 
 
 def test_a_site_dip_is_paged_with_its_cause_and_resolves_when_the_site_recovers(stack: NativeStack) -> None:
-    two_hours = ("--speed", "120x", "--seconds", "60", "--rate", "400", "--points", "0.15")
+    busy = ("--speed", "120x", "--rate", "400", "--points", "0.15")
     of_the_site = {"alertname": "LabelwatchSiteQualityDrift", "site": "manila-1"}
     # Four hours of history to know the site by; ten minutes later the dip begins.
     history = ("--history-seconds", "14400", "--change-seconds", "600")
-    dip = simulate(stack, "--scenario", "site-dip", "--seed", "2", *two_hours, *history)
+    dip = simulate(stack, "--scenario", "site-dip", "--seed", "2", "--seconds", "60", *busy, *history)
     try:
         open_now = 'count(labelwatch_drift_active{site="manila-1",budget="page"} == 1)'
         eventually(lambda: value(stack, open_now), stack)
@@ -145,7 +145,8 @@ def test_a_site_dip_is_paged_with_its_cause_and_resolves_when_the_site_recovers(
     assert (opened.site_id, opened.status) == ("manila-1", "opened")
     log.info("on %s: %s", DRIFT, opened.text)
 
-    recovery = simulate(stack, "--scenario", "steady", "--seed", "3", *two_hours)
+    # As long as the project needs too, which has a third of the reviews.
+    recovery = simulate(stack, "--scenario", "steady", "--seed", "3", "--seconds", "280", *busy)
     try:
         began = time.monotonic()
         eventually(
@@ -157,7 +158,6 @@ def test_a_site_dip_is_paged_with_its_cause_and_resolves_when_the_site_recovers(
             300,
         )
         log.info("resolved %.0f s after the site began to recover", time.monotonic() - began)
-        assert recovery.wait(120) == 0
     finally:
         recovery.kill()
         recovery.wait()
