@@ -1,7 +1,7 @@
 # Everything a person runs. Each target prepares what it lacks; a fresh machine needs Python 3.11 or newer and make.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up stack test test-slow test-kafka faults-quick faults faults-long test-stack lint format bench bench-all bench-quick clean
+.PHONY: help setup demo up stack test test-slow test-kafka faults-quick faults faults-long test-stack boards lint format bench bench-all bench-quick clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -62,6 +62,9 @@ faults-long: $(STAMP) ## A hundred seeded rounds of faults, about an hour; write
 
 test-stack: $(STAMP) ## Rules, alerts, compose file and the whole stack (Prometheus, Alertmanager, Go, Java 17, Maven)
 	@$(BIN)/pytest -m promtool
+
+boards: $(STAMP) ## Write grafana/dashboards from the code beside it; a test compares
+	@$(BIN)/python -m grafana.generate
 
 lint: $(STAMP) ## Format, lint, types and layers
 	$(BIN)/ruff format --check

@@ -1,0 +1,228 @@
+"""The wall: which site, how bad, since when, what now, readable from five metres; nothing to scroll at 1920x1080."""
+
+from grafana import shared, signals
+from grafana.states import (
+    BELOW,
+    BLIND,
+    BLUE,
+    DIMMED,
+    DRIFT,
+    GREY,
+    NEUTRAL,
+    NO_SHIFT,
+    ORANGE,
+    PROVEN,
+    PURPLE,
+    SILENT,
+    SKY,
+    STATES,
+    UNDECIDED,
+    UNSEEN,
+    VERMILLION,
+)
+from grafana.theme import Board, Query, Shown, Signal
+from grafana.words import NOT_ENOUGH, NOT_KNOWN, PROJECT, SITE, Language, Words
+
+DIRECTIONS = {"down": (Words("▼ down", "▼ 下降"), None), "up": (Words("▲ up", "▲ 上升"), None)}
+
+
+def make(language: Language) -> Board:
+    """The board in one language."""
+    board = Board(
+        "operations",
+        Words("Operations", "运营"),
+        Words(
+            "For whoever is on duty: which site needs somebody now, how bad it is, since when, and what to do.",
+            "供值班人员使用：哪个站点现在需要处理、多严重、从何时起、该做什么。",
+        ),
+        language,
+        of='site!=""',
+        refresh="10s",
+    )
+    shared.links(board, "operations")
+    shared.marks(board)
+    _head(board)
+    _sites(board)
+    _below(board)
+    return board
+
+
+def _head(board: Board) -> None:
+    board.stat(
+        (0, 0, 4, 4),
+        Words("Drifts open", "进行中的漂移"),
+        [Query(signals.DRIFTS_OPEN, instant=True)],
+        value_size=72,
+        title_size=22,
+        names=False,
+        thresholds=((None, NEUTRAL), (1, VERMILLION)),
+        empty=NOT_KNOWN,
+    )
+    board.stat(
+        (4, 0, 4, 4),
+        Words("Sites below target", "低于目标的站点"),
+        [
+            Query(signals.SITES_BELOW, signals.SITES_BELOW.name.after(BELOW.glyph), instant=True),
+            Query(signals.SITES_ALL, instant=True, colour=NEUTRAL),
+        ],
+        value_size=56,
+        title_size=22,
+        thresholds=((None, NEUTRAL), (1, ORANGE)),
+        empty=NOT_KNOWN,
+    )
+    board.stat(
+        (8, 0, 4, 4),
+        Words("Silent or blind", "静默或无复核"),
+        [
+            Query(
+                signals.SITES_SILENT,
+                signals.SITES_SILENT.name.after(SILENT.glyph),
+                instant=True,
+                props={"thresholds": _steps(PURPLE)},
+            ),
+            Query(
+                signals.SITES_BLIND,
+                signals.SITES_BLIND.name.after(BLIND.glyph),
+                instant=True,
+                props={"thresholds": _steps(GREY)},
+            ),
+        ],
+        value_size=56,
+        title_size=22,
+        empty=NOT_KNOWN,
+    )
+    board.stat(
+        (12, 0, 5, 4),
+        Words("All sites, 24 hours", "全部站点，24 小时"),
+        [
+            Query(each, instant=True)
+            for each in (signals.COMPANY_LOWER, signals.COMPANY_ACCURACY, signals.COMPANY_UPPER)
+        ],
+        says=signals.COMPANY_ACCURACY.says,
+        value_size=38,
+        title_size=22,
+    )
+    board.stat(
+        (17, 0, 4, 4),
+        Words("Labels an hour", "每小时标注"),
+        [Query(signals.COMPANY_LABELS)],
+        value_size=48,
+        title_size=22,
+        names=False,
+        sparkline=True,
+        change=True,
+        empty=NOT_KNOWN,
+    )
+    shared.monitor(board, (21, 0, 3, 4))
+
+
+def _steps(colour: str) -> dict[str, object]:
+    return {"mode": "absolute", "steps": [{"value": None, "color": NEUTRAL}, {"value": 1, "color": colour}]}
+
+
+def _sites(board: Board) -> None:
+    nothing = {"nothing": (NOT_ENOUGH, None)}
+
+    def tile(signal: Signal, glyph: str, word: Words, colour: str, mapping: Shown | None = None) -> Query:
+        legend = Words(f"{glyph} {word.en}  {{{{site}}}}", f"{glyph} {word.zh}  {{{{site}}}}")
+        return Query(signal, legend, instant=True, colour=colour, mapping={**(mapping or {}), **nothing})
+
+    near = {0: (Words("≈ target", "≈ 目标"), None)}
+    asleep = {-1: (NO_SHIFT.name, None)}
+    unseen = {"-9..9": (UNSEEN.word, None)}
+    board.stat(
+        (0, 4, 24, 12),
+        Words("Sites, worst first", "站点，最差在前"),
+        [
+            tile(signals.DRIFT_TILE, DRIFT.glyph, DRIFT.word, DRIFT.colour),
+            tile(signals.SILENT_TILE, SILENT.glyph, SILENT.word, SILENT.colour),
+            tile(signals.BELOW_TILE, BELOW.glyph, BELOW.word, BELOW.colour),
+            tile(signals.BLIND_TILE, BLIND.glyph, BLIND.word, BLIND.colour),
+            tile(signals.UNSEEN_TILE, UNSEEN.glyph, UNSEEN.word, UNSEEN.colour, unseen),
+            tile(signals.UNDECIDED_TILE, UNDECIDED.glyph, UNDECIDED.word, UNDECIDED.colour, near),
+            tile(signals.PROVEN_TILE, PROVEN.glyph, PROVEN.word, PROVEN.colour),
+            tile(signals.ASLEEP_TILE, NO_SHIFT.glyph, NO_SHIFT.word, NO_SHIFT.colour, asleep),
+            Query(signals.MORE_SITES, instant=True, colour=DIMMED),
+        ],
+        says=Words(
+            "A tile a site, worst first. Orange and vermillion: points by which accuracy is proven below target, or has "
+            "fallen. Grey is unknown, never good. At most 30 sites; the last tile counts the others. Click for the why.",
+            "每个站点一格，最差在前。橙色与朱红色：准确率确定低于目标或下降的百分点。灰色表示未知，绝非良好。最多 30 个站点，最后一格为其余站点数。点击查看原因。",
+        ),
+        value_size=38,
+        title_size=22,
+        empty=NOT_KNOWN,
+        links=board.site_link(Words("Why? Open the site", "为什么?打开站点")),
+    )
+
+
+def _below(board: Board) -> None:
+    board.table(
+        (0, 16, 13, 6),
+        Words("What now", "现在处理"),
+        [
+            ("site", SITE),
+            ("project", PROJECT),
+            ("direction", Words("Accuracy", "准确率")),
+            ("by", Words("Largest cause", "最大原因")),
+            ("member", Words("Which", "哪个")),
+            ("effect", Words("Effect", "效应")),
+        ],
+        [
+            Query(signals.DRIFT_EVIDENCE),
+            Query(signals.DRIFT_BEFORE),
+            Query(signals.DRIFT_SINCE),
+            Query(signals.DRIFT_REVIEWS),
+            Query(signals.DRIFT_BEGAN),
+            Query(signals.DRIFT_CAUSE),
+        ],
+        says=Words(
+            "The open drifts, surest first: from what to what, over how many reviews, since when, and the largest cause "
+            "(rate: the same work done worse; mix: more of the weaker work). Open the site and follow the runbook.",
+            "进行中的漂移，最确定者在前：从多少到多少、基于多少复核、从何时起、最大原因（rate：同类工作变差；mix：较弱的工作变多）。打开站点并按处置手册操作。",
+        ),
+        empty=Words("✓ No open drift", "✓ 没有进行中的漂移"),
+        most=4,
+        key_props={
+            "site": {"links": board.cell_link(Words("Why? Open the site", "为什么?打开站点"), "site", "site")},
+            "direction": {"mappings": board.mappings(DIRECTIONS)},
+        },
+    )
+    board.timeline(
+        (13, 16, 11, 6),
+        Words("Last 24 hours, worst sites", "近 24 小时，最差站点"),
+        [Query(signals.STATES_WORST, "{{site}}", states=True)],
+    )
+    board.bars(
+        (0, 22, 13, 5),
+        Words("Staffing now: seen working of those logged in, lowest 6", "当前人员：已登录者中在岗比例，最低 6 个"),
+        [Query(signals.SEEN_WORKING, "{{site}}", instant=True)],
+        empty=Words("☾ nobody is logged in", "☾ 无人登录"),
+        thresholds=((None, ORANGE), (0.7, SKY), (0.9, BLUE)),
+        ceiling=1,
+        links=board.site_link(Words("Open the site", "打开站点")),
+    )
+    board.lines(
+        (13, 22, 8, 5),
+        Words("Reviews flowing", "复核情况"),
+        [
+            Query(signals.COMPANY_REVIEWS, colour=BLUE),
+            Query(
+                signals.REVIEW_DELAY,
+                colour=ORANGE,
+                props={"custom.axisPlacement": "right", "custom.lineStyle": {"fill": "dash", "dash": [6, 6]}},
+            ),
+        ],
+        says=Words(
+            "Reviews an hour, and how old the labels are that are reviewed. Few or late reviews: accuracy cannot be trusted now.",
+            "每小时复核数，以及被复核标注的时长。复核少或晚：当前准确率不可信。",
+        ),
+        floor=0,
+    )
+    rows = [f"**{each.glyph} {board.say(each.word)}** {board.say(each.means)}" for each in (*STATES, UNSEEN)]
+    board.note(
+        (21, 22, 3, 5),
+        Words("Legend", "图例"),
+        "  \n".join(rows),
+        Words("What the states mean, worst first.", "状态的含义，最差在前。"),
+    )

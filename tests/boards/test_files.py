@@ -1,0 +1,327 @@
+"""The committed boards: as generated, as Grafana reads them, and as every board must be. Needs no Prometheus."""
+
+import inspect
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grafana_foundation_sdk.builders as sdk
+import jsonschema
+import promql_parser
+import pytest
+import yaml
+
+from grafana import generate, signals, states
+from grafana.theme import UNITS, Signal
+from schemas.metrics import CATALOGUE, METRICS, Kind
+from tests.boards.queries import boards, panels, queries, seconds, substitute
+
+ROOT = Path(__file__).parents[2]
+SCHEMAS = ROOT.parent / "shared" / "data" / "grafana_schemas"
+BOARDS = boards()
+SERIES = {
+    f"{metric.name}{suffix}": metric
+    for metric in CATALOGUE
+    for suffix in (("_bucket", "_sum", "_count") if metric.kind is Kind.HISTOGRAM else ("",))
+}
+RULES = [
+    rule
+    for file in sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
+    for group in yaml.safe_load(file.read_text("utf-8"))["groups"]
+    for rule in group["rules"]
+]
+RECORDED = {rule["record"] for rule in RULES if "record" in rule}
+#: Of Prometheus and of its client; everything else is in the catalogue or recorded.
+FOREIGN = {"process_start_time_seconds", "up", "ALERTS"}
+PANEL_TYPES = {"stat", "timeseries", "table", "bargauge", "state-timeline", "heatmap", "text", "xychart"}
+TRANSFORMATIONS = {"organize", "merge", "sortBy", "joinByField", "limit", "labelsToFields", "reduce"}
+EACH = pytest.mark.parametrize("uid", BOARDS)
+PAIRS = sorted(uid for uid in BOARDS if not uid.endswith("-zh"))
+
+
+def selectors(expr: str) -> Iterator[promql_parser.VectorSelector]:
+    """Every selector of an expression."""
+    found: list[promql_parser.VectorSelector] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, promql_parser.VectorSelector):
+            found.append(node)
+            return
+        if isinstance(node, promql_parser.MatrixSelector):
+            visit(node.vector_selector)
+            return
+        if isinstance(node, promql_parser.Call):
+            for each in node.args:
+                visit(each)
+        for name in ("lhs", "rhs", "expr", "param"):
+            inner = getattr(node, name, None)
+            if inner is not None and not isinstance(inner, str):
+                visit(inner)
+
+    visit(promql_parser.parse(expr))
+    return iter(found)
+
+
+def filled(board: dict[str, Any], expr: str) -> str:
+    """An expression that parses: each variable stands for anything."""
+    anything = {each["name"]: "1h" if each["name"] == "window" else "x" for each in board["templating"]["list"]}
+    return substitute(expr, anything, seconds(board["time"]["from"]), 60)
+
+
+def promql(board: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Where, and every expression, those of variables too."""
+    for asked in queries(board):
+        yield asked.where, asked.expr
+    for variable in board["templating"]["list"]:
+        if variable["type"] == "query":
+            yield f"${variable['name']}", variable["query"].removeprefix("label_values(").rpartition(",")[0]
+
+
+def test_the_files_are_what_the_code_makes() -> None:
+    assert generate.differences() == [], "run `make boards`"
+
+
+def test_every_board_has_both_languages_and_the_same_figures() -> None:
+    assert {uid for uid in BOARDS if uid.endswith("-zh")} == {f"{uid}-zh" for uid in PAIRS}
+    for uid in PAIRS:
+        one, other = BOARDS[uid], BOARDS[f"{uid}-zh"]
+        assert [expr for _, expr in promql(one)] == [expr for _, expr in promql(other)]
+        assert [(p["id"], p["type"], p["gridPos"]) for p in panels(one)] == [
+            (p["id"], p["type"], p["gridPos"]) for p in panels(other)
+        ]
+
+
+@EACH
+def test_a_board_keeps_to_grafanas_schemas(uid: str) -> None:
+    if not SCHEMAS.is_dir():
+        pytest.skip(f"{SCHEMAS} is missing: Grafana's JSON schemas are not part of this project")
+    board = BOARDS[uid]
+    jsonschema.Draft7Validator(_schema("dashboard")).validate(board)
+    for panel in panels(board):
+        file = {"state-timeline": "statetimeline"}.get(panel["type"], panel["type"])
+        if panel["type"] == "xychart":  # there is no schema of it
+            continue
+        schema = _schema(file)
+        _validate(schema, "Options", panel["options"])
+        if "FieldConfig" in schema["definitions"]:
+            _validate(schema, "FieldConfig", panel.get("fieldConfig", {}).get("defaults", {}).get("custom", {}))
+        for target in panel.get("targets", []):
+            jsonschema.Draft7Validator(_schema("prometheus")).validate(target)
+
+
+def _schema(name: str) -> dict[str, Any]:
+    schema = dict(json.loads((SCHEMAS / f"{name}.json").read_text("utf-8")))
+    if name == "dashboard":  # of any type in Grafana; the schema's maker had no word for that but object
+        schema["definitions"]["MatcherConfig"]["properties"]["options"] = {}
+        schema["definitions"]["DynamicConfigValue"]["properties"]["value"] = {}
+    return schema
+
+
+def _validate(schema: dict[str, Any], definition: str, value: Any) -> None:
+    jsonschema.Draft7Validator({**schema, "$ref": f"#/definitions/{definition}"}).validate(value)
+
+
+@EACH
+def test_a_board_is_known_by_a_stable_name_and_cannot_be_edited(uid: str) -> None:
+    board = BOARDS[uid]
+    assert re.fullmatch(r"labelwatch-[a-z]+(-zh)?", uid)
+    assert board["editable"] is False
+    assert board["title"]
+    assert board["description"]
+    assert board["schemaVersion"] >= 42
+    assert Counter(board["title"] for board in BOARDS.values()).most_common(1)[0][1] == 1
+    identifiers = [panel["id"] for panel in panels(board)]
+    assert len(set(identifiers)) == len(identifiers)
+
+
+@EACH
+def test_a_panel_says_what_it_is_and_what_a_bad_value_means(uid: str) -> None:
+    for panel in panels(BOARDS[uid]):
+        where = f"{uid}: {panel['title']}"
+        assert panel["type"] in PANEL_TYPES, where
+        assert panel["type"].replace("-", "") in dir(sdk) or __import__(
+            f"grafana_foundation_sdk.builders.{panel['type'].replace('-', '')}"
+        )
+        assert panel["title"], where
+        assert len(panel["description"]) > 10, where
+        assert {each["id"] for each in panel.get("transformations", [])} <= TRANSFORMATIONS, where
+        if panel["type"] != "text":
+            assert panel["fieldConfig"]["defaults"]["unit"], where
+            assert panel["fieldConfig"]["defaults"]["noValue"], f"{where}: what is absent must be said in words"
+            assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}, where
+            assert all(target["datasource"] == panel["datasource"] for target in panel["targets"]), where
+
+
+@EACH
+def test_panels_neither_overlap_nor_leave_the_grid(uid: str) -> None:
+    taken: dict[tuple[int, int], str] = {}
+    for panel in panels(BOARDS[uid]):
+        at = panel["gridPos"]
+        assert at["x"] + at["w"] <= 24
+        for cell in ((x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])):
+            assert cell not in taken, f"{panel['title']} lies upon {taken[cell]}"
+            taken[cell] = panel["title"]
+
+
+@pytest.mark.parametrize("uid", ["labelwatch-operations", "labelwatch-operations-zh"])
+def test_the_wall_has_nothing_to_scroll(uid: str) -> None:
+    rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels(BOARDS[uid]))
+    # Grafana: 30 px a row and 8 between rows, 8 above and below; in kiosk nothing else.
+    assert rows * 38 + 16 <= 1080
+    for panel in panels(BOARDS[uid]):
+        if panel["gridPos"]["y"] < 16:
+            assert panel["options"]["text"]["titleSize"] >= 18
+            assert panel["options"]["text"]["valueSize"] >= 38
+
+
+@EACH
+def test_variables_are_declared_used_and_refreshed(uid: str) -> None:
+    board = BOARDS[uid]
+    declared = {each["name"]: each for each in board["templating"]["list"]}
+    assert next(iter(declared)) == "datasource"
+    assert declared["datasource"]["query"] == "prometheus"
+    used = {name for _, expr in promql(board) for name in re.findall(r"\$\{?(\w+)", expr) if not name.startswith("__")}
+    assert used == declared.keys() - {"datasource"}
+    for variable in declared.values():
+        if variable["type"] == "query":
+            assert variable["refresh"] == 2, "values follow the time range"
+            assert variable["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    for where, expr in promql(board):
+        for name, variable in declared.items():
+            several = variable.get("multi") or variable.get("includeAll")
+            for operator in re.findall(rf'(=~|!=|=)"\${name}"', expr):
+                assert operator == ("=~" if several else "="), f"{where}: how Grafana escapes it depends on this"
+
+
+@EACH
+def test_every_expression_parses_and_asks_for_series_that_there_are(uid: str) -> None:
+    board = BOARDS[uid]
+    for where, expr in promql(board):
+        for selector in selectors(filled(board, expr)):
+            name = selector.name
+            assert name in SERIES or name in RECORDED or name in FOREIGN, f"{where}: {name}"
+            asked = {matcher.name for matcher in selector.matchers.matchers}
+            level = name.split(":")[0] if ":" in name else None
+            if level in (None, "site"):
+                assert asked & {"site", "job", "instance"}, f"{where}: {name} of which sites or workers?"
+            if name in SERIES:
+                assert asked <= {*SERIES[name].labels, "job", "instance", "le"}, f"{where}: {name}"
+
+
+@EACH
+def test_counters_stand_in_rate_or_increase(uid: str) -> None:
+    board = BOARDS[uid]
+    counters = "|".join(
+        name
+        for name, metric in SERIES.items()
+        if metric.kind is Kind.COUNTER or name.endswith(("_bucket", "_sum", "_count"))
+    )
+    for where, expr in promql(board):
+        if where.startswith("$"):
+            continue
+        for match in re.finditer(rf"\b(?:{counters})\b(?:\{{[^}}]*\}})?(\[[^\]]+\])?", expr):
+            before = expr[: match.start()]
+            assert match[1], f"{where}: {match[0]}"
+            assert re.search(r"(rate|increase|present_over_time)\($", before), f"{where}: {match[0]}"
+
+
+@EACH
+def test_gauges_that_two_workers_may_show_are_never_added_up_across_them(uid: str) -> None:
+    """During a hand-over two workers show a partition: a sum over both counts its sites twice."""
+    board = BOARDS[uid]
+    additive = r"labelwatch_(?:labels|reviews|correct_reviews|state_seconds)_window|labelwatch_site_\w+"
+    for where, expr in promql(board):
+        for match in re.finditer(rf"\bsum\s*(?:by\s*\(([^)]*)\))?\s*\(\s*(?:{additive})\b", expr):
+            inside = expr[match.start() :]
+            if re.match(r"sum[^(]*\([^)]*\)\s*\(\s*labelwatch_site_state_seconds_total", inside):
+                continue
+            assert "instance" in (match[1] or ""), f"{where}: {match[0]}"
+
+
+def test_no_expression_is_written_twice() -> None:
+    """Panels take signals; a signal is declared once; what a rule records is asked for by its name."""
+    declared = [value for _, value in inspect.getmembers(signals, lambda value: isinstance(value, Signal))]
+    counted = Counter(re.sub(r"\s+", "", signal.expr) for signal in declared)
+    assert [expr for expr, count in counted.items() if count > 1] == []
+    recorded = {re.sub(r"\s+", "", rule["expr"]): rule["record"] for rule in RULES if "record" in rule}
+    assert {recorded[expr] for expr in counted if expr in recorded} == set()
+    for maker in generate.MAKERS:
+        source = inspect.getsource(inspect.getmodule(maker))  # type: ignore[arg-type]
+        by_hand = [line for line in source.splitlines() if "labelwatch_" in line and "label_values(" not in line]
+        assert by_hand == [], "an expression that is no signal"
+
+
+def test_every_signal_is_used() -> None:
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "grafana").glob("*.py") if path.name != "signals.py")
+    names = [name for name, value in inspect.getmembers(signals) if isinstance(value, Signal)]
+    assert [name for name in names if f"signals.{name}" not in source] == []
+
+
+@pytest.mark.parametrize("uid", [f"{uid}-zh" for uid in PAIRS])
+def test_the_chinese_edition_says_nothing_in_english(uid: str) -> None:
+    english, chinese = (list(said(BOARDS[each])) for each in (uid.removesuffix("-zh"), uid))
+    assert len(english) == len(chinese)
+    for one, other in zip(english, chinese, strict=True):
+        plain = re.sub(r"\{\{[^}]*\}\}|https?://\S+|p\d\d|\bn\b", "", one)
+        if re.search(r"[A-Za-z]{2}", plain.replace("SOP", "").replace("suffix:", "")):
+            assert re.search(r"[\u4e00-\u9fff]", other), f"{one!r} is {other!r} in Chinese"
+
+
+def said(board: dict[str, Any]) -> Iterator[str]:
+    """Every text that a board shows."""
+    yield board["title"]
+    yield board["description"]
+    for variable in board["templating"]["list"]:
+        yield variable["label"]
+    for link in board["links"]:
+        yield link["title"]
+    for mark in board["annotations"]["list"]:
+        yield from (mark["name"], mark["textFormat"])
+    for panel in panels(board):
+        yield from (panel["title"], panel["description"])
+        if panel["type"] == "text":
+            yield panel["options"]["content"]
+        for target in panel.get("targets", []):
+            yield target["legendFormat"]
+        yield from re.findall(
+            r'"(?:text|noValue|title|axisLabel|displayName)": "([^"]*)"',
+            json.dumps(panel.get("fieldConfig"), ensure_ascii=False),
+        )
+        for step in panel.get("transformations", []):
+            yield from step["options"].get("renameByName", {}).values()
+
+
+def test_every_colour_is_safe_and_every_state_has_glyph_and_word() -> None:
+    safe = {value for name, value in vars(states).items() if name.isupper() and isinstance(value, str)}
+    for uid, board in BOARDS.items():
+        used = set(re.findall(r'"(?:color|fixedColor|iconColor)": "([^"]*)"', json.dumps(board)))
+        assert used <= safe, uid
+    assert len({state.glyph for state in (*states.STATES, states.UNSEEN)}) == len(states.STATES) + 1
+    rule = next(rule for rule in RULES if rule.get("record") == "site:labelwatch_state:code")
+    codes = {int(code) for code in re.findall(r"(?:^|or )\s*(-?\d)", rule["expr"])} | {0}
+    assert codes == {state.code for state in states.STATES}
+    for state in states.STATES:
+        assert contrast(state.colour, "#FFFFFF") >= 4.5 or contrast(state.colour, "#000000") >= 4.5
+
+
+def contrast(one: str, other: str) -> float:
+    """Ratio of luminances. Source: WCAG 2.1, relative luminance."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_units_and_metrics_named_in_descriptions_exist() -> None:
+    assert all(words.en.startswith("suffix:") and words.zh.startswith("suffix:") for words in UNITS.values())
+    for uid, board in BOARDS.items():
+        for text in said(board):
+            named = re.findall(r"(?<![\w:])labelwatch_\w+", text)
+            assert all(name in METRICS for name in named), uid
