@@ -35,9 +35,18 @@ A worker serves two pages in the Prometheus text format 0.0.4, by default on the
 - **Absence means "not enough data", never 0.** A ratio appears from `min_reviews` of the policy on (30 by default);
   a window's count appears where it is above 0.
 - **Windows**: {_windows(WINDOWS)}; `15m` for `labelwatch_site_*` only. The current minute or hour counts.
-- **Durable counters** (marked so below) show their last checkpointed value. A crash never makes them fall, so
-  `sum without (instance) (rate(...))` is right through restarts and hand-overs. They lag by a checkpoint interval; the
-  windows do not. All other counters start at 0 with the process.
+- **Durable counters** (marked so below) show their last checkpointed value, the same whoever owns the partition:
+  after a crash or a hand-over the next owner goes on from there. So the greatest of all workers' values never
+  falls, and it comes first, over steps of about a scrape: `rate(max without (instance)
+  (labelwatch_labels_total)[5m:15s])`, `increase(max without (instance) (labelwatch_labels_total)[1h:1m])`. Sums,
+  over sites for example, come after it. Exact to the event: `max without (instance) (labelwatch_labels_total) - max
+  without (instance) (labelwatch_labels_total offset 1h)`. Taken worker by worker, `sum without (instance)
+  (increase(...))` misses what was counted between two owners, and when a partition returns to a worker, counts
+  again what another one has counted meanwhile: it is right only over ranges in which no partition moved.
+  docs/reliability.md has the measurement. Durable counters lag by a checkpoint interval; the windows do not.
+- **All other counters** start at 0 with the process: `sum without (instance) (rate(...))`.
+- **Two exceptions for increases**: with a fourth SOP version the oldest one's whole count moves to `sop="older"`;
+  and of a site in two partitions at two workers, `max` sees the larger part.
 - **A partition's series** show only while this worker has it restored and caught up, and while the group still counts
   the worker as a member. A worker that was cut off shows its process metrics, `labelwatch_partition_owned` 0 and
   `labelwatch_ready{{reason="member"}}` 0.
