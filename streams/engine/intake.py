@@ -32,7 +32,8 @@ CAP_MS = 1_800_000
 DUPLICATE_IDS_MAX = 4_000_000
 #: Where the log is cut for `enforce_cap`: by offset, so that batches do not change what is forgotten.
 CAP_CHECK_RECORDS = 65_536
-#: People's names kept as numbers; above it they are looked up afresh, so that a million names cost no memory.
+#: Names kept as numbers, of people and of kinds of work; above it they are looked up afresh, so that a million of
+#: them cost no memory.
 NAMES_HELD_MAX = 250_000
 
 #: Records that are decoded and decided about at a time.
@@ -518,6 +519,10 @@ class Intake:
             self.persons, self.reviewers = [], []
             for site in self.sites.values():
                 site.agents, site.qas, site.reviewers = {}, {}, {}
+        if len(self.works) + len(self.verdicts) + len(self.sops) > NAMES_HELD_MAX:
+            self.works, self.verdicts, self.sops = [], [], []
+            for site in self.sites.values():
+                site.works, site.verdicts, site.sops = {}, {}, {}
 
     # --- names become numbers, in order of appearance
 

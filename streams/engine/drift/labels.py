@@ -127,6 +127,7 @@ class Labels:
         self._sops: Sequence[tuple[str, str, str]] = ()
         self._class_of: dict[tuple[int, int], int] = {}
         #: By kind of work: its streams of handling time and of label mix.
+        self._works: Sequence[WorkKind] = ()
         self._by_kind = np.zeros((0, 2), np.int64)
         self._numbers: dict[str | None, int] = {}
         self._day = -1
@@ -168,6 +169,8 @@ class Labels:
 
     def _meet(self, kinds: Ints, works: Sequence[WorkKind]) -> None:
         """Makes streams for projects that label for the first time, in the order of the log."""
+        if works is not self._works:  # the intake has begun to number kinds anew
+            self._works, self._by_kind = works, np.zeros((0, 2), np.int64)
         if len(self._by_kind) < len(works):
             more = np.full((len(works) - len(self._by_kind), 2), _UNKNOWN, np.int64)
             self._by_kind = np.concatenate((self._by_kind, more))

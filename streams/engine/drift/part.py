@@ -173,6 +173,7 @@ class Drift:
         self._headline: Numbers[VerdictKind] = Numbers(lambda kind: is_headline(kind, policy))
         self._agents_work: Numbers[VerdictKind] = Numbers(lambda kind: kind.role != "qa")
         #: By kind of review: its ring, and its streams by site, against the target, by project, of errors found.
+        self._kinds: Sequence[VerdictKind] = ()
         self._by_kind = _table(5)
         #: Whose numbers index this and the next.
         self._persons: Sequence[tuple[str, str, str]] = ()
@@ -211,6 +212,8 @@ class Drift:
         """Makes streams for what is reviewed for the first time, in the order of the log."""
         if intake.persons is not self._persons:  # the intake has begun to number names anew
             self._persons, self._by_person, self._by_reviewer = intake.persons, _table(1), _table(2)
+        if intake.verdicts is not self._kinds:
+            self._kinds, self._by_kind = intake.verdicts, _table(5)
         self._by_kind = _longer(self._by_kind, len(intake.verdicts))
         self._by_person = _longer(self._by_person, len(intake.persons))
         self._by_reviewer = _longer(self._by_reviewer, len(intake.reviewers))

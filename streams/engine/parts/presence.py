@@ -11,7 +11,7 @@ from schemas.policy import Policy
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake
 from streams.engine.panes import HOUR_MS, Ints, Panes, Ring, Rings, Table
-from streams.engine.parts import Tell, has_room, read_totals
+from streams.engine.parts import OTHER, Tell, bounded, has_room, read_totals
 
 #: A state open for longer is closed here and counted as forgotten.
 FORGOTTEN_MS = 12 * HOUR_MS
@@ -109,7 +109,8 @@ class Presence:
                 end_ms = since_ms + FORGOTTEN_MS
                 self._sites.add_total(self._sites.row((site,), site), "forgotten")
             closed.append(Interval(person, people.get(person, "cell"), state, since_ms, end_ms))
-        cell = self.states.row((site, event.project_id or "", event.state), site)
+        key = bounded(self.states, (site, event.project_id or "", event.state), lambda key: (key[0], OTHER, key[2]))
+        cell = self.states.row(key, site)
         people.set(person, state=_CODES[event.state], since_ms=event.at, cell=cell, newest_ms=event.at + 1)
         self._oldest_ms[site] = min(self._oldest_ms.get(site, event.at), event.at)
 

@@ -8,7 +8,7 @@ from schemas.policy import Policy
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, VerdictKind, WorkKind
 from streams.engine.panes import Key, Rings, Table
-from streams.engine.parts import Numbers, Tell, rows_of
+from streams.engine.parts import OTHER, Numbers, Tell, rows_of
 
 #: Versions of a project with series of their own.
 NEWEST = 3
@@ -26,7 +26,7 @@ class Sops:
     def __init__(self, rings: Rings) -> None:
         self._table = Table("sops", rings, totals=("labels", "reviews", "correct"))
         self.tables: Sequence[Table] = (self._table,)
-        self._rows: Numbers[Key] = rows_of(self._table, lambda sop: sop)
+        self._rows: Numbers[Key] = rows_of(self._table, lambda sop: sop, lambda key: (key[0], OTHER, OLDER))
         self._work_sops: Numbers[WorkKind] = Numbers(lambda kind: kind.sop)
         self._verdict_sops: Numbers[VerdictKind] = Numbers(lambda kind: kind.sop)
 

@@ -9,11 +9,21 @@ from schemas.policy import Policy
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, VerdictKind
 from streams.engine.panes import Key, Panes, Rings, Table
-from streams.engine.parts import Numbers, Tell, histogram, observe, read_histogram, read_totals, read_windows, rows_of
+from streams.engine.parts import (
+    OTHER,
+    Numbers,
+    Tell,
+    bounded,
+    histogram,
+    observe,
+    read_histogram,
+    read_totals,
+    read_windows,
+    rows_of,
+)
 
 #: Error types of a site that have a series of their own.
 ERROR_TYPES_MAX = 100
-OTHER = "other"
 
 
 class Verdicts:
@@ -29,7 +39,9 @@ class Verdicts:
         self._errors = Table("errors", rings, totals=("errors",))
         self._delay = Table("delay", rings, totals=histogram(REVIEW_DELAY_BUCKETS_SECONDS))
         self.tables: Sequence[Table] = (self.verdicts, self._errors, self._delay)
-        self._rows: Numbers[VerdictKind] = rows_of(self.verdicts, _verdict_key)
+        self._rows: Numbers[VerdictKind] = rows_of(
+            self.verdicts, _verdict_key, lambda key: (key[0], OTHER, "", *key[3:])
+        )
         self._delay_rows: Numbers[VerdictKind] = rows_of(self._delay, lambda kind: (kind.site,))
         self._windowed: Numbers[VerdictKind] = Numbers(lambda kind: kind.windowed)
         self._error_types: dict[str, set[str]] = {}
@@ -54,7 +66,8 @@ class Verdicts:
         if len(kinds):
             observe(self._delay, self._delay_rows.of(kinds), delay_ms, REVIEW_DELAY_BUCKETS_SECONDS)
         for error in batch.errors:
-            key = (error.site, error.project, self._capped_type(error.site, error.error_type), error.severity)
+            key: Key = (error.site, error.project, self._capped_type(error.site, error.error_type), error.severity)
+            key = bounded(self._errors, key, lambda key: (key[0], OTHER, *key[2:]))
             self._errors.add_total(self._errors.row(key, error.site), "errors")
 
     def _capped_type(self, site: str, error_type: str) -> str:
