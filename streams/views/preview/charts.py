@@ -28,6 +28,8 @@ _FONT = 12
 _GRID, _AXIS = "#26292e", "#3a3d44"
 _TICK_PIXELS_X, _TICK_PIXELS_Y = 90, 42
 _DAY = 86_400
+#: Units whose numbers stand at an axis as they are.
+_COUNTS = ("", "none", "short", "locale")
 _TIME_STEPS = (
     1,
     5,
@@ -216,17 +218,20 @@ def _value_scale(axis: Axes, lines: Sequence[Line], height: int) -> None:
         axis.yaxis.set_minor_locator(FixedLocator([]))
     else:
         axis.set_ylim(low, high)
-        axis.yaxis.set_major_locator(FixedLocator(nice_ticks(low, high, max(height // _TICK_PIXELS_Y, 2))))
+        is_whole = field.config.get("decimals") == 0 and field.unit in _COUNTS
+        axis.yaxis.set_major_locator(FixedLocator(nice_ticks(low, high, max(height // _TICK_PIXELS_Y, 2), is_whole)))
     ticks = [tick for tick in axis.get_yticks() if axis.get_ylim()[0] <= tick <= axis.get_ylim()[1]]
     axis.yaxis.set_major_locator(FixedLocator(ticks))
-    axis.set_yticklabels(tick_labels(field, ticks))
+    is_percent = _stacking(lines[0])[0] == "percent"
+    axis.set_yticklabels([f"{tick:.0%}" for tick in ticks] if is_percent else tick_labels(field, ticks))
     if label := custom.get("axisLabel"):
         axis.set_ylabel(str(label), fontsize=_FONT, color=colors.DIM)
 
 
-def nice_ticks(low: float, high: float, count: int) -> list[float]:
-    """Round numbers between two ends."""
-    values = MaxNLocator(nbins=max(count, 1), steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+def nice_ticks(low: float, high: float, count: int, is_whole: bool = False) -> list[float]:
+    """Round numbers between two ends; whole ones where a label has no decimals."""
+    steps = [1, 2, 5, 10] if is_whole else [1, 2, 2.5, 5, 10]
+    values = MaxNLocator(nbins=max(count, 1), steps=steps, integer=is_whole).tick_values(low, high)
     return [float(value) for value in values if low - 1e-12 <= value <= high + 1e-12]
 
 

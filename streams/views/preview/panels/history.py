@@ -95,7 +95,7 @@ def state_timeline(
     ticks = [{"left": place(at), "text": text} for at, text in charts.time_ticks(window, width)]
     return render(
         "timeline", rows=drawn, ticks=ticks, label=label, row_height=round(tall, 2), bar=round(tall * share, 2),
-        marks=marks, opacity=opacity, legend=legend, font=round(max(min(tall * share * 0.55, 14.0), 9.0)),
+        marks=marks, opacity=opacity, legend=legend, font=round(max(min(tall * share * 0.65, 14.0), 10.0)),
     )  # fmt: skip
 
 
@@ -137,8 +137,13 @@ def heat_map(
     if not numbers or not times:
         return None
     named = {id(each.column): each for each in fields if each.column.kind == "number"}
-    labels = [each.name for each in named.values()]
-    rows = [(label, column.numbers()) for label, column in zip(labels, numbers, strict=True)]
+    labels = [_bucket(each.name, panel, each, canvas) for each in named.values()]
+    # Grafana leaves cells out that are not above this: those in which nothing has happened.
+    nothing = (panel.options.get("filterValues") or {}).get("le", -math.inf)
+    rows = [
+        (label, [value if value > nothing else math.nan for value in column.numbers()])
+        for label, column in zip(labels, numbers, strict=True)
+    ]
     known = [value for _, values in rows for value in values if math.isfinite(value)]
     if not known:
         return None
@@ -154,6 +159,16 @@ def heat_map(
     palette = charts.color_map(scheme)
     stops = ", ".join(_css(palette(place / 8)) for place in range(9))
     return render("heatmap", svg=Markup(svg), low=ends[0], high=ends[1], stops=stops, has_legend=bool(legend_height))
+
+
+def _bucket(name: str, panel: Panel, each: Field, canvas: Canvas) -> str:
+    """A row's name; the end of a bucket gets the unit of the axis."""
+    unit = (panel.options.get("yAxis") or {}).get("unit")
+    try:
+        end = float(name)
+    except ValueError:
+        return name
+    return Field(each.column, {"unit": unit}, 0, canvas.moment).tick(end) if unit else name
 
 
 def _css(color: Sequence[float]) -> str:

@@ -167,9 +167,12 @@ def bar_gauge(
     sizes = options.get("text") or {}
     longest = max((each.shown.text for each in values), key=lambda text: layout.text_width(text, 1))
     names = max((each.name for each in values), key=lambda text: layout.text_width(text, 1))
-    row = (canvas.height - (len(values) - 1) * _TILE_GAP) / len(values)
-    size = sizes.get("titleSize") or max(min(row * 0.5, 20.0), 11.0)
-    value_size = sizes.get("valueSize") or max(min(row * 0.5, 24.0), 11.0)
+    gap = _TILE_GAP if canvas.height / len(values) > 30 else _TILE_GAP // 2
+    row = (canvas.height - (len(values) - 1) * gap) / len(values)
+    size = sizes.get("titleSize") or max(min(row * 0.6, 20.0), 11.0)
+    value_size = sizes.get("valueSize") or max(min(row * 0.6, 24.0), 11.0)
+    if is_flat:
+        size, value_size = (min(each, max(row, 11.0)) for each in (size, value_size))
     zero = min(max(-low / scale, 0.0), 1.0)
     bars = []
     for each in values:
@@ -185,7 +188,7 @@ def bar_gauge(
             }
         )
     return render(
-        "bargauge", bars=bars, is_flat=is_flat, size=size, value_size=value_size, gap=_TILE_GAP,
+        "bargauge", bars=bars, is_flat=is_flat, size=size, value_size=value_size, gap=gap,
         name_width=round(min(layout.text_width(names, size) + 8, canvas.width * 0.4)),
         value_width=round(layout.text_width(longest, value_size) + 8),
         is_shown_unfilled=options.get("showUnfilled", True) is not False,
