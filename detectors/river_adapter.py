@@ -2,6 +2,7 @@
 
 import importlib
 import pickle
+from collections.abc import Iterable
 from typing import Any, Self
 
 from detectors.protocol import Estimate
@@ -64,6 +65,22 @@ class RiverDetector:
         self._n += 1
         self._sum += x
         return self
+
+    def update_many(self, observations: Iterable[float]) -> int:
+        """Takes observations until a drift is detected, or to the end; returns how many. They are not looked at."""
+        if self.drift_detected:
+            self._n, self._sum = 0, 0.0
+        river, update = self._river, self._river.update
+        taken, total = 0, 0.0
+        for x in observations:
+            taken += 1
+            total += x
+            update(x)
+            if river.drift_detected:
+                break
+        self._n += taken
+        self._sum += total
+        return taken
 
     def estimate(self) -> Estimate:
         """The mean of what its window still holds, and of what came before it since the last drift.

@@ -162,6 +162,22 @@ def test_the_state_does_not_grow(name):
     assert max(sizes[4:]) <= max(sizes[:4]) + 20
 
 
+@pytest.mark.parametrize("name", ["river ADWIN", "river HDDMA", "river EDDM", "river KSWIN"])
+def test_rivers_take_many_at_once_as_one_by_one(name):
+    one, many = MAKERS[name](), MAKERS[name]()
+    rest = stream_for(one)
+    found = 0
+    while rest:
+        taken = many.update_many(rest)
+        for x in rest[:taken]:
+            one.update(x)
+        assert one.drift_detected == many.drift_detected
+        assert one.estimate() == many.estimate()
+        found += many.drift_detected
+        rest = rest[taken:]
+    assert found
+
+
 OF_RIVERS_DOCUMENTS = {
     "ADWIN": ({}, 1023),
     "PageHinkley": ({}, 1006),

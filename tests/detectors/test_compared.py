@@ -1,0 +1,107 @@
+"""The comparison with river's detectors: what it measures is what it says, on a small scale."""
+
+import random
+from functools import partial
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from river.drift import KSWIN
+
+from benchmarks import acceptance_detection, chart, detection
+from detectors import MixtureShiryaevRoberts, RiverDetector, SelfStartingMixture
+
+
+def test_kswin_without_its_idle_draws_is_rivers_draw_by_draw():
+    signals = 0
+    for seed, (rate, alpha) in enumerate([(0.06, 0.9), (0.11, 0.5), (0.5, 0.1)]):
+        ours, rivers = detection.Kswin(alpha, seed, always=True), KSWIN(alpha=alpha, seed=seed)
+        for x in detection.outcomes((seed, 1), 800, rate):
+            rivers.update(x)
+            assert ours.update(x).drift_detected == rivers.drift_detected
+            signals += rivers.drift_detected
+    assert signals > 3
+
+
+def test_kswin_signals_as_often_where_it_skips_draws():
+    # Which draws are skipped changes the ones after them, so that only the frequency can be the same.
+    def count(always: bool) -> np.ndarray:
+        of_streams = []
+        for number in range(60):
+            detector = detection.Kswin(0.6, number, always)
+            of_streams.append(
+                sum(detector.update(x).drift_detected for x in detection.outcomes((7, number), 2000, 0.1))
+            )
+        return np.array(of_streams)
+
+    skipping, always = count(False), count(True)
+    assert always.sum() > 50
+    difference = skipping - always
+    assert abs(difference.mean()) <= 3 * difference.std() / len(difference) ** 0.5
+
+
+@pytest.mark.parametrize("make", [lambda: MixtureShiryaevRoberts(0.06, 200), lambda: SelfStartingMixture(200)])
+def test_rises_are_those_of_one_by_one(make):
+    stream = detection.outcomes((1, 2), 20_000, 0.06)
+    detector, found = make(), []
+    for taken, x in enumerate(stream, 1):
+        if detector.update(x).drift_detected:
+            found.append(taken)
+            detector.reset()
+    assert len(found) > 20
+    assert list(detection.rises(make(), stream)) == found
+
+
+def test_falls_are_not_counted_and_rises_are():
+    assert list(detection.rises(RiverDetector("ADWIN"), [1] * 500 + [0] * 500)) == []
+    assert list(detection.rises(RiverDetector("ADWIN"), [0] * 500 + [1] * 500)) != []
+    assert list(detection.rises(detection.Kswin(0.005, 1), [1] * 500 + [0] * 500)) == []
+    assert len(list(detection.rises(detection.Kswin(0.005, 1), [0] * 500 + [1] * 500))) == 1
+
+
+def test_every_contender_sees_the_same_streams():
+    assert detection.outcomes((1, 2), 50, 0.5) == detection.outcomes((1, 2), 50, 0.5)
+    assert detection.outcomes((1, 2), 50, 0.5) != detection.outcomes((1, 3), 50, 0.5)
+
+
+def test_the_delay_is_that_of_the_acceptance_list():
+    limit = acceptance_detection.PROMISED / acceptance_detection.RATIO
+    make = partial(detection.CONTENDERS["labelwatch, target"].make, limit)
+    (found,) = detection.delays(make, 300, (0.11,))
+    other = acceptance_detection.delays(limit, 0.11, 1000, np.random.default_rng(4)).mean()
+    assert found.mean == pytest.approx(other, abs=3 * found.error)
+    assert found.missed == 0
+
+
+def test_a_delay_beyond_the_horizon_counts_as_the_horizon():
+    delay = detection.Delay.of([100, 0, 300, 0])
+    assert delay.mean == (100 + 300 + 2 * detection.HORIZON) / 4
+    assert delay.missed == 0.5
+
+
+def test_a_detector_that_signals_at_random_is_the_row_of_chance():
+    rng = random.Random(1)
+    waited = [int(rng.expovariate(1 / detection.RUN_LENGTH)) + 1 for _ in range(4000)]
+    seen = detection.Delay.of([each if each <= detection.HORIZON else 0 for each in waited])
+    chance = detection.by_chance()
+    assert seen.mean == pytest.approx(chance.mean, abs=4 * seen.error)
+    assert seen.missed == pytest.approx(chance.missed, abs=0.03)
+
+
+def test_the_search_ends_at_the_run_length_wanted():
+    contender = detection.CONTENDERS["labelwatch, target"]
+    value = detection.searched(contender, 25)
+    # Its true run length is 1.24 times A.
+    assert value == pytest.approx(detection.RUN_LENGTH / 1.24, rel=0.4)
+
+
+def test_the_chart_has_a_mark_for_every_row_and_series_and_stays_within_its_frame():
+    values = {"best": {"a": (90.0, 0.0), "b": (900.0, 0.0)}, "we": {"a": (94.0, 9.0), "b": (970.0, 880.0)}}
+    made = ElementTree.fromstring(chart.dots(values, "a < b", ours=("we",)))
+    marks = [each for each in made.iter() if each.get("transform")]
+    assert len(marks) == 2 + 4
+    assert sum(1 for each in marks if each.get("class") == "o") == 2
+    width, places = float(made.get("width")), [float(each.get("transform")[10:].split()[0]) for each in marks]
+    assert all(0 <= place <= width for place in places)
+    # The scale is logarithmic: ten times as much is as far from anywhere.
+    assert places[3] - places[2] == pytest.approx(places[5] - places[4], abs=15)
