@@ -8,12 +8,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from grafana import operations
+from grafana import capacity, coach, operations, pipeline, quality, site
 from grafana.words import LANGUAGES
 
 FOLDER = Path(__file__).parent / "dashboards"
 #: In the order of their links.
-MAKERS = (operations.make,)
+MAKERS = (operations.make, site.make, coach.make, capacity.make, quality.make, pipeline.make)
 
 
 def boards() -> dict[str, str]:

@@ -23,7 +23,8 @@ from grafana.states import (
 from grafana.theme import Board, Query, Shown, Signal
 from grafana.words import NOT_ENOUGH, NOT_KNOWN, PROJECT, SITE, Language, Words
 
-DIRECTIONS = {"down": (Words("▼ down", "▼ 下降"), None), "up": (Words("▲ up", "▲ 上升"), None)}
+#: What may wake somebody.
+_PAGES = 'site!="",budget="page"'
 
 
 def make(language: Language) -> Board:
@@ -40,7 +41,7 @@ def make(language: Language) -> Board:
         refresh="10s",
     )
     shared.links(board, "operations")
-    shared.marks(board)
+    shared.marks(board, _PAGES)
     _head(board)
     _sites(board)
     _below(board)
@@ -169,12 +170,12 @@ def _below(board: Board) -> None:
             ("effect", Words("Effect", "效应")),
         ],
         [
-            Query(signals.DRIFT_EVIDENCE),
-            Query(signals.DRIFT_BEFORE),
-            Query(signals.DRIFT_SINCE),
-            Query(signals.DRIFT_REVIEWS),
-            Query(signals.DRIFT_BEGAN),
-            Query(signals.DRIFT_CAUSE),
+            Query(signals.DRIFT_EVIDENCE, of=_PAGES),
+            Query(signals.DRIFT_BEFORE, of=_PAGES),
+            Query(signals.DRIFT_SINCE, of=_PAGES),
+            Query(signals.DRIFT_REVIEWS, of=_PAGES),
+            Query(signals.DRIFT_BEGAN, of=_PAGES),
+            Query(signals.DRIFT_CAUSE, of=_PAGES),
         ],
         says=Words(
             "The open drifts, surest first: from what to what, over how many reviews, since when, and the largest cause "
@@ -183,9 +184,12 @@ def _below(board: Board) -> None:
         ),
         empty=Words("✓ No open drift", "✓ 没有进行中的漂移"),
         most=4,
+        hidden=("budget", "signal"),
         key_props={
             "site": {"links": board.cell_link(Words("Why? Open the site", "为什么?打开站点"), "site", "site")},
-            "direction": {"mappings": board.mappings(DIRECTIONS)},
+            "direction": {"mappings": board.mappings(shared.DIRECTIONS)},
+            "by": {"mappings": board.mappings(shared.DIMENSIONS)},
+            "effect": {"mappings": board.mappings(shared.EFFECTS)},
         },
     )
     board.timeline(
@@ -218,6 +222,7 @@ def _below(board: Board) -> None:
             "每小时复核数，以及被复核标注的时长。复核少或晚：当前准确率不可信。",
         ),
         floor=0,
+        interval="5m",
     )
     rows = [f"**{each.glyph} {board.say(each.word)}** {board.say(each.means)}" for each in (*STATES, UNSEEN)]
     board.note(

@@ -24,8 +24,40 @@ def links(board: Board, own: str) -> None:
     board.link(Words("中文", "English"), own, edition="-zh" if board.language == "en" else "")
 
 
-def marks(board: Board) -> None:
-    """Drifts and starts of workers on every time axis. SOP changes where a board has one site: `sop_marks`."""
+#: What a drift may be of, as its label says.
+DRIFT_SIGNALS = {
+    "accuracy": (Words("accuracy", "准确率"), None),
+    "accuracy_target": (Words("accuracy against target", "准确率对照目标"), None),
+    "agent_accuracy": (Words("a person's accuracy", "个人准确率"), None),
+    "qa_accuracy": (Words("review accuracy", "质检准确率"), None),
+    "error_finding": (Words("share of errors found", "发现错误占比"), None),
+    "handle_time": (Words("handling time", "处理时长"), None),
+    "label_mix": (Words("share of a label", "标签占比"), None),
+}
+DIRECTIONS = {"down": (Words("▼ down", "▼ 下降"), None), "up": (Words("▲ up", "▲ 上升"), None)}
+DIMENSIONS = {
+    "agent": (Words("agent", "标注员"), None),
+    "project": (Words("project", "项目"), None),
+    "label": (Words("label", "标签"), None),
+    "error_type": (Words("error type", "错误类型"), None),
+    "sop_version": (Words("SOP version", "SOP 版本"), None),
+    "market": (Words("market", "市场"), None),
+    "reviewer": (Words("reviewer", "质检员"), None),
+    "stratum": (Words("difficulty class", "难度分层"), None),
+}
+EFFECTS = {
+    "rate": (Words("rate: worse work", "rate：工作变差"), None),
+    "mix": (Words("mix: weaker work", "mix：较弱工作变多"), None),
+}
+
+
+def marks(board: Board, of: str | None = None) -> None:
+    """Drifts and starts of workers on every time axis.
+
+    Args:
+        board: Which gets them.
+        of: Matchers of the drifts; None: those of the board.
+    """
     board.annotate(
         Words("Drift began", "漂移开始"),
         signals.DRIFT_BEGAN,
@@ -33,6 +65,7 @@ def marks(board: Board) -> None:
         colour=VERMILLION,
         at_value=True,
         tags="site,project,signal",
+        of=of,
     )
     board.annotate(
         signals.STARTED.name, signals.STARTED, "{{instance}}", colour=LIGHT_GREY, at_value=True, tags="instance"

@@ -226,12 +226,13 @@ STATES_WORST = Signal(
 
 # --- open drifts, a row each
 
-_OF_OPEN = f"and on (site, project, signal, direction) ({_OPEN})"
+_KEYS = "site, project, agent, signal, direction, budget"
+_DRIFTING = f"(max by ({_KEYS}) (last_over_time(labelwatch_drift_active{{<of>}}[10m])) == 1)"
 
 
 def _drift(metric: str, how: str = "max") -> str:
-    row = f"{how} by (site, project, signal, direction)"
-    return f'{row} (last_over_time(labelwatch_drift_{metric}{{<of>,budget="page"}}[10m])) {_OF_OPEN}'
+    """PromQL: a figure of every open drift, through a hand-over and a restart of Prometheus as the alert does."""
+    return f"{how} by ({_KEYS}) (last_over_time(labelwatch_drift_{metric}{{<of>}}[10m])) and {_DRIFTING}"
 
 
 DRIFT_EVIDENCE = Signal(
@@ -243,21 +244,24 @@ DRIFT_EVIDENCE = Signal(
 )
 DRIFT_BEFORE = Signal(
     _W("Before", "此前"),
-    _W("Accuracy before the change.", "变化前的准确率。"),
+    _W(
+        "The rate before the change; for handling time 100%.",
+        "变化前的比率；处理时长记为 100%。",
+    ),
     _drift("baseline_ratio"),
     "percentunit",
     1,
 )
 DRIFT_SINCE = Signal(
     _W("Since", "此后"),
-    _W("Accuracy since the change.", "变化后的准确率。"),
+    _W("The rate since the change; for handling time relative to before.", "变化后的比率；处理时长为相对此前的值。"),
     _drift("current_ratio", "min"),
     "percentunit",
     1,
 )
 DRIFT_REVIEWS = Signal(
     _W("n", "n"),
-    _W("Reviews since the change.", "变化后的复核数。"),
+    _W("Reviews, or labels, since the change.", "变化后的复核数或标注数。"),
     _drift("reviews"),
     "short",
     0,
@@ -269,8 +273,8 @@ DRIFT_BEGAN = Signal(
     "dateTimeFromNow",
 )
 _CAUSE = (
-    "sum by (site, project, signal, direction, by, member, effect) (max without (instance, job) "
-    '(last_over_time(labelwatch_drift_contribution{<of>,budget="page"}[10m])))'
+    f"sum by ({_KEYS}, by, member, effect) (max without (instance, job) "
+    "(last_over_time(labelwatch_drift_contribution{<of>}[10m])))"
 )
 DRIFT_CAUSE = Signal(
     _W("Points of it", "其中点数"),
@@ -278,10 +282,22 @@ DRIFT_CAUSE = Signal(
         "The largest part of the change: rate is worse work of the same kind, mix is more of the weaker kind.",
         "变化中最大的部分：rate 指同类工作变差，mix 指较弱的工作变多。",
     ),
-    f"100 * ({_CAUSE} and topk by (site, project, signal, direction) (1, abs({_CAUSE}))) {_OF_OPEN}",
+    f"100 * ({_CAUSE} and topk by ({_KEYS}) (1, abs({_CAUSE}))) and on ({_KEYS}) {_DRIFTING}",
     "points",
     1,
 )
+DRIFT_CAUSES = Signal(
+    _W("Part of the change", "变化中的份额"),
+    _W(
+        "Parts of the open changes, in points: rate is worse work of the same kind (train, coach), mix is more of the "
+        "weaker kind (nobody does worse: look at routing). Far from 0: start there.",
+        "进行中变化的各部分，单位为百分点：rate 指同类工作变差（培训、辅导），mix 指较弱的工作变多（没有人变差：检查任务分配）。离 0 越远越应先处理。",
+    ),
+    f"100 * {_CAUSE} and on ({_KEYS}) {_DRIFTING}",
+    "points",
+    1,
+)
+
 # --- the whole company
 
 COMPANY_ACCURACY = Signal(
@@ -328,13 +344,18 @@ COMPANY_REVIEWS = Signal(
     "short",
     0,
 )
+# Durable counters: the greatest of the workers' values first, over steps (docs/metrics.md says why). The panels' least
+# step is five of these, so that the range holds enough of them.
+_DELAYS = (
+    "sum by (le) (rate(max without (instance) (labelwatch_review_delay_seconds_bucket{<of>})[$__rate_interval:1m]))"
+)
 REVIEW_DELAY = Signal(
     _W("median label to review", "标注到复核的中位时长"),
     _W(
         "Half of the reviews look at labels older than this. Long: accuracy speaks of old work.",
         "半数复核针对比这更早的标注。过长：准确率反映的是旧工作。",
     ),
-    "histogram_quantile(0.5, sum by (le) (rate(labelwatch_review_delay_seconds_bucket{<of>}[$__rate_interval])))",
+    f"histogram_quantile(0.5, {_DELAYS})",
     "s",
 )
 
@@ -352,4 +373,1299 @@ SEEN_WORKING = Signal(
     '(labelwatch_site_agents{<of>,role="agent",state!="offline"})) > 0), 1))',
     "percentunit",
     0,
+)
+
+# --- one site, or some
+
+SITE_ACCURACY = Signal(
+    _W("accuracy", "准确率"),
+    _W(
+        "Correct share of the site's reviews over the window, with its 95% interval. The whole interval below target: proven worse.",
+        "时间窗内该站点复核的正确比例及其 95% 区间。整个区间低于目标：确实较差。",
+    ),
+    'max by (site) (labelwatch_site_accuracy_ratio{<of>,role="agent",window="<window>"})',
+    "percentunit",
+    1,
+)
+SITE_LOWER = Signal(
+    _W("lower", "下限"),
+    _W("Lower bound of the 95% interval.", "95% 区间下限。"),
+    'max by (site) (labelwatch_site_accuracy_lower_ratio{<of>,role="agent",window="<window>"})',
+    "percentunit",
+    1,
+)
+SITE_UPPER = Signal(
+    _W("upper", "上限"),
+    _W("Upper bound of the 95% interval. Below the target: proven below it.", "95% 区间上限。低于目标：确实低于目标。"),
+    'max by (site) (labelwatch_site_accuracy_upper_ratio{<of>,role="agent",window="<window>"})',
+    "percentunit",
+    1,
+)
+SITE_TARGET = Signal(
+    _W("target", "目标"),
+    _W("The policy's accuracy target.", "策略中的准确率目标。"),
+    "site:labelwatch_accuracy_target:ratio{<of>}",
+    "percentunit",
+    1,
+)
+SITE_REVIEWS = Signal(
+    _W("reviews (n)", "复核数 (n)"),
+    _W("Reviews behind the accuracy. Few: the interval is wide.", "准确率所依据的复核数。过少：区间很宽。"),
+    'max by (site) (labelwatch_site_reviews{<of>,role="agent",window="<window>"})',
+    "short",
+    0,
+)
+SITE_LABELS_HOUR = Signal(
+    _W("labels, last hour", "近一小时标注"),
+    _W(
+        "Labels within the last hour, and the change since the begin of the range.",
+        "近一小时标注数及相对时间范围起点的变化。",
+    ),
+    'max by (site) (labelwatch_site_labels{<of>,window="1h"})',
+    "short",
+    0,
+)
+SITE_SPEED = Signal(
+    _W("Labels a productive hour", "每生产小时标注"),
+    _W(
+        "Labels an hour of productive time. Low: slow work or harder tasks.",
+        "每生产小时的标注数。过低：工作慢或任务更难。",
+    ),
+    'max by (site) (labelwatch_site_labels_per_productive_hour{<of>,window="<window>"})',
+    "short",
+    1,
+)
+SITE_HANDLE = Signal(
+    _W("Handling time", "处理时长"),
+    _W(
+        "Mean seconds a label. A rise: harder tasks, new rules, or timers that run on.",
+        "单条标注平均秒数。上升：任务更难、规则变更或计时未停。",
+    ),
+    'max by (site) (labelwatch_site_handle_seconds_mean{<of>,window="<window>"})',
+    "s",
+    1,
+)
+SITE_HANDLE_TARGET = Signal(
+    _W("target", "目标"),
+    _W("The policy's target for handling time.", "策略中的处理时长目标。"),
+    'max by (site) (labelwatch_target_handle_seconds{<of>,project="",market=""})',
+    "s",
+    1,
+)
+SITE_OCCUPANCY = Signal(
+    _W("Occupancy", "占用率"),
+    _W("Productive / (productive + waiting). Low: people wait for work.", "生产 /（生产 + 等待）。过低：人在等任务。"),
+    'max by (site) (labelwatch_site_occupancy_ratio{<of>,window="<window>"})',
+    "percentunit",
+    1,
+)
+SITE_UTILIZATION = Signal(
+    _W("Utilization", "利用率"),
+    _W(
+        "Productive share of logged-in time, as the policy defines it. Low: paid time not worked.",
+        "已登录时间中的生产占比，按策略定义。过低：付了费却没有工作。",
+    ),
+    'max by (site) (labelwatch_site_utilization_ratio{<of>,window="<window>"})',
+    "percentunit",
+    1,
+)
+SITE_WAITING = Signal(
+    _W("Waiting for work", "等待任务"),
+    _W(
+        "Share of logged-in time spent waiting: the client's fault, not the site's.",
+        "已登录时间中等待任务的占比：责任在客户，不在站点。",
+    ),
+    'max by (site) (labelwatch_site_available_ratio{<of>,window="<window>"})',
+    "percentunit",
+    1,
+)
+SITE_PEOPLE = Signal(
+    _W("People seen", "有活动人数"),
+    _W(
+        "People who label with an event within the window. A fall: absence or attrition.",
+        "时间窗内有事件的标注员人数。下降：缺勤或流失。",
+    ),
+    'max by (site) (labelwatch_site_active_agents{<of>,role="agent",window="<window>"})',
+    "short",
+    0,
+)
+
+
+def _people_in(state: str) -> str:
+    """PromQL: people of the sites who are in a state now."""
+    return f'sum(max by (site) (sum by (site, instance) (labelwatch_site_agents{{<of>,state="{state}"}})))'
+
+
+PEOPLE_PRODUCTIVE = Signal(
+    _W("productive", "生产中"),
+    _W("People at work on labels or reviews.", "正在标注或复核的人数。"),
+    _people_in("productive"),
+)
+PEOPLE_AVAILABLE = Signal(
+    _W("waiting", "等待任务"), _W("People who wait for work.", "等待任务的人数。"), _people_in("available")
+)
+PEOPLE_MEETING = Signal(_W("meeting", "会议"), _W("People in a meeting.", "会议中的人数。"), _people_in("meeting"))
+PEOPLE_TRAINING = Signal(_W("training", "培训"), _W("People in training.", "培训中的人数。"), _people_in("training"))
+PEOPLE_BREAK = Signal(_W("break", "休息"), _W("People on a break.", "休息中的人数。"), _people_in("break"))
+
+# --- parts of a site's work: projects and markets, from additive gauges
+
+_Z2, _Z = 3.8415, 1.95996
+
+
+def _within(metric: str, by: str, more: str = "") -> str:
+    """PromQL: an additive gauge by a dimension of each site; added up within a worker, then the larger of two."""
+    matchers = f'<of>{more},window="<window>"'
+    return f"max by (site, {by}) (sum by (site, {by}, instance) (labelwatch_{metric}_window{{{matchers}}}))"
+
+
+_HEADLINE = ',role="agent",sampling!="targeted"'
+_CHOSEN = ',project=~"$project",market=~"$market"'
+_MIN = "on (site) group_left () site:labelwatch_min_reviews:max{<of>}"
+
+
+def _counted(by: str) -> tuple[str, str]:
+    """PromQL: correct reviews and reviews of the headline, where there are enough."""
+    n = f"({_within('reviews', by, _HEADLINE + _CHOSEN)} >= {_MIN})"
+    correct = f"({_within('correct_reviews', by, _HEADLINE + _CHOSEN)} or 0 * {n})"
+    return correct, n
+
+
+def _ratio(by: str) -> str:
+    correct, n = _counted(by)
+    return f"{correct} / {n}"
+
+
+def _bound(by: str, sign: str) -> str:
+    """PromQL: a bound of the Wilson 95% interval.
+
+    Source: E. B. Wilson, Probable inference, JASA 22 (1927); 3.8415 is the square of 1.95996.
+    """
+    correct, n = _counted(by)
+    wrong = f"({n} - {correct})"
+    spread = f"{_Z} * sqrt({correct} * {wrong} / {n} + {_Z2 / 4:.6g})"
+    return f"({correct} + {_Z2 / 2:.6g} {sign} {spread}) / ({n} + {_Z2})"
+
+
+def _worst(expr: str, labels: str, count: int, *, highest: bool = False) -> tuple[str, str]:
+    """PromQL: the worst few series at the end of the range, over the whole range; and the others."""
+    pick = "topk" if highest else "bottomk"
+    chosen = f"{pick}({count}, last_over_time(({expr})[1h:5m] @ end()))"
+    return f"({expr}) and on ({labels}) {chosen}", f"({expr}) unless on ({labels}) {chosen}"
+
+
+PROJECT_ACCURACY = Signal(
+    _W("Accuracy", "准确率"),
+    _W(
+        "Correct share of a project's reviews at the site; absent with too few.",
+        "该站点某项目复核的正确比例；复核太少时不显示。",
+    ),
+    _ratio("project"),
+    "percentunit",
+    1,
+)
+PROJECT_LOWER = Signal(
+    _W("Lower", "下限"), _W("Lower bound, 95%.", "95% 下限。"), _bound("project", "-"), "percentunit", 1
+)
+PROJECT_UPPER = Signal(
+    _W("Upper", "上限"), _W("Upper bound, 95%.", "95% 上限。"), _bound("project", "+"), "percentunit", 1
+)
+PROJECT_REVIEWS = Signal(
+    _W("n", "n"),
+    _W("Reviews of the project.", "该项目的复核数。"),
+    _within("reviews", "project", _HEADLINE + _CHOSEN),
+    "short",
+    0,
+)
+PROJECT_LABELS = Signal(
+    _W("Labels", "标注数"),
+    _W("Labels of the project.", "该项目的标注数。"),
+    _within("labels", "project", _CHOSEN),
+    "short",
+    0,
+)
+PROJECT_TARGET = Signal(
+    _W("Target", "目标"),
+    _W("The policy's target for the project at the site.", "策略中该站点该项目的目标。"),
+    'max by (site, project) (labelwatch_target_ratio{<of>,kind="accuracy",project!="",project=~"$project",market=""})',
+    "percentunit",
+    1,
+)
+PROJECTS_WORST, PROJECTS_OTHER = (
+    Signal(
+        _W("Accuracy by project", "各项目准确率"),
+        _W(
+            "Accuracy of the site's projects; the two lowest at the end in colour.",
+            "该站点各项目的准确率；末尾最低的两个以颜色标出。",
+        ),
+        expr,
+        "percentunit",
+        1,
+    )
+    for expr in _worst(_ratio("project"), "site, project", 2)
+)
+MARKET_ACCURACY = Signal(
+    _W("Accuracy", "准确率"),
+    _W(
+        "Correct share of a market's reviews at the site; absent with too few.",
+        "该站点某市场复核的正确比例；复核太少时不显示。",
+    ),
+    _ratio("market"),
+    "percentunit",
+    1,
+)
+MARKET_LOWER = Signal(
+    _W("Lower", "下限"), _W("Lower bound, 95%.", "95% 下限。"), _bound("market", "-"), "percentunit", 1
+)
+MARKET_UPPER = Signal(
+    _W("Upper", "上限"), _W("Upper bound, 95%.", "95% 上限。"), _bound("market", "+"), "percentunit", 1
+)
+MARKET_REVIEWS = Signal(
+    _W("n", "n"),
+    _W("Reviews of the market.", "该市场的复核数。"),
+    _within("reviews", "market", _HEADLINE + _CHOSEN),
+    "short",
+    0,
+)
+
+_ERRORS = 'max without (instance) (labelwatch_errors_total{<of>,project=~"$project"})[$__range:1m]'
+ERROR_TYPES = Signal(
+    _W("Errors by type", "各类错误"),
+    _W(
+        "Errors that reviews found within the range, the eight most frequent types. One that stands out names what to train.",
+        "时间范围内复核发现的错误，最常见的八类。突出的一类即培训重点。",
+    ),
+    f"topk(8, sum by (error_type, severity) (increase({_ERRORS})) > 0)",
+    "short",
+    0,
+)
+
+
+def _sop(metric: str) -> str:
+    return f'sum by (site, project, sop) (increase(max without (instance) (labelwatch_sop_{metric}_total{{<of>,project=~"$project"}})[$__range:1m]))'
+
+
+SOP_LABELS = Signal(
+    _W("Labels", "标注数"), _W("Labels under the version.", "该版本下的标注数。"), f"{_sop('labels')} > 0", "short", 0
+)
+SOP_REVIEWS = Signal(
+    _W("n", "n"),
+    _W("Reviews of labels made under the version.", "该版本下标注的复核数。"),
+    f"{_sop('reviews')} > 0",
+    "short",
+    0,
+)
+SOP_ACCURACY = Signal(
+    _W("Accuracy", "准确率"),
+    _W(
+        "Accuracy by the SOP version of the label, over the range. A new version below the old: its rules are not understood.",
+        "时间范围内按标注所用 SOP 版本统计的准确率。新版本低于旧版本：规则未被理解。",
+    ),
+    f"{_sop('correct_reviews')} / ({_sop('reviews')} >= {_MIN})",
+    "percentunit",
+    1,
+)
+_SOP_SEEN = "max by (site, project, sop) (present_over_time(labelwatch_sop_labels_total{<of>}"
+SOP_STARTS = Signal(
+    _W("First labels under an SOP version", "某 SOP 版本的首批标注"),
+    _W("The first labels under a version that was not there before.", "此前没有的版本下的首批标注。"),
+    # Not where the project itself is new to Prometheus: then every version would be.
+    f"{_SOP_SEEN}[2m])) unless on (site, project, sop) {_SOP_SEEN}[1d] offset 2m))"
+    " and on (site, project) max by (site, project) (present_over_time(labelwatch_sop_labels_total{<of>}[2m] offset 2m))",
+)
+
+# --- people who label
+
+_RISK = 'max by (site, agent) (labelwatch_agent_below_target_probability{<of>,role="agent",window="<window>"})'
+#: People in a table at most: the surest first.
+PEOPLE = 100
+
+
+def _person(metric: str) -> str:
+    """PromQL: a figure of the people most surely below target."""
+    figure = f'max by (site, agent) (labelwatch_agent_{metric}{{<of>,role="agent",window="<window>"}})'
+    return f"{figure} and on (site, agent) topk({PEOPLE}, {_RISK})"
+
+
+AGENT_RISK = Signal(
+    _W("P(below target)", "低于目标概率"),
+    _W(
+        "Probability that the true accuracy is below target. Above 95%: coach; below 50% says nothing bad.",
+        "真实准确率低于目标的概率。高于 95%：应辅导；低于 50% 并无问题。",
+    ),
+    f"topk({PEOPLE}, {_RISK})",
+    "percentunit",
+    0,
+)
+AGENT_ACCURACY = Signal(
+    _W("Accuracy", "准确率"),
+    _W("Correct share of the person's reviews.", "该标注员复核的正确比例。"),
+    _person("accuracy_ratio"),
+    "percentunit",
+    1,
+)
+AGENT_LOWER = Signal(
+    _W("Lower", "下限"), _W("Lower bound, 95%.", "95% 下限。"), _person("accuracy_lower_ratio"), "percentunit", 1
+)
+AGENT_UPPER = Signal(
+    _W("Upper", "上限"),
+    _W("Upper bound, 95%. Below the target: proven below it.", "95% 上限。低于目标：确实低于目标。"),
+    _person("accuracy_upper_ratio"),
+    "percentunit",
+    1,
+)
+AGENT_REVIEWS = Signal(
+    _W("n", "n"), _W("Reviews of the person's work.", "该标注员工作的复核数。"), _person("reviews"), "short", 0
+)
+AGENT_SPEED = Signal(
+    _W("Labels a productive hour", "每生产小时标注"),
+    _W("Labels an hour of productive time. Low: slow or hard work.", "每生产小时标注数。过低：慢或任务难。"),
+    _person("labels_per_productive_hour"),
+    "short",
+    0,
+)
+AGENT_HANDLE = Signal(
+    _W("Handling time", "处理时长"),
+    _W("Mean seconds a label. Very low beside low accuracy: haste.", "单条平均秒数。很低且准确率低：赶工。"),
+    _person("handle_seconds_mean"),
+    "s",
+    1,
+)
+AGENT_UTILIZATION = Signal(
+    _W("Utilization", "利用率"),
+    _W("Productive share of logged-in time.", "已登录时间中的生产占比。"),
+    _person("utilization_ratio"),
+    "percentunit",
+    0,
+)
+
+# --- reviewers
+
+_MADE = 'max by (site, agent) (labelwatch_reviewer_reviews{<of>,window="<window>"})'
+_FOUND = '(max by (site, agent) (labelwatch_reviewer_errors_found{<of>,window="<window>"}) or 0 * ' + _MADE + ")"
+_ENOUGH = f"({_MADE} >= {_MIN})"
+_USUAL = f"(sum by (site) ({_FOUND}) / sum by (site) ({_MADE}))"
+REVIEWER_REVIEWS = Signal(
+    _W("Reviews", "复核数"), _W("Reviews that the person made.", "该质检员完成的复核数。"), _MADE, "short", 0
+)
+REVIEWER_FOUND = Signal(
+    _W("Errors found", "发现错误占比"),
+    _W(
+        "Share of the person's reviews that found the work wrong. Near 0: lenient.",
+        "该质检员复核中发现错误的占比。接近 0：过宽。",
+    ),
+    f"{_FOUND} / {_ENOUGH}",
+    "percentunit",
+    1,
+)
+REVIEWER_DEVIATION = Signal(
+    _W("Against colleagues", "与同事相比"),
+    _W(
+        "Errors found against the site's usual share, in standard errors. Below -3: lenient or given easy work; above 3: strict. "
+        "Who audits reviewers finds few errors and stands low by right.",
+        "发现错误数与站点平均水平之差，以标准误计。低于 -3：过宽或任务容易；高于 3：过严。审核质检员的人本来就发现得少。",
+    ),
+    f"({_FOUND} - on (site, agent) ({_ENOUGH} * on (site) group_left () {_USUAL}))"
+    f" / on (site, agent) sqrt({_ENOUGH} * on (site) group_left () ({_USUAL} * (1 - {_USUAL}) > 0))",
+    "short",
+    1,
+)
+REVIEWER_SECONDS = Signal(
+    _W("Time a review", "单次复核时长"),
+    _W(
+        "Mean seconds a review, where reviewers report it. Very short: not looked at.",
+        "单次复核平均秒数（若有上报）。很短：没有认真看。",
+    ),
+    f'max by (site, agent) (labelwatch_reviewer_seconds{{<of>,window="<window>"}}) / ({_MADE} > 0) > 0',
+    "s",
+    1,
+)
+
+# --- people: how many, and the worst of them over time
+
+_AGENT = '<of>,role="agent",window="<window>"'
+
+
+def _people(metric: str, having: str = "") -> str:
+    """PromQL: how many people have a figure; 0 only where people are known at all."""
+    return (
+        f"count(max by (site, agent) (labelwatch_agent_{metric}{{{_AGENT}}}){having})"
+        f" or 0 * count(labelwatch_agent_reviews{{{_AGENT}}})"
+    )
+
+
+PEOPLE_ENOUGH = Signal(
+    _W("with enough reviews", "复核足够"),
+    _W("People with enough reviews for an accuracy.", "复核数足以计算准确率的人数。"),
+    _people("accuracy_ratio"),
+    "short",
+    0,
+)
+PEOPLE_TOO_FEW = Signal(
+    _W("not enough data", "数据不足"),
+    _W(
+        "People with too few reviews: nothing can be said of them, good or bad. Many: review more widely.",
+        "复核太少的人数：好坏都无法判断。过多：应扩大复核覆盖。",
+    ),
+    f"count(max by (site, agent) (labelwatch_agent_reviews{{{_AGENT}}})"
+    f" unless on (site, agent) labelwatch_agent_accuracy_ratio{{{_AGENT}}}) or 0 * count(labelwatch_agent_reviews{{{_AGENT}}})",
+    "short",
+    0,
+)
+PEOPLE_BELOW = Signal(
+    _W("proven below target", "确定低于目标"),
+    _W(
+        "People whose whole 95% interval is below the site's target. By chance alone one in forty stands here.",
+        "95% 区间全部低于站点目标的人数。仅凭偶然，四十人中也会有一人。",
+    ),
+    f"count(max by (site, agent) (labelwatch_agent_accuracy_upper_ratio{{{_AGENT}}})"
+    f" < on (site) group_left () site:labelwatch_accuracy_target:ratio{{<of>}}) or 0 * count(labelwatch_agent_reviews{{{_AGENT}}})",
+    "short",
+    0,
+)
+PEOPLE_RISK = Signal(
+    _W("below with 95% probability", "以 95% 概率低于"),
+    _W(
+        "People whose true accuracy is below target with a probability of 95% and more.",
+        "真实准确率低于目标的概率不小于 95% 的人数。",
+    ),
+    _people("below_target_probability", " >= 0.95"),
+    "short",
+    0,
+)
+_PERSON_ACCURACY = f"max by (site, agent) (labelwatch_agent_accuracy_ratio{{{_AGENT}}})"
+_PERSON_SPEED = f"max by (site, agent) (labelwatch_agent_labels_per_productive_hour{{{_AGENT}}})"
+AGENTS_AT_RISK = Signal(
+    _W("Accuracy of people at risk", "有风险人员的准确率"),
+    _W("Accuracy over time of the six people most surely below target now.", "当前最可能低于目标的六人的准确率走势。"),
+    f"{_PERSON_ACCURACY} and on (site, agent) topk(6, last_over_time(({_RISK})[1h:5m] @ end()))",
+    "percentunit",
+    1,
+)
+AGENTS_RISK_SPEED = Signal(
+    _W("Their speed", "其速度"),
+    _W(
+        "Labels a productive hour of the same six. Speed up and accuracy down: haste.",
+        "同样六人的每生产小时标注数。速度升、准确率降：赶工。",
+    ),
+    f"{_PERSON_SPEED} and on (site, agent) topk(6, last_over_time(({_RISK})[1h:5m] @ end()))",
+    "short",
+    0,
+)
+AGENTS_FALLING = Signal(
+    _W("24 hours against 7 days", "24 小时对照 7 天"),
+    _W(
+        "Points by which a person's last 24 hours differ from the last 7 days; the ten lowest. Below 0: going down. Chance moves ten reviews by many points.",
+        "近 24 小时与近 7 天之差的百分点；最低的十人。低于 0：在下降。样本少时偶然波动很大。",
+    ),
+    "bottomk(10, 100 * ("
+    'max by (site, agent) (labelwatch_agent_accuracy_ratio{<of>,role="agent",window="24h"})'
+    ' - max by (site, agent) (labelwatch_agent_accuracy_ratio{<of>,role="agent",window="7d"})))',
+    "points",
+    1,
+)
+SCATTER_SPEED = Signal(
+    _W("Labels a productive hour", "每生产小时标注"),
+    _W("Speed of everyone with an accuracy.", "有准确率者的速度。"),
+    f"max by (agent) ({_PERSON_SPEED} and on (site, agent) {_PERSON_ACCURACY})",
+    "short",
+    0,
+)
+SCATTER_ACCURACY = Signal(
+    _W("Accuracy", "准确率"),
+    _W("Accuracy of everyone with a speed.", "有速度者的准确率。"),
+    f"max by (agent) ({_PERSON_ACCURACY} and on (site, agent) {_PERSON_SPEED})",
+    "percentunit",
+    1,
+)
+AGENTS_SLOWEST = Signal(
+    _W("Slowest", "最慢"),
+    _W(
+        "The ten people with the fewest labels a productive hour. Slow and right may be hard work: look at the project.",
+        "每生产小时标注最少的十人。慢但正确可能是任务难：查看项目。",
+    ),
+    f"bottomk(10, {_PERSON_SPEED})",
+    "short",
+    0,
+)
+AGENTS_IDLE = Signal(
+    _W("Lowest utilization", "利用率最低"),
+    _W(
+        "The ten people with the least productive share of logged-in time. Low: waiting, breaks, or a forgotten login.",
+        "已登录时间中生产占比最低的十人。过低：等待、休息或忘记登出。",
+    ),
+    f"bottomk(10, max by (site, agent) (labelwatch_agent_utilization_ratio{{{_AGENT}}}))",
+    "percentunit",
+    0,
+)
+
+# --- review of reviewers, and of enough work
+
+_QA = '<of>,role="qa",window="<window>"'
+_ENOUGH_OF_ALL = "on () company:labelwatch_min_reviews:max"
+QA_ACCURACY_ALL = Signal(
+    _W("review accuracy", "质检准确率"),
+    _W(
+        "Share of reviewers' verdicts that an audit found right, all chosen sites together. Low: accuracy figures themselves are wrong.",
+        "审核认定正确的质检判定比例，所选站点合计。过低：准确率数字本身就是错的。",
+    ),
+    f"sum(max by (site) (labelwatch_site_correct_reviews{{{_QA}}}))"
+    f" / (sum(max by (site) (labelwatch_site_reviews{{{_QA}}})) >= {_ENOUGH_OF_ALL})",
+    "percentunit",
+    1,
+)
+QA_TARGET = Signal(
+    _W("target", "目标"),
+    _W("The policy's target for reviewers, the lowest of the sites.", "策略中的质检准确率目标，取各站点最低值。"),
+    'min(labelwatch_target_ratio{<of>,kind="qa_accuracy",project="",market=""})',
+    "percentunit",
+    1,
+)
+QA_ACCURACY = Signal(
+    _W("Review accuracy", "质检准确率"),
+    _W("Share of the site's reviewers' verdicts that an audit found right.", "该站点质检判定中审核认定正确的比例。"),
+    f"max by (site) (labelwatch_site_accuracy_ratio{{{_QA}}})",
+    "percentunit",
+    1,
+)
+QA_LOWER = Signal(
+    _W("Lower", "下限"),
+    _W("Lower bound, 95%.", "95% 下限。"),
+    f"max by (site) (labelwatch_site_accuracy_lower_ratio{{{_QA}}})",
+    "percentunit",
+    1,
+)
+QA_UPPER = Signal(
+    _W("Upper", "上限"),
+    _W("Upper bound, 95%. Below the target: proven below it.", "95% 上限。低于目标：确实低于目标。"),
+    f"max by (site) (labelwatch_site_accuracy_upper_ratio{{{_QA}}})",
+    "percentunit",
+    1,
+)
+QA_AUDITS = Signal(
+    _W("Audits (n)", "审核数 (n)"),
+    _W("Verdicts that were audited.", "被审核的判定数。"),
+    f"max by (site) (labelwatch_site_reviews{{{_QA}}})",
+    "short",
+    0,
+)
+QA_SITE_TARGET = Signal(
+    _W("Target", "目标"),
+    _W("The policy's target for reviewers of the site.", "策略中该站点的质检准确率目标。"),
+    'max by (site) (labelwatch_target_ratio{<of>,kind="qa_accuracy",project="",market=""})',
+    "percentunit",
+    1,
+)
+QA_WORST, QA_OTHER = (
+    Signal(
+        _W("Review accuracy by site", "各站点质检准确率"),
+        _W(
+            "Review accuracy over time; the three lowest at the end in colour.",
+            "质检准确率走势；末尾最低的三个以颜色标出。",
+        ),
+        expr,
+        "percentunit",
+        1,
+    )
+    for expr in _worst(f"max by (site) (labelwatch_site_accuracy_ratio{{{_QA}}})", "site", 3)
+)
+
+
+def _all(metric: str, more: str = "") -> str:
+    """PromQL: an additive gauge of all chosen sites, projects and markets."""
+    return f'sum(max by (site) (sum by (site, instance) (labelwatch_{metric}_window{{<of>{_CHOSEN}{more},window="<window>"}})))'
+
+
+def _by_site(metric: str, more: str = "") -> str:
+    return (
+        f'max by (site) (sum by (site, instance) (labelwatch_{metric}_window{{<of>{_CHOSEN}{more},window="<window>"}}))'
+    )
+
+
+_AGENTS_WORK = ',role="agent"'
+COVERAGE_ALL = Signal(
+    _W("coverage", "覆盖率"),
+    _W(
+        "Reviews of agents' work over labels within the window. Low: little is known; 0 is said only where labels are.",
+        "时间窗内对标注员工作的复核数与标注数之比。过低：所知甚少。",
+    ),
+    f"({_all('reviews', _AGENTS_WORK)} or 0 * {_all('labels')}) / {_all('labels')}",
+    "percentunit",
+    1,
+)
+COVERAGE = Signal(
+    _W("Coverage by site", "各站点覆盖率"),
+    _W(
+        "Reviews over labels by site, the twelve lowest. Low beside a high volume: blind where it matters.",
+        "各站点复核数与标注数之比，最低的十二个。量大而低：在要紧处没有复核。",
+    ),
+    f"bottomk(12, ({_by_site('reviews', _AGENTS_WORK)} or 0 * {_by_site('labels')}) / {_by_site('labels')})",
+    "percentunit",
+    1,
+)
+
+
+def _sampled(sampling: str) -> str:
+    return _all("reviews", f'{_AGENTS_WORK},sampling="{sampling}"')
+
+
+SAMPLED_RANDOM = Signal(
+    _W("random", "随机"), _W("Reviews of a random sample.", "随机抽样的复核。"), _sampled("random"), "short", 0
+)
+SAMPLED_STRATIFIED = Signal(
+    _W("stratified", "分层"),
+    _W("Reviews of a stratified sample.", "分层抽样的复核。"),
+    _sampled("stratified"),
+    "short",
+    0,
+)
+SAMPLED_TARGETED = Signal(
+    _W("targeted", "定向"),
+    _W("Reviews of work under suspicion; never in the headline.", "针对可疑工作的复核；不计入总体准确率。"),
+    _sampled("targeted"),
+    "short",
+    0,
+)
+SAMPLED_OTHER = Signal(
+    _W("full or not said", "全检或未注明"),
+    _W("Reviews of everything, or that do not say how they were chosen.", "全部复核，或未注明抽样方式。"),
+    _all("reviews", f'{_AGENTS_WORK},sampling!~"random|stratified|targeted"'),
+    "short",
+    0,
+)
+SOURCE_REVIEWS = Signal(
+    _W("n", "n"),
+    _W("Reviews by whose verdict they are.", "按判定来源统计的复核数。"),
+    f'sum by (role, source) (max by (site, role, source) (sum by (site, role, source, instance) (labelwatch_reviews_window{{<of>{_CHOSEN},window="<window>"}})))',
+    "short",
+    0,
+)
+SOURCE_ACCURACY = Signal(
+    _W("Found correct", "认定正确"),
+    _W(
+        "Share found correct by role and source. Gold far below QA: reviewers overlook what gold knows.",
+        "按角色与来源统计的正确比例。金标远低于质检：质检员漏看了金标已知的错误。",
+    ),
+    f'sum by (role, source) (max by (site, role, source) (sum by (site, role, source, instance) (labelwatch_correct_reviews_window{{<of>{_CHOSEN},window="<window>"}})))'
+    f' / (sum by (role, source) (max by (site, role, source) (sum by (site, role, source, instance) (labelwatch_reviews_window{{<of>{_CHOSEN},window="<window>"}})))'
+    " >= on () group_left () company:labelwatch_min_reviews:max)",
+    "percentunit",
+    1,
+)
+_CRITICAL = 'increase(max without (instance) (labelwatch_errors_total{<of>,project=~"$project",severity="critical"})[$__range:1m])'
+_REVIEWED = (
+    'increase(max without (instance) (labelwatch_reviews_total{<of>,project=~"$project",role="agent"})[$__range:1m])'
+)
+CRITICAL_SHARE = Signal(
+    _W("critical errors", "严重错误"),
+    _W(
+        "Critical errors over reviews within the range. Above the target: customers are hurt.",
+        "时间范围内严重错误数与复核数之比。高于目标：客户受损。",
+    ),
+    f"(sum({_CRITICAL}) or 0 * sum({_REVIEWED})) / (sum({_REVIEWED}) >= {_ENOUGH_OF_ALL})",
+    "percentunit",
+    2,
+)
+CRITICAL_TARGET = Signal(
+    _W("target", "目标"),
+    _W("The policy's most for critical errors.", "策略允许的严重错误上限。"),
+    'max(labelwatch_target_ratio{<of>,kind="critical_error",project="",market=""})',
+    "percentunit",
+    2,
+)
+SEVERITIES = Signal(
+    _W("Errors by severity", "各级错误"),
+    _W("Errors that reviews found within the range by severity.", "时间范围内复核发现的错误，按严重程度。"),
+    f"sum by (severity) (increase({_ERRORS})) > 0",
+    "short",
+    0,
+)
+REVIEWERS_LENIENT = Signal(
+    _W("Most lenient", "最宽"),
+    _W(
+        "The eight reviewers who find the fewest errors against their colleagues, standard errors. Below -3: calibrate, or an auditor, or easy work.",
+        "与同事相比发现错误最少的八名质检员，以标准误计。低于 -3：需校准；或为审核员，或任务容易。",
+    ),
+    f"bottomk(8, {REVIEWER_DEVIATION.expr})",
+    "short",
+    1,
+)
+REVIEWERS_STRICT = Signal(
+    _W("Strictest", "最严"),
+    _W(
+        "The eight reviewers who find the most errors against their colleagues, standard errors. Above 3: calibrate, or hard work.",
+        "与同事相比发现错误最多的八名质检员，以标准误计。高于 3：需校准，或任务难。",
+    ),
+    f"topk(8, {REVIEWER_DEVIATION.expr})",
+    "short",
+    1,
+)
+DELAY_BUCKETS = Signal(
+    _W("Label to review", "标注到复核"),
+    _W(
+        "How old labels are when they are reviewed. Rising to the top: accuracy speaks of ever older work.",
+        "标注被复核时的时长。越往上：准确率反映的工作越旧。",
+    ),
+    _DELAYS,
+    "short",
+)
+DELAY_MEDIAN_NOW = Signal(
+    _W("median", "中位数"),
+    _W("Half of the reviews of the range looked at labels older than this.", "时间范围内半数复核针对比这更早的标注。"),
+    "histogram_quantile(0.5, sum by (le) (increase(max without (instance) (labelwatch_review_delay_seconds_bucket{<of>})[$__range:5m])))",
+    "s",
+    0,
+)
+DELAY_LATE_NOW = Signal(
+    _W("90% within", "90% 不超过"),
+    _W(
+        "Nine of ten reviews looked at labels younger than this. Above a shift: mistakes are repeated for hours.",
+        "十分之九的复核针对比这更新的标注。超过一个班次：错误会重复数小时。",
+    ),
+    "histogram_quantile(0.9, sum by (le) (increase(max without (instance) (labelwatch_review_delay_seconds_bucket{<of>})[$__range:5m])))",
+    "s",
+    0,
+)
+REVISED = Signal(
+    _W("verdicts changed later", "事后更改的判定"),
+    _W(
+        "Reviews changed after the fact, by appeal or audit, all sites, each hour. A rise: verdicts are disputed.",
+        "因申诉或审核而事后更改的复核，全部站点，每小时。上升：判定有争议。",
+    ),
+    'sum(increase(max without (instance) (labelwatch_revised_reviews_total{job="labelwatch"})[1h:1m]))',
+    "short",
+    0,
+)
+
+# --- capacity: paid time and what becomes of it
+
+
+def _seconds(states: str, window: str = "<window>") -> str:
+    """PromQL: people's seconds in some states of all chosen sites within the window."""
+    return (
+        "sum(max by (site) (sum by (site, instance) "
+        f'(labelwatch_state_seconds_window{{<of>,state{states},window="{window}"}})))'
+    )
+
+
+_PRODUCTIVE = _seconds('="productive"')
+_AVAILABLE = _seconds('="available"')
+_PRESENT = _seconds('!="offline"')
+_AWAY = _seconds('=~"break|training|meeting"')
+
+
+UTILIZATION_ALL = Signal(
+    _W("Utilization", "利用率"),
+    _W(
+        "Productive share of logged-in time of all chosen sites. Low: paid time not worked; above 90% for long: people wear out.",
+        "所选站点已登录时间中的生产占比。过低：付了费却没有工作；长期高于 90%：人会疲惫。",
+    ),
+    f"{_PRODUCTIVE} / ({_PRESENT} > 0)",
+    "percentunit",
+    1,
+)
+WAITING_ALL = Signal(
+    _W("Waiting for work", "等待任务"),
+    _W(
+        "Share of logged-in time spent waiting. High: the client sends too little work; not the sites' fault.",
+        "已登录时间中等待任务的占比。过高：客户派发的任务太少，不是站点的责任。",
+    ),
+    f"({_AVAILABLE} or 0 * {_PRESENT}) / ({_PRESENT} > 0)",
+    "percentunit",
+    1,
+)
+OCCUPANCY_ALL = Signal(
+    _W("Occupancy", "占用率"),
+    _W(
+        "Productive / (productive + waiting). Low: too many people for the work; above 95%: no slack, queues grow.",
+        "生产 /（生产 + 等待）。过低：人多活少；高于 95%：没有余量，积压增长。",
+    ),
+    f"{_PRODUCTIVE} / (({_AVAILABLE} or 0 * {_PRODUCTIVE}) + {_PRODUCTIVE} > 0)",
+    "percentunit",
+    1,
+)
+AWAY_ALL = Signal(
+    _W("Break, training, meeting", "休息、培训、会议"),
+    _W(
+        "Share of logged-in time in breaks, training and meetings. A rise eats capacity.",
+        "已登录时间中休息、培训与会议的占比。上升会吞掉产能。",
+    ),
+    f"({_AWAY} or 0 * {_PRESENT}) / ({_PRESENT} > 0)",
+    "percentunit",
+    1,
+)
+SPEED_ALL = Signal(
+    _W("Labels a productive hour", "每生产小时标注"),
+    _W(
+        "Labels over productive hours of all chosen sites. A fall: harder work or slower people.",
+        "所选站点标注数与生产小时之比。下降：任务更难或人更慢。",
+    ),
+    f'sum(max by (site) (labelwatch_site_labels{{<of>,window="<window>"}})) / ({_PRODUCTIVE} / 3600 > 0)',
+    "short",
+    1,
+)
+PEOPLE_ALL = Signal(
+    _W("People seen in 24 h", "24 小时有活动人数"),
+    _W(
+        "People who label with an event within 24 hours. A fall: absence or attrition.",
+        "24 小时内有事件的标注员人数。下降：缺勤或流失。",
+    ),
+    'sum(max by (site) (labelwatch_site_active_agents{<of>,role="agent",window="24h"}))',
+    "short",
+    0,
+)
+REVIEWERS_ALL = Signal(
+    _W("Reviewers seen in 24 h", "24 小时有活动质检员"),
+    _W("Reviewers with an event within 24 hours.", "24 小时内有事件的质检员人数。"),
+    'sum(max by (site) (labelwatch_site_active_agents{<of>,role="qa",window="24h"}))',
+    "short",
+    0,
+)
+_DAY_STATES = "site:labelwatch_state_seconds:increase1d{<of>"
+_DAY_UTILIZATION = (
+    f'sum by (site) ({_DAY_STATES},state="productive"}}) / (sum by (site) ({_DAY_STATES},state!="offline"}}) > 0)'
+)
+UTILIZATION_WORST, UTILIZATION_OTHER = (
+    Signal(
+        _W("Utilization by day", "每日利用率"),
+        _W(
+            "Productive share of the logged-in time that ended within a day, by site; the three lowest at the end in colour. "
+            "A line that falls for weeks: too many people, or too little work.",
+            "各站点一天内结束的已登录时间中的生产占比；末尾最低的三个以颜色标出。连续数周下降：人多或活少。",
+        ),
+        expr,
+        "percentunit",
+        1,
+    )
+    for expr in _worst(_DAY_UTILIZATION, "site", 3)
+)
+UTILIZATION_TARGET = Signal(
+    _W("target", "目标"),
+    _W("The policy's utilization target, the lowest of the sites.", "策略中的利用率目标，取各站点最低值。"),
+    "min(site:labelwatch_utilization_target:ratio{<of>})",
+    "percentunit",
+    0,
+)
+UTILIZATION_GAP = Signal(
+    _W("Utilization against target", "利用率对照目标"),
+    _W(
+        "Points by which the utilization of the window misses (below 0) or clears the site's target; the twelve lowest.",
+        "时间窗利用率低于（负）或高于站点目标的百分点；最低的十二个。",
+    ),
+    'bottomk(12, 100 * (max by (site) (labelwatch_site_utilization_ratio{<of>,window="<window>"})'
+    " - on (site) site:labelwatch_utilization_target:ratio{<of>}))",
+    "points",
+    1,
+)
+
+
+def _by_hour(figure: str) -> str:
+    """PromQL: the mean of a figure over the past day by hour of day, UTC, as label `hour`."""
+    hour = 'label_replace(count_values("hour", hour()), "hour", "0$1", "hour", "(.)")'
+    return f"avg_over_time((({figure}) * on () group_left (hour) {hour})[1d:15m])"
+
+
+WAITING_BY_HOUR = Signal(
+    _W("People waiting, by hour", "各小时等待人数"),
+    _W(
+        "People who wait for work, by day and hour (UTC), all chosen sites. A bright row: work comes at other hours than people.",
+        "所选站点按日与小时（UTC）统计的等待任务人数。亮行：任务到达的时段与人员不匹配。",
+    ),
+    _by_hour(f"{_people_in('available')} or 0 * {_people_in('productive')}"),
+    "short",
+    1,
+)
+LABELS_BY_HOUR = Signal(
+    _W("Labels an hour, by hour", "各小时标注数"),
+    _W(
+        "Labels an hour by day and hour (UTC), all chosen sites. Dark where people are at work: slow or missing work.",
+        "所选站点按日与小时（UTC）统计的每小时标注数。有人工作却暗：工作慢或缺任务。",
+    ),
+    _by_hour('sum(max by (site) (labelwatch_site_labels{<of>,window="1h"}))'),
+    "short",
+    0,
+)
+SPEED_BY_HOUR = Signal(
+    _W("Labels a productive hour, by hour", "各小时的每生产小时标注"),
+    _W(
+        "Labels over productive hours by day and hour (UTC). Dark rows: the shift in which work goes slowly.",
+        "按日与小时（UTC）统计的标注数与生产小时之比。暗行：该时段工作慢。",
+    ),
+    _by_hour(
+        'sum(max by (site) (labelwatch_site_labels{<of>,window="1h"}))'
+        " / (sum(site:labelwatch_productive_hours:sum1h{<of>}) > 0)"
+    ),
+    "short",
+    0,
+)
+
+
+def _day_of(states: str) -> str:
+    return f"sum({_DAY_STATES},state{states}}}) / 3600"
+
+
+HOURS_PRODUCTIVE = Signal(
+    _W("productive", "生产"),
+    _W("Hours of work that ended within a day.", "一天内结束的生产小时。"),
+    _day_of('="productive"'),
+    "hours",
+    0,
+)
+HOURS_AVAILABLE = Signal(
+    _W("waiting", "等待任务"), _W("Hours of waiting for work.", "等待任务的小时。"), _day_of('="available"'), "hours", 0
+)
+HOURS_MEETING = Signal(_W("meeting", "会议"), _W("Hours in meetings.", "会议小时。"), _day_of('="meeting"'), "hours", 0)
+HOURS_TRAINING = Signal(
+    _W("training", "培训"), _W("Hours in training.", "培训小时。"), _day_of('="training"'), "hours", 0
+)
+HOURS_BREAK = Signal(_W("break", "休息"), _W("Hours of breaks.", "休息小时。"), _day_of('="break"'), "hours", 0)
+_DAY_LABELS = "site:labelwatch_labels:increase1d{<of>}"
+LABELS_DAY = Signal(
+    _W("labels a day", "每日标注"),
+    _W(
+        "Labels of the past day, all chosen sites. A trend downwards: less work, fewer people, or slower.",
+        "所选站点过去一天的标注数。持续下降：任务少、人少或变慢。",
+    ),
+    f"sum({_DAY_LABELS})",
+    "short",
+    0,
+)
+SPEED_WORST, SPEED_OTHER = (
+    Signal(
+        _W("Labels a productive hour by day", "每日每生产小时标注"),
+        _W(
+            "Labels over productive hours of the past day by site; the three lowest at the end in colour.",
+            "各站点过去一天标注数与生产小时之比；末尾最低的三个以颜色标出。",
+        ),
+        expr,
+        "short",
+        1,
+    )
+    for expr in _worst(
+        f'{_DAY_LABELS} / on (site) (sum by (site) ({_DAY_STATES},state="productive"}}) / 3600 > 0)', "site", 3
+    )
+)
+_HANDLE = 'avg by (project) (site_project:labelwatch_handle_seconds:mean1d{<of>,project=~"$project"})'
+HANDLE_WORST, HANDLE_OTHER = (
+    Signal(
+        _W("Handling time by project", "各项目处理时长"),
+        _W(
+            "Mean seconds a label over the past day by project, the sites' mean; the three slowest at the end in colour. A step: new rules or harder tasks.",
+            "各项目过去一天单条标注平均秒数（站点均值）；末尾最慢的三个以颜色标出。阶跃：规则变更或任务更难。",
+        ),
+        expr,
+        "s",
+        1,
+    )
+    for expr in _worst(_HANDLE, "project", 3, highest=True)
+)
+HANDLE_TARGET = Signal(
+    _W("target", "目标"),
+    _W("The policy's target for handling time, the lowest of the sites.", "策略中的处理时长目标，取各站点最低值。"),
+    'min(labelwatch_target_handle_seconds{<of>,project="",market=""})',
+    "s",
+    0,
+)
+SITE_VENDOR = Signal(
+    _W("Logged in now", "当前已登录"),
+    _W("People logged in now, with vendor and time zone of the site.", "当前已登录人数，以及站点的供应商与时区。"),
+    '(max by (site) (sum by (site, instance) (labelwatch_site_agents{<of>,role="agent",state!="offline"}))'
+    " or 0 * max by (site) (labelwatch_site_info{<of>}))"
+    " * on (site) group_right () max by (site, vendor, timezone) (labelwatch_site_info{<of>})",
+    "short",
+    0,
+)
+
+# --- pipeline: is the monitor itself well
+
+WORKERS_UP = Signal(
+    _W("workers answer", "实例有应答"),
+    _W("Workers that answer Prometheus. 0: no figure is live.", "向 Prometheus 应答的监控实例数。0：没有实时数字。"),
+    'count(up{job="labelwatch"} == 1) or 0 * count(up{job="labelwatch"})',
+    "short",
+    0,
+)
+WORKERS_ALL = Signal(
+    _W("of", "共"),
+    _W("Workers that Prometheus knows.", "Prometheus 已知的监控实例数。"),
+    'count(up{job="labelwatch"})',
+    "short",
+    0,
+)
+PARTITIONS_READ = Signal(
+    _W("partitions read", "已读取分区"),
+    _W(
+        "Partitions that some worker owns. Fewer than there are: their sites are not live.",
+        "有监控实例负责的分区数。少于总数：其站点不是实时的。",
+    ),
+    "count(max by (topic, partition) (labelwatch_partition_owned{<of>}) == 1) or 0 * count(labelwatch_partition_owned{<of>})",
+    "short",
+    0,
+)
+PARTITIONS_ALL = Signal(
+    _W("of", "共"),
+    _W("Partitions of the events topic.", "事件主题的分区数。"),
+    "max(labelwatch_topic_partitions{<of>})",
+    "short",
+    0,
+)
+# Of durable counters, as above; the panels' least step is a minute.
+_STEPS = "[$__rate_interval:15s]"
+_RATE = "[$__rate_interval]"
+EVENTS_ALL = Signal(
+    _W("events a second", "每秒事件"),
+    _W(
+        "Events accepted, as of the last checkpoints. A fall to 0 in working hours: producers or the broker are away.",
+        "截至最近检查点接收的事件。工作时段降为 0：生产者或 broker 中断。",
+    ),
+    f"sum(rate(max without (instance) (labelwatch_events_total{{<of>}}){_STEPS}))",
+    "short",
+    1,
+)
+REJECTED_HOUR = Signal(
+    _W("rejected, last hour", "近一小时拒收"),
+    _W(
+        "Records that could not be used within an hour; their bytes are in labeling.rejected.v1. Any that grows: a producer is wrong.",
+        "一小时内无法使用的记录；原始字节在 labeling.rejected.v1。持续增长：生产者有误。",
+    ),
+    "sum(increase(max without (instance) (labelwatch_rejected_total{<of>})[1h:1m]))",
+    "short",
+    0,
+)
+ALERTS_FIRING = Signal(
+    _W("alerts firing", "告警触发"),
+    _W("Alerts of the monitor that fire now. Pages first.", "当前触发的监控告警。page 优先。"),
+    'count(ALERTS{alertname=~"Labelwatch.+",alertstate="firing",severity=~"page|ticket"}) or 0 * count(up{job="labelwatch"})',
+    "short",
+    0,
+)
+ALERTS_NOW = Signal(
+    _W("Now", "当前"),
+    _W(
+        "Alerts that fire now; each has a runbook of its name in docs/runbooks.",
+        "当前触发的告警；docs/runbooks 中有同名处置手册。",
+    ),
+    'max by (severity, alertname, site, project, partition) (ALERTS{alertname=~"Labelwatch.+",alertstate="firing",severity=~"page|ticket"})',
+    "short",
+    0,
+)
+LAG_SECONDS = Signal(
+    _W("Lag by partition", "各分区滞后"),
+    _W(
+        "Age of the oldest record not processed; 0 at the end. It grows while a partition is stuck; above 60 s figures are old.",
+        "尚未处理的最早记录的时长；追上时为 0。卡住时增长；超过 60 秒数字陈旧。",
+    ),
+    "max by (partition) (labelwatch_consumer_lag_seconds{<of>})",
+    "s",
+)
+LAG_RECORDS = Signal(
+    _W("Records waiting", "待处理记录"),
+    _W(
+        "Records not processed yet, by partition. Rising for minutes: the worker is too slow or stuck.",
+        "各分区尚未处理的记录数。持续数分钟上升：处理太慢或卡住。",
+    ),
+    "max by (partition) (labelwatch_consumer_lag_records{<of>})",
+    "short",
+    0,
+)
+
+
+def _events(types: str) -> str:
+    return f"sum(rate(max without (instance) (labelwatch_events_total{{<of>,type{types}}}){_STEPS}))"
+
+
+EVENTS_LABELS = Signal(
+    _W("labels", "标注"), _W("Labels a second.", "每秒标注。"), _events('="label_submitted"'), "short", 1
+)
+EVENTS_REVIEWS = Signal(
+    _W("reviews", "复核"), _W("Reviews a second.", "每秒复核。"), _events('="label_reviewed"'), "short", 1
+)
+EVENTS_STATES = Signal(
+    _W("states", "状态"), _W("Changes of state a second.", "每秒状态变更。"), _events('="state_changed"'), "short", 1
+)
+EVENTS_OTHER = Signal(
+    _W("others", "其他"),
+    _W("Events of other types a second.", "每秒其他类型事件。"),
+    _events('!~"label_submitted|label_reviewed|state_changed"'),
+    "short",
+    1,
+)
+REJECTED_REASONS = Signal(
+    _W("Rejected by reason", "按原因拒收"),
+    _W(
+        "Records rejected a second by reason. Any for long: look into labeling.rejected.v1 for who sends them.",
+        "每秒按原因拒收的记录。持续出现：到 labeling.rejected.v1 查看来源。",
+    ),
+    f"sum by (reason) (rate(max without (instance) (labelwatch_rejected_total{{<of>}}){_STEPS}))",
+    "short",
+    2,
+)
+
+
+def _odd(metric: str) -> str:
+    return f"sum(rate(max without (instance) (labelwatch_{metric}_total{{<of>}}){_STEPS}))"
+
+
+ODD_DUPLICATES = Signal(
+    _W("duplicates", "重复"),
+    _W("Repeated events, counted once.", "重复事件，只计一次。"),
+    _odd("duplicates"),
+    "short",
+    2,
+)
+ODD_LATE = Signal(
+    _W("too late", "过晚"),
+    _W("Events older than every window: in totals only.", "早于所有时间窗的事件：只计入总数。"),
+    _odd("late_events"),
+    "short",
+    2,
+)
+ODD_UNCHECKED = Signal(
+    _W("past the duplicate horizon", "超出查重范围"),
+    _W("Events too old to be checked for duplicates, taken as new.", "过旧而无法查重的事件，按新事件处理。"),
+    _odd("unchecked_events"),
+    "short",
+    2,
+)
+ODD_UNKNOWN = Signal(
+    _W("unknown type", "未知类型"),
+    _W("Events of a type that this version does not know.", "此版本不认识的事件类型。"),
+    _odd("unknown_events"),
+    "short",
+    2,
+)
+ODD_LOST = Signal(
+    _W("lost by retention", "因保留期丢失"),
+    _W(
+        "Records that the topic deleted before they were read. Any: figures are too low for good.",
+        "在读取前已被主题删除的记录。只要有：数字永久偏低。",
+    ),
+    _odd("lost_records"),
+    "short",
+    2,
+)
+EVENT_DELAY = Signal(
+    _W("Event to figure", "事件到数字"),
+    _W(
+        "Time from an event to its figure. Rising to the top: late producers or a slow worker.",
+        "从事件发生到进入数字的时间。上移：生产者迟到或处理变慢。",
+    ),
+    f"sum by (le) (rate(labelwatch_event_delay_seconds_bucket{{<of>}}{_RATE}))",
+    "short",
+)
+
+
+def _quantile(metric: str, q: str) -> str:
+    return f"histogram_quantile({q}, sum by (le) (rate(labelwatch_{metric}_bucket{{<of>}}{_RATE})))"
+
+
+CHECKPOINT_MEDIAN = Signal(
+    _W("median", "中位数"),
+    _W("Half of the checkpoints take no longer.", "半数检查点不超过此时长。"),
+    _quantile("checkpoint_seconds", "0.5"),
+    "s",
+    3,
+)
+CHECKPOINT_SLOW = Signal(
+    _W("99%", "99%"),
+    _W(
+        "Checkpoints as slow as one in a hundred. Above a second: the broker or the disk is slow, and a restart takes longer.",
+        "百分之一最慢的检查点时长。超过一秒：broker 或磁盘慢，重启也更久。",
+    ),
+    _quantile("checkpoint_seconds", "0.99"),
+    "s",
+    3,
+)
+COMMIT_AGE = Signal(
+    _W("Since the last checkpoint", "距上次检查点"),
+    _W(
+        "Age of the newest checkpoint by partition. Above two minutes with lag: the worker is stalled. A quiet night writes none.",
+        "各分区最新检查点的时长。超过两分钟且有滞后：处理停滞。安静的夜里不写检查点。",
+    ),
+    "time() - max by (partition) (labelwatch_last_commit_timestamp_seconds{<of>})",
+    "s",
+    0,
+)
+OWNERS = Signal(
+    _W("Owners of partitions", "分区负责者"),
+    _W(
+        "How many workers own a partition: 1 is right, 0 is unread, 2 is a hand-over or a split group.",
+        "分区由几个实例负责：1 正常，0 无人读取，2 为交接或消费组分裂。",
+    ),
+    "sum by (partition) (labelwatch_partition_owned{<of>})",
+    "short",
+    0,
+)
+READY = Signal(
+    _W("Ready", "就绪"),
+    _W(
+        "What each worker is ready for; what is not is the reason why its figures are missing.",
+        "每个实例的就绪情况；未就绪的一项即数字缺失的原因。",
+    ),
+    "min by (instance, reason) (labelwatch_ready{<of>})",
+    "short",
+    0,
+)
+WORKER_STARTED = Signal(
+    _W("Started", "启动"),
+    _W("When the process began, with version and Python.", "进程启动时间，以及版本与 Python。"),
+    "1000 * max by (instance) (process_start_time_seconds{<of>}) * on (instance) group_right () max by (instance, version, python) (labelwatch_build_info{<of>})",
+    "dateTimeFromNow",
+)
+WORKER_MEMORY = Signal(
+    _W("Memory", "内存"),
+    _W(
+        "Resident memory. Near the container's limit: people or sites have grown; see docs/scaling.md.",
+        "常驻内存。接近容器上限：人员或站点增长；见 docs/scaling.md。",
+    ),
+    "max by (instance) (process_resident_memory_bytes{<of>})",
+    "bytes",
+    0,
+)
+WORKER_CPU = Signal(
+    _W("CPU", "CPU 占用"),
+    _W("Cores used. Near 1: the loop is full; add a worker.", "占用核数。接近 1：循环已满，应增加实例。"),
+    f"max by (instance) (rate(process_cpu_seconds_total{{<of>}}{_RATE}))",
+    "short",
+    2,
+)
+WORKER_LOOP = Signal(
+    _W("Loop turned", "循环最近一次"),
+    _W(
+        "Age of the event loop's last turn. Above a few seconds: the worker hangs.",
+        "事件循环最近一次运行距今。超过数秒：进程挂起。",
+    ),
+    "time() - max by (instance) (labelwatch_loop_timestamp_seconds{<of>})",
+    "s",
+    1,
+)
+RENDER_SECONDS = Signal(
+    _W("Time to render a page", "页面生成耗时"),
+    _W(
+        "Time to render a page of metrics. Near the scrape's time limit: figures will be missing.",
+        "生成指标页面的耗时。接近抓取时限：数字会缺失。",
+    ),
+    "max by (page) (labelwatch_render_duration_seconds{<of>})",
+    "s",
+    3,
+)
+SERIES_DROPPED = Signal(
+    _W("Series left out", "被省略的序列"),
+    _W(
+        "Series left out by the cap, or of sites in two partitions. Any: some people's figures are missing.",
+        "因上限或站点跨分区而省略的序列。只要有：部分人员数字缺失。",
+    ),
+    "sum(labelwatch_dropped_series{<of>}) or 0 * count(labelwatch_build_info{<of>})",
+    "short",
+    0,
+)
+CLOCK_SKEW = Signal(
+    _W("Clock skew by site", "各站点时钟偏差"),
+    _W(
+        "Broker time minus event time, the ten largest. Above 60 s: late arrival; below -60 s the site's clock is ahead, and at 5 minutes its events are rejected.",
+        "broker 时间减事件时间，最大的十个。高于 60 秒：到达迟；低于 -60 秒：站点时钟超前，达 5 分钟事件将被拒收。",
+    ),
+    "topk(10, max by (site) (labelwatch_clock_skew_seconds{<of>}))",
+    "s",
+    1,
 )

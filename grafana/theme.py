@@ -206,7 +206,15 @@ class Board:
         return self
 
     def annotate(
-        self, name: Words, signal: Signal, title: str, *, colour: str, at_value: bool = False, tags: str = ""
+        self,
+        name: Words,
+        signal: Signal,
+        title: str,
+        *,
+        colour: str,
+        at_value: bool = False,
+        tags: str = "",
+        of: str | None = None,
     ) -> Self:
         """Marks moments on every time axis.
 
@@ -217,6 +225,7 @@ class Board:
             colour: Of the mark.
             at_value: As above.
             tags: Labels to show, with commas.
+            of: Matchers of the sites; None: those of the board.
         """
         self._board.annotation(
             dashboard.AnnotationQuery()
@@ -225,7 +234,7 @@ class Board:
             .enable(True)
             .hide(False)
             .icon_color(colour)
-            .expr(signal.promql(self._of, self._window))
+            .expr(signal.promql(of or self._of, self._window))
             .step("60s")
             .title_format(title)
             .text_format(self.say(signal.says))
@@ -272,6 +281,7 @@ class Board:
         sparkline: bool = False,
         change: bool = False,
         filled: bool = True,
+        interval: str | None = None,
         links: list[dict[str, Any]] | None = None,
     ) -> Self:
         """Large figures, one tile a series.
@@ -289,6 +299,7 @@ class Board:
             sparkline: The course over the time range stands behind it.
             change: Against the begin of the time range, in percent.
             filled: The colour fills the tile; else it is the figure's own.
+            interval: The least distance of two points.
             links: Of a tile.
         """
         panel = (
@@ -304,6 +315,8 @@ class Board:
             .reduce_options(_last())
             .text(common.VizTextDisplayOptions().value_size(value_size).title_size(title_size))
         )
+        if interval is not None:
+            panel = panel.interval(interval)
         return self._add(panel, at, title, queries, says=says, thresholds=thresholds, empty=empty, links=links)
 
     def lines(
@@ -445,6 +458,7 @@ class Board:
             .cell_gap(1)
             .show_value(kinds.VisibilityMode.NEVER)
             .show_legend()
+            .exemplars_color(GREY)
             .color(
                 heatmap.HeatmapColorOptions()
                 .mode(heat.HeatmapColorMode.SCHEME)
@@ -477,6 +491,7 @@ class Board:
         sort_by: int | None = 0,
         ascending: bool = False,
         most: int | None = None,
+        hidden: Sequence[str] = (),
         key_props: dict[str, dict[str, Any]] | None = None,
     ) -> Self:
         """Rows by label, a column a query.
@@ -491,6 +506,7 @@ class Board:
             sort_by: Query by whose column the rows are sorted.
             ascending: Smallest first.
             most: Rows at most.
+            hidden: Labels that make a row and are not shown.
             key_props: Field options of a label's column.
         """
         columns = {label: self.say(words) for label, words in keys}
@@ -511,7 +527,7 @@ class Board:
                 models.DataTransformerConfig(
                     id_val="organize",
                     options={
-                        "excludeByName": {"Time": True},
+                        "excludeByName": dict.fromkeys(["Time", *hidden], True),
                         "indexByName": order,
                         "renameByName": {**columns, **renamed},
                     },

@@ -23,11 +23,11 @@ from tests.support.ports import free_port
 from tests.support.worker import WorkerProcess
 
 ROOT = Path(__file__).parents[2]
-WAIT_SECONDS = 90
+WAIT_SECONDS = 180
 #: As `labelwatch demo`, and larger: the dip begins within the history, so that it is found within seconds.
 DIP = (
-    *("--scenario", "site-dip", "--points", "0.25", "--seed", "2", "--rate", "60"),
-    *("--history-seconds", "7200", "--change-seconds", "-2400", "--seconds", "3600"),
+    *("--scenario", "site-dip", "--points", "0.25", "--seed", "2", "--rate", "12"),
+    *("--history-seconds", "10800", "--change-seconds", "-5400", "--seconds", "3600"),
 )
 
 
@@ -107,9 +107,9 @@ class Prometheus:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text("utf-8"))
         del config["alerting"]
-        config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+        config["global"] |= {"scrape_interval": "5s", "scrape_timeout": "5s", "evaluation_interval": "1s"}
         for job in config["scrape_configs"]:
-            job |= {"scrape_interval": "1s", "scrape_timeout": "1s", "static_configs": [{"targets": list(targets)}]}
+            job |= {"scrape_interval": "5s", "scrape_timeout": "5s", "static_configs": [{"targets": list(targets)}]}
         for file in sorted((ROOT / "prometheus" / "rules").glob("*.yml")):
             rules = yaml.safe_load(file.read_text("utf-8"))
             for group in rules["groups"]:

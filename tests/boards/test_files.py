@@ -16,7 +16,7 @@ import yaml
 
 from grafana import generate, signals, states
 from grafana.theme import UNITS, Signal
-from schemas.metrics import CATALOGUE, METRICS, Kind
+from schemas.metrics import CATALOGUE, METRICS, Kind, Origin
 from tests.boards.queries import boards, panels, queries, seconds, substitute
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ RULES = [
 ]
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 #: Of Prometheus and of its client; everything else is in the catalogue or recorded.
-FOREIGN = {"process_start_time_seconds", "up", "ALERTS"}
+FOREIGN = {"process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total", "up", "ALERTS"}
 PANEL_TYPES = {"stat", "timeseries", "table", "bargauge", "state-timeline", "heatmap", "text", "xychart"}
 TRANSFORMATIONS = {"organize", "merge", "sortBy", "joinByField", "limit", "labelsToFields", "reduce"}
 EACH = pytest.mark.parametrize("uid", BOARDS)
@@ -183,7 +183,12 @@ def test_variables_are_declared_used_and_refreshed(uid: str) -> None:
     declared = {each["name"]: each for each in board["templating"]["list"]}
     assert next(iter(declared)) == "datasource"
     assert declared["datasource"]["query"] == "prometheus"
-    used = {name for _, expr in promql(board) for name in re.findall(r"\$\{?(\w+)", expr) if not name.startswith("__")}
+    used = {
+        name
+        for _, expr in promql(board)
+        for name in re.findall(r"\$\{?([A-Za-z_]\w*)", expr)
+        if not name.startswith("__")
+    }
     assert used == declared.keys() - {"datasource"}
     for variable in declared.values():
         if variable["type"] == "query":
@@ -205,7 +210,7 @@ def test_every_expression_parses_and_asks_for_series_that_there_are(uid: str) ->
             assert name in SERIES or name in RECORDED or name in FOREIGN, f"{where}: {name}"
             asked = {matcher.name for matcher in selector.matchers.matchers}
             level = name.split(":")[0] if ":" in name else None
-            if level in (None, "site"):
+            if level in (None, "site") and name != "ALERTS":
                 assert asked & {"site", "job", "instance"}, f"{where}: {name} of which sites or workers?"
             if name in SERIES:
                 assert asked <= {*SERIES[name].labels, "job", "instance", "le"}, f"{where}: {name}"
@@ -213,19 +218,30 @@ def test_every_expression_parses_and_asks_for_series_that_there_are(uid: str) ->
 
 @EACH
 def test_counters_stand_in_rate_or_increase(uid: str) -> None:
+    """Durable ones as the greatest of the workers' values, over steps: docs/metrics.md says why."""
     board = BOARDS[uid]
-    counters = "|".join(
-        name
-        for name, metric in SERIES.items()
-        if metric.kind is Kind.COUNTER or name.endswith(("_bucket", "_sum", "_count"))
-    )
+    counters = {name: metric for name, metric in SERIES.items() if metric.kind is not Kind.GAUGE}
     for where, expr in promql(board):
         if where.startswith("$"):
             continue
-        for match in re.finditer(rf"\b(?:{counters})\b(?:\{{[^}}]*\}})?(\[[^\]]+\])?", expr):
+        for match in re.finditer(rf"\b({'|'.join(counters)})\b(?:\{{[^}}]*\}})?(\)?)(\[[^\]]+\])?", expr):
             before = expr[: match.start()]
-            assert match[1], f"{where}: {match[0]}"
-            assert re.search(r"(rate|increase|present_over_time)\($", before), f"{where}: {match[0]}"
+            assert match[3], f"{where}: {match[0]}"
+            if before.endswith("present_over_time("):
+                continue
+            if counters[match[1]].origin is Origin.ENGINE:
+                assert re.search(r"\b(rate|increase)\(max without \(instance\) \($", before), f"{where}: {match[0]}"
+                assert ":" in match[3], f"{where}: {match[0]}"
+            else:
+                assert re.search(r"\b(rate|increase)\($", before), f"{where}: {match[0]}"
+
+
+@EACH
+def test_a_step_of_a_panel_holds_steps_enough_of_a_counter(uid: str) -> None:
+    for panel in panels(BOARDS[uid]):
+        for target in panel.get("targets", []):
+            for step in re.findall(r"\[\$__rate_interval:(\w+)\]", target["expr"]):
+                assert seconds(panel["interval"]) >= 4 * seconds(step), panel["title"]
 
 
 @EACH
@@ -325,3 +341,33 @@ def test_units_and_metrics_named_in_descriptions_exist() -> None:
         for text in said(board):
             named = re.findall(r"(?<![\w:])labelwatch_\w+", text)
             assert all(name in METRICS for name in named), uid
+
+
+@EACH
+def test_links_lead_to_boards_of_the_same_language_and_take_site_and_time_along(uid: str) -> None:
+    board, edition = BOARDS[uid], "-zh" if uid.endswith("-zh") else ""
+    for link in board["links"]:
+        assert link["keepTime"]
+        assert link["includeVars"]
+        assert link["url"].removeprefix("/d/") in BOARDS
+    others = {link["url"].removeprefix("/d/") for link in board["links"]}
+    assert others >= {each for each in BOARDS if each.endswith("-zh") == bool(edition)} - {uid}
+    assert any(each.endswith("-zh") != bool(edition) for each in others), "and to itself in the other language"
+    for url in re.findall(r'"(/d/[^"]*\?[^"]*)"', json.dumps(board)):
+        target, _, rest = url.removeprefix("/d/").partition("?")
+        assert target in BOARDS
+        assert target.endswith("-zh") == bool(edition)
+        assert "${__url_time_range}" in rest
+        assert "${datasource:queryparam}" in rest
+        (name, value) = re.findall(r"var-(\w+)=([^&]*)", rest)[0]
+        assert name in {each["name"] for each in BOARDS[target]["templating"]["list"]}
+        assert value.endswith(":percentencode}"), "names hold everything"
+
+
+def test_alerts_lead_to_boards_that_there_are() -> None:
+    for rule in RULES:
+        if "alert" in rule:
+            match = re.search(r"/d/([\w-]+)(?:\?var-(\w+)=)?", rule["annotations"]["dashboard_url"])
+            assert match
+            assert match[1] in BOARDS
+            assert match[2] in {None, *(each["name"] for each in BOARDS[match[1]]["templating"]["list"])}

@@ -1,0 +1,169 @@
+"""People and their paid time over four weeks: have we enough, where is time lost, at which hours, which way it goes."""
+
+from grafana import shared, signals
+from grafana.states import BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION, YELLOW
+from grafana.theme import Board, Query
+from grafana.words import NOT_KNOWN, PROJECT, SITE, WINDOW, Language, Words
+
+DASHED = {"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}}
+DAILY = "1h"
+
+
+def make(language: Language) -> Board:
+    """The board in one language."""
+    board = Board(
+        "capacity",
+        Words("Capacity", "产能"),
+        Words(
+            "For planners: is paid time worked, at which sites and hours is it not, how fast is work done, and which way it goes.",
+            "供产能规划人员使用：付费时间是否在工作、哪些站点与时段没有、工作多快、走势如何。",
+        ),
+        language,
+        of='site=~"$site"',
+        window="$window",
+        since="now-28d",
+        refresh="5m",
+    )
+    board.variable("site", SITE, 'label_values(labelwatch_site_info{site!=""}, site)')
+    board.variable("project", PROJECT, 'label_values(labelwatch_labels_window{site=~"$site"}, project)')
+    board.choice("window", WINDOW, ("1h", "24h", "7d"), "7d")
+    shared.links(board, "capacity")
+    shared.marks(board, 'site=~"$site",signal=~"handle_time|accuracy"')
+    _head(board)
+    _utilization(board)
+    _hours(board)
+    _time(board)
+    _speed(board)
+    _sites(board)
+    return board
+
+
+def _head(board: Board) -> None:
+    for place, signal, steps in (
+        ((0, 0, 4, 4), signals.UTILIZATION_ALL, ((None, ORANGE), (0.6, SKY), (0.7, BLUE))),
+        ((4, 0, 4, 4), signals.OCCUPANCY_ALL, ((None, SKY),)),
+        ((8, 0, 4, 4), signals.WAITING_ALL, ((None, SKY), (0.15, ORANGE))),
+        ((12, 0, 4, 4), signals.AWAY_ALL, ((None, SKY),)),
+        ((16, 0, 4, 4), signals.SPEED_ALL, ((None, SKY),)),
+    ):
+        title = Words(f"{signal.name.en}, $window", f"{signal.name.zh}，$window")
+        board.stat(place, title, [Query(signal)], names=False, sparkline=True, filled=False, thresholds=steps)
+    shared.monitor(board, (20, 0, 4, 4))
+
+
+def _utilization(board: Board) -> None:
+    board.lines(
+        (0, 4, 14, 9),
+        Words("Utilization by day against target", "每日利用率对照目标"),
+        [
+            Query(signals.UTILIZATION_WORST, "{{site}}", colour=VERMILLION, shades=True),
+            Query(
+                signals.UTILIZATION_OTHER,
+                "{{site}}",
+                colour=LIGHT_GREY,
+                shades=True,
+                props={"custom.lineWidth": 1},
+            ),
+            Query(signals.UTILIZATION_TARGET, colour=ORANGE, props=DASHED),
+        ],
+        interval=DAILY,
+        legend_right=True,
+    )
+    board.bars(
+        (14, 4, 10, 9),
+        Words("Utilization against target over $window, lowest 12", "$window 利用率对照目标，最低 12 个"),
+        [Query(signals.UTILIZATION_GAP, "{{site}}", instant=True)],
+        thresholds=((None, ORANGE), (0, BLUE)),
+        floor=None,
+        links=board.site_link(Words("Open the site", "打开站点")),
+    )
+
+
+def _hours(board: Board) -> None:
+    hour = Words("hour of day, UTC", "时刻（UTC）")
+    for x, signal in ((0, signals.WAITING_BY_HOUR), (8, signals.LABELS_BY_HOUR), (16, signals.SPEED_BY_HOUR)):
+        board.heat((x, 13, 8, 9), signal.name, [Query(signal, "{{hour}}")], axis=hour, interval="1d")
+
+
+def _time(board: Board) -> None:
+    board.lines(
+        (0, 22, 12, 8),
+        Words("What paid time goes into, by day", "付费时间的去向，每日"),
+        [
+            Query(signals.HOURS_PRODUCTIVE, colour=BLUE),
+            Query(signals.HOURS_AVAILABLE, colour=SKY),
+            Query(signals.HOURS_MEETING, colour=YELLOW),
+            Query(signals.HOURS_TRAINING, colour=ORANGE),
+            Query(signals.HOURS_BREAK, colour=LIGHT_GREY),
+        ],
+        says=Words(
+            "Shares of the logged-in hours that ended within a day. Waiting or training that widens for weeks is capacity lost.",
+            "一天内结束的已登录小时的构成。等待或培训持续变宽：产能流失。",
+        ),
+        stacked="percent",
+        interval=DAILY,
+    )
+    board.lines(
+        (12, 22, 12, 8),
+        Words("People seen within 24 hours", "24 小时内有活动的人员"),
+        [
+            Query(signals.PEOPLE_ALL, Words("agents", "标注员"), colour=BLUE),
+            Query(signals.REVIEWERS_ALL, Words("reviewers", "质检员"), colour=ORANGE),
+        ],
+        floor=0,
+        interval=DAILY,
+        empty=NOT_KNOWN,
+    )
+
+
+def _speed(board: Board) -> None:
+    board.lines(
+        (0, 30, 8, 8),
+        Words("Labels a day", "每日标注"),
+        [Query(signals.LABELS_DAY, colour=BLUE)],
+        floor=0,
+        interval=DAILY,
+        empty=NOT_KNOWN,
+    )
+    board.lines(
+        (8, 30, 8, 8),
+        Words("Labels a productive hour by day", "每日每生产小时标注"),
+        [
+            Query(signals.SPEED_WORST, "{{site}}", colour=VERMILLION, shades=True),
+            Query(signals.SPEED_OTHER, "{{site}}", colour=LIGHT_GREY, shades=True, props={"custom.lineWidth": 1}),
+        ],
+        interval=DAILY,
+    )
+    board.lines(
+        (16, 30, 8, 8),
+        Words("Handling time by project, by day", "各项目每日处理时长"),
+        [
+            Query(signals.HANDLE_WORST, "{{project}}", colour=VERMILLION, shades=True),
+            Query(signals.HANDLE_OTHER, "{{project}}", colour=LIGHT_GREY, shades=True),
+            Query(signals.HANDLE_TARGET, colour=ORANGE, props=DASHED),
+        ],
+        interval=DAILY,
+    )
+
+
+def _sites(board: Board) -> None:
+    board.table(
+        (0, 38, 24, 9),
+        Words("Sites over $window", "$window 各站点"),
+        [("site", SITE), ("vendor", Words("Vendor", "供应商")), ("timezone", Words("Time zone", "时区"))],
+        [
+            Query(signals.SITE_UTILIZATION),
+            Query(signals.SITE_OCCUPANCY),
+            Query(signals.SITE_WAITING),
+            Query(signals.SITE_SPEED),
+            Query(signals.SITE_HANDLE),
+            Query(signals.SITE_PEOPLE),
+            Query(signals.SITE_VENDOR),
+        ],
+        says=Words(
+            "Each site's paid time and speed, lowest utilization first. Waiting is the client's to mend, the rest is the site's.",
+            "各站点的付费时间与速度，利用率最低者在前。等待由客户解决，其余由站点解决。",
+        ),
+        ascending=True,
+        key_props={"site": {"links": board.cell_link(Words("Open the site", "打开站点"), "site", "site")}},
+    )

@@ -1,0 +1,186 @@
+"""People of one site: who needs coaching, how sure that is, speed beside quality, who is going down."""
+
+from grafana import shared, signals
+from grafana.states import BLUE, LIGHT_GREY, NEUTRAL, ORANGE, SKY, VERMILLION
+from grafana.theme import Board, Query
+from grafana.words import AGENT, NOT_KNOWN, SITE, WINDOW, Language, Words
+
+
+def make(language: Language) -> Board:
+    """The board in one language."""
+    board = Board(
+        "coach",
+        Words("Coach", "辅导"),
+        Words(
+            "For team leads and coaches: whom to talk to, about what, and how sure the figures are.",
+            "供组长与辅导员使用：该与谁谈、谈什么、数字有多确定。",
+        ),
+        language,
+        of='site="$site",agent=~"$agent"',
+        window="$window",
+        since="now-7d",
+        refresh="1m",
+    )
+    board.variable("site", SITE, 'label_values(labelwatch_site_info{site!=""}, site)', multi=False)
+    board.variable("agent", AGENT, 'label_values(labelwatch_agent_reviews{site="$site",role="agent"}, agent)')
+    board.choice("window", WINDOW, ("1h", "24h", "7d"), "7d")
+    shared.links(board, "coach")
+    shared.marks(board)
+    _head(board)
+    _who(board)
+    _drifts(board)
+    _course(board)
+    return board
+
+
+def _head(board: Board) -> None:
+    board.stat(
+        (0, 0, 15, 4),
+        Words("People over $window", "$window 人员"),
+        [
+            Query(signals.PEOPLE_ENOUGH, instant=True),
+            Query(signals.PEOPLE_TOO_FEW, signals.PEOPLE_TOO_FEW.name.after("?"), instant=True),
+            Query(signals.PEOPLE_RISK, instant=True, props={"thresholds": _steps(ORANGE)}),
+            Query(
+                signals.PEOPLE_BELOW,
+                signals.PEOPLE_BELOW.name.after("▽"),
+                instant=True,
+                props={"thresholds": _steps(VERMILLION)},
+            ),
+        ],
+        says=Words(
+            "How many people the figures speak of. Proven below target: talk to them first. Not enough data: review more "
+            "of their work before a word is said.",
+            "数字涉及多少人。确定低于目标：先与其沟通。数据不足：先增加复核再下结论。",
+        ),
+        empty=NOT_KNOWN,
+    )
+    board.stat(
+        (15, 0, 5, 4),
+        Words("Site's accuracy and target", "站点准确率与目标"),
+        [
+            Query(signals.SITE_ACCURACY, of='site="$site"', instant=True),
+            Query(signals.SITE_TARGET, of='site="$site"', instant=True),
+        ],
+    )
+    shared.monitor(board, (20, 0, 4, 4))
+
+
+def _steps(colour: str) -> dict[str, object]:
+    return {"mode": "absolute", "steps": [{"value": None, "color": NEUTRAL}, {"value": 1, "color": colour}]}
+
+
+def _who(board: Board) -> None:
+    board.table(
+        (0, 4, 15, 11),
+        Words("People, most surely below target first", "人员，最可能低于目标者在前"),
+        [("agent", AGENT)],
+        [
+            Query(signals.AGENT_RISK),
+            Query(signals.AGENT_ACCURACY),
+            Query(signals.AGENT_LOWER),
+            Query(signals.AGENT_UPPER),
+            Query(signals.AGENT_REVIEWS),
+            Query(signals.AGENT_SPEED),
+            Query(signals.AGENT_HANDLE),
+            Query(signals.AGENT_UTILIZATION),
+        ],
+        says=Words(
+            "A hundred people at most. Read the interval, not the figure: an upper bound below target is proven, all else may be "
+            "luck. Who has too few reviews is not listed.",
+            "最多一百人。请看区间而非单个数字：上限低于目标才是确定，其余可能是运气。复核太少的人不列出。",
+        ),
+        hidden=("site",),
+        key_props={
+            "agent": {
+                "links": board.cell_link(
+                    Words("Only this person", "只看此人"), "coach", "agent", "&var-site=${site:percentencode}"
+                )
+            }
+        },
+    )
+    board.scatter(
+        (15, 4, 9, 11),
+        Words("Speed against quality", "速度与质量"),
+        "agent",
+        AGENT,
+        (Query(signals.SCATTER_SPEED), Query(signals.SCATTER_ACCURACY)),
+        says=Words(
+            "A point a person. Right and low: haste, slow down. Left and low: train. Left and high: careful, or hard work. "
+            "Who has too few reviews has no point.",
+            "每点一人。右下：赶工，应放慢。左下：需培训。左上：认真，或任务难。复核太少的人没有点。",
+        ),
+    )
+
+
+def _drifts(board: Board) -> None:
+    board.table(
+        (0, 15, 13, 7),
+        Words("People whose work has changed", "工作发生变化的人员"),
+        [
+            ("agent", Words("Person", "人员")),
+            ("signal", Words("What", "指标")),
+            ("direction", Words("Moved", "方向")),
+        ],
+        [
+            Query(signals.DRIFT_EVIDENCE, of='site="$site",agent=~"$agent",agent!=""'),
+            Query(signals.DRIFT_BEFORE, of='site="$site",agent=~"$agent",agent!=""'),
+            Query(signals.DRIFT_SINCE, of='site="$site",agent=~"$agent",agent!=""'),
+            Query(signals.DRIFT_REVIEWS, of='site="$site",agent=~"$agent",agent!=""'),
+            Query(signals.DRIFT_BEGAN, of='site="$site",agent=~"$agent",agent!=""'),
+        ],
+        says=Words(
+            "Open drifts of people, surest first: what changed, from what to what, since when. Ask what happened then.",
+            "人员进行中的漂移，最确定者在前：什么变了、从多少到多少、从何时起。先问当时发生了什么。",
+        ),
+        empty=Words("✓ nobody's work has changed", "✓ 没有人的工作发生变化"),
+        hidden=("site", "budget", "project"),
+        key_props={
+            "signal": {"mappings": board.mappings(shared.DRIFT_SIGNALS)},
+            "direction": {"mappings": board.mappings(shared.DIRECTIONS)},
+        },
+    )
+    board.bars(
+        (13, 15, 11, 7),
+        Words("Last 24 hours against 7 days, lowest 10", "近 24 小时对照 7 天，最低 10 人"),
+        [Query(signals.AGENTS_FALLING, "{{agent}}", instant=True)],
+        thresholds=((None, ORANGE), (0, BLUE)),
+        floor=None,
+    )
+
+
+def _course(board: Board) -> None:
+    board.lines(
+        (0, 22, 12, 8),
+        Words("Accuracy of those most at risk, over $window", "风险最高者的准确率，$window"),
+        [
+            Query(signals.AGENTS_AT_RISK, "{{agent}}", colour=VERMILLION, shades=True),
+            Query(
+                signals.SITE_TARGET,
+                of='site="$site"',
+                colour=ORANGE,
+                props={"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}},
+            ),
+        ],
+        legend_right=True,
+    )
+    board.lines(
+        (12, 22, 12, 8),
+        Words("Their labels a productive hour, over $window", "其每生产小时标注，$window"),
+        [Query(signals.AGENTS_RISK_SPEED, "{{agent}}", colour=BLUE, shades=True)],
+        legend_right=True,
+        soft_floor=0,
+    )
+    board.bars(
+        (0, 30, 12, 8),
+        Words("Slowest 10 over $window", "$window 最慢 10 人"),
+        [Query(signals.AGENTS_SLOWEST, "{{agent}}", instant=True)],
+        thresholds=((None, SKY),),
+    )
+    board.bars(
+        (12, 30, 12, 8),
+        Words("Lowest utilization over $window", "$window 利用率最低"),
+        [Query(signals.AGENTS_IDLE, "{{agent}}", instant=True)],
+        thresholds=((None, LIGHT_GREY),),
+        ceiling=1,
+    )

@@ -1,0 +1,251 @@
+"""The monitor itself: does it read everything, in time, and what does it refuse; for who keeps it running."""
+
+from grafana import shared, signals
+from grafana.states import BLUE, GREY, LIGHT_GREY, NEUTRAL, ORANGE, PURPLE, SKY, VERMILLION
+from grafana.theme import Board, Query
+from grafana.words import NOT_KNOWN, SITE, Language, Words
+
+OWNED = {
+    0: (Words("■ unread", "■ 无人读取"), VERMILLION),
+    1: (Words("✓ read", "✓ 已读取"), NEUTRAL),
+    2: (Words("▲ twice", "▲ 两个实例"), ORANGE),
+}
+READY = {0: (Words("■ not ready", "■ 未就绪"), VERMILLION), 1: (Words("✓ ready", "✓ 就绪"), NEUTRAL)}
+SEVERITY = {"page": (Words("▼ page", "▼ 立即处理"), None), "ticket": (Words("▽ ticket", "▽ 工单"), None)}
+MINUTE = "1m"
+WORKER = Words("Worker", "监控实例")
+PARTITION = Words("partition {{partition}}", "分区 {{partition}}")
+
+
+def make(language: Language) -> Board:
+    """The board in one language."""
+    board = Board(
+        "pipeline",
+        Words("Pipeline", "数据管道"),
+        Words(
+            "For who keeps the monitor running: lag, ownership, checkpoints, and what is rejected, late or lost.",
+            "供监控运维人员使用：滞后、分区归属、检查点，以及被拒收、过晚或丢失的记录。",
+        ),
+        language,
+        of='job="labelwatch",instance=~"$instance"',
+        since="now-6h",
+        refresh="10s",
+    )
+    board.variable("instance", WORKER, 'label_values(labelwatch_build_info{job="labelwatch"}, instance)')
+    shared.links(board, "pipeline")
+    board.annotate(
+        signals.STARTED.name, signals.STARTED, "{{instance}}", colour=LIGHT_GREY, at_value=True, tags="instance"
+    )
+    _head(board)
+    _lag(board)
+    _events(board)
+    _refused(board)
+    _workers(board)
+    return board
+
+
+def _head(board: Board) -> None:
+    shared.monitor(board, (0, 0, 4, 4))
+    board.stat(
+        (4, 0, 4, 4),
+        Words("Workers", "监控实例"),
+        [
+            Query(signals.WORKERS_UP, instant=True, props={"thresholds": _none_is_bad()}),
+            Query(signals.WORKERS_ALL, instant=True),
+        ],
+        empty=NOT_KNOWN,
+    )
+    board.stat(
+        (8, 0, 4, 4),
+        Words("Partitions", "分区"),
+        [
+            Query(signals.PARTITIONS_READ, instant=True, props={"thresholds": _none_is_bad()}),
+            Query(signals.PARTITIONS_ALL, instant=True),
+        ],
+        empty=NOT_KNOWN,
+    )
+    board.stat(
+        (12, 0, 4, 4),
+        Words("Events a second", "每秒事件"),
+        [Query(signals.EVENTS_ALL)],
+        interval=MINUTE,
+        names=False,
+        sparkline=True,
+        empty=NOT_KNOWN,
+    )
+    board.stat(
+        (16, 0, 4, 4),
+        Words("Rejected, last hour", "近一小时拒收"),
+        [Query(signals.REJECTED_HOUR, instant=True)],
+        names=False,
+        thresholds=((None, NEUTRAL), (10, ORANGE)),
+        empty=NOT_KNOWN,
+    )
+    board.stat(
+        (20, 0, 4, 4),
+        Words("Alerts firing", "告警触发"),
+        [Query(signals.ALERTS_FIRING, instant=True)],
+        names=False,
+        thresholds=((None, NEUTRAL), (1, ORANGE)),
+        empty=NOT_KNOWN,
+    )
+
+
+def _none_is_bad() -> dict[str, object]:
+    return {"mode": "absolute", "steps": [{"value": None, "color": VERMILLION}, {"value": 1, "color": NEUTRAL}]}
+
+
+def _lag(board: Board) -> None:
+    board.lines(
+        (0, 4, 8, 8),
+        signals.LAG_SECONDS.name,
+        [Query(signals.LAG_SECONDS, PARTITION, colour=BLUE, shades=True)],
+        floor=0,
+        empty=NOT_KNOWN,
+    )
+    board.lines(
+        (8, 4, 8, 8),
+        signals.LAG_RECORDS.name,
+        [Query(signals.LAG_RECORDS, PARTITION, colour=BLUE, shades=True)],
+        floor=0,
+        empty=NOT_KNOWN,
+    )
+    board.timeline((16, 4, 8, 4), signals.OWNERS.name, [Query(signals.OWNERS, PARTITION, mapping=OWNED)])
+    board.timeline((16, 8, 8, 4), signals.READY.name, [Query(signals.READY, "{{instance}} {{reason}}", mapping=READY)])
+
+
+def _events(board: Board) -> None:
+    board.lines(
+        (0, 12, 8, 8),
+        Words("Events a second by type", "每秒事件，按类型"),
+        [
+            Query(signals.EVENTS_LABELS, colour=BLUE),
+            Query(signals.EVENTS_REVIEWS, colour=ORANGE),
+            Query(signals.EVENTS_STATES, colour=SKY),
+            Query(signals.EVENTS_OTHER, colour=LIGHT_GREY),
+        ],
+        says=Words(
+            "Events accepted, in steps of the checkpoints. One type that stops while the others go on: its producer is away.",
+            "已接收事件，随检查点推进。某一类停止而其他继续：其生产者中断。",
+        ),
+        stacked="normal",
+        interval=MINUTE,
+        empty=NOT_KNOWN,
+    )
+    board.heat(
+        (8, 12, 8, 8),
+        Words("From event to figure", "从事件到数字"),
+        [Query(signals.EVENT_DELAY, "{{le}}")],
+        axis_unit="s",
+        buckets=True,
+    )
+    board.lines(
+        (16, 12, 8, 8),
+        Words("Checkpoints: time and age", "检查点：耗时与时长"),
+        [
+            Query(signals.CHECKPOINT_MEDIAN, colour=SKY),
+            Query(signals.CHECKPOINT_SLOW, colour=BLUE),
+            Query(
+                signals.COMMIT_AGE,
+                Words("since the last, partition {{partition}}", "距上次，分区 {{partition}}"),
+                colour=ORANGE,
+                shades=True,
+                props={"custom.axisPlacement": "right"},
+            ),
+        ],
+        says=Words(
+            "Left: how long a checkpoint takes. Right: how old the newest is. Old with lag: stalled; old on a quiet night: nothing to write.",
+            "左轴：检查点耗时。右轴：最新检查点的时长。旧且有滞后：停滞；安静夜里变旧：没有可写内容。",
+        ),
+        floor=0,
+        empty=NOT_KNOWN,
+    )
+
+
+def _refused(board: Board) -> None:
+    board.lines(
+        (0, 20, 8, 8),
+        Words("Rejected a second by reason", "每秒拒收，按原因"),
+        [Query(signals.REJECTED_REASONS, "{{reason}}", colour=VERMILLION, shades=True)],
+        floor=0,
+        interval=MINUTE,
+        empty=NOT_KNOWN,
+    )
+    board.lines(
+        (8, 20, 8, 8),
+        Words("Odd events a second", "每秒异常事件"),
+        [
+            Query(signals.ODD_DUPLICATES, colour=SKY),
+            Query(signals.ODD_LATE, colour=ORANGE),
+            Query(signals.ODD_UNCHECKED, colour=LIGHT_GREY),
+            Query(signals.ODD_UNKNOWN, colour=PURPLE),
+            Query(signals.ODD_LOST, colour=VERMILLION),
+        ],
+        says=Words(
+            "Events that are counted and do not make figures. Lost: gone for good. Too late or duplicates by the hundred: a producer replays.",
+            "被计数但不进入数字的事件。丢失：无法找回。大量过晚或重复：生产者在重放。",
+        ),
+        floor=0,
+        interval=MINUTE,
+        empty=NOT_KNOWN,
+    )
+    board.bars(
+        (16, 20, 8, 8),
+        Words("Clock skew by site, largest 10", "各站点时钟偏差，最大 10 个"),
+        [Query(signals.CLOCK_SKEW, "{{site}}", instant=True)],
+        thresholds=((None, ORANGE), (-60, GREY), (60, ORANGE)),
+        floor=None,
+    )
+
+
+def _workers(board: Board) -> None:
+    board.table(
+        (0, 28, 14, 6),
+        Words("Workers", "监控实例"),
+        [("instance", WORKER), ("version", Words("Version", "版本")), ("python", Words("Python", "Python 版本"))],
+        [
+            Query(signals.WORKER_STARTED),
+            Query(signals.WORKER_LOOP),
+            Query(signals.WORKER_CPU),
+            Query(signals.WORKER_MEMORY),
+        ],
+        says=Words(
+            "Each worker process. One that is missing here does not answer; a loop that has not turned for seconds hangs.",
+            "每个监控进程。此处缺少即无应答；循环数秒未运行即挂起。",
+        ),
+        empty=Words("■ no worker answers", "■ 没有监控实例应答"),
+        sort_by=None,
+    )
+    board.lines(
+        (14, 28, 6, 6),
+        signals.RENDER_SECONDS.name,
+        [Query(signals.RENDER_SECONDS, "{{page}}", colour=BLUE, shades=True)],
+        floor=0,
+        empty=NOT_KNOWN,
+    )
+    board.stat(
+        (20, 28, 4, 6),
+        signals.SERIES_DROPPED.name,
+        [Query(signals.SERIES_DROPPED, instant=True)],
+        names=False,
+        thresholds=((None, NEUTRAL), (1, ORANGE)),
+        empty=NOT_KNOWN,
+    )
+    board.table(
+        (0, 34, 24, 7),
+        Words("Alerts that fire now", "当前触发的告警"),
+        [
+            ("severity", Words("Severity", "级别")),
+            ("alertname", Words("Alert", "告警")),
+            ("site", SITE),
+            ("project", Words("Project", "项目")),
+            ("partition", Words("Partition", "分区")),
+        ],
+        [Query(signals.ALERTS_NOW)],
+        empty=Words("✓ no alert", "✓ 没有告警"),
+        sort_by=None,
+        key_props={
+            "severity": {"mappings": board.mappings(SEVERITY)},
+            "site": {"links": board.cell_link(Words("Open the site", "打开站点"), "site", "site")},
+        },
+    )

@@ -1,0 +1,277 @@
+"""One site: how bad, since when, and why: parts of the change, projects, errors, people, reviewers, SOP versions."""
+
+from grafana import shared, signals
+from grafana.states import BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION, YELLOW
+from grafana.theme import Board, Query
+from grafana.words import AGENT, MARKET, NOT_KNOWN, PROJECT, REVIEWER, SITE, WINDOW, Language, Words
+
+DASHED = {"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}}
+
+
+def make(language: Language) -> Board:
+    """The board in one language."""
+    board = Board(
+        "site",
+        Words("Site", "站点"),
+        Words(
+            "For quality managers: why a site is where it is: which part of the work, whose, since when.",
+            "供质量经理使用：站点为何如此：哪部分工作、哪些人、从何时起。",
+        ),
+        language,
+        of='site="$site"',
+        window="$window",
+        refresh="30s",
+    )
+    board.variable("site", SITE, 'label_values(labelwatch_site_info{site!=""}, site)', multi=False)
+    board.variable("project", PROJECT, 'label_values(labelwatch_labels_window{site="$site"}, project)')
+    board.variable("market", MARKET, 'label_values(labelwatch_labels_window{site="$site",project=~"$project"}, market)')
+    board.choice("window", WINDOW, ("1h", "24h", "7d"), "24h")
+    shared.links(board, "site")
+    shared.marks(board)
+    board.annotate(
+        signals.SOP_STARTS.name, signals.SOP_STARTS, "{{project}} {{sop}}", colour=SKY, tags="site,project,sop"
+    )
+    _head(board)
+    _why(board)
+    _course(board)
+    _parts(board)
+    _people(board)
+    _work(board)
+    return board
+
+
+def _head(board: Board) -> None:
+    board.stat(
+        (0, 0, 4, 4),
+        Words("State", "状态"),
+        [Query(signals.STATE, instant=True, states=True)],
+        value_size=44,
+        names=False,
+        empty=NOT_KNOWN,
+    )
+    board.stat(
+        (4, 0, 7, 4),
+        Words("Accuracy over $window, 95% interval", "$window 准确率，95% 区间"),
+        [Query(each, instant=True) for each in (signals.SITE_LOWER, signals.SITE_ACCURACY, signals.SITE_UPPER)],
+        says=signals.SITE_ACCURACY.says,
+    )
+    board.stat(
+        (11, 0, 5, 4),
+        Words("Target and n", "目标与复核数"),
+        [Query(signals.SITE_TARGET, instant=True), Query(signals.SITE_REVIEWS, instant=True)],
+        says=Words(
+            "The accuracy that the policy asks for, and the reviews behind the figure beside it.",
+            "策略要求的准确率，以及左侧数字所依据的复核数。",
+        ),
+    )
+    board.stat(
+        (16, 0, 4, 4),
+        Words("Labels an hour", "每小时标注"),
+        [Query(signals.SITE_LABELS_HOUR)],
+        names=False,
+        sparkline=True,
+        change=True,
+        empty=Words("no label in the hour", "一小时内无标注"),
+    )
+    shared.monitor(board, (20, 0, 4, 4))
+
+
+def _why(board: Board) -> None:
+    board.table(
+        (0, 4, 14, 6),
+        Words("What has changed", "发生了什么变化"),
+        [
+            ("project", PROJECT),
+            ("agent", Words("Person", "人员")),
+            ("signal", Words("What", "指标")),
+            ("direction", Words("Moved", "方向")),
+        ],
+        [
+            Query(signals.DRIFT_EVIDENCE),
+            Query(signals.DRIFT_BEFORE),
+            Query(signals.DRIFT_SINCE),
+            Query(signals.DRIFT_REVIEWS),
+            Query(signals.DRIFT_BEGAN),
+        ],
+        says=Words(
+            "Open drifts of the site, its projects and its people, surest first: from what to what, over how many reviews, since when.",
+            "该站点及其项目、人员进行中的漂移，最确定者在前：从多少到多少、基于多少复核、从何时起。",
+        ),
+        empty=Words("✓ no open drift", "✓ 没有进行中的漂移"),
+        hidden=("site", "budget"),
+        key_props={
+            "signal": {"mappings": board.mappings(shared.DRIFT_SIGNALS)},
+            "direction": {"mappings": board.mappings(shared.DIRECTIONS)},
+        },
+    )
+    board.table(
+        (14, 4, 10, 6),
+        Words("Why: parts of the change", "原因：变化的组成"),
+        [
+            ("project", PROJECT),
+            ("signal", Words("Of", "指标")),
+            ("by", Words("By", "维度")),
+            ("member", Words("Which", "哪个")),
+            ("effect", Words("Effect", "效应")),
+        ],
+        [Query(signals.DRIFT_CAUSES)],
+        empty=Words("✓ no open drift", "✓ 没有进行中的漂移"),
+        ascending=True,
+        hidden=("site", "budget", "direction", "agent"),
+        key_props={
+            "signal": {"mappings": board.mappings(shared.DRIFT_SIGNALS)},
+            "by": {"mappings": board.mappings(shared.DIMENSIONS)},
+            "effect": {"mappings": board.mappings(shared.EFFECTS)},
+        },
+    )
+
+
+def _course(board: Board) -> None:
+    upper = board.say(signals.SITE_UPPER.name)
+    board.lines(
+        (0, 10, 12, 8),
+        Words("Accuracy over $window against target", "$window 准确率对照目标"),
+        [
+            Query(signals.SITE_UPPER, colour=SKY, props={"custom.lineWidth": 1}),
+            Query(
+                signals.SITE_LOWER,
+                colour=SKY,
+                props={"custom.lineWidth": 1, "custom.fillBelowTo": upper, "custom.fillOpacity": 15},
+            ),
+            Query(signals.SITE_ACCURACY, colour=BLUE, props={"custom.lineWidth": 3}),
+            Query(signals.SITE_TARGET, colour=ORANGE, props=DASHED),
+        ],
+        says=Words(
+            "The band is the 95% interval. Band below the dashed target: proven worse. A gap: too few reviews, or no worker.",
+            "色带为 95% 区间。色带低于虚线目标：确实较差。缺口：复核太少或没有监控实例。",
+        ),
+    )
+    board.lines(
+        (12, 10, 12, 8),
+        Words("Accuracy by project", "各项目准确率"),
+        [
+            Query(signals.PROJECTS_WORST, "{{project}}", colour=VERMILLION, shades=True),
+            Query(signals.PROJECTS_OTHER, "{{project}}", colour=LIGHT_GREY, shades=True),
+            Query(signals.SITE_TARGET, Words("site's target", "站点目标"), colour=ORANGE, props=DASHED),
+        ],
+    )
+
+
+def _parts(board: Board) -> None:
+    board.table(
+        (0, 18, 13, 7),
+        Words("Projects over $window", "$window 各项目"),
+        [("project", PROJECT)],
+        [
+            Query(signals.PROJECT_ACCURACY),
+            Query(signals.PROJECT_LOWER),
+            Query(signals.PROJECT_UPPER),
+            Query(signals.PROJECT_TARGET),
+            Query(signals.PROJECT_REVIEWS),
+            Query(signals.PROJECT_LABELS),
+        ],
+        says=Words(
+            "The site's projects, lowest accuracy first. An upper bound below the target is proven worse.",
+            "该站点的项目，准确率最低者在前。上限低于目标即确实较差。",
+        ),
+        ascending=True,
+        hidden=("site",),
+    )
+    board.bars(
+        (13, 18, 11, 7),
+        Words("Errors by type", "各类错误"),
+        [Query(signals.ERROR_TYPES, "{{error_type}} ({{severity}})", instant=True)],
+        empty=Words("no error found in the range", "时间范围内未发现错误"),
+    )
+
+
+def _people(board: Board) -> None:
+    board.table(
+        (0, 25, 13, 8),
+        Words("People at risk over $window", "$window 有风险的人员"),
+        [("agent", AGENT)],
+        [
+            Query(signals.AGENT_RISK),
+            Query(signals.AGENT_ACCURACY),
+            Query(signals.AGENT_LOWER),
+            Query(signals.AGENT_UPPER),
+            Query(signals.AGENT_REVIEWS),
+        ],
+        says=Words(
+            "People most surely below target first; open a name to coach. Who has too few reviews is not listed.",
+            "最可能低于目标的人员在前；点击姓名查看辅导。复核太少的人不列出。",
+        ),
+        most=10,
+        hidden=("site",),
+        key_props={
+            "agent": {
+                "links": board.cell_link(Words("Coach", "辅导"), "coach", "agent", "&var-site=${site:percentencode}")
+            }
+        },
+    )
+    board.table(
+        (13, 25, 11, 8),
+        Words("Reviewers over $window", "$window 质检员"),
+        [("agent", REVIEWER)],
+        [
+            Query(signals.REVIEWER_DEVIATION),
+            Query(signals.REVIEWER_FOUND),
+            Query(signals.REVIEWER_REVIEWS),
+        ],
+        says=signals.REVIEWER_DEVIATION.says,
+        ascending=True,
+        hidden=("site",),
+    )
+
+
+def _work(board: Board) -> None:
+    board.table(
+        (0, 33, 8, 7),
+        Words("SOP versions over the range", "时间范围内的 SOP 版本"),
+        [("project", PROJECT), ("sop", Words("SOP version", "SOP 版本"))],
+        [Query(signals.SOP_ACCURACY), Query(signals.SOP_REVIEWS), Query(signals.SOP_LABELS)],
+        ascending=True,
+        hidden=("site",),
+    )
+    board.table(
+        (8, 33, 8, 7),
+        Words("Markets over $window", "$window 各市场"),
+        [("market", MARKET)],
+        [
+            Query(signals.MARKET_ACCURACY),
+            Query(signals.MARKET_LOWER),
+            Query(signals.MARKET_UPPER),
+            Query(signals.MARKET_REVIEWS),
+        ],
+        ascending=True,
+        hidden=("site",),
+    )
+    board.lines(
+        (16, 33, 8, 7),
+        Words("People by state", "人员状态"),
+        [
+            Query(signals.PEOPLE_PRODUCTIVE, colour=BLUE),
+            Query(signals.PEOPLE_AVAILABLE, colour=SKY),
+            Query(signals.PEOPLE_MEETING, colour=YELLOW),
+            Query(signals.PEOPLE_TRAINING, colour=ORANGE),
+            Query(signals.PEOPLE_BREAK, colour=LIGHT_GREY),
+        ],
+        says=Words(
+            "People logged in, by what they do. Many waiting: work is missing. A step to nothing: an outage.",
+            "已登录人员按状态划分。等待者多：缺任务。骤降为零：中断。",
+        ),
+        stacked="normal",
+        empty=Words("☾ nobody is logged in", "☾ 无人登录"),
+    )
+    board.lines(
+        (0, 40, 12, 7),
+        Words("Labels a productive hour, over $window", "$window 每生产小时标注"),
+        [Query(signals.SITE_SPEED, colour=BLUE)],
+        soft_floor=0,
+    )
+    board.lines(
+        (12, 40, 12, 7),
+        Words("Handling time over $window against target", "$window 处理时长对照目标"),
+        [Query(signals.SITE_HANDLE, colour=BLUE), Query(signals.SITE_HANDLE_TARGET, colour=ORANGE, props=DASHED)],
+        soft_floor=0,
+    )
