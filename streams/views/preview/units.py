@@ -79,7 +79,8 @@ def _span(seconds: float, decimals: int | None) -> str:
             return f"{_fixed(seconds * factor, decimals)} {word}"
     for below, divisor, word in _SPAN_STEPS:
         if abs(seconds) < below:
-            return f"{_fixed(seconds / divisor, decimals)} {word}"
+            number = _fixed(seconds / divisor, decimals)
+            return f"{number} {word.removesuffix('s') if number == '1' and word != 's' else word}"
     raise AssertionError  # the last step has no end
 
 

@@ -14,6 +14,8 @@ from streams.views.preview.frames import Frame, Value
 from streams.views.preview.panels.canvas import Canvas, render
 from streams.views.preview.transform import sorted_frame
 
+#: Room below the rows for how many more there are.
+_MORE_HEIGHT = 20
 _ROW_HEIGHTS = {"sm": 36, "md": 42, "lg": 48}
 
 
@@ -30,6 +32,8 @@ def table(panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: An
     height = _ROW_HEIGHTS.get(str(panel.options.get("cellHeight") or "sm"), 36)
     has_header = panel.options.get("showHeader", True) is not False
     fit = max(int((canvas.height - (height if has_header else 0)) // height), 1)
+    if frame.height > fit > 1 and canvas.height - (fit + has_header) * height < _MORE_HEIGHT:
+        fit -= 1
     rows = [[_cell(each, each.column.values[row]) for each in fields] for row in range(min(frame.height, fit))]
     return render(
         "table", heads=[(each.name, _align(each)) for each in fields], rows=rows, row_height=height,

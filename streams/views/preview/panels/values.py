@@ -172,7 +172,7 @@ def bar_gauge(
     size = sizes.get("titleSize") or max(min(row * 0.6, 20.0), 11.0)
     value_size = sizes.get("valueSize") or max(min(row * 0.6, 24.0), 11.0)
     if is_flat:
-        size, value_size = (min(each, max(row, 11.0)) for each in (size, value_size))
+        size, value_size = (min(each, max(row / 1.25, 11.0)) for each in (size, value_size))
     zero = min(max(-low / scale, 0.0), 1.0)
     bars = []
     for each in values:
