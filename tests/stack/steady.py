@@ -90,7 +90,7 @@ class Steady:
         if dice < 0.25:
             return self._written(self._base(site, "state_changed", self._person()) | {"state": rng.choice(STATES)})
         if dice < 0.55:
-            return self._written(self._review(site, rng.random() < 0.95))
+            return self._written(self._review(site, rng.random() < 0.985))
         return self._written(self._label(site) | ({"skipped": True} if rng.random() < 0.1 else {}))
 
     def _now_ms(self) -> int:
@@ -145,14 +145,14 @@ class Steady:
         return event
 
     def _revision(self, review: dict[str, Any]) -> dict[str, Any]:
-        """Another verdict under the same labels: a review that stays moves no window but the correct ones'."""
+        """A verdict looked at again, seldom another one; a review that stays moves no window but the correct ones'."""
         names = ("correct", "source", "sampling", "market", "sop_version")
         old = {name: review[name] for name in names}
         revision = self._base(review["site_id"], "review_revised", review["agent_id"])
         revision |= {name: review[name] for name in ("project_id", "task_id", "role") if name in review}
         revision |= {"review_id": review["event_id"], "reviewed_at": review["at"], "cause": "audit"}
         revision["at"] = max(revision["at"], review["at"])
-        return revision | {"old": old, "new": old | {"correct": not review["correct"]}}
+        return revision | {"old": old, "new": old | {"correct": review["correct"] ^ (self._rng.random() < 0.05)}}
 
     def _written(self, event: dict[str, Any], broken: Any = ...) -> Written:
         self._count += 1
