@@ -71,7 +71,9 @@ class Steady:
         for site, project, version in product(self.sites, PROJECTS, VERSIONS):
             yield self._review(site, True, project=project, version=version)
         for site, project, error, severity in product(self.sites, PROJECTS, ERRORS, SEVERITIES):
-            yield self._review(site, False, project=project) | {"error_type": error, "severity": severity}
+            # Looked for on purpose, so that no accuracy begins with nothing but errors.
+            wrong = self._review(site, False, project=project) | {"sampling": "targeted"}
+            yield wrong | {"error_type": error, "severity": severity}
 
     def _next(self) -> Written:
         rng, site = self._rng, self._rng.choice(tuple(self.sites))
