@@ -90,13 +90,14 @@ def temper(row: Sequence[float]) -> float:
     return 1.0 / row[_EFFECT]
 
 
-def advance(row: list[float], counts: Sequence[int], learns: bool = True) -> float:
+def advance(row: list[float], counts: Sequence[int], learns: bool = True, tests: bool = True) -> float:
     """Takes a group of items.
 
     Args:
         row: `ROW`, changed in place.
         counts: Items of each class, shape (`CLASSES`,); their sum is the same for every group of a stream.
         learns: Whether the baseline takes them in.
+        tests: Whether a change is looked for, which is most of the cost; if not, the R stay as they are.
 
     Returns:
         Mean of the R over classes, ways and shifts: a drift is signalled where it reaches the run length, in items.
@@ -105,7 +106,7 @@ def advance(row: list[float], counts: Sequence[int], learns: bool = True) -> flo
     n = sum(counts)
     known = shares(row)
     statistic = 0.0
-    if learned >= FIRST:
+    if tests and learned >= FIRST:
         # A young baseline is rough itself: the group's shares are less far from it than they look.
         scale = power * learned / (learned + n)
         for label, count in enumerate(counts):

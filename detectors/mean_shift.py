@@ -91,7 +91,7 @@ def temper(row: Sequence[float]) -> float:
     return 1.0 / row[_EFFECT]
 
 
-def advance(row: list[float], n: int, total: int, squares: int, learns: bool = True) -> float:
+def advance(row: list[float], n: int, total: int, squares: int, learns: bool = True, tests: bool = True) -> float:
     """Takes a group of values.
 
     Args:
@@ -100,6 +100,7 @@ def advance(row: list[float], n: int, total: int, squares: int, learns: bool = T
         total: Sum of their `quantised`.
         squares: Sum of the squares of their `quantised`.
         learns: Whether the baseline takes them in.
+        tests: Whether a change is looked for; if not, the R stay as they are.
 
     Returns:
         Mean of the R over rises and falls: a drift is signalled where it reaches the run length, in values.
@@ -110,7 +111,7 @@ def advance(row: list[float], n: int, total: int, squares: int, learns: bool = T
     power = 1.0 / row[_EFFECT]
     off = value - mean if learned else 0.0
     statistic = 0.0
-    if learned >= FIRST:
+    if tests and learned >= FIRST:
         # A young baseline is rough itself: the group's mean is less far from it than it looks.
         scale = power * learned / (learned + n + _YOUNG) * n / one
         for number, (gap, middle) in enumerate(_STEPS, _R):

@@ -46,6 +46,13 @@ SEGMENT = 4_096
 _CHUNK = 256
 
 
+def gathered(rows: Rows, places: NDArray[np.integer[Any]]) -> Rows:
+    """The rows at places: as `rows[places]`, but copied by words, a quarter of the time."""
+    words = rows.view(np.int64).reshape(-1, rows.dtype.itemsize // 8)
+    chosen: Rows = words[places].view(rows.dtype).reshape(-1)
+    return chosen
+
+
 class Recent:
     """A ring of rows in order of the log; it grows with its site or project up to its bound.
 

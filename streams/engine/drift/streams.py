@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors import cluster, falling, mixture, self_starting
+from detectors import cluster, falling, mixture, rounds, self_starting
 from detectors.budget import ADAPTION, DAYS_A_MONTH, adapted
+from detectors.rounds import Floats
 from streams.engine.panes import Ints, Slot
 
 Flags = NDArray[np.bool_]
@@ -73,42 +74,51 @@ def watches_fall(stream: Stream) -> bool:
     return stream.signal == "error_finding" and stream.direction == "down"
 
 
-class Errors(NamedTuple):
-    """The errors of one call, stream by stream, in order: parallel columns.
-
-    Attributes:
-        stream: Number of the stream.
-        gap: Correct outcomes of the stream since its error before.
-        position: Of the outcome within the call.
-        at_s: Its time, epoch seconds.
-        run_length: The stream's threshold at it.
-    """
-
-    stream: list[int]
-    gap: list[int]
-    position: list[int]
-    at_s: list[int]
-    run_length: list[float]
-
-
 class Looks(NamedTuple):
-    """Where streams watched for a fall are due, stream by stream, in order: parallel columns.
+    """Where streams are looked at, stream by stream, in order: parallel columns of shape (n,).
 
     Attributes:
         stream: Number of the stream.
-        pending: Correct outcomes since its last look, this one apart.
+        correct: Correct outcomes of the stream since its look before.
+        wrong: Whether it is an error; where a fall is looked for, it may be one more correct outcome.
         position: Of the outcome within the call.
         at_s: Its time, epoch seconds.
-        wrong: Whether it is an error.
         run_length: The stream's threshold at it.
     """
 
-    stream: list[int]
-    pending: list[int]
-    position: list[int]
-    at_s: list[int]
-    wrong: list[bool]
-    run_length: list[float]
+    stream: Ints
+    correct: Ints
+    wrong: Flags
+    position: Ints
+    at_s: Ints
+    run_length: Floats
+
+    def of(self, chosen: Flags) -> "Looks":
+        """Some of them, told by a flag each."""
+        return Looks(
+            self.stream[chosen],
+            self.correct[chosen],
+            self.wrong[chosen],
+            self.position[chosen],
+            self.at_s[chosen],
+            self.run_length[chosen],
+        )
+
+
+class Crossing(NamedTuple):
+    """A stream whose statistic has reached its threshold.
+
+    Attributes:
+        stream: Number of the stream.
+        position: Of the outcome within the call.
+        statistic: Mean of the R.
+        run_length: The threshold.
+    """
+
+    stream: int
+    position: int
+    statistic: float
+    run_length: float
 
 
 class _Call(NamedTuple):
@@ -154,6 +164,8 @@ class Streams:
         self._core = np.zeros(0, _CORE)
         self._past = np.zeros(0, _PAST)
         self._budget = np.zeros(0, np.int64)
+        #: The targets as a column; NaN where there is none.
+        self._target = np.zeros(0, np.float64)
         #: The columns as bytes: one field of one stream is read and written many times faster this way.
         self._rows = self._history = memoryview(b"")
         #: Streams that share each budget: those with an outcome within 30 days.
@@ -201,14 +213,15 @@ class Streams:
     def _assign(self, number: int, stream: Stream) -> None:
         self.keys[number] = stream
         self._numbers[stream] = number
-        self._targets[number] = self._target_error(stream)
+        target = self._targets[number] = self._target_error(stream)
+        self._target[number] = np.nan if target is None else target
         self._budget[number] = self._budget_of[stream.signal]
         if not stream.agent:
             self._of_sites.append((number, stream))
             self._clusters.setdefault(number, [*cluster.fresh(), 0.0])
 
     def _grow(self, capacity: int) -> None:
-        for name in ("_core", "_past", "_budget", "_shares"):
+        for name in ("_core", "_past", "_budget", "_target", "_shares"):
             old = getattr(self, name)
             grown = np.zeros(capacity, old.dtype)
             grown[: len(old)] = old
@@ -220,7 +233,7 @@ class Streams:
 
     # --- outcomes
 
-    def take(self, ids: Ints, positions: Ints, wrong: Flags, at_s: Ints) -> Errors:
+    def take(self, ids: Ints, positions: Ints, wrong: Flags, at_s: Ints) -> Looks:
         """Counts outcomes, and finds the errors among them with what each needs.
 
         Args:
@@ -230,7 +243,7 @@ class Streams:
             at_s: Time, epoch seconds.
 
         Returns:
-            The errors, to be looked at by `advance`.
+            The errors, to be looked at by `look_at`.
         """
         calls = self._count(ids, at_s)
         order, starts, counts, touched = calls.order, calls.starts, calls.counts, calls.touched
@@ -253,10 +266,10 @@ class Streams:
 
         number, when, place = touched[of], at[errors], position[errors]
         run_lengths = self._run_lengths(number, counts[of] - rank - 1, when, place)
-        return Errors(number.tolist(), gaps.tolist(), place.tolist(), when.tolist(), run_lengths.tolist())
+        return Looks(number, gaps, np.ones(len(number), bool), place, when, run_lengths)
 
-    def take_falls(self, ids: Ints, positions: Ints, wrong: Flags, at_s: Ints) -> "Looks":
-        """Counts outcomes of streams watched for a fall, and finds where `fall` is due; arguments as of `take`.
+    def take_falls(self, ids: Ints, positions: Ints, wrong: Flags, at_s: Ints) -> Looks:
+        """Counts outcomes of streams watched for a fall, and finds where a look is due; arguments as of `take`.
 
         It is due at an error, and where correct outcomes since the last error reach a multiple of
         `LOOK_EVERY`.
@@ -278,14 +291,7 @@ class Streams:
         of = group[looks]
         number, where, when = touched[of], positions[order][looks], at_s[order][looks]
         run_lengths = self._run_lengths(number, ends[of] - looks, when, where)
-        return Looks(
-            number.tolist(),
-            (since[looks] % falling.LOOK_EVERY).tolist(),
-            where.tolist(),
-            when.tolist(),
-            bad[looks].tolist(),
-            run_lengths.tolist(),
-        )
+        return Looks(number, since[looks] % falling.LOOK_EVERY, bad[looks], where, when, run_lengths)
 
     def count(self, ids: Ints, at_s: Ints) -> Ints:
         """Counts outcomes of streams that are looked at elsewhere; the order that brings each stream's together."""
@@ -378,6 +384,105 @@ class Streams:
         self._past_changed.add(stream // _BLOCK)
         return statistic
 
+    def look_at(self, looks: Looks, falls: bool) -> list[Crossing]:
+        """Takes the looks of a call, each stream's up to the one at which it reaches its threshold.
+
+        The same as `advance`, or `fall`, look by look.
+
+        Args:
+            looks: As of `take`, or of `take_falls`.
+            falls: Whether falls are looked for.
+
+        Returns:
+            Streams that reach it, in order of their numbers.
+        """
+        if not len(looks.stream):
+            return []
+        starts = np.flatnonzero(np.diff(looks.stream, prepend=-1))
+        counts = np.diff(starts, append=len(looks.stream))
+        streams = looks.stream[starts]
+        tempers = np.ones(len(looks.stream))
+        undone: dict[int, tuple[list[float], float]] = {}
+        for place, stream in enumerate(streams.tolist()):
+            if stream in self._clusters:
+                undone[place] = [*self._clusters[stream]], self._tempers.get(stream, 1.0)
+                here = slice(starts[place], starts[place] + counts[place])
+                tempers[here] = self._tempers_of(stream, looks.correct[here].tolist(), looks.wrong[here].tolist())
+        correct = looks.correct + ~looks.wrong
+        of_all = rounds.Looks(starts, counts, correct, looks.wrong, tempers, looks.run_length)
+        taken, reached = self._taken(streams, of_all, falls)
+        crossings = []
+        for place, statistic in reached:
+            stream, last = int(streams[place]), int(starts[place] + taken[place]) - 1
+            if place in undone:
+                self._clusters[stream][:], self._tempers[stream] = undone[place]
+                here = slice(starts[place], last + 1)
+                self._tempers_of(stream, looks.correct[here].tolist(), looks.wrong[here].tolist())
+            crossings.append(Crossing(stream, int(looks.position[last]), statistic, float(looks.run_length[last])))
+        if not falls:
+            self._remember(streams, starts, counts, taken, looks)
+        return crossings
+
+    def _taken(self, streams: Ints, looks: rounds.Looks, falls: bool) -> tuple[Ints, list[tuple[int, float]]]:
+        """Feeds the detectors of streams; how many looks each has taken, and which have reached their threshold."""
+        rows, target = self._core["row"][streams], self._target[streams]
+        if falls:
+            taken = rounds.falls(rows, looks)
+            self._core["row"][streams] = taken.rows
+            return taken.looks, taken.reached
+        counts, reached = looks.counts.copy(), []
+        free = np.isnan(target)
+        for chosen in (free, ~free):
+            (places,) = np.nonzero(chosen)
+            if not len(places):
+                continue
+            some = looks.of(chosen)
+            if chosen is free:
+                taken = rounds.rises(rows[places], some)
+                rows[places] = taken.rows
+            else:
+                taken = rounds.rises_above(rows[places, :3], some, target[places])
+                rows[places, :3] = taken.rows
+            counts[places] = taken.looks
+            reached += [(int(places[place]), statistic) for place, statistic in taken.reached]
+        self._core["row"][streams] = rows
+        return counts, sorted(reached)
+
+    def _tempers_of(self, stream: int, correct: list[int], wrong: list[bool]) -> list[float]:
+        """What tempers each look of a stream whose errors may come in clusters; it learns from the errors."""
+        row = self._clusters[stream]
+        temper = self._tempers.get(stream, 1.0)
+        since, runs = int(row[-1]), []
+        for passed, is_wrong in zip(correct, wrong, strict=True):
+            since += passed
+            if is_wrong:
+                runs.append(since)
+                since = 0
+            else:
+                since += 1
+        row[-1] = float(since)
+        learned = iter(cluster.advance_many(row, runs))
+        tempers = []
+        for is_wrong in wrong:
+            tempers.append(temper)
+            if is_wrong:
+                temper = next(learned)
+        if runs:
+            self._tempers[stream] = temper
+        return tempers
+
+    def _remember(self, streams: Ints, starts: Ints, counts: Ints, taken: Ints, looks: Looks) -> None:
+        """Puts the errors that were taken into the streams' pasts."""
+        nth = np.arange(len(looks.stream)) - np.repeat(starts, counts)
+        (errors,) = np.nonzero(nth < np.repeat(taken, counts))
+        of, past = looks.stream[errors], self._past
+        places = (past["errors"][of] + nth[errors]) % PAST
+        # Of several at one place, the last one stays.
+        past["at_s"][of, places] = looks.at_s[errors]
+        past["gaps"][of, places] = np.minimum(looks.correct[errors], 0xFFFF)
+        past["errors"][streams] += taken.astype(np.uint32)
+        self._past_changed.update(np.unique(streams // _BLOCK).tolist())
+
     def of_sites(self) -> list[tuple[int, Stream]]:
         """Streams of sites and projects, with their numbers."""
         return self._of_sites
@@ -399,12 +504,7 @@ class Streams:
             Mean of the R_f.
         """
         row = list(_ROW.unpack_from(self._rows, stream * _CORE_BYTES))
-        temper = self._tempers.get(stream, 1.0)
-        statistic = 0.0
-        if pending or not wrong:
-            statistic = falling.passed(row, pending + (not wrong), temper)
-        if wrong:
-            statistic = falling.failed(row, temper)
+        statistic = _fall(row, pending, wrong, self._tempers.get(stream, 1.0))
         of_cluster = self._clusters.get(stream)
         if of_cluster is not None:
             if wrong:
@@ -577,3 +677,13 @@ class Streams:
                 if self._clusters[number][1] > 0:
                     self._tempers[number] = cluster.temper(self._clusters[number])
         self._recount(day_s)
+
+
+def _fall(row: list[float], correct: int, wrong: bool, temper: float) -> float:
+    """Takes correct outcomes and one more outcome into a detector of falls; returns the mean of the R_f."""
+    statistic = 0.0
+    if correct or not wrong:
+        statistic = falling.passed(row, correct + (not wrong), temper)
+    if wrong:
+        statistic = falling.failed(row, temper)
+    return statistic

@@ -1,0 +1,233 @@
+"""The detectors of outcomes on many streams side by side: to the last bit what they make look by look."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.falling import FALLS
+from detectors.mixture import SHIFTS
+from detectors.self_starting import FREEZE_AFTER, HIGHEST, WARM_UP
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+_SHIFTS, _FALLS = np.array(SHIFTS)[:, None], np.array(FALLS)[:, None]
+
+
+class Looks(NamedTuple):
+    """Looks, stream by stream, in order: parallel columns of shape (n,).
+
+    Attributes:
+        starts: Of each stream, its first look, shape (streams,).
+        counts: How many it has, at least one, shape (streams,).
+        correct: Correct outcomes that the look takes, before the error if it takes one.
+        wrong: Whether it takes an error; always where a rise is looked for.
+        temper: 1 / design effect.
+        threshold: Where a drift is signalled.
+    """
+
+    starts: Ints
+    counts: Ints
+    correct: Ints
+    wrong: Flags
+    temper: Floats
+    threshold: Floats
+
+    def of(self, streams: Flags) -> "Looks":
+        """The looks of some of the streams, told by a flag each."""
+        if streams.all():
+            return self
+        counts = self.counts[streams]
+        mine = np.repeat(streams, self.counts)
+        return Looks(
+            np.cumsum(counts) - counts,
+            counts,
+            self.correct[mine],
+            self.wrong[mine],
+            self.temper[mine],
+            self.threshold[mine],
+        )
+
+
+class Taken(NamedTuple):
+    """What became of the streams.
+
+    Attributes:
+        rows: What the detectors keep of each, in the form of the one that took the looks.
+        looks: How many of its looks each has taken: all, or up to the one at which it reached its threshold.
+        reached: Places of the streams that have reached it, with the mean of the R there.
+    """
+
+    rows: Floats
+    looks: Ints
+    reached: list[tuple[int, float]]
+
+
+class _Steps(NamedTuple):
+    """What each look does to an R: R <- (R * `times` + `plus` + error) * `on_error`; shapes (3, n)."""
+
+    times: Floats
+    plus: Floats
+    on_error: Floats
+
+
+class _Baseline(NamedTuple):
+    """A stream's Beta baseline along its looks.
+
+    Attributes:
+        a, b, seen: Before the stream's first look and after each, shape (streams, most looks + 1).
+        at: Of each look the stream and the column before it.
+        middle: The rate with half of the look's correct outcomes taken in, shape (n,).
+        seen_passed: Outcomes seen with all of these, shape (n,).
+    """
+
+    a: Floats
+    b: Floats
+    seen: Floats
+    at: tuple[Ints, Ints]
+    middle: Floats
+    seen_passed: Floats
+
+    def after(self) -> tuple[Ints, Ints]:
+        """Of each look the stream and the column after it."""
+        return self.at[0], self.at[1] + 1
+
+
+def rises(rows: Floats, looks: Looks) -> Taken:
+    """As `self_starting.advance`.
+
+    Args:
+        rows: `self_starting.ROW` of each stream, shape (streams, 6).
+        looks: Of the streams, each at an error.
+    """
+    known = _learned(rows, looks)
+    q = 1.0 - known.middle
+    a, b = known.a[known.at], known.b[known.after()]
+    p = a / (a + b)
+    on_correct = _powers(1.0 - np.minimum(_SHIFTS / q, 0.5), looks.temper)
+    on_error = _powers(1.0 + np.minimum(_SHIFTS, (1.0 - p) / 2) / p, looks.temper)
+    a, seen = known.a[known.after()], known.seen[known.after()]
+    on_error[:, (seen < WARM_UP) | (a > HIGHEST * (a + b))] = 0.0
+    return _learning(rows, looks, known, _Steps(*_run(on_correct, looks.correct), on_error))
+
+
+def rises_above(rows: Floats, looks: Looks, target: Floats) -> Taken:
+    """As `mixture.advance`.
+
+    Args:
+        rows: `mixture.ROW` of each stream, shape (streams, 3).
+        looks: Of the streams, each at an error.
+        target: The rate that each stream is held to, shape (streams,).
+    """
+    p0 = np.repeat(target, looks.counts)
+    rate = np.minimum(p0 + _SHIFTS, 0.5 + p0 / 2)
+    on_error, on_correct = _powers(rate / p0, looks.temper), _powers((1.0 - rate) / (1.0 - p0), looks.temper)
+    return _take(rows, looks, _Steps(*_run(on_correct, looks.correct), on_error))
+
+
+def falls(rows: Floats, looks: Looks) -> Taken:
+    """As `falling.passed`, where there are correct outcomes, and `falling.failed`, where there is an error.
+
+    Args:
+        rows: `self_starting.ROW` of each stream, shape (streams, 6).
+        looks: Of the streams.
+    """
+    known = _learned(rows, looks)
+    p = known.middle
+    times, plus = _run(_powers((1.0 - _FALLS * p) / (1.0 - p), looks.temper), looks.correct)
+    a, b = known.a[known.at], known.b[known.after()]
+    untested = (looks.correct > 0) & ((known.seen_passed < WARM_UP) | (a > HIGHEST * (a + b)))
+    times[:, untested] = plus[:, untested] = 0.0
+    on_error = np.where(looks.wrong, _powers(np.repeat(_FALLS, len(p), axis=1), looks.temper), 1.0)
+    return _learning(rows, looks, known, _Steps(times, plus, on_error))
+
+
+def _learned(rows: Floats, looks: Looks) -> _Baseline:
+    """How the baseline grows along the looks, which does not depend on the R.
+
+    Sums run along each stream as its looks would add them up, one by one, so that they are rounded alike.
+    """
+    streams = len(rows)
+    group = np.repeat(np.arange(streams), looks.counts)
+    at = group, np.arange(len(group)) - looks.starts[group]
+    shape = streams, int(looks.counts.max())
+    correct, wrong, temper = np.zeros(shape), np.zeros(shape, bool), np.zeros(shape)
+    correct[at], wrong[at], temper[at] = looks.correct, looks.wrong, looks.temper
+    one_by_one = correct + wrong
+    # Where it is still learning, it has seen all outcomes.
+    seen = rows[:, 2:3] + np.cumsum(one_by_one, axis=1) - one_by_one
+    young = seen < FREEZE_AFTER
+    learned = temper * np.where(young, np.minimum(correct, FREEZE_AFTER - seen), 0.0)
+    passed = seen + correct
+    learns = young & (passed < FREEZE_AFTER) & wrong
+    a = np.add.accumulate(np.hstack((rows[:, 0:1], temper * learns)), axis=1)
+    b = np.add.accumulate(np.hstack((rows[:, 1:2], learned)), axis=1)
+    seen = np.maximum.accumulate(np.hstack((rows[:, 2:3], np.where(young, passed + learns, 0.0))), axis=1)
+    return _Baseline(a, b, seen, at, a[at] / (a[at] + b[at] + learned[at] / 2), passed[at])
+
+
+def _learning(rows: Floats, looks: Looks, known: _Baseline, steps: _Steps) -> Taken:
+    """Takes the looks, and the baseline as of the last one taken."""
+    taken = _take(rows[:, 3:], looks, steps)
+    last = np.arange(len(rows)), taken.looks
+    baseline = np.stack((known.a[last], known.b[last], known.seen[last]), axis=1)
+    return taken._replace(rows=np.hstack((baseline, taken.rows)))
+
+
+def _run(factor: Floats, correct: Ints) -> tuple[Floats, Floats]:
+    """What a run of correct outcomes does to an R, as `mixture.grow`."""
+    power = _powers(factor, correct)
+    return power, factor * (1.0 - power) / (1.0 - factor)
+
+
+def _powers(bases: Floats, exponents: Floats | Ints) -> Floats:
+    """Bases of shape (3, n) to exponents of shape (n,).
+
+    By Python's own power, .1 us each: numpy's differs from it in the last bit on some processors, and
+    what a stream keeps must not depend on how a log was cut.
+    """
+    (others,) = np.nonzero(exponents != 1)
+    if len(others):
+        chosen = bases[:, others]
+        powered = map(pow, chosen.ravel().tolist(), exponents[others].tolist() * len(bases))
+        bases = bases.copy()
+        bases[:, others] = np.fromiter(powered, np.float64, chosen.size).reshape(chosen.shape)
+    return bases
+
+
+def _take(rows: Floats, looks: Looks, steps: _Steps) -> Taken:
+    """Moves the R of each stream, shape (streams, 3), look by look up to its threshold.
+
+    The first look of every stream in one step, then the second of each, and so on. (Below a
+    threshold they stay far from `R_MAX`.)
+    """
+    # Streams with the most looks first: whoever has one left is then in front.
+    order = np.argsort(-looks.counts, kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    nth = np.arange(len(looks.correct)) - np.repeat(looks.starts, looks.counts)
+    by_round = np.lexsort((np.repeat(place, looks.counts), nth))
+    times, plus, on_error = (column[:, by_round] for column in steps)
+    error = looks.wrong[by_round].astype(np.float64)
+    r, after = rows.T[:, order], np.empty_like(times)
+    start = 0
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes after a threshold is not used
+        for left in np.bincount(nth).tolist():
+            here = slice(start, start + left)
+            r = np.multiply(r[:, :left], times[:, here], out=after[:, here])
+            r += plus[:, here]
+            r += error[here]
+            r *= on_error[:, here]
+            start += left
+    moved = np.empty_like(after)
+    moved[:, by_round] = after
+    statistic = (moved[0] + moved[1] + moved[2]) / 3.0
+    taken, reached = looks.counts.copy(), []
+    (over,) = np.nonzero(statistic >= looks.threshold)
+    if len(over):
+        streams, first = np.unique(np.repeat(np.arange(len(rows)), looks.counts)[over], return_index=True)
+        taken[streams] = nth[over[first]] + 1
+        reached = list(zip(streams.tolist(), statistic[over[first]].tolist(), strict=True))
+    return Taken(moved[:, looks.starts + taken - 1].T, taken, reached)

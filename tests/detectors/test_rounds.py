@@ -1,0 +1,117 @@
+"""Looks taken in one pass leave each stream, to the last bit, as the detectors leave it look by look."""
+
+import random
+
+import numpy as np
+import pytest
+
+from detectors import cluster, falling, mixture, rounds, self_starting
+
+NEVER = 1e150
+
+
+def looks_of(rng: random.Random, streams: int, most: int, falls: bool, threshold: float) -> rounds.Looks:
+    counts = np.array([rng.randint(1, most) for _ in range(streams)])
+    n = int(counts.sum())
+    wrong = np.array([not falls or rng.random() < 0.4 for _ in range(n)])
+    correct = [int(rng.expovariate(1 / 15)) for _ in range(n)]
+    if falls:
+        correct = [each % 16 if is_wrong else 16 for each, is_wrong in zip(correct, wrong.tolist(), strict=True)]
+    temper = np.array([rng.choice((1.0, 0.93, 0.4)) for _ in range(n)])
+    return rounds.Looks(
+        np.cumsum(counts) - counts, counts, np.array(correct), wrong, temper, np.full(n, threshold, np.float64)
+    )
+
+
+def learned_rows(rng: random.Random, streams: int) -> np.ndarray:
+    rows = []
+    for _ in range(streams):
+        # From fresh ones over those about to be tested or frozen to those that are frozen, calm and suspect.
+        seen = rng.choice((0.0, 90.0, 2_000.0, 9_960.0, 10_000.0, 10_004.0))
+        rate = rng.choice((0.02, 0.06, 0.49, 0.6))
+        row = [0.6 + rate * seen, 9.4 + (1 - rate) * seen, seen]
+        rows.append(row + [rng.uniform(0, 500) if seen >= 100 else 0.0 for _ in range(3)])
+    return np.array(rows)
+
+
+def one_by_one(rows, looks, take):
+    """The same with the detectors' own functions."""
+    out, taken, reached = [], [], []
+    for place, (row, start, count) in enumerate(zip(rows.tolist(), looks.starts, looks.counts, strict=True)):
+        for look in range(start, start + count):
+            statistic = take(row, int(looks.correct[look]), bool(looks.wrong[look]), float(looks.temper[look]), place)
+            if statistic >= looks.threshold[look]:
+                reached.append((place, statistic))
+                break
+        out.append(row)
+        taken.append(look - start + 1)
+    return out, taken, reached
+
+
+def the_same(found: rounds.Taken, expected) -> None:
+    rows, taken, reached = expected
+    assert found.looks.tolist() == taken
+    assert found.reached == reached
+    assert found.rows.tolist() == rows
+
+
+@pytest.mark.parametrize("threshold", [NEVER, 3_000.0, 1.0])
+@pytest.mark.parametrize("seed", range(6))
+def test_rises_are_those_of_the_self_starting_detector(seed, threshold):
+    rng = random.Random(seed)
+    rows, looks = learned_rows(rng, 40), looks_of(rng, 40, rng.choice((1, 5, 60)), False, threshold)
+    expected = one_by_one(rows, looks, lambda row, correct, _, temper, __: self_starting.advance(row, correct, temper))
+    the_same(rounds.rises(rows, looks), expected)
+
+
+@pytest.mark.parametrize("threshold", [NEVER, 3_000.0, 1.0])
+@pytest.mark.parametrize("seed", range(6))
+def test_rises_above_a_target_are_those_of_the_mixture(seed, threshold):
+    rng = random.Random(seed)
+    rows, looks = learned_rows(rng, 30)[:, 3:], looks_of(rng, 30, rng.choice((1, 5, 60)), False, threshold)
+    targets = [rng.choice((0.005, 0.05, 0.3, 0.95)) for _ in range(30)]
+    expected = one_by_one(
+        rows, looks, lambda row, correct, _, temper, place: mixture.advance(row, correct, targets[place], temper)
+    )
+    the_same(rounds.rises_above(rows, looks, np.array(targets)), expected)
+
+
+@pytest.mark.parametrize("threshold", [NEVER, 3_000.0, 1.0])
+@pytest.mark.parametrize("seed", range(6))
+def test_falls_are_those_of_the_detector_of_falls(seed, threshold):
+    rng = random.Random(seed)
+    rows, looks = learned_rows(rng, 40), looks_of(rng, 40, rng.choice((1, 5, 60)), True, threshold)
+
+    def take(row, correct, wrong, temper, _):
+        statistic = falling.passed(row, correct, temper) if correct else 0.0
+        return falling.failed(row, temper) if wrong else statistic
+
+    the_same(rounds.falls(rows, looks), one_by_one(rows, looks, take))
+
+
+def test_looks_of_some_streams_are_theirs_alone():
+    looks = looks_of(random.Random(1), 6, 5, False, NEVER)
+    chosen = np.array([True, False, True, True, False, False])
+    some = looks.of(chosen)
+    assert some.counts.tolist() == looks.counts[chosen].tolist()
+    for place, stream in enumerate(np.flatnonzero(chosen)):
+        ours = some.correct[some.starts[place] :][: some.counts[place]]
+        assert ours.tolist() == looks.correct[looks.starts[stream] :][: looks.counts[stream]].tolist()
+
+
+@pytest.mark.parametrize("mean_gap", [3, 20, 400])
+def test_errors_taken_together_tell_the_same_of_clusters_as_one_by_one(mean_gap):
+    rng = random.Random(mean_gap)
+    runs = [int(rng.expovariate(1 / mean_gap)) * (rng.random() < 0.6) for _ in range(9_000)]
+    together, by_turns = cluster.fresh(), cluster.fresh()
+    start = 0
+    while start < len(runs):
+        stop = start + rng.randint(0, 40)
+        tempers = []
+        for correct in runs[start:stop]:
+            cluster.advance(by_turns, correct)
+            tempers.append(cluster.temper(by_turns))
+        assert cluster.advance_many(together, runs[start:stop]) == tempers
+        assert together == by_turns
+        start = stop
+    assert by_turns[0] < cluster.MEMORY
