@@ -252,14 +252,15 @@ class Table:
             key = (name, ring.name)
             column = self._columns[key]
             cells = column.reshape(-1)
-            limit = int(np.iinfo(column.dtype).max)
-            # A bound that costs two passes; the exact check only where it fails.
-            if int(np.abs(cells.take(flat).astype(np.int64)).max()) + int(np.abs(added).sum()) > limit or (
-                column.dtype.kind == "u" and int(added.min()) < 0
+            # 64 bits hold whatever comes. Elsewhere a bound that costs two passes; the exact check only where it fails.
+            if column.dtype != np.int64 and (
+                int(np.abs(cells.take(flat).astype(np.int64)).max()) + int(np.abs(added).sum())
+                > int(np.iinfo(column.dtype).max)
+                or (column.dtype.kind == "u" and int(added.min()) < 0)
             ):
                 column = self._widened(key, flat, added)
                 cells = column.reshape(-1)
-            np.add.at(cells, flat, added.astype(column.dtype))
+            np.add.at(cells, flat, added.astype(column.dtype, copy=False))
         self._dirty_panes[ring.name][positions, rows >> _SHIFT] = True
 
     def _widened(self, key: tuple[str, str], flat: Ints, added: Ints) -> NDArray[Any]:
