@@ -24,8 +24,8 @@ SECTIONS = [
     "What to tell the site",
     "How to silence it",
 ]
-#: Prometheus' own series and labels that expressions may use beside the catalogue's.
-ADDED_LABELS = {"instance", "job", "le"}
+#: Labels beside the catalogue's: Prometheus' own, and the one that docs/operations.md gives to a new group's targets.
+ADDED_LABELS = {"instance", "job", "le", "group"}
 #: A difference of durable values, on purpose: the comment beside the rule says why.
 COUNTERS_AS_VALUES = {"labelwatch_lost_records_total"}
 #: How a durable counter goes into increase() and rate(): its greatest value, over steps (docs/metrics.md).
