@@ -1,6 +1,7 @@
 """Rules, runbooks and their tests agree with the metric catalogue and with each other. Needs no Prometheus."""
 
 import itertools
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from streams.exporter.collector import MAX_SERIES
 ROOT = Path(__file__).parents[2]
 RULE_FILES = sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
 TEST_FILES = sorted((ROOT / "prometheus" / "tests").glob("*.yml"))
+BOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
 SECTIONS = [
     "What it means",
@@ -29,7 +31,7 @@ ADDED_LABELS = {"instance", "job", "le", "group"}
 #: A difference of durable values, on purpose: the comment beside the rule says why.
 COUNTERS_AS_VALUES = {"labelwatch_lost_records_total"}
 #: How a durable counter goes into increase() and rate(): its greatest value, over steps (docs/metrics.md).
-OF_WHOEVER_OWNS_IT = r"max without \(instance\) \(labelwatch_\w+(?:\{[^}]*\})?\)\[\w+:\w*\]"
+OF_WHOEVER_OWNS_IT = r"max without \(instance\) \(labelwatch_\w+(?:\{[^}]*\})?\)\[[\w$]+:\w*\]"
 
 
 def rules() -> list[dict[str, Any]]:
@@ -68,6 +70,13 @@ def expressions() -> Iterator[tuple[str, str]]:
         for test in yaml.safe_load(file.read_text("utf-8"))["tests"]:
             for given in test["input_series"]:
                 yield file.name, given["series"]
+
+
+def boards() -> Iterator[tuple[str, str]]:
+    """Where, and every query of a board."""
+    for file in BOARDS:
+        for query in re.findall(r'"expr": ("(?:[^"\\]|\\.)*")', file.read_text("utf-8")):
+            yield file.name, json.loads(query)
 
 
 def test_every_metric_named_anywhere_exists() -> None:
@@ -126,11 +135,12 @@ def test_durable_counters_are_never_counted_worker_by_worker() -> None:
     """A partition that comes back to a worker would count again what another worker has counted meanwhile."""
     wrong = {
         (where, name)
-        for where, text in expressions()
-        for name in re.findall(r"(?<![\w:])(labelwatch_\w+)(?:\{[^}]*\})?\[\w+\]", re.sub(OF_WHOEVER_OWNS_IT, "", text))
+        for where, text in itertools.chain(expressions(), boards())
+        for name in re.findall(r"(?:rate|increase)\((labelwatch_\w+)", text)
         if SERIES[name].kind is not Kind.GAUGE and SERIES[name].origin is Origin.ENGINE
     }
     assert not wrong
+    assert sum("max without (instance)" in query for _, query in boards()) > 10
 
 
 @pytest.mark.parametrize("name", ALERTS)
