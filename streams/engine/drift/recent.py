@@ -47,10 +47,14 @@ _CHUNK = 256
 
 
 def gathered(rows: Rows, places: NDArray[np.integer[Any]]) -> Rows:
-    """The rows at places: as `rows[places]`, but copied by words, a quarter of the time."""
-    words = rows.view(np.int64).reshape(-1, rows.dtype.itemsize // 8)
-    chosen: Rows = words[places].view(rows.dtype).reshape(-1)
+    """The rows at places, as `rows[places]`."""
+    chosen: Rows = _words(rows)[places].view(rows.dtype).reshape(-1)
     return chosen
+
+
+def _words(rows: Rows) -> NDArray[np.int64]:
+    """Rows as whole numbers of 64 bits: numpy copies these at once, rows field by field, in four to ten times that."""
+    return rows.view(np.int64).reshape(-1, rows.dtype.itemsize // 8)
 
 
 class Recent:
@@ -88,10 +92,11 @@ class Recent:
             self._rows = grown
         start, count = self.count % self._capacity, len(rows)
         fits = min(count, self._capacity - start)
-        self._rows[start : start + fits] = rows[:fits]
+        held, words = _words(self._rows), _words(rows)
+        held[start : start + fits] = words[:fits]
         self._changed.update(range(start // _CHUNK, (start + fits - 1) // _CHUNK + 1))
         if fits < count:
-            self._rows[: count - fits] = rows[fits:]
+            held[: count - fits] = words[fits:]
             self._changed.update(range((count - fits - 1) // _CHUNK + 1))
         self.count += count
 
