@@ -11,19 +11,21 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks import chart, document
+from benchmarks import chart, document, many
 from benchmarks.acceptance_detection import P0, oracle
+from benchmarks.many import Outcomes
 from detectors import MixtureShiryaevRoberts, RiverDetector, SelfStartingMixture
 from detectors.protocol import Estimate
 
@@ -39,8 +41,6 @@ RATES = (0.08, 0.11, 0.16)
 STEPS = 6
 #: Within this factor of the run length wanted a detector counts as set to it.
 NEAR = 1.15
-#: Streams after which a detector that signals far too often is known to.
-_ENOUGH = 9
 #: What a stream's seed begins with: for the search, for counting false alarms, for delays.
 _SEARCH, _COUNT, _DELAY = 61, 62, 63
 
@@ -132,6 +132,40 @@ def least_difference(alpha: float) -> int:
     return size + 1
 
 
+class Fleet(Protocol):
+    """Detectors of one kind, one a stream; each goes on after a signal as its authors meant it."""
+
+    def counted(self, x: Outcomes) -> NDArray[np.int64]:
+        """How often each signals a rise in its outcomes, shape (streams, n)."""
+
+    def first(self, x: Outcomes) -> NDArray[np.int64]:
+        """Outcomes of each up to its first signal of a rise; 0 where there is none."""
+
+    def repeated(self, times: int) -> "Fleet":
+        """As many copies of all, one after the other."""
+
+
+class OneByOne:
+    """A fleet of detectors that take a stream for themselves."""
+
+    def __init__(self, detectors: list[Watching]) -> None:
+        self._detectors = detectors
+
+    def counted(self, x: Outcomes) -> NDArray[np.int64]:
+        """As of `Fleet`."""
+        pairs = zip(self._detectors, x, strict=True)
+        return np.array([sum(1 for _ in rises(detector, row.tolist())) for detector, row in pairs])
+
+    def first(self, x: Outcomes) -> NDArray[np.int64]:
+        """As of `Fleet`."""
+        pairs = zip(self._detectors, x, strict=True)
+        return np.array([next(rises(detector, row.tolist()), 0) for detector, row in pairs])
+
+    def repeated(self, times: int) -> "OneByOne":
+        """As of `Fleet`."""
+        return OneByOne([copy.deepcopy(detector) for _ in range(times) for detector in self._detectors])
+
+
 @dataclass(frozen=True, slots=True)
 class Contender:
     """A detector with the one parameter that sets its run length.
@@ -140,50 +174,41 @@ class Contender:
         name: As shown.
         knows: What it compares the stream with.
         parameter: What is searched for.
-        make: The detector, from the parameter and the stream's number.
+        make: A fleet, from the parameter and the number of streams.
         often, seldom: Values of the parameter between which it is searched, with many false alarms and with few.
         usual: Its default; None for ours, which has to be given one.
-        work: Share of the streams that it gets: slow ones get fewer.
     """
 
     name: str
     knows: str
     parameter: str
-    make: Callable[[float, int], Watching]
+    make: Callable[[float, int], Fleet]
     often: float
     seldom: float
     usual: float | None = None
-    work: float = 1.0
 
 
-def _river(name: str, parameter: str, **others: Any) -> Callable[[float, int], Watching]:
-    return lambda value, _: RiverDetector(name, **{parameter: value}, **others)
+def _each(make: Callable[[float, int], Watching]) -> Callable[[float, int], Fleet]:
+    return lambda value, streams: OneByOne([make(value, number) for number in range(streams)])
 
 
 CONTENDERS = {
     each.name: each
     for each in (
-        Contender("labelwatch, target", "6%", "A", lambda a, _: MixtureShiryaevRoberts(P0, a), 8_000, 32_000),
-        Contender("labelwatch, own past", "its past", "A", lambda a, _: SelfStartingMixture(a), 8_000, 32_000),
-        Contender("ADWIN", "its past", "delta", _river("ADWIN", "delta"), 1.0, 0.1, 0.002),
-        Contender("PageHinkley", "its past", "threshold", _river("PageHinkley", "threshold", mode="up"), 12, 40, 50),
+        Contender("labelwatch, target", "6%", "A", _each(lambda a, _: MixtureShiryaevRoberts(P0, a)), 8_000, 32_000),
+        Contender("labelwatch, own past", "its past", "A", _each(lambda a, _: SelfStartingMixture(a)), 8_000, 32_000),
+        Contender("ADWIN", "its past", "delta", _each(lambda d, _: RiverDetector("ADWIN", delta=d)), 1, 0.1, 0.002),
+        Contender("PageHinkley", "its past", "threshold", lambda h, n: many.PageHinkley(n, h), 12, 40, 50),
         Contender(
-            "PageHinkley, delta .025", "its past", "threshold",
-            _river("PageHinkley", "threshold", mode="up", delta=0.025), 6, 25,
+            "PageHinkley, delta .025", "its past", "threshold", lambda h, n: many.PageHinkley(n, h, delta=0.025), 6, 25
         ),
-        Contender(
-            "HDDM_A", "its past", "drift_confidence", _river("HDDMA", "drift_confidence"), 0.2, 0.01, 0.001, 0.25
-        ),
-        Contender(
-            "HDDM_W", "its past", "drift_confidence", _river("HDDMW", "drift_confidence"), 0.2, 0.01, 0.001, 0.25
-        ),
-        Contender("DDM", "its past", "drift_threshold", _river("DDM", "drift_threshold"), 1.5, 5, 3),
-        Contender(
-            "EDDM", "its past", "beta", lambda beta, _: RiverDetector("EDDM", beta=beta, alpha=1.0), 0.95, 0.4, 0.9
-        ),
-        Contender("KSWIN", "newest 100", "alpha", Kswin, 0.999, 0.01, 0.005, 0.5),
+        Contender("HDDM_A", "its past", "drift_confidence", lambda c, n: many.HddmA(n, c), 0.2, 0.01, 0.001),
+        Contender("HDDM_W", "its past", "drift_confidence", lambda c, n: many.HddmW(n, c), 0.2, 0.01, 0.001),
+        Contender("DDM", "its past", "drift_threshold", lambda k, n: many.Ddm(n, k), 1.5, 5, 3),
+        Contender("EDDM", "its past", "beta", lambda beta, n: many.Eddm(n, beta), 0.95, 0.4, 0.9),
+        Contender("KSWIN", "newest 100", "alpha", _each(Kswin), 0.999, 0.01, 0.005),
     )
-}  # fmt: skip  # one contender in one glance
+}
 OURS = tuple(CONTENDERS)[:2]
 BEST, CHANCE = "best possible", "chance alone"
 
@@ -191,10 +216,10 @@ BEST, CHANCE = "best possible", "chance alone"
 # --- streams and signals
 
 
-def outcomes(seed: Iterable[int], n: int, rate: float) -> list[int]:
-    """Independent outcomes, the same for every contender; 1 is an error."""
-    rng = np.random.default_rng(tuple(seed))
-    return (rng.random(n) < rate).astype(int).tolist()
+def outcomes(kind: tuple[int, ...], streams: int, n: int, rate: float) -> Outcomes:
+    """Independent outcomes, the same for every contender, shape (streams, n); 1 is an error."""
+    rows = [np.random.default_rng((*kind, number)).random(n) < rate for number in range(streams)]
+    return np.array(rows, np.uint8)
 
 
 def rises(detector: Watching, stream: list[int]) -> Iterator[int]:
@@ -215,15 +240,10 @@ def rises(detector: Watching, stream: list[int]) -> Iterator[int]:
             yield taken
 
 
-def false_alarms(make: Callable[[int], Watching], streams: int, kind: int) -> tuple[float, float]:
+def false_alarms(make: Callable[[int], Fleet], streams: int, kind: int) -> tuple[float, float]:
     """False alarms in so many reviews as the run length wanted, from cold, and the standard error."""
-    share = CALM / RUN_LENGTH
-    counts: list[int] = []
-    for number in range(streams):
-        counts.append(sum(1 for _ in rises(make(number), outcomes((kind, number), CALM, P0))))
-        if number >= _ENOUGH and sum(counts) > 5 * share * len(counts):
-            break  # far from what is wanted, however it goes on
-    return float(np.mean(counts)) / share, float(np.std(counts, ddof=1)) / share / len(counts) ** 0.5
+    counts = make(streams).counted(outcomes((kind,), streams, CALM, P0)) * (RUN_LENGTH / CALM)
+    return float(counts.mean()), float(counts.std(ddof=1)) / streams**0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,24 +261,20 @@ class Delay:
     missed: float
 
     @classmethod
-    def of(cls, waited: list[int]) -> "Delay":
+    def of(cls, waited: NDArray[np.int64]) -> "Delay":
         """Of the reviews waited, one a stream; 0 for none within the horizon."""
-        capped = np.array([each or HORIZON for each in waited], np.float64)
-        return cls(float(capped.mean()), float(capped.std(ddof=1) / len(waited) ** 0.5), waited.count(0) / len(waited))
+        missed = waited == 0
+        capped = np.where(missed, HORIZON, waited)
+        return cls(float(capped.mean()), float(capped.std(ddof=1) / len(waited) ** 0.5), float(missed.mean()))
 
 
-def delays(make: Callable[[int], Watching], streams: int, rates: Iterable[float] = RATES) -> list[Delay]:
+def delays(make: Callable[[int], Fleet], streams: int, rates: Sequence[float] = RATES) -> list[Delay]:
     """Delays after a change that comes when a stream has run in control, by rate since."""
-    rates = tuple(rates)
-    waited: list[list[int]] = [[] for _ in rates]
-    for number in range(streams):
-        detector = make(number)
-        for _ in rises(detector, outcomes((_DELAY, number), BEFORE, P0)):
-            pass
-        for of_rate, rate in zip(waited, rates, strict=True):
-            after = outcomes((_DELAY, number, round(rate * 100)), HORIZON, rate)
-            of_rate.append(next(rises(copy.deepcopy(detector), after), 0))
-    return [Delay.of(of_rate) for of_rate in waited]
+    fleet = make(streams)
+    fleet.counted(outcomes((_DELAY,), streams, BEFORE, P0))
+    after = [outcomes((_DELAY, round(rate * 100)), streams, HORIZON, rate) for rate in rates]
+    waited = fleet.repeated(len(rates)).first(np.concatenate(after))
+    return [Delay.of(of_rate) for of_rate in waited.reshape(len(rates), streams)]
 
 
 # --- one contender
@@ -306,15 +322,14 @@ def searched(contender: Contender, streams: int) -> float:
 def measured(name: str, streams: int) -> Measured:
     """A contender's parameter, false alarms and delays over so many streams."""
     contender = CONTENDERS[name]
-    count = max(round(streams * contender.work), 10)
-    value = searched(contender, max(count // 6, 10))
+    value = searched(contender, streams // 4)
     make = partial(contender.make, value)
     usual = None
     if contender.usual is not None:
         as_it_comes = partial(contender.make, contender.usual)
-        alarms, _ = false_alarms(as_it_comes, count // 6, _COUNT)
-        usual = alarms, delays(as_it_comes, count // 2, (0.11,))[0]
-    return Measured(name, value, false_alarms(make, count // 2, _COUNT), delays(make, count), usual)
+        alarms, _ = false_alarms(as_it_comes, streams // 4, _COUNT)
+        usual = alarms, delays(as_it_comes, streams // 2, (0.11,))[0]
+    return Measured(name, value, false_alarms(make, streams // 2, _COUNT), delays(make, streams), usual)
 
 
 def by_chance() -> Delay:
@@ -400,10 +415,8 @@ def main() -> None:
     streams = 40 if arguments.quick else arguments.streams
     conditions = document.conditions()
     begun = time.monotonic()
-    # The slowest first, so that none is left for the end.
-    order = sorted(CONTENDERS, key=lambda name: CONTENDERS[name].work)
     with ProcessPoolExecutor(arguments.processes) as pool:
-        futures = [pool.submit(measured, name, streams) for name in order]
+        futures = [pool.submit(measured, name, streams) for name in CONTENDERS]
         for future in as_completed(futures):
             print(_line(future.result()), flush=True)
     rows = sorted((future.result() for future in futures), key=lambda row: (row.name not in OURS, row.delays[1].mean))
@@ -411,10 +424,7 @@ def main() -> None:
     took = time.monotonic() - begun
     print(f"\n{made}\n\n{took:.0f} s")
     if arguments.write:
-        text = (
-            f"{streams} streams a delay (HDDM a quarter of them, KSWIN half), seeded, {datetime.now(UTC):%Y-%m-%d}, "
-            f"{took:.0f} s. {conditions}"
-        )
+        text = f"{streams} streams a delay, seeded, {datetime.now(UTC):%Y-%m-%d}, {took:.0f} s. {conditions}"
         picture = "![Reviews until a rise is found, by detector, at equal run length](detection.svg)"
         document.write(DOCUMENT, "detectors", f"{picture}\n\n{made}\n\n{text}")
         CHART.write_text(drawn(rows), "utf-8")
