@@ -428,11 +428,11 @@ def point_8(rng: np.random.Generator, outcomes: int = 300_000) -> Iterator[Line]
         took = []
         for _ in range(5):
             detector = make()
-            begun = time.perf_counter()
+            begun = time.process_time()
             detector.update_many(stream)
-            took.append((time.perf_counter() - begun) / outcomes * 1e6)
+            took.append((time.process_time() - begun) / outcomes * 1e6)
         best = min(took)
-        yield Line(8, f"us an outcome, {name}", best, statistics.stdev(took), "at most 1", best <= 1)
+        yield Line(8, f"us of CPU an outcome, {name}", best, statistics.stdev(took), "at most 1", best <= 1)
         size = 0
         for rate in (0.005, 0.01, 0.02, 0.06, 0.15):
             detector = make()
