@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
@@ -424,7 +425,10 @@ def main() -> None:
     took = time.monotonic() - begun
     print(f"\n{made}\n\n{took:.0f} s")
     if arguments.write:
-        text = f"{streams} streams a delay, seeded, {datetime.now(UTC):%Y-%m-%d}, {took:.0f} s. {conditions}"
+        text = (
+            f"{streams} streams a delay, seeded, {datetime.now(UTC):%Y-%m-%d}, {took:.0f} s. "
+            f"River {version('river')}; {conditions}"
+        )
         picture = "![Reviews until a rise is found, by detector, at equal run length](detection.svg)"
         document.write(DOCUMENT, "detectors", f"{picture}\n\n{made}\n\n{text}")
         CHART.write_text(drawn(rows), "utf-8")

@@ -1,6 +1,7 @@
 """The comparison with river's detectors: what it measures is what it says, on a small scale."""
 
 from functools import partial
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -141,3 +142,12 @@ def test_the_chart_has_a_mark_for_every_row_and_series_and_stays_within_its_fram
     assert all(0 <= place <= width for place in places)
     # The scale is logarithmic: ten times as much is as far from anywhere.
     assert places[3] - places[2] == pytest.approx(places[5] - places[4], abs=15)
+
+
+def test_the_document_holds_what_was_measured():
+    document = (Path(__file__).parents[2] / "docs" / "detection.md").read_text("utf-8")
+    compared = document.split("<!-- detectors: begin -->")[1].split("<!-- detectors: end -->")[0]
+    for name in detection.CONTENDERS:
+        assert name in compared
+    accepted = document.split(acceptance_detection.BEGIN)[1].split(acceptance_detection.END)[0]
+    assert all(f"\n| {point} |" in accepted for point in range(1, 9))
