@@ -492,8 +492,9 @@ SITE_PEOPLE = Signal(
 
 
 def _people_in(state: str) -> str:
-    """PromQL: people of the sites who are in a state now."""
-    return f'sum(max by (site) (sum by (site, instance) (labelwatch_site_agents{{<of>,state="{state}"}})))'
+    """PromQL: people of the sites who are in a state now; 0 where people are known, and none is in it."""
+    here = f'sum(max by (site) (sum by (site, instance) (labelwatch_site_agents{{<of>,state="{state}"}})))'
+    return f"({here} or 0 * sum(max by (site) (sum by (site, instance) (labelwatch_site_agents{{<of>}}))))"
 
 
 PEOPLE_PRODUCTIVE = Signal(
@@ -550,7 +551,7 @@ def _bound(by: str, sign: str) -> str:
 def _worst(expr: str, labels: str, count: int, *, highest: bool = False) -> tuple[str, str]:
     """PromQL: the worst few series at the end of the range, over the whole range; and the others."""
     pick = "topk" if highest else "bottomk"
-    chosen = f"{pick}({count}, last_over_time(({expr})[1h:5m] @ end()))"
+    chosen = f"{pick}({count}, last_over_time(({expr})[10m:1m] @ end()))"
     return f"({expr}) and on ({labels}) {chosen}", f"({expr}) unless on ({labels}) {chosen}"
 
 
@@ -838,7 +839,7 @@ _PERSON_SPEED = f"max by (site, agent) (labelwatch_agent_labels_per_productive_h
 AGENTS_AT_RISK = Signal(
     _W("Accuracy of people at risk", "有风险人员的准确率"),
     _W("Accuracy over time of the six people most surely below target now.", "当前最可能低于目标的六人的准确率走势。"),
-    f"{_PERSON_ACCURACY} and on (site, agent) topk(6, last_over_time(({_RISK})[1h:5m] @ end()))",
+    f"{_PERSON_ACCURACY} and on (site, agent) topk(6, last_over_time(({_RISK})[10m:1m] @ end()))",
     "percentunit",
     1,
 )
@@ -848,7 +849,7 @@ AGENTS_RISK_SPEED = Signal(
         "Labels a productive hour of the same six. Speed up and accuracy down: haste.",
         "同样六人的每生产小时标注数。速度升、准确率降：赶工。",
     ),
-    f"{_PERSON_SPEED} and on (site, agent) topk(6, last_over_time(({_RISK})[1h:5m] @ end()))",
+    f"{_PERSON_SPEED} and on (site, agent) topk(6, last_over_time(({_RISK})[10m:1m] @ end()))",
     "short",
     0,
 )
@@ -1271,7 +1272,7 @@ WAITING_BY_HOUR = Signal(
         "People who wait for work, by day and hour (UTC), all chosen sites. A bright row: work comes at other hours than people.",
         "所选站点按日与小时（UTC）统计的等待任务人数。亮行：任务到达的时段与人员不匹配。",
     ),
-    _by_hour(f"{_people_in('available')} or 0 * {_people_in('productive')}"),
+    _by_hour(_people_in("available")),
     "short",
     1,
 )
@@ -1350,14 +1351,14 @@ HANDLE_WORST, HANDLE_OTHER = (
     Signal(
         _W("Handling time by project", "各项目处理时长"),
         _W(
-            "Mean seconds a label over the past day by project, the sites' mean; the three slowest at the end in colour. A step: new rules or harder tasks.",
-            "各项目过去一天单条标注平均秒数（站点均值）；末尾最慢的三个以颜色标出。阶跃：规则变更或任务更难。",
+            "Mean seconds a label over the past day by project, the sites' mean; the two slowest at the end in colour. A step: new rules or harder tasks.",
+            "各项目过去一天单条标注平均秒数（站点均值）；末尾最慢的两个以颜色标出。阶跃：规则变更或任务更难。",
         ),
         expr,
         "s",
         1,
     )
-    for expr in _worst(_HANDLE, "project", 3, highest=True)
+    for expr in _worst(_HANDLE, "project", 2, highest=True)
 )
 HANDLE_TARGET = Signal(
     _W("target", "目标"),

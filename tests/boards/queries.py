@@ -66,7 +66,9 @@ def seconds(text: str) -> float:
     return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[match[2]]
 
 
-def variables(board: dict[str, Any], prometheus: Prometheus, *, concrete: bool) -> dict[str, str]:
+def variables(
+    board: dict[str, Any], prometheus: Prometheus, *, concrete: bool, prefer: str | None = None
+) -> dict[str, str]:
     """A value for each variable, escaped as Grafana does: all of them, or one that Prometheus knows."""
     found: dict[str, str] = {}
     for variable in board["templating"]["list"]:
@@ -75,7 +77,10 @@ def variables(board: dict[str, Any], prometheus: Prometheus, *, concrete: bool) 
             found[name] = variable["current"]["value"]
         elif variable["type"] == "query":
             values = known(variable["query"], found, prometheus)
-            assert values, f"no value for ${name}"
+            values = [prefer] if prefer in values else values
+            if not values:  # Grafana leaves it empty
+                found[name] = ".*" if variable.get("includeAll") else ""
+                continue
             if variable.get("includeAll") and not concrete:
                 found[name] = variable["allValue"]
             elif variable.get("multi"):

@@ -1,6 +1,7 @@
 """A real worker under the simulator, scraped by a real Prometheus with the shipped rules, quickened; no Java needed."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -115,6 +116,8 @@ class Prometheus:
             for group in rules["groups"]:
                 group["interval"] = "1s"
                 for rule in group["rules"]:
+                    # Five-minute steps of counters, likewise.
+                    rule["expr"] = rule["expr"].replace(":5m]", ":15s]")
                     if "for" in rule:
                         rule["for"] = "1s"
             (self.folder / "rules").mkdir(exist_ok=True)
@@ -158,6 +161,19 @@ class Operation:
     def target(self) -> str:
         """`host:port` of the worker's pages."""
         return self.worker.wait_for(r"metrics at http://(\S+)")[1].rstrip("/")
+
+    def wait_for_drift(self) -> tuple[str, str]:
+        """Waits until the worker shows a drift that pages, and every site live; its two pages as they are then."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            page = self.worker.get("/metrics")[1]
+            opened = re.findall(r'^labelwatch_drift_active\{.*budget="page".*\} 1(?:\.0)?$', page, re.M)
+            # Past its history, too: a site has labels within the last minutes.
+            live = re.findall(r'^labelwatch_site_labels\{.*window="15m"\}', page, re.M)
+            if opened and len(live) == 6 and "labelwatch_drift_contribution" in page:
+                return page, self.worker.get("/metrics/agents")[1]
+            assert time.monotonic() < deadline, "no drift was found"
+            time.sleep(1)
 
     def stop_worker(self) -> None:
         """Kills the worker, as a crash would."""
