@@ -1,7 +1,7 @@
 """Our detectors beside river's at equal run length: how soon each finds a rise; table and chart of docs/detection.md.
 
 Run: python -m benchmarks.detection           prints the table, in some minutes
-     python -m benchmarks.detection --quick   the same with few streams, in half a minute
+     python -m benchmarks.detection --quick   the same with few streams, in a minute
      python -m benchmarks.detection --write   writes table and chart into the document
 """
 
@@ -341,11 +341,14 @@ def by_chance() -> Delay:
 
 # --- table and chart
 
+#: Delay of the best possible test by rate: worked out once, in seconds.
+_best = cache(oracle)
+
 
 def table(rows: Iterable[Measured]) -> str:
     """The rows as Markdown, between the best possible test and chance."""
     heads = " | ".join(f"to {rate:.0%} | missed" for rate in RATES)
-    best = " | ".join(f"{oracle(rate):,.0f} | " for rate in RATES)
+    best = " | ".join(f"{_best(rate):,.0f} | " for rate in RATES)
     lines = [
         f"| detector | compares with | set to | one false alarm in | {heads} | as it comes: one false in, to 11% |",
         "|---|---|---|---:|" + "---:|" * (2 * len(RATES)) + "---|",
@@ -395,7 +398,7 @@ def _short(value: float) -> str:
 def drawn(rows: Iterable[Measured]) -> str:
     """The chart: delays by detector and rate; what is no delay at equal run length is left out."""
     series = {f"to {rate:.0%}": place for place, rate in enumerate(RATES)}
-    points = {BEST: {name: (oracle(RATES[place]), 0.0) for name, place in series.items()}}
+    points = {BEST: {name: (_best(RATES[place]), 0.0) for name, place in series.items()}}
     for row in rows:
         if row.equal:
             points[row.name] = {
