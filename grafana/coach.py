@@ -1,7 +1,7 @@
 """People of one site: who needs coaching, how sure that is, speed beside quality, who is going down."""
 
 from grafana import shared, signals
-from grafana.states import BLUE, LIGHT_GREY, NEUTRAL, ORANGE, SKY, VERMILLION
+from grafana.states import AMBER, BLUE, LIGHT_GREY, NEUTRAL, ORANGE, SKY, VERMILLION
 from grafana.theme import Board, Query
 from grafana.words import AGENT, NOT_KNOWN, SITE, WINDOW, Language, Words
 
@@ -40,7 +40,7 @@ def _head(board: Board) -> None:
         [
             Query(signals.PEOPLE_ENOUGH, instant=True),
             Query(signals.PEOPLE_TOO_FEW, signals.PEOPLE_TOO_FEW.name.after("?"), instant=True),
-            Query(signals.PEOPLE_RISK, instant=True, props={"thresholds": _steps(ORANGE)}),
+            Query(signals.PEOPLE_RISK, instant=True, props={"thresholds": _steps(AMBER)}),
             Query(
                 signals.PEOPLE_BELOW,
                 signals.PEOPLE_BELOW.name.after("▽"),

@@ -2,6 +2,7 @@
 
 from grafana import shared, signals
 from grafana.states import (
+    AMBER,
     BELOW,
     BLIND,
     BLUE,
@@ -11,8 +12,8 @@ from grafana.states import (
     NEUTRAL,
     NO_SHIFT,
     ORANGE,
+    ORCHID,
     PROVEN,
-    PURPLE,
     SILENT,
     SKY,
     STATES,
@@ -66,9 +67,9 @@ def _head(board: Board) -> None:
             Query(signals.SITES_BELOW, signals.SITES_BELOW.name.after(BELOW.glyph), instant=True),
             Query(signals.SITES_ALL, instant=True, colour=NEUTRAL),
         ],
-        value_size=56,
-        title_size=22,
-        thresholds=((None, NEUTRAL), (1, ORANGE)),
+        value_size=44,
+        title_size=20,
+        thresholds=((None, NEUTRAL), (1, AMBER)),
         empty=NOT_KNOWN,
     )
     board.stat(
@@ -79,7 +80,7 @@ def _head(board: Board) -> None:
                 signals.SITES_SILENT,
                 signals.SITES_SILENT.name.after(SILENT.glyph),
                 instant=True,
-                props={"thresholds": _steps(PURPLE)},
+                props={"thresholds": _steps(ORCHID)},
             ),
             Query(
                 signals.SITES_BLIND,
@@ -88,12 +89,12 @@ def _head(board: Board) -> None:
                 props={"thresholds": _steps(GREY)},
             ),
         ],
-        value_size=56,
-        title_size=22,
+        value_size=44,
+        title_size=20,
         empty=NOT_KNOWN,
     )
     board.stat(
-        (12, 0, 5, 4),
+        (12, 0, 6, 4),
         Words("All sites, 24 hours", "全部站点，24 小时"),
         [
             Query(each, instant=True)
@@ -101,13 +102,13 @@ def _head(board: Board) -> None:
         ],
         says=signals.COMPANY_ACCURACY.says,
         value_size=38,
-        title_size=22,
+        title_size=20,
     )
     board.stat(
-        (17, 0, 4, 4),
+        (18, 0, 3, 4),
         Words("Labels an hour", "每小时标注"),
         [Query(signals.COMPANY_LABELS)],
-        value_size=48,
+        value_size=40,
         title_size=22,
         names=False,
         sparkline=True,
@@ -159,7 +160,7 @@ def _sites(board: Board) -> None:
 
 def _below(board: Board) -> None:
     board.table(
-        (0, 16, 13, 6),
+        (0, 16, 15, 6),
         Words("What now", "现在处理"),
         [
             ("site", SITE),
@@ -170,17 +171,17 @@ def _below(board: Board) -> None:
             ("effect", Words("Effect", "效应")),
         ],
         [
-            Query(signals.DRIFT_EVIDENCE, of=_PAGES),
-            Query(signals.DRIFT_BEFORE, of=_PAGES),
-            Query(signals.DRIFT_SINCE, of=_PAGES),
-            Query(signals.DRIFT_REVIEWS, of=_PAGES),
-            Query(signals.DRIFT_BEGAN, of=_PAGES),
-            Query(signals.DRIFT_CAUSE, of=_PAGES),
+            Query(signals.DRIFT_EVIDENCE, of=_PAGES, props={"custom.width": 85}),
+            Query(signals.DRIFT_BEFORE, of=_PAGES, props={"custom.width": 75}),
+            Query(signals.DRIFT_SINCE, of=_PAGES, props={"custom.width": 75}),
+            Query(signals.DRIFT_REVIEWS, of=_PAGES, props={"custom.width": 75}),
+            Query(signals.DRIFT_BEGAN, of=_PAGES, props={"custom.width": 115}),
+            Query(signals.DRIFT_CAUSE, of=_PAGES, props={"custom.width": 85}),
         ],
         says=Words(
             "The open drifts, surest first: from what to what, over how many reviews, since when, and the largest cause "
-            "(rate: the same work done worse; mix: more of the weaker work). Open the site and follow the runbook.",
-            "进行中的漂移，最确定者在前：从多少到多少、基于多少复核、从何时起、最大原因（rate：同类工作变差；mix：较弱的工作变多）。打开站点并按处置手册操作。",
+            "(the same work is done worse, or there is more of the weaker work). Open the site and follow the runbook.",
+            "进行中的漂移，最确定者在前：从多少到多少、基于多少复核、从何时起、最大原因（同类工作变差，或较弱的工作变多）。打开站点并按处置手册操作。",
         ),
         empty=Words("✓ No open drift", "✓ 没有进行中的漂移"),
         most=4,
@@ -193,12 +194,12 @@ def _below(board: Board) -> None:
         },
     )
     board.timeline(
-        (13, 16, 11, 6),
+        (15, 16, 9, 6),
         Words("Last 24 hours, worst sites", "近 24 小时，最差站点"),
         [Query(signals.STATES_WORST, "{{site}}", states=True)],
     )
     board.bars(
-        (0, 22, 13, 5),
+        (0, 22, 10, 5),
         Words("Staffing now: seen working of those logged in, lowest 6", "当前人员：已登录者中在岗比例，最低 6 个"),
         [Query(signals.SEEN_WORKING, "{{site}}", instant=True)],
         empty=Words("☾ nobody is logged in", "☾ 无人登录"),
@@ -207,7 +208,7 @@ def _below(board: Board) -> None:
         links=board.site_link(Words("Open the site", "打开站点")),
     )
     board.lines(
-        (13, 22, 8, 5),
+        (10, 22, 8, 5),
         Words("Reviews flowing", "复核情况"),
         [
             Query(signals.COMPANY_REVIEWS, colour=BLUE),
@@ -225,9 +226,10 @@ def _below(board: Board) -> None:
         interval="5m",
     )
     rows = [f"**{each.glyph} {board.say(each.word)}** {board.say(each.means)}" for each in (*STATES, UNSEEN)]
+    between = "; " if board.language == "en" else "；"
     board.note(
-        (21, 22, 3, 5),
+        (18, 22, 6, 5),
         Words("Legend", "图例"),
-        "  \n".join(rows),
+        between.join(rows),
         Words("What the states mean, worst first.", "状态的含义，最差在前。"),
     )

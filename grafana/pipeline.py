@@ -1,14 +1,14 @@
 """The monitor itself: does it read everything, in time, and what does it refuse; for who keeps it running."""
 
 from grafana import shared, signals
-from grafana.states import BLUE, GREY, LIGHT_GREY, NEUTRAL, ORANGE, PURPLE, SKY, VERMILLION
+from grafana.states import AMBER, BLUE, GREY, LIGHT_GREY, NEUTRAL, ORANGE, PURPLE, SKY, VERMILLION
 from grafana.theme import Board, Query
 from grafana.words import NOT_KNOWN, SITE, Language, Words
 
 OWNED = {
     0: (Words("■ unread", "■ 无人读取"), VERMILLION),
     1: (Words("✓ read", "✓ 已读取"), NEUTRAL),
-    2: (Words("▲ twice", "▲ 两个实例"), ORANGE),
+    2: (Words("▲ twice", "▲ 两个实例"), AMBER),
 }
 READY = {0: (Words("■ not ready", "■ 未就绪"), VERMILLION), 1: (Words("✓ ready", "✓ 就绪"), NEUTRAL)}
 SEVERITY = {"page": (Words("▼ page", "▼ 立即处理"), None), "ticket": (Words("▽ ticket", "▽ 工单"), None)}
@@ -78,7 +78,7 @@ def _head(board: Board) -> None:
         Words("Rejected, last hour", "近一小时拒收"),
         [Query(signals.REJECTED_HOUR, instant=True)],
         names=False,
-        thresholds=((None, NEUTRAL), (10, ORANGE)),
+        thresholds=((None, NEUTRAL), (10, AMBER)),
         empty=NOT_KNOWN,
     )
     board.stat(
@@ -86,7 +86,7 @@ def _head(board: Board) -> None:
         Words("Alerts firing", "告警触发"),
         [Query(signals.ALERTS_FIRING, instant=True)],
         names=False,
-        thresholds=((None, NEUTRAL), (1, ORANGE)),
+        thresholds=((None, NEUTRAL), (1, AMBER)),
         empty=NOT_KNOWN,
     )
 
@@ -228,7 +228,7 @@ def _workers(board: Board) -> None:
         signals.SERIES_DROPPED.name,
         [Query(signals.SERIES_DROPPED, instant=True)],
         names=False,
-        thresholds=((None, NEUTRAL), (1, ORANGE)),
+        thresholds=((None, NEUTRAL), (1, AMBER)),
         empty=NOT_KNOWN,
     )
     board.table(

@@ -1,7 +1,7 @@
 """Reviews of reviews: can the accuracy figures be trusted, is enough looked at, who is lenient, how late it comes."""
 
 from grafana import shared, signals
-from grafana.states import BLUE, LIGHT_GREY, NEUTRAL, ORANGE, PURPLE, SKY, VERMILLION
+from grafana.states import BLUE, GREY, LIGHT_GREY, ORANGE, PURPLE, SKY, VERMILLION
 from grafana.theme import Board, Query
 from grafana.words import MARKET, NOT_KNOWN, PROJECT, REVIEWER, SITE, WINDOW, Language, Words
 
@@ -144,14 +144,14 @@ def _reviewers(board: Board) -> None:
         (0, 20, 7, 9),
         Words("Most lenient over $window, standard errors", "$window 最宽，标准误"),
         [Query(signals.REVIEWERS_LENIENT, "{{agent}}", instant=True)],
-        thresholds=((None, VERMILLION), (-3, NEUTRAL)),
+        thresholds=((None, VERMILLION), (-3, GREY)),
         floor=None,
     )
     board.bars(
         (7, 20, 7, 9),
         Words("Strictest over $window, standard errors", "$window 最严，标准误"),
         [Query(signals.REVIEWERS_STRICT, "{{agent}}", instant=True)],
-        thresholds=((None, NEUTRAL), (3, PURPLE)),
+        thresholds=((None, GREY), (3, PURPLE)),
         floor=None,
     )
     board.table(

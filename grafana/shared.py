@@ -1,7 +1,7 @@
 """What every board has: its way to the others, its marks in time, and whether the monitor is alive."""
 
 from grafana import signals
-from grafana.states import LIGHT_GREY, NEUTRAL, ORANGE, VERMILLION
+from grafana.states import AMBER, LIGHT_GREY, NEUTRAL, VERMILLION
 from grafana.theme import Board, Place, Query
 from grafana.words import NOT_KNOWN, Words
 
@@ -46,8 +46,8 @@ DIMENSIONS = {
     "stratum": (Words("difficulty class", "难度分层"), None),
 }
 EFFECTS = {
-    "rate": (Words("rate: worse work", "rate：工作变差"), None),
-    "mix": (Words("mix: weaker work", "mix：较弱工作变多"), None),
+    "rate": (Words("same work, worse", "同类工作变差"), None),
+    "mix": (Words("more weak work", "较弱工作变多"), None),
 }
 
 
@@ -80,8 +80,8 @@ def monitor(board: Board, at: Place, value_size: int = 40) -> None:
         Words("Monitor", "监控"),
         [
             Query(signals.LAG, instant=True, colour=NEUTRAL),
-            Query(signals.LATE, signals.LATE.name.after("◔"), instant=True, colour=ORANGE),
-            Query(signals.UNREAD, signals.UNREAD.name.after("■"), instant=True, colour=ORANGE),
+            Query(signals.LATE, signals.LATE.name.after("◔"), instant=True, colour=AMBER),
+            Query(signals.UNREAD, signals.UNREAD.name.after("■"), instant=True, colour=AMBER),
             Query(signals.DOWN, signals.DOWN.name.after("■"), instant=True, mapping=dead),
         ],
         says=Words(

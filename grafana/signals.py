@@ -277,7 +277,7 @@ _CAUSE = (
     "(last_over_time(labelwatch_drift_contribution{<of>}[10m])))"
 )
 DRIFT_CAUSE = Signal(
-    _W("Points of it", "其中点数"),
+    _W("Points", "点数"),
     _W(
         "The largest part of the change: rate is worse work of the same kind, mix is more of the weaker kind.",
         "变化中最大的部分：rate 指同类工作变差，mix 指较弱的工作变多。",
@@ -1380,7 +1380,7 @@ SITE_VENDOR = Signal(
 # --- pipeline: is the monitor itself well
 
 WORKERS_UP = Signal(
-    _W("workers answer", "实例有应答"),
+    _W("answer", "有应答"),
     _W("Workers that answer Prometheus. 0: no figure is live.", "向 Prometheus 应答的监控实例数。0：没有实时数字。"),
     'count(up{job="labelwatch"} == 1) or 0 * count(up{job="labelwatch"})',
     "short",
@@ -1394,7 +1394,7 @@ WORKERS_ALL = Signal(
     0,
 )
 PARTITIONS_READ = Signal(
-    _W("partitions read", "已读取分区"),
+    _W("read", "已读取"),
     _W(
         "Partitions that some worker owns. Fewer than there are: their sites are not live.",
         "有监控实例负责的分区数。少于总数：其站点不是实时的。",

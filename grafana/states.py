@@ -8,6 +8,9 @@ from grafana.words import Words
 VERMILLION = "#B24A00"
 ORANGE = "#E69F00"
 PURPLE = "#CC79A7"
+# As backgrounds: Grafana writes white on anything darker than this, and white on plain orange cannot be read.
+AMBER = "#F2B640"
+ORCHID = "#E3A6C8"
 BLUE = "#0072B2"
 SKY = "#56B4E9"
 YELLOW = "#F0E442"
@@ -43,9 +46,9 @@ class State(NamedTuple):
 DRIFT = State(
     5, "▼", Words("DRIFT", "漂移"), VERMILLION, Words("accuracy has changed, and is not chance", "准确率已变，并非偶然")
 )
-SILENT = State(4, "■", Words("SILENT", "静默"), PURPLE, Words("was at work, sends no labels", "应在工作却无标注"))
+SILENT = State(4, "■", Words("SILENT", "静默"), ORCHID, Words("was at work, sends no labels", "应在工作却无标注"))
 BELOW = State(
-    3, "▽", Words("BELOW", "低于目标"), ORANGE, Words("whole 95% interval below target", "95% 区间全在目标以下")
+    3, "▽", Words("BELOW", "低于目标"), AMBER, Words("whole 95% interval below target", "95% 区间全在目标以下")
 )
 BLIND = State(2, "?", Words("BLIND", "无复核"), GREY, Words("labels flow, too few reviews", "有标注，复核太少"))
 UNDECIDED = State(

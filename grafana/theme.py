@@ -404,6 +404,10 @@ class Board:
             .value_mode(kinds.BarGaugeValueMode.TEXT)
             .name_placement(kinds.BarGaugeNamePlacement.LEFT)
             .show_unfilled(True)
+            # One bar must not fill the panel.
+            .sizing(kinds.BarGaugeSizing.MANUAL)
+            .min_viz_height(16)
+            .max_viz_height(44)
             .reduce_options(_last())
             .text(common.VizTextDisplayOptions().value_size(value_size).title_size(value_size - 2))
         )
@@ -545,7 +549,7 @@ class Board:
                 models.DataTransformerConfig(id_val="limit", options={"limitField": most})
             )
         for query, name in zip(queries, names, strict=True):
-            panel = panel.override_by_name(name, self._properties(query, column=True))
+            panel = panel.override_by_name(name, self._properties(query))
         for label, props in (key_props or {}).items():
             panel = panel.override_by_name(columns[label], _values(props))
         return self._add(
@@ -590,7 +594,7 @@ class Board:
             )
         )
         for query, name in zip(queries, names, strict=True):
-            properties = [*self._properties(query, column=True), models.DynamicConfigValue("custom.axisLabel", name)]
+            properties = [*self._properties(query), models.DynamicConfigValue("custom.axisLabel", name)]
             panel = panel.override_by_name(name, properties)
         return self._add(
             panel, at, title, queries, says=says, empty=empty, format=PromQueryFormat.TABLE, properties=False
@@ -654,7 +658,7 @@ class Board:
             .description(self.say(says or first.says))
             .datasource(DATASOURCE)
             .grid_pos(_grid(at))
-            .unit(self._unit(first.unit))
+            .unit(self._unit(self._counted(first)))
             .no_value(self.say(empty))
         )
         if not isinstance(panel, heatmap.Panel):
@@ -682,13 +686,17 @@ class Board:
         self._board.with_panel(panel)
         return self
 
+    @staticmethod
+    def _counted(signal: Signal) -> str:
+        """Whole numbers in full: 1,234 people, not 1 K."""
+        return "locale" if signal.unit == "short" and signal.decimals == 0 else signal.unit
+
     def _unit(self, unit: str) -> str:
         return UNITS[unit].of(self.language) if unit in UNITS else unit
 
-    def _properties(self, query: Query, *, column: bool = False) -> list[models.DynamicConfigValue]:
+    def _properties(self, query: Query) -> list[models.DynamicConfigValue]:
         found: dict[str, Any] = {}
-        if column or query.signal.unit != "short":
-            found["unit"] = self._unit(query.signal.unit)
+        found["unit"] = self._unit(self._counted(query.signal))
         if query.signal.decimals is not None:
             found["decimals"] = query.signal.decimals
         if query.colour is not None:
