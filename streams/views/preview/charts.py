@@ -25,31 +25,14 @@ from streams.views.preview.layout import text_width
 from streams.views.preview.times import TimeRange
 
 _FONT = 12
-_GRID, _AXIS = "#26292e", "#3a3d44"
+_GRID = "#26292e"
 _TICK_PIXELS_X, _TICK_PIXELS_Y = 90, 42
 _DAY = 86_400
 #: Units whose numbers stand at an axis as they are.
 _COUNTS = ("", "none", "short", "locale")
 _TIME_STEPS = (
-    1,
-    5,
-    15,
-    30,
-    60,
-    300,
-    600,
-    900,
-    1800,
-    3600,
-    7200,
-    10_800,
-    21_600,
-    43_200,
-    _DAY,
-    2 * _DAY,
-    7 * _DAY,
-    14 * _DAY,
-)
+    1, 5, 15, 30, 60, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, _DAY, 2 * _DAY, 7 * _DAY, 14 * _DAY,
+)  # fmt: skip
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "labelwatch",
@@ -113,7 +96,7 @@ def time_series(
         _marks(first, happened)
         for axis in dict.fromkeys(axes.values()):
             _value_scale(axis, [line for line in lines if axes[id(line)] is axis], height)
-        sides = _time_sides(axes, first, lines)
+        sides = _time_sides(dict.fromkeys(axes.values()))
         _time_axis(first, window, width - sides.left - sides.right)
         return _svg(figure, sides, width, height)
 
@@ -253,9 +236,9 @@ def _trimmed(text: str) -> str:
     return f"{number} {unit}".rstrip()
 
 
-def _time_sides(axes: dict[int, Axes], first: Axes, lines: Sequence[Line]) -> _Sides:
+def _time_sides(axes: Iterable[Axes]) -> _Sides:
     left, right = 8.0, 16.0
-    for axis in dict.fromkeys(axes.values()):
+    for axis in axes:
         if not axis.yaxis.get_visible():
             continue
         labels = max((text_width(label.get_text(), _FONT) for label in axis.get_yticklabels()), default=0.0)
@@ -284,13 +267,10 @@ def time_ticks(window: TimeRange, width: float) -> list[tuple[float, str]]:
     while at <= window.end:
         moment = datetime.fromtimestamp(at, window.zone)
         is_midnight = (moment.hour, moment.minute, moment.second) == (0, 0, 0)
-        form = (
-            "%m-%d"
-            if step >= _DAY or (is_midnight and window.seconds > _DAY / 2)
-            else "%H:%M"
-            if step >= 60
-            else "%H:%M:%S"
-        )
+        if step >= _DAY or (is_midnight and window.seconds > _DAY / 2):
+            form = "%m-%d"
+        else:
+            form = "%H:%M" if step >= 60 else "%H:%M:%S"
         out.append((at, moment.strftime(form)))
         at += step
     # A label at the very edge would be cut.
