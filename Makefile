@@ -1,7 +1,7 @@
 # Everything a person runs. Each target prepares what it lacks; a fresh machine needs Python 3.11 or newer and make.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up stack test test-slow test-kafka faults-quick faults faults-long test-stack boards lint format bench bench-all bench-quick clean
+.PHONY: help setup demo up stack test test-slow test-kafka faults-quick faults faults-long test-stack boards lint format bench bench-all bench-quick pictures clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -88,6 +88,10 @@ bench-all: bench ## And latency, scale in people and workers, and the model of d
 
 bench-quick: $(STAMP) ## The guard: fails where labelwatch has lost a fifth against the bare loop or plain Faust (3 minutes)
 	@$(BIN)/python -m benchmarks.quick
+
+pictures: $(STAMP) ## The pictures of docs/boards.md, from the stack during a site's dip (20 minutes; Chromium too)
+	@.ci/tools
+	@$(BIN)/python -m tests.boards.pictures
 
 clean: ## Remove what was built, .venv included
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

@@ -45,8 +45,8 @@ def text_of(value: float, unit: str = "", decimals: int | None = None, *, now: f
     for prefix, before in (("prefix:", True), ("suffix:", False)):
         if unit.startswith(prefix):
             number = _fixed(value, decimals)
-            word = unit.removeprefix(prefix).strip()
-            return f"{word}{number}" if before else f"{number} {word}".rstrip()
+            word = unit.removeprefix(prefix)
+            return f"{word}{number}" if before else f"{number} {word.strip()}".rstrip()
     known = _UNITS.get(unit)
     if known is not None:
         return known(value, decimals)
