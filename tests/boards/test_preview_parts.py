@@ -27,7 +27,7 @@ NOW = datetime(2026, 5, 1, 12, tzinfo=UTC).timestamp()
         (0.951234, "percentunit", None, "95.1%"),
         (0.951234, "percentunit", 2, "95.12%"),
         (1.0, "percentunit", None, "100%"),
-        (-0.0001, "percentunit", 1, "0.0%"),
+        (-0.0001, "percentunit", 1, "-0.0%"),
         (12.3456, "", None, "12.3"),
         (0.01234, "none", None, "0.0123"),
         (1234.0, "short", None, "1.23 K"),

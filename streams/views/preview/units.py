@@ -59,8 +59,7 @@ def _fixed(value: float, decimals: int | None) -> str:
     """Decimals as Grafana chooses them: none for a whole number, else three digits or one after the point."""
     if decimals is None:
         decimals = max(1 - math.floor(math.log10(abs(value))), 0) + 1 if value % 1 else 0
-    text = f"{value:.{decimals}f}"
-    return text.removeprefix("-") if float(text) == 0 else text
+    return f"{value:.{decimals}f}"
 
 
 def _scaled(value: float, decimals: int | None, names: tuple[str, ...], step: float = 1000.0) -> str:
