@@ -1,14 +1,18 @@
 """Every query of every board, answered by a real Prometheus: a site dip under a real worker; every state; no worker."""
 
+import html
 import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streams.exporter import MetricsServer, MonitorState
 from streams.exporter.pseudonyms import plain
+from streams.ops.preview import PreviewOptions, preview
+from streams.views.preview.panels.canvas import NO_DATA
 from tests.boards import given, queries
 from tests.boards.history import backfill
 from tests.boards.stage import Operation, Prometheus
@@ -107,6 +111,17 @@ def _panel(where: str) -> str:
     return where.removeprefix("annotation ") if where.startswith("annotation ") else where.rpartition(" ")[0]
 
 
+def test_every_board_is_drawn_from_it_and_names_the_site_that_dips(
+    dip: tuple[Operation, Prometheus], tmp_path: Path
+) -> None:
+    _, prometheus = dip
+    pages = {path.stem: path.read_text("utf-8") for path in preview(PreviewOptions(prometheus.url, tmp_path))}
+    assert pages.keys() == queries.boards().keys()
+    assert "▼ DRIFT  manila-1" in pages["labelwatch-operations"]
+    assert "▼ 漂移  manila-1" in pages["labelwatch-operations-zh"]
+    assert not [uid for uid, page in pages.items() if NO_DATA["en"] in page or NO_DATA["zh"] in page]
+
+
 def test_no_worker_is_told_on_every_board_and_nothing_looks_calm(dip: tuple[Operation, Prometheus]) -> None:
     operation, prometheus = dip
     operation.stop_worker()
@@ -149,6 +164,15 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeEngin
             ahead.site_figures = given.figures(tuple(site for site in given.SITES[:-10] if site != "gone"), 0)
             prometheus.wait_for('absent(site:labelwatch_state:code{site="gone"})')
             yield ahead, prometheus
+
+
+def test_names_of_every_kind_are_drawn_as_they_are(states: tuple[FakeEngine, Prometheus], tmp_path: Path) -> None:
+    _, prometheus = states
+    (wall,) = preview(PreviewOptions(prometheus.url, tmp_path, ("labelwatch-operations",)))
+    page = wall.read_text("utf-8")
+    for name in (given.QUOTES, given.LONG):
+        assert html.escape(name).replace("&quot;", "&#34;").replace("&#x27;", "&#39;") in page
+    assert given.QUOTES not in page
 
 
 def test_every_state_has_its_tile_and_no_site_vanishes(states: tuple[FakeEngine, Prometheus]) -> None:
