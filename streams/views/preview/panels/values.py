@@ -169,6 +169,7 @@ def bar_gauge(
     names = max((each.name for each in values), key=lambda text: layout.text_width(text, 1))
     gap = _TILE_GAP if canvas.height / len(values) > 30 else _TILE_GAP // 2
     row = (canvas.height - (len(values) - 1) * gap) / len(values)
+    row = min(row, float(options.get("maxVizHeight") or 300) if is_flat else row)
     size = sizes.get("titleSize") or max(min(row * 0.6, 20.0), 11.0)
     value_size = sizes.get("valueSize") or max(min(row * 0.6, 24.0), 11.0)
     if is_flat:
@@ -188,7 +189,7 @@ def bar_gauge(
             }
         )
     return render(
-        "bargauge", bars=bars, is_flat=is_flat, size=size, value_size=value_size, gap=gap,
+        "bargauge", bars=bars, is_flat=is_flat, size=size, value_size=value_size, gap=gap, row=round(row, 1),
         name_width=round(min(layout.text_width(names, size) + 8, canvas.width * 0.4)),
         value_width=round(layout.text_width(longest, value_size) + 8),
         is_shown_unfilled=options.get("showUnfilled", True) is not False,
