@@ -81,7 +81,7 @@ def _who(board: Board) -> None:
             Query(signals.AGENT_LOWER),
             Query(signals.AGENT_UPPER),
             Query(signals.AGENT_REVIEWS),
-            Query(signals.AGENT_SPEED),
+            Query(signals.AGENT_SPEED, Words("Labels/h", "标注/小时")),
             Query(signals.AGENT_HANDLE),
             Query(signals.AGENT_UTILIZATION),
         ],

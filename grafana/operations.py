@@ -171,12 +171,12 @@ def _below(board: Board) -> None:
             ("effect", Words("Effect", "效应")),
         ],
         [
-            Query(signals.DRIFT_EVIDENCE, of=_PAGES, props={"custom.width": 85}),
-            Query(signals.DRIFT_BEFORE, of=_PAGES, props={"custom.width": 75}),
-            Query(signals.DRIFT_SINCE, of=_PAGES, props={"custom.width": 75}),
-            Query(signals.DRIFT_REVIEWS, of=_PAGES, props={"custom.width": 75}),
-            Query(signals.DRIFT_BEGAN, of=_PAGES, props={"custom.width": 115}),
-            Query(signals.DRIFT_CAUSE, of=_PAGES, props={"custom.width": 85}),
+            Query(signals.DRIFT_EVIDENCE, of=_PAGES),
+            Query(signals.DRIFT_BEFORE, of=_PAGES),
+            Query(signals.DRIFT_SINCE, of=_PAGES),
+            Query(signals.DRIFT_REVIEWS, of=_PAGES),
+            Query(signals.DRIFT_BEGAN, of=_PAGES),
+            Query(signals.DRIFT_CAUSE, of=_PAGES),
         ],
         says=Words(
             "The open drifts, surest first: from what to what, over how many reviews, since when, and the largest cause "
@@ -188,9 +188,9 @@ def _below(board: Board) -> None:
         hidden=("budget", "signal"),
         key_props={
             "site": {"links": board.cell_link(Words("Why? Open the site", "为什么?打开站点"), "site", "site")},
-            "direction": {"mappings": board.mappings(shared.DIRECTIONS)},
-            "by": {"mappings": board.mappings(shared.DIMENSIONS)},
-            "effect": {"mappings": board.mappings(shared.EFFECTS)},
+            "direction": {"mappings": board.mappings(shared.DIRECTIONS), "custom.width": 78},
+            "by": {"mappings": board.mappings(shared.DIMENSIONS), "custom.width": 120},
+            "effect": {"mappings": board.mappings(shared.EFFECTS), "custom.width": 130},
         },
     )
     board.timeline(

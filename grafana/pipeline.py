@@ -111,7 +111,7 @@ def _lag(board: Board) -> None:
         empty=NOT_KNOWN,
     )
     board.timeline((16, 4, 8, 4), signals.OWNERS.name, [Query(signals.OWNERS, PARTITION, mapping=OWNED)])
-    board.timeline((16, 8, 8, 4), signals.READY.name, [Query(signals.READY, "{{instance}} {{reason}}", mapping=READY)])
+    board.timeline((16, 8, 8, 4), signals.READY.name, [Query(signals.READY, "{{reason}}", mapping=READY)])
 
 
 def _events(board: Board) -> None:

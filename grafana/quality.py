@@ -162,7 +162,7 @@ def _reviewers(board: Board) -> None:
             Query(signals.REVIEWER_DEVIATION),
             Query(signals.REVIEWER_FOUND),
             Query(signals.REVIEWER_REVIEWS),
-            Query(signals.REVIEWER_SECONDS),
+            Query(signals.REVIEWER_SECONDS, props={"custom.width": 124}),
         ],
         says=signals.REVIEWER_DEVIATION.says,
         ascending=True,

@@ -85,9 +85,9 @@ def monitor(board: Board, at: Place, value_size: int = 40) -> None:
             Query(signals.DOWN, signals.DOWN.name.after("■"), instant=True, mapping=dead),
         ],
         says=Words(
-            "LIVE and how old the oldest event is that is not counted yet. STALE, PARTITIONS UNREAD or DOWN: what the "
+            "LIVE and how old the oldest event is that is not counted yet. STALE, UNREAD (partitions) or DOWN: what the "
             "board shows is old, partly missing, or nothing at all.",
-            "“实时”以及尚未计入的最早事件的时长。“滞后”“分区无人读取”或“中断”：所示内容陈旧、部分缺失或全无。",
+            "“实时”以及尚未计入的最早事件的时长。“滞后”“未读分区”或“中断”：所示内容陈旧、部分缺失或全无。",
         ),
         value_size=value_size,
         thresholds=((None, VERMILLION),),

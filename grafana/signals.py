@@ -38,7 +38,7 @@ DOWN = Signal(
     'vector(1) unless on () max(labelwatch_consumer_lag_seconds{job="labelwatch"})',
 )
 UNREAD = Signal(
-    _W("PARTITIONS UNREAD", "分区无人读取"),
+    _W("UNREAD", "未读分区"),
     _W("Partitions that no worker reads: their sites are not live.", "没有监控实例读取的分区：其站点不是实时的。"),
     'count(max by (topic, partition) (labelwatch_partition_owned{job="labelwatch"}) == 0)',
     "short",
@@ -1600,10 +1600,10 @@ OWNERS = Signal(
 READY = Signal(
     _W("Ready", "就绪"),
     _W(
-        "What each worker is ready for; what is not is the reason why its figures are missing.",
-        "每个实例的就绪情况；未就绪的一项即数字缺失的原因。",
+        "What the workers are ready for; what one is not is the reason why figures are missing.",
+        "各实例的就绪情况；只要有一个未就绪，该项即数字缺失的原因。",
     ),
-    "min by (instance, reason) (labelwatch_ready{<of>})",
+    "min by (reason) (labelwatch_ready{<of>})",
     "short",
     0,
 )

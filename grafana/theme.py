@@ -29,7 +29,7 @@ from grafana_foundation_sdk.models import text as texts
 from grafana_foundation_sdk.models import xychart as scatter
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat, QueryEditorMode
 
-from grafana.states import BLUE, GREY, NEUTRAL, STATES
+from grafana.states import BLUE, GREY, NEUTRAL, SKY, STATES
 from grafana.words import NOT_ENOUGH, Language, Words
 
 #: Panels of every type share these methods.
@@ -549,7 +549,9 @@ class Board:
                 models.DataTransformerConfig(id_val="limit", options={"limitField": most})
             )
         for query, name in zip(queries, names, strict=True):
-            panel = panel.override_by_name(name, self._properties(query))
+            # Figures take what they need, so that names have room.
+            width = models.DynamicConfigValue(id_val="custom.width", value=_width(name, query.signal.unit))
+            panel = panel.override_by_name(name, [width, *self._properties(query)])
         for label, props in (key_props or {}).items():
             panel = panel.override_by_name(columns[label], _values(props))
         return self._add(
@@ -597,7 +599,15 @@ class Board:
             properties = [*self._properties(query), models.DynamicConfigValue("custom.axisLabel", name)]
             panel = panel.override_by_name(name, properties)
         return self._add(
-            panel, at, title, queries, says=says, empty=empty, format=PromQueryFormat.TABLE, properties=False
+            panel,
+            at,
+            title,
+            queries,
+            says=says,
+            thresholds=((None, SKY),),
+            empty=empty,
+            format=PromQueryFormat.TABLE,
+            properties=False,
         )
 
     def note(self, at: Place, title: Words, content: str, says: Words) -> Self:
@@ -737,6 +747,12 @@ UNITS = {
 
 def _link(link: dict[str, Any]) -> dashboard.DashboardLink:
     return dashboard.DashboardLink(link["title"]).type(models.DashboardLinkType.LINK).url(link["url"])
+
+
+def _width(head: str, unit: str) -> int:
+    """Pixels of a column of figures, by its head; `26 minutes ago` needs more."""
+    letters = sum(2 if ord(letter) > 0x2E80 else 1 for letter in head)
+    return max(22 + 7 * letters, 118 if unit == "dateTimeFromNow" else 66)
 
 
 def _number(text: str | None) -> float | None:
