@@ -129,7 +129,7 @@ def _sites(board: Board) -> None:
         legend = Words(f"{glyph} {word.en}  {{{{site}}}}", f"{glyph} {word.zh}  {{{{site}}}}")
         return Query(signal, legend, instant=True, colour=colour, mapping={**(mapping or {}), **nothing})
 
-    near = {0: (Words("≈ target", "≈ 目标"), None)}
+    near = {0: ("≈", None)}
     asleep = {-1: (NO_SHIFT.name, None)}
     unseen = {"-9..9": (UNSEEN.word, None)}
     board.stat(
@@ -141,6 +141,7 @@ def _sites(board: Board) -> None:
             tile(signals.BELOW_TILE, BELOW.glyph, BELOW.word, BELOW.colour),
             tile(signals.BLIND_TILE, BLIND.glyph, BLIND.word, BLIND.colour),
             tile(signals.UNSEEN_TILE, UNSEEN.glyph, UNSEEN.word, UNSEEN.colour, unseen),
+            tile(signals.FEW_TILE, "…", NOT_ENOUGH, UNDECIDED.colour),
             tile(signals.UNDECIDED_TILE, UNDECIDED.glyph, UNDECIDED.word, UNDECIDED.colour, near),
             tile(signals.PROVEN_TILE, PROVEN.glyph, PROVEN.word, PROVEN.colour),
             tile(signals.ASLEEP_TILE, NO_SHIFT.glyph, NO_SHIFT.word, NO_SHIFT.colour, asleep),
@@ -151,7 +152,7 @@ def _sites(board: Board) -> None:
             "fallen. Grey is unknown, never good. At most 30 sites; the last tile counts the others. Click for the why.",
             "每个站点一格，最差在前。橙色与朱红色：准确率确定低于目标或下降的百分点。灰色表示未知，绝非良好。最多 30 个站点，最后一格为其余站点数。点击查看原因。",
         ),
-        value_size=38,
+        value_size=34,
         title_size=22,
         empty=NOT_KNOWN,
         links=board.site_link(Words("Why? Open the site", "为什么?打开站点")),

@@ -125,10 +125,14 @@ WALL = 30
 _RANK = f"(site:labelwatch_accuracy_proven_gap:ratio{{<of>}} - 10 * {_STATE}) or -10 * {_STATE}"
 
 
-def _tile(code: int, figure: str) -> str:
-    """PromQL: the figure of every site in a state, worst first; NaN where there is none, so that no site vanishes."""
+_REVIEWS_NOW = f'max by (site) (labelwatch_site_reviews{{<of>,role="agent",window="24h"}}) or 0 * {_STATE}'
+
+
+def _tile(code: int, figure: str, *, every: bool = True) -> str:
+    """PromQL: the figure of the sites in a state, worst first; with `every`, NaN where there is none: no site vanishes."""
     here = f"({_STATE} == {code})"
-    return f"sort((({figure}) and on (site) {here} or NaN * {here}) and on (site) bottomk({WALL}, {_RANK}))"
+    found = f"({figure}) and on (site) {here}" + (f" or NaN * {here}" if every else "")
+    return f"sort(({found}) and on (site) bottomk({WALL}, {_RANK}))"
 
 
 def _change(of: str) -> str:
@@ -172,14 +176,24 @@ BELOW_TILE = Signal(
 BLIND_TILE = Signal(
     _W("Reviews", "复核数"),
     _W("Reviews within 24 hours: too few to say anything.", "24 小时内的复核数：太少，无法下结论。"),
-    _tile(2, f'max by (site) (labelwatch_site_reviews{{<of>,role="agent",window="24h"}}) or 0 * {_STATE}'),
-    "reviews",
+    _tile(2, _REVIEWS_NOW),
+    "n =",
+    0,
+)
+FEW_TILE = Signal(
+    _W("Reviews", "复核数"),
+    _W(
+        "Reviews within 24 hours of a site whose work is too little to judge: no accuracy, good or bad.",
+        "工作量太少而无法判断的站点的 24 小时复核数：没有准确率，也谈不上好坏。",
+    ),
+    _tile(1, f"({_REVIEWS_NOW}) unless on (site) site:labelwatch_accuracy_proven_gap:ratio{{<of>}}", every=False),
+    "n =",
     0,
 )
 UNDECIDED_TILE = Signal(
     _W("Near target", "接近目标"),
     _W("The target lies inside the interval: neither below nor above is proven.", "目标在区间内：高低都未得到证实。"),
-    _tile(1, _GAP),
+    _tile(1, _GAP, every=False),
     "points",
     1,
 )

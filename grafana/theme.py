@@ -36,7 +36,7 @@ from grafana.words import NOT_ENOUGH, Language, Words
 AnyPanel = Any
 Place = tuple[int, int, int, int]
 #: Values, ranges `1..2` or `nothing`, and the words and colour that are shown for them.
-Shown = Mapping[Any, tuple[Words, str | None]]
+Shown = Mapping[Any, tuple[Words | str, str | None]]
 #: Of the site that a tile, a bar or a line stands for; names of every kind survive the way.
 SITE_LINK = (
     "/d/labelwatch-site{edition}?var-site=${{__field.labels.site:percentencode}}"
@@ -738,9 +738,7 @@ class Board:
 #: Units with a word in them.
 UNITS = {
     "points": Words("suffix: pt", "suffix: 点"),
-    "reviews": Words("suffix: reviews", "suffix: 次复核"),
-    "people": Words("suffix: people", "suffix: 人"),
-    "an hour": Words("suffix: /h", "suffix: /小时"),
+    "n =": Words("prefix:n = ", "prefix:n = "),
     "hours": Words("suffix: h", "suffix: 小时"),
 }
 

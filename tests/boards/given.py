@@ -33,12 +33,14 @@ def figures(sites: tuple[str, ...], partition: int) -> Figures:
         made.add("labelwatch_site_last_event_timestamp_seconds", (site, "label_submitted"), newest)
         if site in _UNKNOWN:
             made.add("labelwatch_site_reviews", (site, "agent", "24h"), 7)
+            made.add("labelwatch_site_correct_reviews", (site, "agent", "24h"), 7)
             continue
         for window in ("15m", "1h", "24h", "7d"):
             names = ("", "lower_", "upper_")
             for name, value in zip(names, _RATIOS.get(site, (0.95, 0.93, 0.97)), strict=True):
                 made.add(f"labelwatch_site_accuracy_{name}ratio", (site, "agent", window), value)
             made.add("labelwatch_site_reviews", (site, "agent", window), 400)
+            made.add("labelwatch_site_correct_reviews", (site, "agent", window), 380)
         for window in ("1h", "24h", "7d"):
             of = (site, site, site, "agent", "qa", "full", window)
             made.add("labelwatch_reviews_window", of, 400)

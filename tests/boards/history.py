@@ -24,6 +24,8 @@ def backfill(
     now: float,
     ages: Sequence[float],
     change: Change = unchanged,
+    *,
+    rising_since: float | None = None,
 ) -> int:
     """Writes blocks into a folder from which Prometheus then starts.
 
@@ -33,6 +35,7 @@ def backfill(
         now: Epoch seconds that ages count from.
         ages: Seconds ago of each sample, the oldest first.
         change: Changes samples on the way.
+        rising_since: Seconds ago at which counters were 0; None: at the first sample.
 
     Returns:
         Samples written.
@@ -40,6 +43,7 @@ def backfill(
     data.mkdir(parents=True, exist_ok=True)
     file = data.parent / "history.om"
     written = 0
+    risen = rising_since or ages[0] + 1
     with file.open("w", encoding="utf-8") as out:
         for job, instance, text in pages:
             for line in text.splitlines():
@@ -48,7 +52,7 @@ def backfill(
                     continue
                 name, labels, value = match[1], match[2] or "", float(match[3])
                 for ago in ages:
-                    counted = value * (1 - ago / (ages[0] + 1)) if name.endswith(COUNTED) else value
+                    counted = value * (1 - ago / risen) if name.endswith(COUNTED) else value
                     changed = change(name, labels, counted, ago)
                     if changed is None or not math.isfinite(changed[1]):
                         continue

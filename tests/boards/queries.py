@@ -110,6 +110,11 @@ def quoted(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
+def names(text: str) -> set[str]:
+    """Metrics that a text names."""
+    return set(re.findall(r"(?<![\w:])(?:labelwatch|process)_\w+", text))
+
+
 def substitute(expr: str, values: Mapping[str, str], range_seconds: float, step: float) -> str:
     """An expression as it is sent."""
     everything = {

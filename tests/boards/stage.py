@@ -38,12 +38,14 @@ class Prometheus:
     Args:
         folder: Scratch space; a folder `data` in it holds what was stored before.
         targets: `host:port` of pages to scrape.
+        options: More of its command line.
     """
 
-    def __init__(self, folder: Path, targets: Sequence[str]) -> None:
+    def __init__(self, folder: Path, targets: Sequence[str], options: Sequence[str] = ()) -> None:
         if shutil.which("prometheus") is None:
             pytest.skip("prometheus is missing: on Debian, install the package prometheus")
         self.folder = folder
+        self._options = options
         self.url = f"http://127.0.0.1:{free_port()}"
         self._configure(targets)
 
@@ -56,6 +58,7 @@ class Prometheus:
                     f"--storage.tsdb.path={self.folder / 'data'}",
                     "--storage.tsdb.retention.time=90d",
                     f"--web.listen-address={self.url.removeprefix('http://')}",
+                    *self._options,
                 ],
                 stdout=log,
                 stderr=log,
@@ -74,6 +77,11 @@ class Prometheus:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def restart(self) -> None:
+        """Ends and starts it, so that it sees blocks that were put into its folder."""
+        self.__exit__(None, None, None)
+        self.__enter__()
 
     def ask(self, path: str, **parameters: Any) -> Any:
         """The data of an answer; the message of Prometheus where it refuses."""

@@ -1,0 +1,196 @@
+"""What the boards' queries cost: 7 days of 20 sites and 2,000 agents in a real Prometheus, every query of each board.
+
+Run: python -m benchmarks.boards            (prints the table of docs/boards.md)
+     python -m benchmarks.boards --hold     (keeps that Prometheus for `labelwatch boards preview` until Enter)
+
+The days are a simulated operation's pages, made by the worker's own engine and exporter, written into the past; what
+rules record is asked of the same Prometheus for every 5 minutes of those days. Needs `prometheus` and `promtool`.
+"""
+
+import argparse
+import itertools
+import math
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from benchmarks.exporter import _Given, showing
+from schemas.policy import Policy
+from schemas.topics import EVENTS
+from streams.engine.figures import Figures
+from streams.exporter.collector import PeopleCollector, SitesCollector
+from streams.exporter.pseudonyms import plain
+from streams.exporter.text import render
+from streams.ops.compute import compute
+from streams.sources.simulation_run import SimulationOptions, run_simulation
+from tests.boards import queries
+from tests.boards.history import backfill
+from tests.boards.stage import ROOT, Prometheus
+
+SITES, DAYS = 20, 7
+#: Samples of a site's series and of a person's, seconds: a tenth of what Prometheus has at most, or this takes hours.
+SITE_STEP, PERSON_STEP = 600, 1800
+ROUNDS = 3
+DAY = 86_400
+#: Of people, what boards look at over time; the rest they ask of now alone.
+PERSON_LINES = ("accuracy_ratio", "below_target_probability", "labels_per_productive_hour")
+#: What does not move with the hour of the day.
+STILL = ("target", "policy", "info", "timestamp", "drift", "partition", "lag", "ready", "_bucket", "_sum", "_count")
+
+
+def pages(folder: Path) -> tuple[str, str, int]:
+    """The two pages of an operation whose one site has dipped today; and how many people it has."""
+    out = folder / "events.jsonl"
+    run_simulation(
+        SimulationOptions(
+            "site-dip",
+            rate=2.5,
+            seconds=1,
+            history_seconds=DAYS * DAY,
+            change_seconds=-DAY // 2,
+            sites=SITES,
+            points=0.2,
+            out=out,
+        )
+    )
+    done = compute(out, Policy.load(ROOT / "policy.toml"))
+    out.unlink()
+    process(done.figures)
+    state = showing(_Given(done.figures, done.people))
+    state.lag(0, 0, 0.4)
+    state.committed(0, 0.02)
+    sites = b"".join(render(SitesCollector(state, plain).collect())).decode()
+    people = b"".join(render(PeopleCollector(state, plain).collect())).decode()
+    return sites, people, sum(len(group.labels) for group in done.people.groups)
+
+
+def process(figures: Figures) -> None:
+    """What the file does not know: it had no broker."""
+    for reason in ("schema", "json"):
+        figures.add("labelwatch_rejected_total", (reason, EVENTS, "0"), 40)
+
+
+def asked_for() -> set[str]:
+    """Names of the series that boards and rules name."""
+    texts = [asked.expr for board in queries.boards().values() for asked in queries.queries(board)]
+    texts += [path.read_text("utf-8") for path in (ROOT / "prometheus" / "rules").glob("*.yml")]
+    return set(itertools.chain.from_iterable(queries.names(text) for text in texts))
+
+
+def past(name: str, labels: str, value: float, ago: float) -> tuple[str, float] | None:
+    """A day's rhythm, each site at hours of its own; drifts are half a day old."""
+    if name.startswith("labelwatch_drift_") and ago > DAY / 2:
+        return None
+    if name.startswith("labelwatch_agent_") and not name.endswith(PERSON_LINES):
+        return None
+    if name.endswith("_total") or any(word in name for word in STILL):
+        return labels, value
+    site = labels.partition('site="')[2].partition('"')[0]
+    wave = math.sin(2 * math.pi * (time.time() - ago) / DAY + zlib.crc32(site.encode()) % 100 / 16)
+    jitter = math.sin(ago / 977 + zlib.crc32(labels.encode()) % 1000)
+    if name.endswith("ratio"):
+        return labels, min(1.0, value * (1 + 0.008 * wave + 0.004 * jitter))
+    return labels, max(0.0, round(value * (0.75 + 0.25 * wave + 0.03 * jitter), 2))
+
+
+def spans(step: int, now: float) -> Iterator[list[float]]:
+    """Ages of samples, a block of two hours at a time, oldest first: promtool reads a file anew for each block."""
+    ages = list(range(DAYS * DAY, 0, -step))
+    for _, span in itertools.groupby(ages, key=lambda ago: (now - ago) // 7200):
+        yield list(span)
+
+
+def fill(folder: Path, now: float) -> tuple[int, int]:
+    """Writes the seven days; returns samples and people."""
+    sites, agents, people = pages(folder)
+    names = asked_for()
+    keep = "\n".join(line for line in sites.splitlines() if line.partition("{")[0].partition(" ")[0] in names)
+    written = 0
+    for page, job, step in ((keep, "labelwatch", SITE_STEP), (agents, "labelwatch-agents", PERSON_STEP)):
+        for ages in spans(step, now):
+            written += backfill(
+                folder / "prometheus" / "data",
+                [(job, "worker-1:9464", page)],
+                now,
+                ages,
+                past,
+                rising_since=DAYS * DAY,
+            )
+    return written, people
+
+
+def record(prometheus: Prometheus, folder: Path, now: float) -> None:
+    """What the rules would have recorded, at the step of the sites."""
+    rules = yaml.safe_load((ROOT / "prometheus" / "rules" / "recording.yml").read_text("utf-8"))
+    for group in rules["groups"]:
+        group["interval"] = f"{SITE_STEP}s"
+    file = folder / "recording.yml"
+    file.write_text(yaml.safe_dump(rules), "utf-8")
+    for _ in range(2):  # rules upon rules
+        out = Path(tempfile.mkdtemp(dir=folder))
+        span = (f"--start={now - DAYS * DAY:.0f}", f"--end={now:.0f}", f"--output-dir={out}")
+        subprocess.run(
+            ["promtool", "tsdb", "create-blocks-from", "rules", f"--url={prometheus.url}", *span, file],
+            check=True,
+            capture_output=True,
+        )
+        for block in out.iterdir():
+            shutil.move(block, folder / "prometheus" / "data")
+        prometheus.restart()
+
+
+def measure(prometheus: Prometheus, since: str | None) -> dict[str, tuple[int, float, str, float]]:
+    """By board: queries, seconds of all of them, the slowest one and its seconds; the median round."""
+    now = time.time()
+    found = {}
+    for uid, board in queries.boards().items():
+        if uid.endswith("-zh"):
+            continue
+        if since:
+            board["time"]["from"] = since
+        values = queries.variables(board, prometheus, concrete=False, prefer="manila-1")
+        rounds = []
+        for _ in range(ROUNDS):
+            took = {}
+            for asked in queries.queries(board):
+                began = time.perf_counter()
+                queries.run(asked, values, board, prometheus, now)
+                took[asked.where] = time.perf_counter() - began
+            rounds.append(took)
+        took = sorted(rounds, key=lambda each: sum(each.values()))[ROUNDS // 2]
+        slowest = max(took, key=lambda where: took[where])
+        found[uid] = (len(took), sum(took.values()), slowest, statistics.median(each[slowest] for each in rounds))
+    return found
+
+
+def main() -> None:
+    """Prints a table for each time range."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hold", action="store_true", help="keep Prometheus until Enter")
+    hold = parser.parse_args().hold
+    with tempfile.TemporaryDirectory() as name:
+        folder, now, began = Path(name), time.time(), time.monotonic()
+        written, people = fill(folder, now)
+        # Nothing answers at the worker's address: what was written is all there is.
+        options = [f"--query.lookback-delta={PERSON_STEP + 60}s"]
+        with Prometheus(folder / "prometheus", [], options=options) as prometheus:
+            record(prometheus, folder, now)
+            took = time.monotonic() - began
+            print(f"{SITES} sites, {people:,} people, {DAYS} days, {written:,} samples written in {took:.0f} s")
+            for title, since in (("the boards' own range", None), ("7 days", f"now-{DAYS}d")):
+                print(f"\n| board, {title} | queries | all together | slowest |\n|---|---:|---:|---|")
+                for uid, (count, seconds, where, longest) in measure(prometheus, since).items():
+                    print(f"| `{uid}` | {count} | {seconds:.2f} s | {where}, {longest:.2f} s |")
+            if hold:
+                input(f"\n{prometheus.url} is yours until Enter. ")
+
+
+if __name__ == "__main__":
+    main()
