@@ -10,6 +10,7 @@ import argparse
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,7 @@ SITES, RATE, POINTS, SEED = 8, 1.2, 0.2, 2
 #: The worker keeps seven days; the dip must be older than the pictures, and younger than an hour.
 LIVE_FROM_SECONDS, DIP_BEFORE_SECONDS = 8 * 86_400, 2400
 WAIT_SECONDS = 1800
+ATTEMPTS = 3
 #: Of the boards that look at one site, that which dips.
 CHOSEN = {"labelwatch-site": {"site": ["manila-1"]}, "labelwatch-coach": {"site": ["manila-1"]}}
 #: The others look as far back as they do in Grafana: workers themselves have no past, and people's is a day long.
@@ -44,7 +46,7 @@ CHROMIUM = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     # On a busy machine a picture may be taken before all of it is painted.
-    *("--run-all-compositor-stages-before-draw", "--virtual-time-budget=5000"),
+    "--run-all-compositor-stages-before-draw",
 )
 _COLORS, _MOST_BYTES = 128, 200_000
 
@@ -54,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Pictures of all boards, from a running stack.")
     parser.add_argument("--days", type=float, default=28.0, help="how much past there is")
     parser.add_argument("--out", type=Path, default=DOCS)
+    parser.add_argument("--every-edition", action="store_true", help="the Chinese boards too, not their wall alone")
     parser.add_argument("--keep", action="store_true", help="leave the stack running until Enter")
     options = parser.parse_args()
     # One key for all, so that people of the past and of now have the same names.
@@ -61,7 +64,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="labelwatch-pictures-") as folder:
         settings = {ENVIRONMENT: os.environ[ENVIRONMENT]}
         with NativeStack(Path(folder), settings) as stack, _Running(stack, options.days):
-            take(stack.url("prometheus", 9090), options.out)
+            take(stack.url("prometheus", 9090), options.out, every_edition=options.every_edition)
             if options.keep:
                 say(f"{stack.url('prometheus', 9090)} is up until Enter")
                 sys.stdin.readline()
@@ -155,7 +158,7 @@ def feed(bootstrap: str, backlog: Iterable[Sent], events: Iterable[Sent], is_wri
     run(work)
 
 
-def take(url: str, out: Path) -> None:
+def take(url: str, out: Path, *, every_edition: bool) -> None:
     """Draws every board from a Prometheus and photographs it at 1920x1080, the wall also at 960x540.
 
     Raises:
@@ -170,27 +173,43 @@ def take(url: str, out: Path) -> None:
         for file in board_files():
             uid = file.name.removesuffix(".json")
             base = uid.removesuffix("-zh")
+            if uid != base and base != "labelwatch-operations" and not every_edition:
+                continue
             options = PreviewOptions(url, Path(folder), (uid,), CHOSEN.get(base, {}), RANGES.get(base))
             for page in preview(options):
                 picture = out / f"{uid.removeprefix('labelwatch-')}.png"
                 photograph(chromium, page, picture, 1920, 1080)
-                if base == "labelwatch-operations":
+                if uid == "labelwatch-operations":
                     photograph(chromium, page, picture.with_name(f"{picture.stem}-540.png"), 1920, 1080, 0.5)
                 say(f"{picture}: {picture.stat().st_size / 1000:.0f} kB")
 
 
 def photograph(chromium: str, page: Path, picture: Path, width: int, height: int, scale: float = 1.0) -> None:
     """One picture of a page, with few colours, so that it is small."""
-    with tempfile.TemporaryDirectory() as profile:
-        command: Sequence[str] = [
-            *(chromium, *CHROMIUM, f"--user-data-dir={profile}", f"--window-size={width},{height}"),
-            *(f"--force-device-scale-factor={scale}", f"--screenshot={picture}", page.as_uri()),
-        ]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
+    for attempt in range(1, ATTEMPTS + 1):
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+            command: Sequence[str] = [
+                *(chromium, *CHROMIUM, f"--user-data-dir={profile}", f"--window-size={width},{height}"),
+                *(f"--force-device-scale-factor={scale}", f"--screenshot={picture}", page.as_uri()),
+            ]
+            # A session of its own, so that what hangs ends with all its processes.
+            browser = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            )
+            try:
+                if browser.wait(60) == 0:
+                    break
+            except subprocess.TimeoutExpired:
+                os.killpg(browser.pid, signal.SIGKILL)
+                browser.wait()
+        if attempt == ATTEMPTS:
+            sys.exit(f"Chromium takes no picture of {page}")
     with Image.open(picture) as taken:
         image = taken.convert("RGB")
     for colors in (_COLORS, _COLORS // 2, _COLORS // 4):
-        image.quantize(colors, dither=Image.Dither.NONE).save(picture, optimize=True)
+        # Refined twice more, or white would come out as the yellow that is used most.
+        few = image.quantize(colors, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+        few.save(picture, optimize=True)
         if picture.stat().st_size < _MOST_BYTES:
             break
 
