@@ -191,7 +191,7 @@ def _below(board: Board) -> None:
             "site": {"links": board.cell_link(Words("Why? Open the site", "为什么?打开站点"), "site", "site")},
             "direction": {"mappings": board.mappings(shared.DIRECTIONS), "custom.width": 78},
             "by": {"mappings": board.mappings(shared.DIMENSIONS), "custom.width": 120},
-            "effect": {"mappings": board.mappings(shared.EFFECTS), "custom.width": 130},
+            "effect": {"mappings": board.mappings(shared.EFFECTS), "custom.width": 144},
         },
     )
     board.timeline(

@@ -121,7 +121,7 @@ def _why(board: Board) -> None:
         key_props={
             "signal": {"mappings": board.mappings(shared.DRIFT_SIGNALS)},
             "by": {"mappings": board.mappings(shared.DIMENSIONS)},
-            "effect": {"mappings": board.mappings(shared.EFFECTS), "custom.width": 130},
+            "effect": {"mappings": board.mappings(shared.EFFECTS), "custom.width": 144},
         },
     )
 

@@ -478,7 +478,7 @@ class Board:
             rows = rows.unit(axis_unit)
         panel = panel.y_axis(rows)
         if queries[0].signal.unit:
-            panel = panel.cell_values(heatmap.CellValues().unit(queries[0].signal.unit))
+            panel = panel.cell_values(heatmap.CellValues().unit(self._unit(self._counted(queries[0].signal))))
         if interval is not None:
             panel = panel.interval(interval)
         return self._add(panel, at, title, queries, says=says, format=PromQueryFormat.HEATMAP if buckets else None)
