@@ -285,7 +285,8 @@ def broker_kill_in_transaction(r: Round) -> None:
 
 
 def _broker_away(r: Round, seconds: float) -> None:
-    worker = r.start(watchdog_seconds=4)
+    # Less than the time without a broker; more than a busy machine takes for a batch of the backlog after it.
+    worker = r.start(watchdog_seconds=10)
     r.feed(rate=200)
     r.await_checkpoints()
     r.fire()
