@@ -3,7 +3,7 @@
 import math
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 SAMPLE = re.compile(r"([A-Za-z_:][\w:]*)(?:\{(.*)\})? (\S+)$")
@@ -24,8 +24,6 @@ def backfill(
     now: float,
     ages: Sequence[float],
     change: Change = unchanged,
-    *,
-    rising_since: float | None = None,
 ) -> int:
     """Writes blocks into a folder from which Prometheus then starts.
 
@@ -35,16 +33,12 @@ def backfill(
         now: Epoch seconds that ages count from.
         ages: Seconds ago of each sample, the oldest first.
         change: Changes samples on the way.
-        rising_since: Seconds ago at which counters were 0; None: at the first sample.
 
     Returns:
         Samples written.
     """
-    data.mkdir(parents=True, exist_ok=True)
-    file = data.parent / "history.om"
-    written = 0
-    risen = rising_since or ages[0] + 1
-    with file.open("w", encoding="utf-8") as out:
+
+    def lines() -> Iterator[str]:
         for job, instance, text in pages:
             for line in text.splitlines():
                 match = SAMPLE.match(line) if not line.startswith("#") else None
@@ -52,17 +46,29 @@ def backfill(
                     continue
                 name, labels, value = match[1], match[2] or "", float(match[3])
                 for ago in ages:
-                    counted = value * (1 - ago / risen) if name.endswith(COUNTED) else value
+                    counted = value * (1 - ago / (ages[0] + 1)) if name.endswith(COUNTED) else value
                     changed = change(name, labels, counted, ago)
                     if changed is None or not math.isfinite(changed[1]):
                         continue
                     of = (f'job="{job}"', f'instance="{instance}"') if job else ()
                     added = ",".join(filter(None, (changed[0].rstrip(","), *of)))
-                    out.write(f"{name}{{{added}}} {changed[1]!r} {now - ago:.3f}\n")
-                    written += 1
+                    yield f"{name}{{{added}}} {changed[1]!r} {now - ago:.3f}\n"
+
+    return store(data, lines())
+
+
+def store(data: Path, lines: Iterable[str]) -> int:
+    """Writes lines of the OpenMetrics format, with timestamps, as blocks; returns how many."""
+    data.mkdir(parents=True, exist_ok=True)
+    file = data.parent / "history.om"
+    written = 0
+    with file.open("w", encoding="utf-8") as out:
+        for line in lines:
+            out.write(line)
+            written += 1
         out.write("# EOF\n")
-    subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "openmetrics", file, data], check=True, capture_output=True
-    )
+    # It reads the file anew for each block.
+    blocks = ("--max-block-duration=162h", "openmetrics")
+    subprocess.run(["promtool", "tsdb", "create-blocks-from", *blocks, file, data], check=True, capture_output=True)
     file.unlink()
     return written
