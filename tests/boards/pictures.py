@@ -38,6 +38,8 @@ SITES, RATE, POINTS, SEED = 8, 1.2, 0.2, 2
 LIVE_FROM_SECONDS, DIP_BEFORE_SECONDS = 8 * 86_400, 2400
 WAIT_SECONDS = 1800
 ATTEMPTS = 3
+#: Pixels below what is kept: on a busy machine the lowest part of a picture may not be painted yet.
+SPARE = 600
 #: Of the boards that look at one site, that which dips.
 CHOSEN = {"labelwatch-site": {"site": ["manila-1"]}, "labelwatch-coach": {"site": ["manila-1"]}}
 #: The others look as far back as they do in Grafana: workers themselves have no past, and people's is a day long.
@@ -45,7 +47,6 @@ RANGES = {"labelwatch-pipeline": "now-5m", "labelwatch-coach": "now-24h"}
 CHROMIUM = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    # On a busy machine a picture may be taken before all of it is painted.
     "--run-all-compositor-stages-before-draw",
 )
 _COLORS, _MOST_BYTES = 128, 200_000
@@ -189,7 +190,7 @@ def photograph(chromium: str, page: Path, picture: Path, width: int, height: int
     for attempt in range(1, ATTEMPTS + 1):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
             command: Sequence[str] = [
-                *(chromium, *CHROMIUM, f"--user-data-dir={profile}", f"--window-size={width},{height}"),
+                *(chromium, *CHROMIUM, f"--user-data-dir={profile}", f"--window-size={width},{height + SPARE}"),
                 *(f"--force-device-scale-factor={scale}", f"--screenshot={picture}", page.as_uri()),
             ]
             # A session of its own, so that what hangs ends with all its processes.
@@ -205,7 +206,7 @@ def photograph(chromium: str, page: Path, picture: Path, width: int, height: int
         if attempt == ATTEMPTS:
             sys.exit(f"Chromium takes no picture of {page}")
     with Image.open(picture) as taken:
-        image = taken.convert("RGB")
+        image = taken.convert("RGB").crop((0, 0, round(width * scale), round(height * scale)))
     for colors in (_COLORS, _COLORS // 2, _COLORS // 4):
         # Refined twice more, or white would come out as the yellow that is used most.
         few = image.quantize(colors, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
