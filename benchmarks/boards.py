@@ -136,8 +136,8 @@ def record(prometheus: Prometheus, folder: Path, now: float) -> None:
         prometheus.restart()
 
 
-def measure(prometheus: Prometheus, since: str | None) -> dict[str, tuple[int, float, str, float]]:
-    """By board: queries, seconds of all of them, the slowest one and its seconds; the quicker round."""
+def measure(prometheus: Prometheus, since: str | None) -> dict[str, tuple[int, float, float, str, float]]:
+    """By board: queries, seconds, CPU seconds of Prometheus, the slowest query and its seconds; the quicker round."""
     now = time.time()
     found = {}
     for uid, board in queries.boards().items():
@@ -148,15 +148,15 @@ def measure(prometheus: Prometheus, since: str | None) -> dict[str, tuple[int, f
         values = queries.variables(board, prometheus, concrete=False, prefer="manila-1")
         rounds = []
         for _ in range(ROUNDS):
-            took = {}
+            took, cpu = {}, prometheus.cpu_seconds()
             for asked in queries.queries(board):
                 began = time.perf_counter()
                 queries.run(asked, values, board, prometheus, now)
                 took[asked.where] = time.perf_counter() - began
-            rounds.append(took)
-        took = min(rounds, key=lambda each: sum(each.values()))
+            rounds.append((took, prometheus.cpu_seconds() - cpu))
+        took, cpu = min(rounds, key=lambda each: sum(each[0].values()))
         slowest = max(took, key=lambda where: took[where])
-        found[uid] = (len(took), sum(took.values()), slowest, took[slowest])
+        found[uid] = (len(took), sum(took.values()), cpu, slowest, took[slowest])
     return found
 
 
@@ -175,9 +175,9 @@ def main() -> None:
             took = time.monotonic() - began
             print(f"{SITES} sites, {people:,} people, {DAYS} days, {written:,} samples written in {took:.0f} s")
             for title, since in (("the boards' own range", None), ("7 days", f"now-{DAYS}d")):
-                print(f"\n| board, {title} | queries | all together | slowest |\n|---|---:|---:|---|")
-                for uid, (count, seconds, where, longest) in measure(prometheus, since).items():
-                    print(f"| `{uid}` | {count} | {seconds:.2f} s | {where}, {longest:.2f} s |")
+                print(f"\n| board, {title} | queries | all together | CPU time | slowest |\n|---|---:|---:|---:|---|")
+                for uid, (count, seconds, cpu, where, longest) in measure(prometheus, since).items():
+                    print(f"| `{uid}` | {count} | {seconds:.2f} s | {cpu:.2f} s | {where}, {longest:.2f} s |")
             if hold:
                 input(f"\n{prometheus.url} is yours until Enter. ")
 
