@@ -643,7 +643,7 @@ MARKET_REVIEWS = Signal(
     0,
 )
 
-_ERRORS = 'max without (instance) (labelwatch_errors_total{<of>,project=~"$project"})[$__range:1m]'
+_ERRORS = 'max without (instance) (labelwatch_errors_total{<of>,project=~"$project"})[$__range:5m]'
 ERROR_TYPES = Signal(
     _W("Errors by type", "各类错误"),
     _W(
@@ -657,7 +657,7 @@ ERROR_TYPES = Signal(
 
 
 def _sop(metric: str) -> str:
-    return f'sum by (site, project, sop) (increase(max without (instance) (labelwatch_sop_{metric}_total{{<of>,project=~"$project"}})[$__range:1m]))'
+    return f'sum by (site, project, sop) (increase(max without (instance) (labelwatch_sop_{metric}_total{{<of>,project=~"$project"}})[$__range:5m]))'
 
 
 SOP_LABELS = Signal(
@@ -1067,9 +1067,9 @@ SOURCE_ACCURACY = Signal(
     "percentunit",
     1,
 )
-_CRITICAL = 'increase(max without (instance) (labelwatch_errors_total{<of>,project=~"$project",severity="critical"})[$__range:1m])'
+_CRITICAL = 'increase(max without (instance) (labelwatch_errors_total{<of>,project=~"$project",severity="critical"})[$__range:5m])'
 _REVIEWED = (
-    'increase(max without (instance) (labelwatch_reviews_total{<of>,project=~"$project",role="agent"})[$__range:1m])'
+    'increase(max without (instance) (labelwatch_reviews_total{<of>,project=~"$project",role="agent"})[$__range:5m])'
 )
 CRITICAL_SHARE = Signal(
     _W("critical errors", "严重错误"),
