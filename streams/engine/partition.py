@@ -139,8 +139,8 @@ class PartitionEngine:
             return self._drift.plan()
 
     def sites(self) -> list[str]:
-        """Sites seen in this partition."""
-        return list(self._intake.sites)
+        """Sites seen in this partition, by name: a compacted topic gives them back in another order."""
+        return sorted(self._intake.sites)
 
     def apply(self, records: Sequence[Record]) -> None:
         """Applies one fetched batch; records at or below `applied` are skipped. Never raises for a record."""
