@@ -358,10 +358,10 @@ COMPANY_REVIEWS = Signal(
     "short",
     0,
 )
-# Durable counters: the greatest of the workers' values first, over steps (docs/metrics.md says why). The panels' least
-# step is five of these, so that the range holds enough of them.
-_DELAYS = (
-    "sum by (le) (rate(max without (instance) (labelwatch_review_delay_seconds_bucket{<of>})[$__rate_interval:1m]))"
+_DELAYS = "sum by (le) (site:labelwatch_review_delay_seconds_bucket:increase1h{<of>})"
+#: Hours overlap, which no quantile minds.
+_DELAYS_OF_RANGE = (
+    "sum by (le) (sum_over_time(site:labelwatch_review_delay_seconds_bucket:increase1h{<of>}[$__range:1m]))"
 )
 REVIEW_DELAY = Signal(
     _W("median label to review", "标注到复核的中位时长"),
@@ -1127,7 +1127,7 @@ DELAY_BUCKETS = Signal(
 DELAY_MEDIAN_NOW = Signal(
     _W("median", "中位数"),
     _W("Half of the reviews of the range looked at labels older than this.", "时间范围内半数复核针对比这更早的标注。"),
-    "histogram_quantile(0.5, sum by (le) (increase(max without (instance) (labelwatch_review_delay_seconds_bucket{<of>})[$__range:5m])))",
+    f"histogram_quantile(0.5, {_DELAYS_OF_RANGE})",
     "s",
     0,
 )
@@ -1137,7 +1137,7 @@ DELAY_LATE_NOW = Signal(
         "Nine of ten reviews looked at labels younger than this. Above a shift: mistakes are repeated for hours.",
         "十分之九的复核针对比这更新的标注。超过一个班次：错误会重复数小时。",
     ),
-    "histogram_quantile(0.9, sum by (le) (increase(max without (instance) (labelwatch_review_delay_seconds_bucket{<of>})[$__range:5m])))",
+    f"histogram_quantile(0.9, {_DELAYS_OF_RANGE})",
     "s",
     0,
 )

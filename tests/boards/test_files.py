@@ -224,7 +224,7 @@ def test_counters_stand_in_rate_or_increase(uid: str) -> None:
     for where, expr in promql(board):
         if where.startswith("$"):
             continue
-        for match in re.finditer(rf"\b({'|'.join(counters)})\b(?:\{{[^}}]*\}})?(\)?)(\[[^\]]+\])?", expr):
+        for match in re.finditer(rf"(?<!:)\b({'|'.join(counters)})\b(?!:)(?:\{{[^}}]*\}})?(\)?)(\[[^\]]+\])?", expr):
             before = expr[: match.start()]
             assert match[3], f"{where}: {match[0]}"
             if before.endswith("present_over_time("):

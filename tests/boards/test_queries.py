@@ -79,6 +79,8 @@ def dip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Operation, P
             # The slowest rules, at a whole minute: panels that pick the worst look at those.
             prometheus.wait_for("count(count_over_time(site_project:labelwatch_handle_seconds:mean1d[10m:1m]))")
             prometheus.wait_for("count(count_over_time(project:labelwatch_accuracy:ratio[1m]) > 10)")
+            # What only a process knows has no past: its rates need scrapes over a step of the longest panel.
+            prometheus.wait_for("count(count_over_time(labelwatch_event_delay_seconds_count[2m]) >= 10)")
             yield operation, prometheus
 
 
