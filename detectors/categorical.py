@@ -12,7 +12,8 @@ import numpy as np
 from detectors import dispersion
 from detectors.mean_shift import Direction
 from detectors.mixture import R_MAX, check_run_length
-from detectors.protocol import Estimate
+from detectors.outcomes import weigh
+from detectors.protocol import Estimate, until_drift
 
 #: Items a group holds.
 GROUP = 64
@@ -55,7 +56,6 @@ _SHARES, _RISE = 2, 2 + CLASSES
 _FALL = _RISE + CLASSES * len(SHIFTS)
 _EFFECT = _FALL + CLASSES * len(SHIFTS)
 _DISPERSION = _EFFECT + 1
-_INTERVAL = 0.90
 #: Weight, in groups, of the old share in the new one's estimate.
 _OLD = 0.25
 
@@ -227,16 +227,10 @@ def locate(newest_first: Sequence[Sequence[int]], row: Sequence[float], lead: Le
     changed = np.array([moved(share, shift)[1] for shift in SHIFTS])[:, None]
     gains = of * np.log(changed / share) + (n - of) * np.log((1 - changed) / (1 - share))
     logs = np.cumsum(gains * temper(row), axis=1)
-    weights = np.exp(logs - logs.max()).sum(axis=0)
-    weights /= weights.sum()
+    weights, (median, low, high) = weigh(logs)
     seen = np.arange(1, len(of) + 1)
     now = float((weights * (np.cumsum(of) / n + _OLD * share) / (seen + _OLD)).sum())
-    reached = np.cumsum(weights)
-    median, low, high = (
-        min(int(np.searchsorted(reached, at)) + 1, len(of)) * n
-        for at in (0.5, (1 - _INTERVAL) / 2, (1 + _INTERVAL) / 2)
-    )
-    return Estimate(median, low, high, share, now)
+    return Estimate(median * n, low * n, high * n, share, now)
 
 
 def back(score: float, row: Sequence[float], lead: Leading, changed: float, counts: Sequence[int]) -> float:
@@ -357,14 +351,7 @@ class CategoricalMixture:
 
     def update_many(self, items: Iterable[int]) -> int:
         """Takes items until a drift is detected, or to the end; returns how many."""
-        taken, below = 0, not self.drift_detected
-        for x in items:
-            taken += 1
-            if not self.update(x).drift_detected:
-                below = True
-            elif below:
-                break
-        return taken
+        return until_drift(self, items)
 
     def reset(self) -> None:
         """Starts the test afresh with the baseline as it is, as after a drift was cleared."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from detectors.mixture import R_MAX, check_run_length, grow, pack, unpack
 from detectors.outcomes import Outcomes, locate_change
-from detectors.protocol import Estimate, checked_outcome
+from detectors.protocol import Estimate, checked_outcome, until_drift
 from detectors.self_starting import FREEZE_AFTER, HIGHEST, PRIOR, ROW, WARM_UP, fresh
 
 #: What the rate falls to, as shares of the baseline.
@@ -136,14 +136,7 @@ class SelfStartingFall:
 
     def update_many(self, outcomes: Iterable[int]) -> int:
         """Takes outcomes until a drift is detected, or to the end; returns how many."""
-        taken, below = 0, not self.drift_detected
-        for x in outcomes:
-            taken += 1
-            if not self.update(x).drift_detected:
-                below = True
-            elif below:
-                break
-        return taken
+        return until_drift(self, outcomes)
 
     def reset(self) -> None:
         """Starts the test afresh with the baseline as it is, as after a drift was cleared."""

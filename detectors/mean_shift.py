@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from detectors import dispersion
 from detectors.mixture import R_MAX, check_run_length
-from detectors.protocol import Estimate
+from detectors.outcomes import weigh
+from detectors.protocol import Estimate, until_drift
 
 #: Values a group holds.
 GROUP = 32
@@ -51,7 +52,6 @@ _EFFECT_EVERY = 8
 _SHORTEST_MS, _LONGEST_MS = 100, 3_600_000
 #: By factor: its distance from the tolerance, and the middle of both, as logarithms.
 _STEPS = tuple((math.log(factor / TOLERANCE), math.log(factor * TOLERANCE) / 2) for factor in FACTORS)
-_INTERVAL = 0.90
 #: Weight, in groups, of the old level in the new one's estimate.
 _OLD = 0.25
 
@@ -192,16 +192,10 @@ def locate(newest_first: Sequence[int], row: Sequence[float], n: int = GROUP) ->
     off = np.asarray(newest_first, np.float64) / (n * UNIT) - mean
     steps = np.log(np.array([*FACTORS, *(1 / factor for factor in FACTORS)]))[:, None]
     logs = np.cumsum((steps * off - steps**2 / 2) * (n / variance(row, n) * temper(row)), axis=1)
-    weights = np.exp(logs - logs.max()).sum(axis=0)
-    weights /= weights.sum()
+    weights, (median, low, high) = weigh(logs)
     seen = np.arange(1, len(off) + 1)
     now = mean + float((weights * np.cumsum(off) / (seen + _OLD)).sum())
-    reached = np.cumsum(weights)
-    median, low, high = (
-        min(int(np.searchsorted(reached, share)) + 1, len(off)) * n
-        for share in (0.5, (1 - _INTERVAL) / 2, (1 + _INTERVAL) / 2)
-    )
-    return Estimate(median, low, high, math.exp(mean), math.exp(now))
+    return Estimate(median * n, low * n, high * n, math.exp(mean), math.exp(now))
 
 
 def back(score: float, row: Sequence[float], changed: float, n: int, total: int) -> float:
@@ -325,14 +319,7 @@ class LogNormalMeanShift:
 
     def update_many(self, values: Iterable[float]) -> int:
         """Takes values until a drift is detected, or to the end; returns how many."""
-        taken, below = 0, not self.drift_detected
-        for x in values:
-            taken += 1
-            if not self.update(x).drift_detected:
-                below = True
-            elif below:
-                break
-        return taken
+        return until_drift(self, values)
 
     def reset(self) -> None:
         """Starts the test afresh with the baseline as it is, as after a drift was cleared."""

@@ -105,12 +105,26 @@ def locate_change(
     rates = np.clip(p0 + np.array(shifts)[:, None], 1e-6, 0.999)
     on_error, on_correct = temper * np.log(rates / p0), temper * np.log((1 - rates) / (1 - p0))
     logs = np.cumsum(np.where(outcomes > 0, on_error, on_correct), axis=1)
-    weights = np.exp(logs - logs.max()).sum(axis=0)
-    weights /= weights.sum()
+    weights, (median, low, high) = weigh(logs)
     seen = np.arange(1, n + 1)
     new_rate = float((weights * (np.cumsum(outcomes) + _PRIOR * p0) / (seen + _PRIOR)).sum())
+    return Estimate(median, low, high, p0, new_rate)
+
+
+def weigh(logs: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[int, int, int]]:
+    """Weighs every past moment as the one at which a change began, as `locate_change` describes it.
+
+    Args:
+        logs: By shift, log-likelihood ratio of what has come since each moment, the newest first, shape (shifts, n).
+
+    Returns:
+        The weights, shape (n,), and how far back their median and their 5% and 95% points lie: 1 is the newest.
+    """
+    weights = np.exp(logs - logs.max()).sum(axis=0)
+    weights /= weights.sum()
     reached = np.cumsum(weights)
     median, low, high = (
-        min(int(np.searchsorted(reached, share)) + 1, n) for share in (0.5, (1 - _INTERVAL) / 2, (1 + _INTERVAL) / 2)
+        min(int(np.searchsorted(reached, share)) + 1, len(weights))
+        for share in (0.5, (1 - _INTERVAL) / 2, (1 + _INTERVAL) / 2)
     )
-    return Estimate(median, low, high, p0, new_rate)
+    return weights, (median, low, high)

@@ -1,5 +1,6 @@
 """What every detector offers; river's `update` and `drift_detected`, and what an alert needs beside them."""
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 
@@ -62,3 +63,15 @@ def checked_outcome(x: float) -> int:
     if x == 1:
         return 1
     raise ValueError(f"an outcome is 0 (correct) or 1 (error), not {x!r}")
+
+
+def until_drift(detector: Detector, observations: Iterable[float]) -> int:
+    """Feeds observations until a drift is detected anew, or to the end; returns how many."""
+    taken, below = 0, not detector.drift_detected
+    for x in observations:
+        taken += 1
+        if not detector.update(x).drift_detected:
+            below = True
+        elif below:
+            break
+    return taken

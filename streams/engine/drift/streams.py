@@ -504,7 +504,12 @@ class Streams:
             Mean of the R_f.
         """
         row = list(_ROW.unpack_from(self._rows, stream * _CORE_BYTES))
-        statistic = _fall(row, pending, wrong, self._tempers.get(stream, 1.0))
+        temper = self._tempers.get(stream, 1.0)
+        statistic = 0.0
+        if pending or not wrong:
+            statistic = falling.passed(row, pending + (not wrong), temper)
+        if wrong:
+            statistic = falling.failed(row, temper)
         of_cluster = self._clusters.get(stream)
         if of_cluster is not None:
             if wrong:
@@ -677,13 +682,3 @@ class Streams:
                 if self._clusters[number][1] > 0:
                     self._tempers[number] = cluster.temper(self._clusters[number])
         self._recount(day_s)
-
-
-def _fall(row: list[float], correct: int, wrong: bool, temper: float) -> float:
-    """Takes correct outcomes and one more outcome into a detector of falls; returns the mean of the R_f."""
-    statistic = 0.0
-    if correct or not wrong:
-        statistic = falling.passed(row, correct + (not wrong), temper)
-    if wrong:
-        statistic = falling.failed(row, temper)
-    return statistic
