@@ -13,7 +13,7 @@ def make(language: Language) -> Board:
     """The board in one language."""
     board = Board(
         "capacity",
-        Words("Capacity", "产能"),
+        shared.BOARDS["capacity"],
         Words(
             "For planners: is paid time worked, at which sites and hours is it not, how fast is work done, and which way it goes.",
             "供产能规划人员使用：付费时间是否在工作、哪些站点与时段没有、工作多快、走势如何。",

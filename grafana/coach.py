@@ -1,7 +1,7 @@
 """People of one site: who needs coaching, how sure that is, speed beside quality, who is going down."""
 
 from grafana import shared, signals
-from grafana.states import AMBER, BLUE, LIGHT_GREY, NEUTRAL, ORANGE, SKY, VERMILLION
+from grafana.states import AMBER, BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION
 from grafana.theme import Board, Query
 from grafana.words import AGENT, NOT_KNOWN, SITE, WINDOW, Language, Words
 
@@ -10,7 +10,7 @@ def make(language: Language) -> Board:
     """The board in one language."""
     board = Board(
         "coach",
-        Words("Coach", "辅导"),
+        shared.BOARDS["coach"],
         Words(
             "For team leads and coaches: whom to talk to, about what, and how sure the figures are.",
             "供组长与辅导员使用：该与谁谈、谈什么、数字有多确定。",
@@ -40,12 +40,12 @@ def _head(board: Board) -> None:
         [
             Query(signals.PEOPLE_ENOUGH, instant=True),
             Query(signals.PEOPLE_TOO_FEW, signals.PEOPLE_TOO_FEW.name.after("?"), instant=True),
-            Query(signals.PEOPLE_RISK, instant=True, props={"thresholds": _steps(AMBER)}),
+            Query(signals.PEOPLE_RISK, instant=True, props={"thresholds": shared.from_one(AMBER)}),
             Query(
                 signals.PEOPLE_BELOW,
                 signals.PEOPLE_BELOW.name.after("▽"),
                 instant=True,
-                props={"thresholds": _steps(VERMILLION)},
+                props={"thresholds": shared.from_one(VERMILLION)},
             ),
         ],
         says=Words(
@@ -64,10 +64,6 @@ def _head(board: Board) -> None:
         ],
     )
     shared.monitor(board, (20, 0, 4, 4))
-
-
-def _steps(colour: str) -> dict[str, object]:
-    return {"mode": "absolute", "steps": [{"value": None, "color": NEUTRAL}, {"value": 1, "color": colour}]}
 
 
 def _who(board: Board) -> None:

@@ -32,7 +32,7 @@ def make(language: Language) -> Board:
     """The board in one language."""
     board = Board(
         "operations",
-        Words("Operations", "运营"),
+        shared.BOARDS["operations"],
         Words(
             "For whoever is on duty: which site needs somebody now, how bad it is, since when, and what to do.",
             "供值班人员使用：哪个站点现在需要处理、多严重、从何时起、该做什么。",
@@ -80,13 +80,13 @@ def _head(board: Board) -> None:
                 signals.SITES_SILENT,
                 signals.SITES_SILENT.name.after(SILENT.glyph),
                 instant=True,
-                props={"thresholds": _steps(ORCHID)},
+                props={"thresholds": shared.from_one(ORCHID)},
             ),
             Query(
                 signals.SITES_BLIND,
                 signals.SITES_BLIND.name.after(BLIND.glyph),
                 instant=True,
-                props={"thresholds": _steps(GREY)},
+                props={"thresholds": shared.from_one(GREY)},
             ),
         ],
         value_size=44,
@@ -116,10 +116,6 @@ def _head(board: Board) -> None:
         empty=NOT_KNOWN,
     )
     shared.monitor(board, (21, 0, 3, 4))
-
-
-def _steps(colour: str) -> dict[str, object]:
-    return {"mode": "absolute", "steps": [{"value": None, "color": NEUTRAL}, {"value": 1, "color": colour}]}
 
 
 def _sites(board: Board) -> None:

@@ -21,7 +21,7 @@ def make(language: Language) -> Board:
     """The board in one language."""
     board = Board(
         "pipeline",
-        Words("Pipeline", "数据管道"),
+        shared.BOARDS["pipeline"],
         Words(
             "For who keeps the monitor running: lag, ownership, checkpoints, and what is rejected, late or lost.",
             "供监控运维人员使用：滞后、分区归属、检查点，以及被拒收、过晚或丢失的记录。",
@@ -33,9 +33,7 @@ def make(language: Language) -> Board:
     )
     board.variable("instance", WORKER, 'label_values(labelwatch_build_info{job="labelwatch"}, instance)')
     shared.links(board, "pipeline")
-    board.annotate(
-        signals.STARTED.name, signals.STARTED, "{{instance}}", colour=LIGHT_GREY, at_value=True, tags="instance"
-    )
+    shared.starts(board)
     _head(board)
     _lag(board)
     _events(board)

@@ -12,7 +12,7 @@ def make(language: Language) -> Board:
     """The board in one language."""
     board = Board(
         "quality",
-        Words("Quality assurance", "质检"),
+        shared.BOARDS["quality"],
         Words(
             "For who runs reviews: whether verdicts are right, whether enough work is looked at, and who judges otherwise.",
             "供质检负责人使用：判定是否正确、复核是否足够、谁的尺度不同。",

@@ -51,6 +51,11 @@ EFFECTS = {
 }
 
 
+def from_one(colour: str) -> dict[str, object]:
+    """Grafana's thresholds of a count: calm at 0, coloured from 1 on."""
+    return {"mode": "absolute", "steps": [{"value": None, "color": NEUTRAL}, {"value": 1, "color": colour}]}
+
+
 def marks(board: Board, of: str | None = None) -> None:
     """Drifts and starts of workers on every time axis.
 
@@ -67,6 +72,11 @@ def marks(board: Board, of: str | None = None) -> None:
         tags="site,project,signal",
         of=of,
     )
+    starts(board)
+
+
+def starts(board: Board) -> None:
+    """Starts of workers on every time axis."""
     board.annotate(
         signals.STARTED.name, signals.STARTED, "{{instance}}", colour=LIGHT_GREY, at_value=True, tags="instance"
     )

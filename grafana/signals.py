@@ -569,29 +569,32 @@ def _worst(expr: str, labels: str, count: int, *, highest: bool = False) -> tupl
     return f"({expr}) and on ({labels}) {chosen}", f"({expr}) unless on ({labels}) {chosen}"
 
 
-PROJECT_ACCURACY = Signal(
-    _W("Accuracy", "准确率"),
-    _W(
-        "Correct share of a project's reviews at the site; absent with too few.",
-        "该站点某项目复核的正确比例；复核太少时不显示。",
-    ),
-    _ratio("project"),
-    "percentunit",
-    1,
-)
-PROJECT_LOWER = Signal(
-    _W("Lower", "下限"), _W("Lower bound, 95%.", "95% 下限。"), _bound("project", "-"), "percentunit", 1
-)
-PROJECT_UPPER = Signal(
-    _W("Upper", "上限"), _W("Upper bound, 95%.", "95% 上限。"), _bound("project", "+"), "percentunit", 1
-)
-PROJECT_REVIEWS = Signal(
-    _W("n", "n"),
-    _W("Reviews of the project.", "该项目的复核数。"),
-    _within("reviews", "project", _HEADLINE + _CHOSEN),
-    "short",
-    0,
-)
+def _judged(by: str, name: _W) -> tuple[Signal, Signal, Signal, Signal]:
+    """Accuracy of a site's projects or markets, its bounds, and n."""
+    return (
+        Signal(
+            _W("Accuracy", "准确率"),
+            _W(
+                f"Correct share of a {name.en}'s reviews at the site; absent with too few.",
+                f"该站点某{name.zh}复核的正确比例；复核太少时不显示。",
+            ),
+            _ratio(by),
+            "percentunit",
+            1,
+        ),
+        Signal(_W("Lower", "下限"), _W("Lower bound, 95%.", "95% 下限。"), _bound(by, "-"), "percentunit", 1),
+        Signal(_W("Upper", "上限"), _W("Upper bound, 95%.", "95% 上限。"), _bound(by, "+"), "percentunit", 1),
+        Signal(
+            _W("n", "n"),
+            _W(f"Reviews of the {name.en}.", f"该{name.zh}的复核数。"),
+            _within("reviews", by, _HEADLINE + _CHOSEN),
+            "short",
+            0,
+        ),
+    )
+
+
+PROJECT_ACCURACY, PROJECT_LOWER, PROJECT_UPPER, PROJECT_REVIEWS = _judged("project", _W("project", "项目"))
 PROJECT_LABELS = Signal(
     _W("Labels", "标注数"),
     _W("Labels of the project.", "该项目的标注数。"),
@@ -619,29 +622,7 @@ PROJECTS_WORST, PROJECTS_OTHER = (
     )
     for expr in _worst(_ratio("project"), "site, project", 2)
 )
-MARKET_ACCURACY = Signal(
-    _W("Accuracy", "准确率"),
-    _W(
-        "Correct share of a market's reviews at the site; absent with too few.",
-        "该站点某市场复核的正确比例；复核太少时不显示。",
-    ),
-    _ratio("market"),
-    "percentunit",
-    1,
-)
-MARKET_LOWER = Signal(
-    _W("Lower", "下限"), _W("Lower bound, 95%.", "95% 下限。"), _bound("market", "-"), "percentunit", 1
-)
-MARKET_UPPER = Signal(
-    _W("Upper", "上限"), _W("Upper bound, 95%.", "95% 上限。"), _bound("market", "+"), "percentunit", 1
-)
-MARKET_REVIEWS = Signal(
-    _W("n", "n"),
-    _W("Reviews of the market.", "该市场的复核数。"),
-    _within("reviews", "market", _HEADLINE + _CHOSEN),
-    "short",
-    0,
-)
+MARKET_ACCURACY, MARKET_LOWER, MARKET_UPPER, MARKET_REVIEWS = _judged("market", _W("market", "市场"))
 
 _ERRORS = 'max without (instance) (labelwatch_errors_total{<of>,project=~"$project"})[$__range:5m]'
 ERROR_TYPES = Signal(

@@ -12,7 +12,7 @@ def make(language: Language) -> Board:
     """The board in one language."""
     board = Board(
         "site",
-        Words("Site", "站点"),
+        shared.BOARDS["site"],
         Words(
             "For quality managers: why a site is where it is: which part of the work, whose, since when.",
             "供质量经理使用：站点为何如此：哪部分工作、哪些人、从何时起。",
