@@ -3,6 +3,7 @@
 Each column of an array is a stream. tests/detectors/test_compared.py holds them against river, signal by signal.
 """
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ Outcomes = NDArray[np.uint8]
 _WARM, _MEMORY, _NEWEST = 30, 1 - 0.0001, 0.05
 
 
-class Many:
+class Many(ABC):
     """Detectors of one kind, one a stream; after a signal a stream starts again at its next outcome, as river's do.
 
     Args:
@@ -61,8 +62,9 @@ class Many:
         copy._keep = {name: np.tile(column, times) for name, column in self._keep.items()}
         return copy
 
+    @abstractmethod
     def _step(self, x: Floats) -> Flags:
-        raise NotImplementedError
+        """Takes an outcome of every stream that has none of its last signal left; which of them signal."""
 
 
 class PageHinkley(Many):

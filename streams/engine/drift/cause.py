@@ -13,6 +13,8 @@ Members = NDArray[np.integer]
 
 #: Members with fewer observations than this before or since are told together: their own rates would be noise.
 LEAST = 12
+#: Parts of a change that are kept.
+CAUSES = 5
 #: Stands for the members told together.
 TOGETHER = -1
 #: Dimensions of the work, not of people: who works changes with every shift, and says nothing about the work.

@@ -95,10 +95,10 @@ class Hold:
         """Takes a review; whether it can be held."""
         self._newest_ms = max(self._newest_ms, event.at)
         self._number += 1
-        dated = event.labeled_at is not None
-        self._put(self._number, event.labeled_at + self._hold_ms if event.labeled_at is not None else 0, event)
+        ripe_ms = 0 if event.labeled_at is None else event.labeled_at + self._hold_ms
+        self._put(self._number, ripe_ms, event)
         self._changed.add(self._number // _CHUNK)
-        return dated or not self._hold_ms
+        return event.labeled_at is not None or not self._hold_ms
 
     def _put(self, number: int, ripe_ms: int, event: LabelReviewed) -> None:
         self._held[number] = (ripe_ms, event)

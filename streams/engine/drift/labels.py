@@ -8,13 +8,14 @@ import msgspec
 import numpy as np
 
 from detectors import categorical, mean_shift
+from detectors.mean_shift import GROUPS_KEPT
 from detectors.protocol import Estimate
 from detectors.reverse import LIKELIHOOD_RATIO
 from schemas.drift import Cause, Level
 from schemas.policy import Policy
-from streams.engine.drift.cause import all_parts, largest, verdict
+from streams.engine.drift.cause import CAUSES, all_parts, largest, verdict
 from streams.engine.drift.episodes import Closed, Episode, again, drift_id
-from streams.engine.drift.names import NONE, Names
+from streams.engine.drift.names import FEW, MANY, NONE, Names
 from streams.engine.drift.recent import LABEL, SEGMENT, Recent, Rows, gathered
 from streams.engine.drift.streams import DAY_SECONDS, Stream, Streams
 from streams.engine.intake import Batch, Intake, WorkKind
@@ -29,13 +30,9 @@ LABEL_SHARE = 0.25
 #: Until a stream has been known for so long it is only learned from: other people work the next shift, and the day
 #: after. Only then does its spread tell what is usual.
 LEARNING_MS = 3 * DAY_SECONDS * 1000
-#: Groups that a change is located in.
-_KEPT = 64
-_CAUSES = 5
 _PREFIX = b"drift-labels"
-_CLASSES_MAX = 30_000
-#: Bounds of the tables of names; what is beyond them is told as `other`.
-_NAMES = {"agent": 1_000_000, "market": 30_000, "sop_version": 30_000}
+#: As of reviews: what causes are told by beside the label, and the bound of each table of names.
+_NAMES = {"agent": MANY, "market": FEW, "sop_version": FEW}
 #: Of which more or less is other work. A label is nobody's error here: some take longer.
 _KINDS_OF_WORK = ("market", "label")
 _UNKNOWN = -2
@@ -118,15 +115,16 @@ class Labels:
         self._sums = np.zeros((0, categorical.CLASSES), np.int64)
         #: Of streams of handling time, the labels that their newest groups were made of.
         self._rings: dict[int, Recent] = {}
-        self._names = Names(_PREFIX + b"|class", _CLASSES_MAX)
+        self._names = Names(_PREFIX + b"|class", FEW)
         self._members = {by: Names(b"%s|%s" % (_PREFIX, by.encode()), most) for by, most in _NAMES.items()}
         self._agents: Numbers[tuple[str, str, str]] = Numbers(lambda person: self._members["agent"].number(person[2]))
         self._markets: Numbers[WorkKind] = Numbers(lambda work: self._members["market"].number(work.market))
         self._versions: Numbers[WorkKind] = Numbers(self._version)
         self._sops: Sequence[tuple[str, str, str]] = ()
         self._class_of: dict[tuple[int, int], int] = {}
-        #: By kind of work: its streams of handling time and of label mix.
+        #: Whose numbers index the next.
         self._works: Sequence[WorkKind] = ()
+        #: By kind of work: its streams of handling time and of label mix.
         self._by_kind = np.zeros((0, 2), np.int64)
         self._numbers: dict[str | None, int] = {}
         self._day = -1
@@ -194,7 +192,7 @@ class Labels:
 
     @staticmethod
     def _ring(number: int) -> Recent:
-        return Recent(b"%s|ring|%d" % (_PREFIX, number), LABEL, _KEPT * HANDLED)
+        return Recent(b"%s|ring|%d" % (_PREFIX, number), LABEL, GROUPS_KEPT * HANDLED)
 
     def _room(self, number: int) -> None:
         if number >= len(self._held):
@@ -205,7 +203,7 @@ class Labels:
     def _classes(self, names: Sequence[str | None]) -> Ints:
         """Numbers of the names of classes; -1 for a label without one."""
         known, number = self._numbers, self._names.number
-        if len(known) > _CLASSES_MAX:
+        if len(known) > FEW:
             known.clear()
         try:
             # Nearly always all are known; a comprehension takes half a loop's time.
@@ -319,7 +317,7 @@ class Labels:
     def _look(self, number: int, state: _Watched, group: Group, position: int, later: int) -> None:
         """Takes a full group of a stream, of which `later` labels come after it in the segment."""
         mix = len(group.sums) == categorical.CLASSES
-        state.recent = [*state.recent[-_KEPT + 1 :], group]
+        state.recent = [*state.recent[-GROUPS_KEPT + 1 :], group]
         if number in self.episodes:
             self._continue(number, state, group, position, mix)
             return
@@ -427,7 +425,7 @@ class Labels:
         episode.verdict = verdict(parts, change, _KINDS_OF_WORK)
         episode.causes = tuple(
             Cause(part.by, names[part.by][part.member], part.effect, part.points)  # type: ignore[arg-type]  # of _NAMES
-            for part in largest(parts, change, _CAUSES)
+            for part in largest(parts, change, CAUSES)
         )
 
     def _moves(self, state: _Watched, since: Sequence[Group], before: Sequence[Group]) -> tuple[Cause, ...]:
@@ -436,8 +434,8 @@ class Labels:
             return ()
         names = dict(enumerate(state.classes)) | {categorical.CLASSES - 1: "other"}
         moves = [(self._share(since, place) - self._share(before, place), name) for place, name in names.items()]
-        largest = sorted(moves, key=lambda move: (-abs(move[0]), move[1]))[:_CAUSES]
-        return tuple(Cause("label", name, "mix", points) for points, name in largest if points)
+        moves.sort(key=lambda move: (-abs(move[0]), move[1]))
+        return tuple(Cause("label", name, "mix", points) for points, name in moves[:CAUSES] if points)
 
     @staticmethod
     def _share(groups: Sequence[Group], place: int) -> float:

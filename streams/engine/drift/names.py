@@ -8,6 +8,8 @@ from streams.engine.panes import Slot
 
 #: Stands for every name beyond a table's bound, and for none at all.
 OTHER, NONE = 0, 1
+#: Bounds of tables: of people's names, and of all others.
+MANY, FEW = 1_000_000, 30_000
 _FIRST = ("other", "")
 _CHUNK = 512
 

@@ -16,7 +16,7 @@ from detectors.reverse import ReverseTest
 from schemas.drift import BUDGET_OF, BUDGETS, Cause, DriftRecord, Level
 from schemas.events import LabelReviewed, ReviewRevised, ReviewVersion
 from schemas.policy import Policy
-from streams.engine.drift.cause import Part, all_parts, largest, verdict
+from streams.engine.drift.cause import CAUSES, Part, all_parts, largest, verdict
 from streams.engine.drift.episodes import (
     TASKS,
     Closed,
@@ -30,7 +30,7 @@ from streams.engine.drift.episodes import (
 )
 from streams.engine.drift.hold import Hold
 from streams.engine.drift.labels import LABEL_SHARE, Happened, Labels
-from streams.engine.drift.names import NONE, Names
+from streams.engine.drift.names import FEW, MANY, NONE, Names
 from streams.engine.drift.recent import REVIEW, SEGMENT, Recent, Rows, gathered
 from streams.engine.drift.streams import DAY_SECONDS, Looks, Stream, Streams, watches_fall
 from streams.engine.figures import Figures
@@ -39,8 +39,6 @@ from streams.engine.panes import HOUR_MS, Ints, Slot, Table
 from streams.engine.parts import Numbers, Tell
 from streams.engine.parts.people import is_headline
 
-#: Causes kept of a drift.
-CAUSES = 5
 #: A figure from before a change needs so many reviews; with fewer, the learned baseline speaks.
 _LEAST_BEFORE = 30
 #: Outcomes that a change is located in, where a ring has more.
@@ -48,17 +46,16 @@ _LOCATED_IN = 6_000
 #: Examples that a ring keeps of its newest errors.
 _MISTAKES_KEPT = 256
 _PREFIX = b"drift"
-#: Bounds of the tables of names; what is beyond them is told as `other`.
-_MANY, _FEW = 1_000_000, 30_000
+#: What causes are told by, and the bound of each table of names; what is beyond it is told as `other`.
 _DIMENSIONS = {
-    "agent": _MANY,
-    "reviewer": _MANY,
-    "project": _FEW,
-    "market": _FEW,
-    "sop_version": _FEW,
-    "label": _FEW,
-    "error_type": _FEW,
-    "stratum": _FEW,
+    "agent": MANY,
+    "reviewer": MANY,
+    "project": FEW,
+    "market": FEW,
+    "sop_version": FEW,
+    "label": FEW,
+    "error_type": FEW,
+    "stratum": FEW,
 }
 #: Traits looked up before: beyond so many combinations the cache starts again.
 _TRAITS_CACHED = 200_000
@@ -172,8 +169,9 @@ class Drift:
 
         self._headline: Numbers[VerdictKind] = Numbers(lambda kind: is_headline(kind, policy))
         self._agents_work: Numbers[VerdictKind] = Numbers(lambda kind: kind.role != "qa")
-        #: By kind of review: its ring, and its streams by site, against the target, by project, of errors found.
+        #: Whose numbers index the next.
         self._kinds: Sequence[VerdictKind] = ()
+        #: By kind of review: its ring, and its streams by site, against the target, by project, of errors found.
         self._by_kind = _table(5)
         #: Whose numbers index this and the next.
         self._persons: Sequence[tuple[str, str, str]] = ()

@@ -58,6 +58,10 @@ class Field:
         custom: Mapping[str, Any] = self.config.get("custom") or {}
         return custom
 
+    def hidden_from(self, where: str) -> bool:
+        """Whether the board keeps it out of the drawing (`viz`) or of the `legend`."""
+        return bool((self.custom.get("hideFrom") or {}).get(where))
+
     @property
     def unit(self) -> str:
         """Grafana's id of the unit."""

@@ -1,7 +1,7 @@
 """Panels over time: time series, state timeline, heat map."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
@@ -14,22 +14,27 @@ from streams.views.preview.panels.canvas import Canvas, render
 from streams.views.preview.panels.legend import FONT, ROW, Legend, rows_of
 
 
+def _over_time(frames: Sequence[Frame], config: FieldConfig) -> Iterator[tuple[Field, list[float]]]:
+    """What panels over time draw of frames that have times: each field with these, in seconds."""
+    for frame, fields in zip(frames, config.fields(frames), strict=True):
+        times = frame.times()
+        if times is not None:
+            seconds = [at / 1000 for at in times.numbers()]
+            yield from ((each, seconds) for each in fields if not each.hidden_from("viz"))
+
+
 def time_series(
     panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: Answer, canvas: Canvas
 ) -> Markup | None:
     """Lines over time with their legend."""
-    lines = []
-    for frame, fields in zip(frames, config.fields(frames), strict=True):
-        times = frame.times()
-        if times is None:
-            continue
-        seconds = [at / 1000 for at in times.numbers()]
-        for each in fields:
-            if each.column.kind == "number" and not (each.custom.get("hideFrom") or {}).get("viz"):
-                lines.append(charts.Line(each, seconds, each.column.numbers()))
+    lines = [
+        charts.Line(each, seconds, each.column.numbers())
+        for each, seconds in _over_time(frames, config)
+        if each.column.kind == "number"
+    ]
     if not any(math.isfinite(value) for line in lines for value in line.values):
         return None
-    shown = [line for line in lines if not (line.field.custom.get("hideFrom") or {}).get("legend")]
+    shown = [line for line in lines if not line.field.hidden_from("legend")]
     legend = Legend(
         panel.options.get("legend") or {}, [(line.field, line.field.column.values) for line in shown], canvas
     )
@@ -44,15 +49,11 @@ def state_timeline(
 ) -> Markup | None:
     """A lane a series, coloured by what it was."""
     window, merges = answer.window, panel.options.get("mergeValues", True) is not False
-    rows = []
-    for frame, fields in zip(frames, config.fields(frames), strict=True):
-        times = frame.times()
-        if times is None:
-            continue
-        seconds = [at / 1000 for at in times.numbers()]
-        for each in fields:
-            if each.column.kind != "time" and not (each.custom.get("hideFrom") or {}).get("viz"):
-                rows.append((each, _spells(each, seconds, answer.step, window.end, merges)))
+    rows = [
+        (each, _spells(each, seconds, answer.step, window.end, merges))
+        for each, seconds in _over_time(frames, config)
+        if each.column.kind != "time"
+    ]
     if not any(spells for _, spells in rows):
         return None
     label = round(min(max(layout.text_width(each.name, FONT) for each, _ in rows) + 12, canvas.width * 0.3))

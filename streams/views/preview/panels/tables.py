@@ -43,7 +43,7 @@ def table(panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: An
 
 def is_hidden(each: Field) -> bool:
     """Whether the board leaves a column out of the picture."""
-    return bool(each.custom.get("hidden") or (each.custom.get("hideFrom") or {}).get("viz"))
+    return bool(each.custom.get("hidden")) or each.hidden_from("viz")
 
 
 def _align(each: Field) -> str:

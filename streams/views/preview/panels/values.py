@@ -40,7 +40,7 @@ def _singles(panel: Panel, frames: Sequence[Frame], config: FieldConfig) -> list
     for frame, fields in zip(frames, config.fields(frames), strict=True):
         for each in fields:
             is_chosen = pattern.search(each.column.title) if wanted else each.column.kind == "number"
-            if not is_chosen or (each.custom.get("hideFrom") or {}).get("viz"):
+            if not is_chosen or each.hidden_from("viz"):
                 continue
             if how.get("values"):
                 rows = range(min(frame.height, int(how.get("limit") or 25)))
