@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from detectors import MixtureShiryaevRoberts, SelfStartingMixture, cluster, mixture, self_starting
+from detectors import MixtureShiryaevRoberts, SelfStartingMixture, StratifiedMixture, cluster, mixture, self_starting
 from detectors.budget import DAYS_A_MONTH, run_length
 
 DOCUMENT = Path("docs/detection.md")
@@ -353,7 +353,7 @@ def point_5(rng: np.random.Generator, streams: int = 1000) -> Iterator[Line]:
         yield Line(5, f"FA, {what}, not tempered", value, error, "", None)
 
 
-# --- 6: weeks and latency
+# --- 6: weeks, latency and strata
 
 #: Reviews a day on weekdays and at weekends; days from a label to its review by outcome; the hold.
 WEEKDAY, WEEKEND = 120, 25
@@ -380,8 +380,31 @@ def latent(rng: np.random.Generator, reviews: int, hold_days: float) -> Bools:
     return wrong[np.argsort(np.maximum(reviewed, labeled + hold_days), kind="stable")]
 
 
+#: Error rates of work that is easy and hard; share of hard work among the reviews of a usual and of a third week.
+EASY, HARD = 0.03, 0.20
+HARD_SHARES = (0.15, 0.15, 0.50)
+
+
+def stratified(rng: np.random.Generator, reviews: int, a_week: int = 1_000) -> tuple[Bools, list[str]]:
+    """Outcomes of work of two strata in control, sampled in other shares every third week; and their strata."""
+    share = np.array(HARD_SHARES)[np.arange(reviews) // a_week % len(HARD_SHARES)]
+    hard = rng.random(reviews) < share
+    return rng.random(reviews) < np.where(hard, HARD, EASY), np.where(hard, "hard", "easy").tolist()
+
+
+def stratified_alarms(outcomes: Bools, strata: list[str]) -> int:
+    """False alarms of one stream that holds each stratum to its own past."""
+    detector, alarms, taken = StratifiedMixture(PROMISED), 0, 0
+    while taken < len(outcomes):
+        taken += detector.update_many(outcomes[taken:].tolist(), strata[taken:])
+        if detector.drift_detected:
+            alarms += 1
+            detector.reset()
+    return alarms
+
+
 def point_6(rng: np.random.Generator, streams: int = 1000) -> Iterator[Line]:
-    """A weekly cycle and errors that are confirmed later."""
+    """A weekly cycle, errors that are confirmed later, and reviews that are sampled by stratum."""
     for hold, count in ((0.0, streams // 5), (HOLD_DAYS, streams)):
         alarms = [tempered_alarms(latent(rng, 20_000, hold), tempered=False) for _ in range(count)]
         if hold:
@@ -389,6 +412,10 @@ def point_6(rng: np.random.Generator, streams: int = 1000) -> Iterator[Line]:
         else:
             value, error = _mean(np.array(alarms, np.float64))
             yield Line(6, "FA, scored as reviews come", value, error, "", None)
+    drawn = [stratified(rng, 20_000) for _ in range(streams // 4)]
+    yield _false_alarms(6, "FA, strata, each against its own past", [stratified_alarms(*each) for each in drawn])
+    value, error = _mean(np.array([tempered_alarms(each, tempered=False) for each, _ in drawn], np.float64))
+    yield Line(6, "FA, strata, one baseline for all", value, error, "", None)
 
 
 # --- 7: when and how much

@@ -9,6 +9,7 @@ from detectors.protocol import Detector, Estimate
 from detectors.reverse import ReverseTest
 from detectors.river_adapter import RiverDetector
 from detectors.self_starting import SelfStartingMixture
+from detectors.stratified import StratifiedMixture
 
 __all__ = [
     "CategoricalMixture",
@@ -21,4 +22,5 @@ __all__ = [
     "RiverDetector",
     "SelfStartingFall",
     "SelfStartingMixture",
+    "StratifiedMixture",
 ]

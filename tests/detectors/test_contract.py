@@ -13,6 +13,7 @@ from detectors import (
     RiverDetector,
     SelfStartingFall,
     SelfStartingMixture,
+    StratifiedMixture,
 )
 
 MAKERS = {
@@ -36,6 +37,8 @@ MAKERS["fall"] = lambda: SelfStartingFall(500)
 MAKERS["fall, tempered"] = lambda: SelfStartingFall(500, temper=0.7)
 FALLS = ("fall", "fall, tempered")
 GROUPED = ("handling time", "label mix")
+MAKERS["stratified"] = lambda: StratifiedMixture(500)
+MAKERS["stratified, tempered"] = lambda: StratifiedMixture(500, temper=0.7)
 MAKERS["handling time"] = lambda: LogNormalMeanShift(500)
 MAKERS["label mix"] = lambda: CategoricalMixture(500)
 

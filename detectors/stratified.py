@@ -1,0 +1,226 @@
+"""A rise of the error rate where work is of several classes of difficulty, each held to the rate that it has shown."""
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+import msgspec
+import numpy as np
+
+from detectors.mixture import R_MAX, SHIFTS, check
+from detectors.outcomes import weigh
+from detectors.protocol import Estimate, checked_outcome
+from detectors.self_starting import FREEZE_AFTER, HIGHEST, PRIOR, WARM_UP
+
+#: Strata with a rate of their own; those that come later share the last one.
+STRATA_MAX = 32
+#: Newest outcomes that are remembered, for the estimate of when a change began: a byte each.
+OUTCOMES_KEPT = 2_048
+_OTHERS = ""
+#: Weight, in outcomes, of the old rate in the new one's estimate, as in `outcomes.locate_change`.
+_PRIOR_OUTCOMES = 40.0
+
+
+class _Stratum(msgspec.Struct, array_like=True):
+    """What is known of one: its number, the Beta baseline, and how many outcomes that has learned from."""
+
+    number: int
+    a: float
+    b: float
+    seen: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Its error rate, 0 to 1."""
+        return self.a / (self.a + self.b)
+
+
+class _Packed(msgspec.Struct, array_like=True):
+    """The state as it is packed."""
+
+    run_length: float
+    temper: float
+    prior: tuple[float, float]
+    shifts: tuple[float, ...]
+    strata: dict[str, _Stratum]
+    r: list[float]
+    is_open: bool
+    kept: bytes
+
+
+class StratifiedMixture:
+    """Watches a stream of outcomes (1 is an error) of several strata against each stratum's own past.
+
+    Reviews are often sampled by stratum: risky classes more, and more of them in some weeks. The
+    rate of the whole then moves though no work has changed, and a detector with one baseline takes
+    that for a drift. As `SelfStartingMixture`, with one R_d <- (R_d + 1) * L_d over all outcomes,
+    but p in L_d is the running Beta mean of the outcome's own stratum, taken before the outcome. So
+    evidence adds up over strata, and their shares do not matter.
+
+    A stratum is only learned from in its first 100 outcomes, and while more than half of its
+    outcomes are errors: these leave the R_d as they are. Its baseline is frozen after 10,000, and
+    does not learn while a drift is open.
+
+    Guarantee: p is known before the outcome that it judges, so mean(R_t) - t stays a martingale
+    whatever decides of which stratum the next outcome is, and the mean number of outcomes to a
+    false alarm is at least `run_length` on average over a fleet of streams.
+
+    Cost: .9 us an outcome. A run of correct outcomes cannot be taken at once, since strata take
+    turns in it; where there is one stratum, `SelfStartingMixture` is four times as fast.
+
+    Args:
+        run_length: A, the promised mean number of outcomes to a false alarm.
+        prior: a and b of the Beta prior of each stratum's error rate.
+        shifts: Three rises that are looked for, in ratio points, in every stratum alike.
+        temper: 1 / design effect of clustered errors; tempers the likelihood and what is learned.
+
+    Raises:
+        ValueError: A value is out of its range.
+
+    Source:
+        Pollak 1987 and Lorden and Pollak 2005 (mixtures, nonanticipating estimators); Cochran 1977, chapter 5
+        (stratified sampling).
+
+    >>> detector = StratifiedMixture(run_length=1000)
+    >>> for number in range(4000):
+    ...     _ = detector.update(number % 25 == 0, "easy").update(number % 5 == 0, "hard")
+    >>> for number in range(1000):
+    ...     _ = detector.update(number % 5 == 0, "hard")
+    >>> detector.drift_detected, round(detector.baseline("easy"), 2), round(detector.baseline("hard"), 2)
+    (False, 0.04, 0.2)
+    >>> for number in range(400):
+    ...     _ = detector.update(number % 10 == 0, "easy")
+    >>> detector.drift_detected
+    True
+    """
+
+    __slots__ = ("_kept", "_open", "_prior", "_r", "_shifts", "_strata", "run_length", "temper")
+
+    def __init__(
+        self,
+        run_length: float,
+        prior: tuple[float, float] = PRIOR,
+        shifts: Sequence[float] = SHIFTS,
+        temper: float = 1.0,
+    ) -> None:
+        check(run_length, shifts, temper)
+        if not min(prior) > 0:
+            raise ValueError(f"both numbers of prior must be above 0, not {prior!r}")
+        self.run_length = float(run_length)
+        self.temper = temper
+        self._prior = float(prior[0]), float(prior[1])
+        self._shifts = tuple(shifts)
+        self._strata: dict[str, _Stratum] = {}
+        self._r = [0.0, 0.0, 0.0]
+        self._open = False
+        #: Newest outcomes, oldest first: number of the stratum, and 128 more for an error.
+        self._kept: deque[int] = deque(maxlen=OUTCOMES_KEPT)
+
+    @property
+    def evidence(self) -> float:
+        """Mean of the R_d / run length."""
+        return sum(self._r) / 3.0 / self.run_length
+
+    @property
+    def drift_detected(self) -> bool:
+        """Whether the mean of the R_d stands at the run length or above."""
+        return self.evidence >= 1.0
+
+    def baseline(self, stratum: str = _OTHERS) -> float:
+        """A stratum's own error rate as known now, 0 to 1; the prior's for one that has not been seen."""
+        known = self._strata.get(stratum)
+        return self._prior[0] / sum(self._prior) if known is None else known.rate
+
+    def update(self, x: float, stratum: str = _OTHERS) -> Self:
+        """Takes one outcome: 1 for an error, 0 for none.
+
+        Args:
+            x: The outcome.
+            stratum: Name of its class.
+
+        Raises:
+            ValueError: It is neither 0 nor 1.
+        """
+        is_wrong = checked_outcome(x)
+        known = self._strata.get(stratum) or self._meet(stratum)
+        self._kept.append(known.number | is_wrong << 7)
+        p, temper = known.rate, self.temper
+        if self._open or (known.seen >= WARM_UP and p <= HIGHEST):
+            q, half = 1.0 - p, (1.0 - p) / 2
+            for at, d in enumerate(self._shifts):
+                ratio = 1.0 + min(d, half) / p if is_wrong else 1.0 - min(d / q, 0.5)
+                self._r[at] = min((self._r[at] + 1.0) * ratio**temper, R_MAX)
+        if not self._open and known.seen < FREEZE_AFTER:
+            known.seen += 1
+            known.a += temper * is_wrong
+            known.b += temper * (1 - is_wrong)
+        self._open |= self.drift_detected
+        return self
+
+    def _meet(self, stratum: str) -> _Stratum:
+        """A stratum that comes for the first time, or the one that it shares with others where there are too many."""
+        if len(self._strata) >= STRATA_MAX - 1:
+            stratum = _OTHERS
+        return self._strata.setdefault(stratum, _Stratum(len(self._strata), *self._prior))
+
+    def update_many(self, outcomes: Iterable[float], strata: Iterable[str] = itertools.repeat(_OTHERS)) -> int:
+        """Takes outcomes until a drift is detected anew, or to the end; returns how many.
+
+        Args:
+            outcomes: Each 0 or 1.
+            strata: Names of their classes, one each.
+        """
+        taken, below = 0, not self.drift_detected
+        for x, stratum in zip(outcomes, strata, strict=False):
+            taken += 1
+            if not self.update(x, stratum).drift_detected:
+                below = True
+            elif below:
+                break
+        return taken
+
+    def reset(self) -> None:
+        """Starts the test afresh with the baselines as they are, as after a drift was cleared."""
+        self._r = [0.0, 0.0, 0.0]
+        self._open = False
+        self._kept.clear()
+
+    def estimate(self) -> Estimate:
+        """When the rise began and the rate since; the old rate is what the same strata would have shown before."""
+        kept = np.array(self._kept, np.int64)[::-1]
+        if not len(kept):
+            return Estimate(0, 0, 0, self.baseline(), self.baseline())
+        p = np.array([known.rate for known in self._strata.values()])[kept & 127]
+        wrong = kept >= 128
+        rates = np.clip(p + np.array(self._shifts)[:, None], 1e-6, 0.999)
+        logs = self.temper * np.where(wrong, np.log(rates / p), np.log((1 - rates) / (1 - p)))
+        weights, (median, low, high) = weigh(np.cumsum(logs, axis=1))
+        seen = np.arange(1, len(kept) + 1)
+        old = np.cumsum(p) / seen
+        new_rate = float((weights * (np.cumsum(wrong) + _PRIOR_OUTCOMES * old) / (seen + _PRIOR_OUTCOMES)).sum())
+        return Estimate(median, low, high, float(old[median - 1]), new_rate)
+
+    def to_bytes(self) -> bytes:
+        """The state: 2 KiB of outcomes, and some 30 bytes a stratum beside its name."""
+        return msgspec.msgpack.encode(
+            _Packed(
+                self.run_length,
+                self.temper,
+                self._prior,
+                self._shifts,
+                self._strata,
+                self._r,
+                self._open,
+                bytes(self._kept),
+            )
+        )
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> Self:
+        """The detector again."""
+        state = msgspec.msgpack.decode(packed, type=_Packed)
+        detector = cls(state.run_length, state.prior, state.shifts, state.temper)
+        detector._strata, detector._r, detector._open = state.strata, state.r, state.is_open
+        detector._kept.extend(state.kept)
+        return detector
