@@ -32,11 +32,6 @@ def bars(values: Mapping[str, float], title: str, *, ours: str = "labelwatch") -
     return "".join([*parts, "</svg>\n"])
 
 
-def largest_first(values: Mapping[str, float]) -> dict[str, float]:
-    """The same, sorted for a chart."""
-    return dict(sorted(values.items(), key=lambda each: -each[1]))
-
-
 def dots(values: Mapping[str, Mapping[str, tuple[float, float]]], title: str, *, ours: Collection[str] = ()) -> str:
     """Marks on a logarithmic scale with their intervals: a row a name, a mark a series, ours in another colour.
 

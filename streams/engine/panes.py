@@ -284,11 +284,6 @@ class Table:
         self._scalars[name][row] += value
         self._dirty_scalars[row >> _SHIFT] = True
 
-    def raise_to(self, rows: Ints, name: str, values: Ints) -> None:
-        """Raises an attribute to the highest of its value and the given ones."""
-        np.maximum.at(self._scalars[name], rows, values)
-        self._dirty_scalars[rows >> _SHIFT] = True
-
     def get(self, row: int, name: str) -> int:
         """One total or attribute of one row."""
         return int(self._scalars[name][row])
