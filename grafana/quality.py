@@ -92,6 +92,7 @@ def _verdicts(board: Board) -> None:
             Query(signals.QA_OTHER, "{{site}}", colour=LIGHT_GREY, shades=True),
             Query(signals.QA_TARGET, colour=ORANGE, props=DASHED),
         ],
+        interval="5m",
     )
 
 
@@ -116,6 +117,7 @@ def _coverage(board: Board) -> None:
             "被复核工作的抽取方式。没有随机或分层复核，就无从知道整体情况。",
         ),
         stacked="normal",
+        interval="5m",
     )
     board.table(
         (16, 12, 8, 8),

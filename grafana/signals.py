@@ -361,7 +361,7 @@ COMPANY_REVIEWS = Signal(
 _DELAYS = "sum by (le) (site:labelwatch_review_delay_seconds_bucket:increase1h{<of>})"
 #: Hours overlap, which no quantile minds.
 _DELAYS_OF_RANGE = (
-    "sum by (le) (sum_over_time(site:labelwatch_review_delay_seconds_bucket:increase1h{<of>}[$__range:1m]))"
+    "sum by (le) (sum_over_time(site:labelwatch_review_delay_seconds_bucket:increase1h{<of>}[$__range:5m]))"
 )
 REVIEW_DELAY = Signal(
     _W("median label to review", "标注到复核的中位时长"),
@@ -507,8 +507,7 @@ SITE_PEOPLE = Signal(
 
 def _people_in(state: str) -> str:
     """PromQL: people of the sites who are in a state now; 0 where people are known, and none is in it."""
-    here = f'sum(max by (site) (sum by (site, instance) (labelwatch_site_agents{{<of>,state="{state}"}})))'
-    return f"({here} or 0 * sum(max by (site) (sum by (site, instance) (labelwatch_site_agents{{<of>}}))))"
+    return f'(sum(site:labelwatch_agents:sum{{<of>,state="{state}"}}) or 0 * sum(site:labelwatch_agents:sum{{<of>}}))'
 
 
 PEOPLE_PRODUCTIVE = Signal(
@@ -624,7 +623,7 @@ PROJECTS_WORST, PROJECTS_OTHER = (
 )
 MARKET_ACCURACY, MARKET_LOWER, MARKET_UPPER, MARKET_REVIEWS = _judged("market", _W("market", "市场"))
 
-_ERRORS = 'max without (instance) (labelwatch_errors_total{<of>,project=~"$project"})[$__range:5m]'
+_ERRORS = 'site_project:labelwatch_errors_total:max{<of>,project=~"$project"}[$__range]'
 ERROR_TYPES = Signal(
     _W("Errors by type", "各类错误"),
     _W(
@@ -1048,10 +1047,8 @@ SOURCE_ACCURACY = Signal(
     "percentunit",
     1,
 )
-_CRITICAL = 'increase(max without (instance) (labelwatch_errors_total{<of>,project=~"$project",severity="critical"})[$__range:5m])'
-_REVIEWED = (
-    'increase(max without (instance) (labelwatch_reviews_total{<of>,project=~"$project",role="agent"})[$__range:5m])'
-)
+_CRITICAL = 'increase(site_project:labelwatch_errors_total:max{<of>,project=~"$project",severity="critical"}[$__range])'
+_REVIEWED = 'increase(site_project:labelwatch_reviews_total:max{<of>,project=~"$project",role="agent"}[$__range])'
 CRITICAL_SHARE = Signal(
     _W("critical errors", "严重错误"),
     _W(
@@ -1138,10 +1135,7 @@ REVISED = Signal(
 
 def _seconds(states: str, window: str = "<window>") -> str:
     """PromQL: people's seconds in some states of all chosen sites within the window."""
-    return (
-        "sum(max by (site) (sum by (site, instance) "
-        f'(labelwatch_state_seconds_window{{<of>,state{states},window="{window}"}})))'
-    )
+    return f'sum(site:labelwatch_state_seconds:sum{{<of>,state{states},window="{window}"}})'
 
 
 _PRODUCTIVE = _seconds('="productive"')
@@ -1405,16 +1399,22 @@ PARTITIONS_ALL = Signal(
     "short",
     0,
 )
-# Of durable counters, as above; the panels' least step is a minute.
-_STEPS = "[$__rate_interval:15s]"
 _RATE = "[$__rate_interval]"
+
+
+def _counted_by(metric: str, more: str = "") -> str:
+    """PromQL: rate of a durable counter of the partitions that the chosen workers own. Panels' least step is a minute."""
+    rate = f'rate(partition:labelwatch_{metric}_total:max{{job="labelwatch"{more}}}{_RATE})'
+    return f"{rate} and on (topic, partition) labelwatch_partition_owned{{<of>}} == 1"
+
+
 EVENTS_ALL = Signal(
     _W("events a second", "每秒事件"),
     _W(
         "Events accepted, as of the last checkpoints. A fall to 0 in working hours: producers or the broker are away.",
         "截至最近检查点接收的事件。工作时段降为 0：生产者或 broker 中断。",
     ),
-    f"sum(rate(max without (instance) (labelwatch_events_total{{<of>}}){_STEPS}))",
+    f"sum({_counted_by('events')})",
     "short",
     1,
 )
@@ -1467,7 +1467,7 @@ LAG_RECORDS = Signal(
 
 
 def _events(types: str) -> str:
-    return f"sum(rate(max without (instance) (labelwatch_events_total{{<of>,type{types}}}){_STEPS}))"
+    return f"sum({_counted_by('events', f',type{types}')})"
 
 
 EVENTS_LABELS = Signal(
@@ -1492,14 +1492,14 @@ REJECTED_REASONS = Signal(
         "Records rejected a second by reason. Any for long: look into labeling.rejected.v1 for who sends them.",
         "每秒按原因拒收的记录。持续出现：到 labeling.rejected.v1 查看来源。",
     ),
-    f"sum by (reason) (rate(max without (instance) (labelwatch_rejected_total{{<of>}}){_STEPS}))",
+    f"sum by (reason) ({_counted_by('rejected')})",
     "short",
     2,
 )
 
 
 def _odd(metric: str) -> str:
-    return f"sum(rate(max without (instance) (labelwatch_{metric}_total{{<of>}}){_STEPS}))"
+    return f"sum({_counted_by(metric)})"
 
 
 ODD_DUPLICATES = Signal(

@@ -27,8 +27,13 @@ BOARDS = {uid: board for uid, board in queries.boards().items() if not uid.endsw
 Found = dict[tuple[str, str], int]
 SCRAPE = 5
 _TOGETHER: Found = {}
-#: Rules record nothing of a past that is written before Prometheus starts; a panel over hours needs this one's.
-RECORDED = 'site:labelwatch_productive_hours:sum1h{site="manila-1"} 20\n'
+#: Rules record nothing of a past that is written before Prometheus starts; panels over hours need these.
+RECORDED = """\
+site:labelwatch_productive_hours:sum1h{site="manila-1"} 20
+site:labelwatch_agents:sum{site="manila-1",state="available"} 3
+site:labelwatch_review_delay_seconds_bucket:increase1h{site="manila-1",le="600.0"} 15
+site:labelwatch_review_delay_seconds_bucket:increase1h{site="manila-1",le="+Inf"} 20
+"""
 
 
 def ask_all(prometheus: Prometheus, site: str, *, all_sites: bool = True) -> dict[tuple[str, str], list[Any]]:

@@ -123,7 +123,9 @@ def test_every_label_grouped_by_is_known() -> None:
 def test_counters_are_never_read_as_levels() -> None:
     levels = set()
     for where, text in [(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules()]:
-        # Whether a series is there is no level.
+        # Whether a series is there is no level; a copy of a counter is one, and boards take its rate.
+        if re.fullmatch(r"max without \(instance\) \(labelwatch_\w+_total\)", text) and where.endswith("_total:max"):
+            continue
         text = re.sub(rf"{OF_WHOEVER_OWNS_IT}|count by \([\w, ]+\) \(\w+\)", "", text)
         for match in re.finditer(r"(?<![\w:])(labelwatch_\w+_total)\b(?:\{[^}]*\})?(\[\w+\])?", text):
             if match[1] not in COUNTERS_AS_VALUES and not match[2]:
@@ -140,7 +142,7 @@ def test_durable_counters_are_never_counted_worker_by_worker() -> None:
         if SERIES[name].kind is not Kind.GAUGE and SERIES[name].origin is Origin.ENGINE
     }
     assert not wrong
-    assert sum("max without (instance)" in query for _, query in boards()) > 10
+    assert sum("max without (instance)" in query or "_total:max" in query for _, query in boards()) > 10
 
 
 @pytest.mark.parametrize("name", ALERTS)
