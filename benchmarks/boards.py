@@ -1,6 +1,7 @@
 """What the boards' queries cost: 7 days of 20 sites and 2,000 agents in a real Prometheus, every query of each board.
 
 Run: python -m benchmarks.boards            (prints the table of docs/boards.md)
+     python -m benchmarks.boards --each     (each query too, the slowest first)
      python -m benchmarks.boards --hold     (keeps that Prometheus for `labelwatch boards preview` until Enter)
 
 The pages of half a simulated day, made by the worker's own engine and exporter, are written into the past with a day's
@@ -14,6 +15,7 @@ import math
 import tempfile
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +35,8 @@ from tests.boards.history import backfill, store
 from tests.boards.stage import ROOT, Prometheus
 
 SITES, DAYS = 20, 7
+#: Events a second: as many people as it takes. A third of them works at a time, five sixths are seen in half a day.
+RATE = 18
 #: From sample to sample, seconds. Prometheus scrapes far more often; to write that many would take hours.
 SITE_STEP, PERSON_STEP = 1800, 3600
 ROUNDS = 2
@@ -43,13 +47,13 @@ PERSON_LINES = ("accuracy_ratio", "below_target_probability", "labels_per_produc
 STILL = ("target", "policy", "info", "timestamp", "drift", "partition", "lag", "ready", "_bucket", "_sum", "_count")
 
 
-def pages(folder: Path) -> tuple[str, str, int]:
-    """The two pages of an operation whose one site has dipped today; and how many people it has."""
+def pages(folder: Path) -> tuple[str, str, int, int]:
+    """The two pages of an operation whose one site has dipped today; and how many agents and reviewers it has."""
     out = folder / "events.jsonl"
     run_simulation(
         SimulationOptions(
             "site-dip",
-            rate=8,
+            rate=RATE,
             seconds=1,
             history_seconds=DAY // 2,
             change_seconds=-DAY // 8,
@@ -66,7 +70,8 @@ def pages(folder: Path) -> tuple[str, str, int]:
     state.committed(0, 0.02)
     sites = b"".join(render(SitesCollector(state, plain).collect())).decode()
     people = b"".join(render(PeopleCollector(state, plain).collect())).decode()
-    return sites, people, sum(len(group.labels) for group in done.people.groups)
+    roles = Counter(role for group in done.people.groups for _, _, *more in group.labels for role in more)
+    return sites, people, roles["agent"], roles["qa"]
 
 
 def process(figures: Figures) -> None:
@@ -99,36 +104,38 @@ def past(name: str, labels: str, value: float, ago: float) -> tuple[str, float] 
     return labels, max(0.0, round(value * (0.75 + 0.25 * wave + 0.03 * jitter), 2))
 
 
-def fill(folder: Path, now: float) -> tuple[int, int]:
-    """Writes the seven days; returns samples and people."""
-    sites, agents, people = pages(folder)
+def fill(folder: Path, now: float) -> tuple[int, int, int]:
+    """Writes the seven days; returns samples, agents and reviewers."""
+    sites, people, agents, reviewers = pages(folder)
     names = asked_for()
     keep = "\n".join(line for line in sites.splitlines() if line.partition("{")[0].partition(" ")[0] in names)
     written = 0
-    for page, job, step in ((keep, "labelwatch", SITE_STEP), (agents, "labelwatch-agents", PERSON_STEP)):
+    for page, job, step in ((keep, "labelwatch", SITE_STEP), (people, "labelwatch-agents", PERSON_STEP)):
         ages = range(DAYS * DAY, 0, -step)
         written += backfill(folder / "prometheus" / "data", [(job, "worker-1:9464", page)], now, ages, past)
-    return written, people
+    return written, agents, reviewers
 
 
 def record(prometheus: Prometheus, folder: Path, now: float) -> None:
-    """What the rules would have recorded, at the step of the sites."""
+    """What the rules would have recorded: counters at the rules' own interval, the rest at the step of the sites."""
     rules = yaml.safe_load((ROOT / "prometheus" / "rules" / "recording.yml").read_text("utf-8"))
-    recorded = [rule for group in rules["groups"] for rule in group["rules"]]
+    recorded = [(group, rule) for group in rules["groups"] for rule in group["rules"]]
 
     def lines(done: set[str]) -> Iterator[str]:
-        for rule in recorded:
+        for group, rule in recorded:
             if rule["record"] in done:
                 continue
-            span = {"start": now - DAYS * DAY, "end": now, "step": SITE_STEP}
-            for series in prometheus.ask("query_range", query=rule["expr"], **span)["result"]:
-                done.add(rule["record"])
-                labels = (
-                    f"{name}={json.dumps(value)}" for name, value in series["metric"].items() if name != "__name__"
-                )
-                of = f"{rule['record']}{{{','.join(labels)}}}"
-                for at, value in series["values"]:
-                    yield f"{of} {value} {at:.3f}\n"
+            step = queries.seconds(group["interval"]) if "_total:" in rule["record"] else SITE_STEP
+            for start in range(DAYS):
+                span = {"start": now - (DAYS - start) * DAY, "end": now - (DAYS - start - 1) * DAY - 1, "step": step}
+                for series in prometheus.ask("query_range", query=rule["expr"], **span)["result"]:
+                    done.add(rule["record"])
+                    labels = (
+                        f"{name}={json.dumps(value)}" for name, value in series["metric"].items() if name != "__name__"
+                    )
+                    of = f"{rule['record']}{{{','.join(labels)}}}"
+                    for at, value in series["values"]:
+                        yield f"{of} {value} {at:.3f}\n"
 
     done: set[str] = set()
     for _ in range(3):  # rules upon rules upon rules
@@ -136,8 +143,8 @@ def record(prometheus: Prometheus, folder: Path, now: float) -> None:
         prometheus.restart()
 
 
-def measure(prometheus: Prometheus, since: str | None) -> dict[str, tuple[int, float, float, str, float]]:
-    """By board: queries, seconds, CPU seconds of Prometheus, the slowest query and its seconds; the quicker round."""
+def measure(prometheus: Prometheus, since: str | None) -> dict[str, tuple[dict[str, float], float]]:
+    """By board: seconds of each query, and CPU seconds of Prometheus for all of them; the quicker round."""
     now = time.time()
     found = {}
     for uid, board in queries.boards().items():
@@ -154,31 +161,40 @@ def measure(prometheus: Prometheus, since: str | None) -> dict[str, tuple[int, f
                 queries.run(asked, values, board, prometheus, now)
                 took[asked.where] = time.perf_counter() - began
             rounds.append((took, prometheus.cpu_seconds() - cpu))
-        took, cpu = min(rounds, key=lambda each: sum(each[0].values()))
-        slowest = max(took, key=lambda where: took[where])
-        found[uid] = (len(took), sum(took.values()), cpu, slowest, took[slowest])
+        found[uid] = min(rounds, key=lambda each: sum(each[0].values()))
     return found
 
 
 def main() -> None:
     """Prints a table for each time range."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--each", action="store_true", help="print each query")
     parser.add_argument("--hold", action="store_true", help="keep Prometheus until Enter")
-    hold = parser.parse_args().hold
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder, now, began = Path(name), time.time(), time.monotonic()
-        written, people = fill(folder, now)
+        written, agents, reviewers = fill(folder, now)
         # Nothing answers at the worker's address: what was written is all there is.
-        options = [f"--query.lookback-delta={PERSON_STEP + 60}s"]
-        with Prometheus(folder / "prometheus", [], options=options) as prometheus:
+        with Prometheus(
+            folder / "prometheus", [], options=[f"--query.lookback-delta={PERSON_STEP + 60}s"]
+        ) as prometheus:
             record(prometheus, folder, now)
             took = time.monotonic() - began
-            print(f"{SITES} sites, {people:,} people, {DAYS} days, {written:,} samples written in {took:.0f} s")
+            people = f"{agents:,} agents, {reviewers:,} reviewers"
+            print(f"{SITES} sites, {people}, {DAYS} days, {written:,} samples written in {took:.0f} s")
             for title, since in (("the boards' own range", None), ("7 days", f"now-{DAYS}d")):
+                costs = measure(prometheus, since)
                 print(f"\n| board, {title} | queries | all together | CPU time | slowest |\n|---|---:|---:|---:|---|")
-                for uid, (count, seconds, cpu, where, longest) in measure(prometheus, since).items():
-                    print(f"| `{uid}` | {count} | {seconds:.2f} s | {cpu:.2f} s | {where}, {longest:.2f} s |")
-            if hold:
+                for uid, (queried, cpu) in costs.items():
+                    slowest = max(queried, key=lambda where: queried[where])
+                    together = f"{len(queried)} | {sum(queried.values()):.2f} s | {cpu:.2f} s"
+                    print(f"| `{uid}` | {together} | {slowest}, {queried[slowest]:.2f} s |")
+                if options.each:
+                    for uid, (queried, _) in costs.items():
+                        print(f"\n{uid}, {title}")
+                        for where, seconds in sorted(queried.items(), key=lambda each: -each[1]):
+                            print(f"  {seconds * 1e3:7.1f} ms  {where}")
+            if options.hold:
                 input(f"\n{prometheus.url} is yours until Enter. ")
 
 
