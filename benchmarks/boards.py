@@ -39,7 +39,7 @@ SITES, DAYS = 20, 7
 RATE = 18
 #: From sample to sample, seconds. Prometheus scrapes far more often; to write that many would take hours.
 SITE_STEP, PERSON_STEP = 1800, 3600
-ROUNDS = 2
+ROUNDS = 5
 DAY = 86_400
 #: Of people, what boards look at over time; the rest they ask of now alone.
 PERSON_LINES = ("accuracy_ratio", "below_target_probability", "labels_per_productive_hour")

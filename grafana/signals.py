@@ -984,7 +984,7 @@ COVERAGE_ALL = Signal(
         "Reviews of agents' work over labels within the window. Low: little is known; 0 is said only where labels are.",
         "时间窗内对标注员工作的复核数与标注数之比。过低：所知甚少。",
     ),
-    f"({_all('reviews', _AGENTS_WORK)} or 0 * {_all('labels')}) / {_all('labels')}",
+    f"({_all('reviews', _AGENTS_WORK)} or vector(0)) / {_all('labels')}",
     "percentunit",
     1,
 )
@@ -1055,7 +1055,7 @@ CRITICAL_SHARE = Signal(
         "Critical errors over reviews within the range. Above the target: customers are hurt.",
         "时间范围内严重错误数与复核数之比。高于目标：客户受损。",
     ),
-    f"(sum({_CRITICAL}) or 0 * sum({_REVIEWED})) / (sum({_REVIEWED}) >= {_ENOUGH_OF_ALL})",
+    f"(sum({_CRITICAL}) or vector(0)) / (sum({_REVIEWED}) >= {_ENOUGH_OF_ALL})",
     "percentunit",
     2,
 )
@@ -1160,7 +1160,7 @@ WAITING_ALL = Signal(
         "Share of logged-in time spent waiting. High: the client sends too little work; not the sites' fault.",
         "已登录时间中等待任务的占比。过高：客户派发的任务太少，不是站点的责任。",
     ),
-    f"({_AVAILABLE} or 0 * {_PRESENT}) / ({_PRESENT} > 0)",
+    f"({_AVAILABLE} or vector(0)) / ({_PRESENT} > 0)",
     "percentunit",
     1,
 )
@@ -1170,7 +1170,7 @@ OCCUPANCY_ALL = Signal(
         "Productive / (productive + waiting). Low: too many people for the work; above 95%: no slack, queues grow.",
         "生产 /（生产 + 等待）。过低：人多活少；高于 95%：没有余量，积压增长。",
     ),
-    f"{_PRODUCTIVE} / (({_AVAILABLE} or 0 * {_PRODUCTIVE}) + {_PRODUCTIVE} > 0)",
+    f"{_PRODUCTIVE} / ((({_AVAILABLE} or vector(0)) + {_PRODUCTIVE}) > 0)",
     "percentunit",
     1,
 )
@@ -1180,7 +1180,7 @@ AWAY_ALL = Signal(
         "Share of logged-in time in breaks, training and meetings. A rise eats capacity.",
         "已登录时间中休息、培训与会议的占比。上升会吞掉产能。",
     ),
-    f"({_AWAY} or 0 * {_PRESENT}) / ({_PRESENT} > 0)",
+    f"({_AWAY} or vector(0)) / ({_PRESENT} > 0)",
     "percentunit",
     1,
 )

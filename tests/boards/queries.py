@@ -10,7 +10,9 @@ from typing import Any
 from tests.boards.stage import Prometheus
 
 FOLDER = Path(__file__).parents[2] / "grafana" / "dashboards"
-#: What a time axis of 1,000 pixels gets at most; Prometheus refuses above 11,000 points.
+#: Grafana asks for as many points as a panel has pixels: here of one unit of the grid, on a screen 1,920 wide.
+POINTS_A_UNIT = 80
+#: Of an annotation, which has no width of its own. Grafana itself asks for fewer.
 POINTS = 1_000
 SCRAPE_SECONDS = 5
 
@@ -25,6 +27,7 @@ class Asked:
         expr: As it stands in the board.
         instant: Now, or over the time range.
         step: The least step, seconds.
+        points: At most, over the time range.
     """
 
     where: str
@@ -32,6 +35,7 @@ class Asked:
     expr: str
     instant: bool
     step: float = 1.0
+    points: int = POINTS
 
 
 def boards() -> dict[str, dict[str, Any]]:
@@ -51,9 +55,13 @@ def queries(board: dict[str, Any]) -> Iterator[Asked]:
     """Of panels and annotations; those of variables are `label_values` and stand apart."""
     for panel in panels(board):
         for target in panel.get("targets", []):
-            step = seconds(panel["interval"]) if "interval" in panel else 1.0
             yield Asked(
-                f"{panel['title']} {target['refId']}", panel["title"], target["expr"], bool(target.get("instant")), step
+                f"{panel['title']} {target['refId']}",
+                panel["title"],
+                target["expr"],
+                bool(target.get("instant")),
+                seconds(panel.get("interval", "1s")),
+                POINTS_A_UNIT * panel["gridPos"]["w"],
             )
     for mark in board.get("annotations", {}).get("list", []):
         yield Asked(f"annotation {mark['name']}", mark["name"], mark["expr"], False, seconds(mark["step"]))
@@ -134,7 +142,7 @@ def run(
 ) -> list[Any]:
     """The series that a query finds, those with nothing but NaN left out."""
     length = seconds(board["time"]["from"])
-    step = max(asked.step, length / POINTS)
+    step = max(asked.step, length / asked.points)
     expr = substitute(asked.expr, values, length, step)
     if asked.instant:
         return list(prometheus.ask("query", query=expr, time=now)["result"])
