@@ -125,7 +125,8 @@ def record(prometheus: Prometheus, folder: Path, now: float) -> None:
         for group, rule in recorded:
             if rule["record"] in done:
                 continue
-            step = queries.seconds(group["interval"]) if "_total:" in rule["record"] else SITE_STEP
+            is_counter = rule["record"].endswith(("_total:max", "_bucket:max"))
+            step = queries.seconds(group["interval"]) if is_counter else SITE_STEP
             for start in range(DAYS):
                 span = {"start": now - (DAYS - start) * DAY, "end": now - (DAYS - start - 1) * DAY - 1, "step": step}
                 for series in prometheus.ask("query_range", query=rule["expr"], **span)["result"]:
@@ -146,23 +147,22 @@ def record(prometheus: Prometheus, folder: Path, now: float) -> None:
 def measure(prometheus: Prometheus, since: str | None) -> dict[str, tuple[dict[str, float], float]]:
     """By board: seconds of each query, and CPU seconds of Prometheus for all of them; the quicker round."""
     now = time.time()
-    found = {}
-    for uid, board in queries.boards().items():
-        if uid.endswith("-zh"):
-            continue
-        if since:
-            board["time"]["from"] = since
-        values = queries.variables(board, prometheus, concrete=False, prefer="manila-1")
-        rounds = []
-        for _ in range(ROUNDS):
+    rounds: dict[str, list[tuple[dict[str, float], float]]] = {}
+    # Round upon round of all boards, so that a busy moment of the machine spoils one round of a board and not all.
+    for _ in range(ROUNDS):
+        for uid, board in queries.boards().items():
+            if uid.endswith("-zh"):
+                continue
+            if since:
+                board["time"]["from"] = since
+            values = queries.variables(board, prometheus, concrete=False, prefer="manila-1")
             took, cpu = {}, prometheus.cpu_seconds()
             for asked in queries.queries(board):
                 began = time.perf_counter()
                 queries.run(asked, values, board, prometheus, now)
                 took[asked.where] = time.perf_counter() - began
-            rounds.append((took, prometheus.cpu_seconds() - cpu))
-        found[uid] = min(rounds, key=lambda each: sum(each[0].values()))
-    return found
+            rounds.setdefault(uid, []).append((took, prometheus.cpu_seconds() - cpu))
+    return {uid: min(of_board, key=lambda each: sum(each[0].values())) for uid, of_board in rounds.items()}
 
 
 def main() -> None:

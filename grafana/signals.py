@@ -359,10 +359,7 @@ COMPANY_REVIEWS = Signal(
     0,
 )
 _DELAYS = "sum by (le) (site:labelwatch_review_delay_seconds_bucket:increase1h{<of>})"
-#: Hours overlap, which no quantile minds.
-_DELAYS_OF_RANGE = (
-    "sum by (le) (sum_over_time(site:labelwatch_review_delay_seconds_bucket:increase1h{<of>}[$__range:5m]))"
-)
+_DELAYS_OF_RANGE = "sum by (le) (increase(site:labelwatch_review_delay_seconds_bucket:max{<of>}[$__range]))"
 REVIEW_DELAY = Signal(
     _W("median label to review", "标注到复核的中位时长"),
     _W(

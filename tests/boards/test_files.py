@@ -243,7 +243,9 @@ def test_recorded_counters_stand_in_rate_or_increase_over_samples_enough(uid: st
     """A rule has taken the greatest of the workers' values; a step of a panel holds four of its samples."""
     for panel in panels(BOARDS[uid]):
         for target in panel.get("targets", []):
-            for match in re.finditer(r"\w+:labelwatch_\w+_total:max\b(?:\{[^}]*\})?(\[[^\]]+\])?", target["expr"]):
+            for match in re.finditer(
+                r"\w+:labelwatch_\w+_(?:total|bucket):max\b(?:\{[^}]*\})?(\[[^\]]+\])?", target["expr"]
+            ):
                 assert re.search(r"\b(rate|increase)\($", target["expr"][: match.start()]), (
                     f"{panel['title']}: {match[0]}"
                 )

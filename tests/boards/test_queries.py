@@ -31,8 +31,6 @@ _TOGETHER: Found = {}
 RECORDED = """\
 site:labelwatch_productive_hours:sum1h{site="manila-1"} 20
 site:labelwatch_agents:sum{site="manila-1",state="available"} 3
-site:labelwatch_review_delay_seconds_bucket:increase1h{site="manila-1",le="600.0"} 15
-site:labelwatch_review_delay_seconds_bucket:increase1h{site="manila-1",le="+Inf"} 20
 """
 
 
