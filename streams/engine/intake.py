@@ -20,6 +20,7 @@ from schemas.events import (
     event_types,
 )
 from streams.engine.decode import UNKNOWN, Refusal, decode
+from streams.engine.ids import NEW_SHARE, SealedIds
 from streams.engine.panes import HOUR_MS, MINUTE_MS, WINDOW_PANES, Ints, Slot
 
 #: An event may be this far ahead of the broker's append time, or refer to a time this far ahead of itself.
@@ -28,7 +29,7 @@ AHEAD_MS = 300_000
 DUPLICATE_MINUTES = 15
 #: Handling and reviewing time of one item count up to here.
 CAP_MS = 1_800_000
-#: Ids held in a partition (about 75 bytes each); above it the oldest minute is forgotten.
+#: Ids held in a partition (8 bytes each, about 75 in the newest minutes); above it the oldest minute is forgotten.
 DUPLICATE_IDS_MAX = 4_000_000
 #: Where the log is cut for `enforce_cap`: by offset, so that batches do not change what is forgotten.
 CAP_CHECK_RECORDS = 65_536
@@ -137,8 +138,9 @@ class Site:
         self.forgotten_minute = -1
         #: Append time minus event time of the first event of the newest minute; None without append times.
         self.skew_ms: int | None = None
-        #: Minute to the hashes of its ids, in order; a dict, so that the newest can be told from the saved.
-        self.seen: dict[int, dict[int, None]] = {}
+        #: Minute to the hashes of its ids, in order; a dict, so that the newest can be told from the saved. Those of a
+        #: minute that is over are sealed when all are saved.
+        self.seen: dict[int, dict[int, None] | SealedIds] = {}
         #: Minute to how many of its hashes are in a checkpoint; and the clock that is.
         self.saved: dict[int, int] = {}
         self.saved_clock_ms = -1
@@ -328,7 +330,7 @@ class Intake:
                 site.clock_ms = at
                 if minute > site.minute:
                     self._advance(site, minute, records[index].timestamp)
-            held: dict[int, None] | None
+            held: dict[int, None] | SealedIds | None
             try:
                 held = site.seen[minute]
             except KeyError:
@@ -625,7 +627,10 @@ class Intake:
     # --- the durable form of ids and clocks
 
     def slots(self) -> Iterator[Slot]:
-        """Ids since the last call, in one chunk a site; chunks whose minutes have all left are deleted."""
+        """Ids since the last call, in one chunk a site; chunks whose minutes have all left are deleted.
+
+        All ids are then saved, which is the moment to seal those of minutes that are over.
+        """
         for site in self.sites.values():
             chunks = self._chunks.setdefault(site.name, [])
             fresh = {}
@@ -635,6 +640,10 @@ class Intake:
                     ids = np.fromiter(reversed(held), np.uint64, unsaved)
                     fresh[minute] = ids[::-1].tobytes()
                     site.saved[minute] = len(held)
+                if isinstance(held, SealedIds):
+                    held.seal()
+                elif minute < site.minute and unsaved * NEW_SHARE <= len(held):
+                    site.seen[minute] = SealedIds(np.fromiter(held, np.uint64, len(held)))
             if fresh:
                 self._chunk += 1
                 key = b"ids|%d" % self._chunk
@@ -674,6 +683,7 @@ class Intake:
                 site.clock_ms, site.minute = known.clock_ms, known.clock_ms // MINUTE_MS
                 site.forgotten_minute, site.skew_ms, site.beats = known.forgotten_minute, known.skew_ms, known.beats
                 site.changed, site.saved_clock_ms = False, site.clock_ms
+        held: dict[tuple[str, int], list[bytes]] = {}  # by site and minute
         for number in sorted(int(key[4:]) for key in slots if key.startswith(b"ids|")):
             key = b"ids|%d" % number
             name, packed = msgspec.msgpack.decode(slots[key], type=tuple[str, dict[int, bytes]])
@@ -682,9 +692,11 @@ class Intake:
             floor = max(site.minute - DUPLICATE_MINUTES, site.forgotten_minute)
             for minute, ids in packed.items():
                 if minute > floor:
-                    held = site.seen.setdefault(minute, {})
-                    held.update(dict.fromkeys(np.frombuffer(ids, np.uint64).tolist()))
-                    site.saved[minute] = len(held)
+                    held.setdefault((name, minute), []).append(ids)
+        for (name, minute), saved in held.items():
+            site, hashes = self.sites[name], np.frombuffer(b"".join(saved), np.uint64)
+            site.seen[minute] = SealedIds(hashes) if minute < site.minute else dict.fromkeys(hashes.tolist())
+            site.saved[minute] = len(site.seen[minute])
 
 
 def _suspicious_ms(records: Sequence[Record]) -> int:
