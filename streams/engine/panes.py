@@ -1,11 +1,15 @@
 """Columns of counts by row and by pane of time: the one store that every part of the engine is made of."""
 
+import math
+import mmap
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy import typing as npt
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
@@ -21,6 +25,8 @@ HOUR_PANES = 170
 #: Rows of a block: what one slot of a checkpoint holds. Fewer: more slots; more: more bytes for one touched row.
 BLOCK = 64
 _SHIFT = 6
+#: From here on a column gets pages of its own.
+_OWN_PAGES_BYTES = 1 << 20
 
 #: Window name to (ring, panes): at time t it holds the current pane and the ones before it.
 WINDOW_PANES: dict[str, tuple[str, int]] = {
@@ -202,7 +208,7 @@ class Table:
         for name, kinds in self.windows.items():
             for ring, kind in ((self.rings.minutes, kinds.minute), (self.rings.hours, kinds.hour)):
                 before = self._columns.pop((name, ring.name), None)
-                after = np.zeros((ring.size, self._capacity), kind if before is None else before.dtype)
+                after = _panes((ring.size, self._capacity), kind if before is None else before.dtype)
                 if before is not None:
                     after[:, :old] = before
                 self._columns[name, ring.name] = after
@@ -268,10 +274,16 @@ class Table:
         touched, inverse = np.unique(flat, return_inverse=True)
         after = column.reshape(-1)[touched].astype(np.int64)
         np.add.at(after, inverse, added)
-        while column.dtype.name in _WIDER and not _fits(after, column.dtype):
-            column = column.astype(_WIDER[column.dtype.name])
-        self._columns[key] = column
-        return column
+        dtype = column.dtype
+        while dtype.name in _WIDER and not _fits(after, dtype):
+            dtype = np.dtype(_WIDER[dtype.name])
+        return column if dtype == column.dtype else self._widen(key, dtype)
+
+    def _widen(self, key: tuple[str, str], dtype: np.dtype[Any]) -> NDArray[Any]:
+        before = self._columns[key]
+        after = self._columns[key] = _panes(before.shape, dtype)
+        after[:, : self.rows] = before[:, : self.rows]
+        return after
 
     def add_totals(self, rows: Ints, values: Mapping[str, Ints]) -> None:
         """Adds values to durable totals."""
@@ -414,8 +426,24 @@ class Table:
         if column is None:
             return
         if cells.dtype.itemsize > column.dtype.itemsize:
-            column = self._columns[key] = column.astype(cells.dtype)
+            column = self._widen(key, cells.dtype)
         column[position, rows] = cells
+
+
+def _panes(shape: tuple[int, ...], dtype: npt.DTypeLike) -> NDArray[Any]:
+    """A column of zeros; a large one in pages of its own, each of which takes memory from its first use on.
+
+    numpy asks for huge pages, which takes the memory of all that is reserved; and a freed column that the allocator
+    keeps serves nothing else.
+    """
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size < _OWN_PAGES_BYTES or not hasattr(mmap, "MADV_NOHUGEPAGE"):
+        return np.zeros(shape, dtype)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel without huge pages
+        pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.ndarray(shape, dtype, pages)
 
 
 def _fits(values: Ints, dtype: np.dtype[Any]) -> bool:
