@@ -18,6 +18,7 @@ from streams.exporter import MonitorState
 from streams.runtime.access import denied
 from streams.runtime.broker import Refusal
 from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced
+from streams.runtime.memory import FreedMemory
 from streams.runtime.settings import Settings
 from streams.runtime.transport import Batch, BatchConsumer
 from streams.runtime.watchdog import repartitioned
@@ -33,6 +34,7 @@ _WRITE_SECONDS = 30.0
 _SMALL_BATCH = 2_000
 _TICK_SECONDS = 0.1
 _SHOW_SECONDS = 1.0
+_MEMORY_SECONDS = 10.0
 _FIRST_RETRY_SECONDS = 0.5
 _LAST_RETRY_SECONDS = 15.0
 
@@ -473,9 +475,10 @@ class Partitions:
         self._start_opening(partition, delay)
 
     async def tick(self) -> None:
-        """Runs for ever: checkpoints by time, signs of life, and offsets for Kafka's own tools."""
-        shown = time.monotonic()
+        """Runs for ever: checkpoints by time, signs of life, offsets for Kafka's own tools, freed memory."""
+        shown = looked = time.monotonic()
         showing: asyncio.Task[None] | None = None
+        memory = FreedMemory()
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             now = time.monotonic()
@@ -489,6 +492,10 @@ class Partitions:
             if now - shown >= _SHOW_SECONDS and (showing is None or showing.done()):
                 shown = now
                 showing = self._spawn(self._show_offsets())
+            if now - looked >= _MEMORY_SECONDS:
+                looked = now
+                if memory.is_due:
+                    self._spawn(asyncio.to_thread(memory.give_back))
 
     async def _show_offsets(self) -> None:
         offsets = {}

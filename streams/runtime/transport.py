@@ -48,6 +48,7 @@ from mode import Service
 
 from schemas.topics import EVENTS
 from streams.engine.intake import Record
+from streams.runtime.memory import break_circle
 from streams.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -196,6 +197,7 @@ class _Taking:
         result = self._result()
         if result is None or not result.check_assignment(result._topic_partition):
             return []
+        break_circle(result._partition_records)
         unread = Unread(result._partition_records)
         result._update_position()
         if not result._partition_records._records.has_next():

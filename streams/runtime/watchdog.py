@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import KafkaError
 
 from schemas.topics import EVENTS
 from streams.runtime.access import why_not
+from streams.runtime.memory import break_circle
 from streams.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -211,6 +213,9 @@ class LogWatch:
             consumer.assign([tp])
             consumer.seek(tp, position)
             records = (await consumer.getmany(tp, timeout_ms=1000, max_records=1)).get(tp)
+            for answer in consumer._fetcher._records.values():
+                if isinstance(answer, FetchResult) and answer._partition_records is not None:
+                    break_circle(answer._partition_records)
             consumer.unsubscribe()
             if not records:
                 return 0.0  # markers only
