@@ -496,17 +496,17 @@ def clocks_wrong(r: Round) -> None:
 
 @fault(2, "a source partition falls quiet, then kill -9: idle is not stuck")
 def quiet_partition(r: Round) -> None:
-    worker = r.start(watchdog_seconds=3)
+    worker = r.start(watchdog_seconds=6)
     r.feed()
     r.await_checkpoints()
     r.traffic.quiet = {r.rng.randrange(r.partitions)}
-    time.sleep(6)
+    time.sleep(9)
     r.expect(worker.alive, "the watchdog does not bark at an idle partition")
-    r.expect(worker.get("/readyz")[0] == 200, "and the worker is ready")
+    until(lambda: worker.get("/readyz")[0] == 200, "and the worker is ready")
     r.await_checkpoints()
     worker.kill()
     r.fire()
-    r.start(watchdog_seconds=5)
+    r.start(watchdog_seconds=6)
     time.sleep(2)
     r.traffic.quiet = set()
     time.sleep(1)
