@@ -358,7 +358,7 @@ def slow_restore(r: Round) -> None:
     r.await_checkpoints()
     worker.kill()
     r.fire()
-    slow = r.start(told={"slow_restore": 6, "request_seconds": 2}, watchdog_seconds=3)
+    slow = r.start(told={"slow_restore": 6, "request_seconds": 2}, watchdog_seconds=5)
     slow.wait_for("assigned partitions=0,1")
     r.expect(slow.get("/readyz")[0] == 503, "not ready while it restores")
     slow.wait_for("partition=0 opened")
