@@ -53,6 +53,14 @@ def test_units_as_grafana_writes_them(value: float, unit: str, decimals: int | N
     assert text_of(value, unit, decimals, now=NOW) == text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(5, "几秒前"), (60, "1 分钟前"), (240, "4 分钟前"), (3700, "1 小时前"), (7200, "2 小时前"), (-172_800, "2 天后")],
+)
+def test_distances_in_time_in_chinese(seconds: float, text: str) -> None:
+    assert text_of((NOW - seconds) * 1000, "dateTimeFromNow", now=NOW, language="zh") == text
+
+
 def test_moments() -> None:
     assert moment("now", NOW) == NOW
     assert moment("now-90m", NOW) == NOW - 5400

@@ -29,10 +29,11 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What dates are told by: the page's own time, epoch seconds, and the zone."""
+    """What dates are told by: the page's own time, epoch seconds, the zone, and the language."""
 
     now: float = 0.0
     zone: tzinfo = UTC
+    language: str = "en"
 
 
 class Field:
@@ -129,7 +130,7 @@ class Field:
 
     def tick(self, value: float) -> str:
         """A number at an axis: no mappings there, and no digits that say nothing."""
-        return text_of(value, self.unit, self.config.get("decimals"), now=self._moment.now, zone=self._moment.zone)
+        return self._written(value, self.unit)
 
     def _plain(self, value: Value) -> str:
         if value is None or (isinstance(value, float) and math.isnan(value) and self.no_value):
@@ -139,8 +140,12 @@ class Field:
         unit = self.unit
         if self.column.kind == "time" and not unit.startswith("dateTime"):
             unit = "dateTimeAsIso"
+        return self._written(float(value), unit)
+
+    def _written(self, value: float, unit: str) -> str:
+        told = self._moment
         decimals = self.config.get("decimals")
-        return text_of(float(value), unit, decimals, now=self._moment.now, zone=self._moment.zone)
+        return text_of(value, unit, decimals, now=told.now, zone=told.zone, language=told.language)
 
     def _mapped(self, value: Value) -> Mapping[str, Any]:
         for mapping in self.config.get("mappings") or ():

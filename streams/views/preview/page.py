@@ -36,7 +36,7 @@ def page(board: Board, prometheus: Prometheus, window: TimeRange, given: Mapping
     except PreviewError as error:
         raise PreviewError(f"board {board.uid}: {error}") from error
     happened = marks(board, scope, prometheus, window)
-    moment = Moment(window.end, window.zone)
+    moment = Moment(window.end, window.zone, board.language)
     drawn: list[dict[str, Any]] = []
     for panel in board.panels:
         outer = layout.box(panel.x, panel.y, panel.width, panel.height)

@@ -26,7 +26,15 @@ _RATES = {
 }  # fmt: skip
 
 
-def text_of(value: float, unit: str = "", decimals: int | None = None, *, now: float = 0.0, zone: tzinfo = UTC) -> str:
+def text_of(
+    value: float,
+    unit: str = "",
+    decimals: int | None = None,
+    *,
+    now: float = 0.0,
+    zone: tzinfo = UTC,
+    language: str = "en",
+) -> str:
     """A number with its unit.
 
     Args:
@@ -35,13 +43,14 @@ def text_of(value: float, unit: str = "", decimals: int | None = None, *, now: f
         decimals: Digits after the point; None for Grafana's own choice.
         now: The moment of the page, epoch seconds, for `dateTimeFromNow`.
         zone: Of dates.
+        language: Of distances in time; units are the same in all.
     """
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     if unit.startswith("dateTime"):
-        return _date(value, unit, now, zone)
+        return _date(value, unit, now, zone, language)
     for prefix, before in (("prefix:", True), ("suffix:", False)):
         if unit.startswith(prefix):
             number = _fixed(value, decimals)
@@ -88,33 +97,40 @@ def _clock(seconds: float, _decimals: int | None) -> str:
     return f"{'-' if seconds < 0 else ''}{whole // 3600:02}:{whole % 3600 // 60:02}:{whole % 60:02}"
 
 
-def _date(milliseconds: float, unit: str, now: float, zone: tzinfo) -> str:
+def _date(milliseconds: float, unit: str, now: float, zone: tzinfo, language: str) -> str:
     try:
         at = datetime.fromtimestamp(milliseconds / 1000, zone)
     except (OverflowError, OSError, ValueError):
         return "Invalid date"
     if unit == "dateTimeFromNow":
-        return ago(now - milliseconds / 1000)
+        return ago(now - milliseconds / 1000, language)
     if unit == "dateTimeAsIsoNoDateIfToday" and at.date() == datetime.fromtimestamp(now, zone).date():
         return at.strftime("%H:%M:%S")
     return at.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def ago(seconds: float) -> str:
+_DISTANCES = (
+    # Below which seconds, divided by what; of one and of many in English, in Chinese.
+    (45, 1, "a few seconds", "", "几秒"),
+    (90, 60, "a minute", "", "1 分钟"),
+    (2700, 60, "", "minutes", "分钟"),
+    (5400, 3600, "an hour", "", "1 小时"),
+    (79_200, 3600, "", "hours", "小时"),
+    (129_600, 86_400, "a day", "", "1 天"),
+    (2_246_400, 86_400, "", "days", "天"),
+    (math.inf, 2_629_800, "", "months", "个月"),
+)
+
+
+def ago(seconds: float, language: str = "en") -> str:
     """A distance in time in words, as Grafana's relative dates."""
     size = abs(seconds)
-    for limit, divisor, one, many in (
-        (45, 1, "a few seconds", ""),
-        (90, 60, "a minute", ""),
-        (2700, 60, "", "minutes"),
-        (5400, 3600, "an hour", ""),
-        (79_200, 3600, "", "hours"),
-        (129_600, 86_400, "a day", ""),
-        (2_246_400, 86_400, "", "days"),
-        (math.inf, 2_629_800, "", "months"),
-    ):
+    for limit, divisor, one, many, chinese in _DISTANCES:
         if size < limit:
-            words = one or f"{round(size / divisor)} {many}"
+            number = "" if one else f"{round(size / divisor)} "
+            if language == "zh":
+                return f"{number}{chinese}{'前' if seconds >= 0 else '后'}"
+            words = f"{number}{one or many}"
             return f"{words} ago" if seconds >= 0 else f"in {words}"
     raise AssertionError  # the last limit is infinite
 
