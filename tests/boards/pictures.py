@@ -34,6 +34,8 @@ from tests.stack.native import NativeStack, answers
 
 DOCS = ROOT / "docs" / "boards"
 SITES, RATE, POINTS, SEED = 8, 1.2, 0.2, 2
+#: Two more than Capacity shows: on the first day nobody has worked for a day yet.
+DAYS = 30.0
 #: The worker keeps seven days; the dip must be older than the pictures, and younger than an hour.
 LIVE_FROM_SECONDS, DIP_BEFORE_SECONDS = 8 * 86_400, 2400
 WAIT_SECONDS = 1800
@@ -55,7 +57,7 @@ _COLORS, _MOST_BYTES = 128, 200_000
 def main() -> None:
     """Makes the pictures; `--keep` leaves the stack running until Enter, to look at boards by hand."""
     parser = argparse.ArgumentParser(description="Pictures of all boards, from a running stack.")
-    parser.add_argument("--days", type=float, default=28.0, help="how much past there is")
+    parser.add_argument("--days", type=float, default=DAYS, help="how much past there is")
     parser.add_argument("--out", type=Path, default=DOCS)
     parser.add_argument("--every-edition", action="store_true", help="the Chinese boards too, not their wall alone")
     parser.add_argument("--keep", action="store_true", help="leave the stack running until Enter")
