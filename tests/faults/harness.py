@@ -97,10 +97,7 @@ class Checkpoints:
 
     def look(self) -> None:
         """Reads what is committed by now."""
-        ends = [
-            self._consumer.get_watermark_offsets(TopicPartition(self._topic, n), timeout=30)[1]
-            for n in range(self._partitions)
-        ]
+        ends = [log_bounds(self._consumer, self._topic, n)[1] for n in range(self._partitions)]
         deadline = time.monotonic() + WAIT_SECONDS
         while any(at < end for at, end in zip(self._reached, ends, strict=True)):
             assert time.monotonic() < deadline, "the checkpoint topic cannot be read"
@@ -273,9 +270,7 @@ class Round:
     def ends(self) -> list[int]:
         """The end of each partition's log."""
         consumer = self.checkpoints._consumer
-        return [
-            consumer.get_watermark_offsets(TopicPartition(EVENTS, n), timeout=30)[1] for n in range(self.partitions)
-        ]
+        return [log_bounds(consumer, EVENTS, n)[1] for n in range(self.partitions)]
 
     # --- workers
 
@@ -370,6 +365,20 @@ class Round:
         return "\n".join(f"--- worker {n}\n{worker.log}" for n, worker in enumerate(self.workers))
 
 
+def log_bounds(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    """Where a partition's log begins and ends; asked again while a partition just made has no leader yet."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            begin, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
+            return begin, end
+        except KafkaException as error:
+            if not error.args[0].retriable() and error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                raise
+            assert time.monotonic() < deadline, f"partition {partition} of {topic} has no leader"
+            time.sleep(0.2)
+
+
 def read_topic(bootstrap: str, topic: str, partitions: int, *, committed: bool = True) -> list[Message]:
     """Every record up to the end that a topic has now, though it may grow meanwhile."""
     consumer = Consumer(
@@ -386,7 +395,7 @@ def read_topic(bootstrap: str, topic: str, partitions: int, *, committed: bool =
     found: list[Message] = []
     try:
         for number in range(partitions):
-            begin, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)
+            begin, end = log_bounds(consumer, topic, number)
             consumer.assign([TopicPartition(topic, number, begin)])
             reached, deadline = begin, time.monotonic() + 2 * WAIT_SECONDS
             while reached < end:
