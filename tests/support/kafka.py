@@ -20,7 +20,7 @@ from schemas.topics import Topic
 from tests.support.ports import free_ports
 
 POM = Path(__file__).with_name("kafka-pom.xml")
-START_SECONDS = 60
+START_SECONDS = 180
 STOP_SECONDS = 30
 #: Kafka's own scripts and what each of them starts.
 TOOLS = {
@@ -129,7 +129,7 @@ class RealKafka:
         """Starts the broker on its log directories and waits until it answers.
 
         Raises:
-            BrokerError: It ended, or did not answer within 60 s.
+            BrokerError: It ended, or did not answer within 180 s.
         """
         if self._process is not None:
             raise BrokerError(f"The broker runs already, as process {self._process.pid}.")
