@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detectors.mixture import R_MAX, check_run_length, grow, pack, unpack
 from detectors.outcomes import Outcomes, locate_change
 from detectors.protocol import Estimate, checked_outcome, until_drift
-from detectors.self_starting import FREEZE_AFTER, HIGHEST, PRIOR, ROW, WARM_UP, fresh
+from detectors.self_starting import FREEZE_AFTER, HIGHEST, PRIOR, ROW, WARM_UP, check_prior, fresh
 
 #: What the rate falls to, as shares of the baseline.
 FALLS = (0.75, 0.5, 0.25)
@@ -92,8 +92,7 @@ class SelfStartingFall:
 
     def __init__(self, run_length: float, prior: tuple[float, float] = PRIOR, temper: float = 1.0) -> None:
         check_run_length(run_length, temper)
-        if not min(prior) > 0:
-            raise ValueError(f"both numbers of prior must be above 0, not {prior!r}")
+        check_prior(prior)
         self.run_length = run_length
         self.temper = temper
         self._row = fresh(prior)

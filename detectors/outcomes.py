@@ -1,5 +1,6 @@
 """The last errors of a stream, kept small, and when its rate changed: what a detector remembers for its estimate."""
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -76,7 +77,10 @@ def from_gaps(since: int, gaps: Sequence[int]) -> list[int]:
 
 
 def locate_change(
-    newest_first: Sequence[int] | NDArray[np.integer[Any]], p0: float, shifts: Sequence[float], temper: float = 1.0
+    newest_first: Sequence[int] | NDArray[np.integer[Any]],
+    p0: float | NDArray[np.float64],
+    shifts: Sequence[float],
+    temper: float = 1.0,
 ) -> Estimate:
     """When a change of the error rate began, and the rate since.
 
@@ -88,7 +92,7 @@ def locate_change(
 
     Args:
         newest_first: Outcomes, newest first, shape (n,).
-        p0: Rate before.
+        p0: Rate before, the same for all or each outcome's own, shape (n,): the old rate is then their mean since k.
         shifts: Changes that are considered, in ratio points; below 0 for a fall.
         temper: 1 / design effect: clustered outcomes count for less.
 
@@ -101,14 +105,16 @@ def locate_change(
     outcomes = np.asarray(newest_first, np.float64)
     n = len(outcomes)
     if n == 0:
-        return Estimate(0, 0, 0, p0, p0)
+        usual = p0 if isinstance(p0, float) else math.nan
+        return Estimate(0, 0, 0, usual, usual)
     rates = np.clip(p0 + np.array(shifts)[:, None], 1e-6, 0.999)
     on_error, on_correct = temper * np.log(rates / p0), temper * np.log((1 - rates) / (1 - p0))
     logs = np.cumsum(np.where(outcomes > 0, on_error, on_correct), axis=1)
     weights, (median, low, high) = weigh(logs)
     seen = np.arange(1, n + 1)
-    new_rate = float((weights * (np.cumsum(outcomes) + _PRIOR * p0) / (seen + _PRIOR)).sum())
-    return Estimate(median, low, high, p0, new_rate)
+    old = p0 if isinstance(p0, float) else np.cumsum(p0) / seen
+    new_rate = float((weights * (np.cumsum(outcomes) + _PRIOR * old) / (seen + _PRIOR)).sum())
+    return Estimate(median, low, high, old if isinstance(old, float) else float(old[median - 1]), new_rate)
 
 
 def weigh(logs: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[int, int, int]]:

@@ -67,10 +67,20 @@ def checked_outcome(x: float) -> int:
 
 def until_drift(detector: Detector, observations: Iterable[float]) -> int:
     """Feeds observations until a drift is detected anew, or to the end; returns how many."""
-    taken, below = 0, not detector.drift_detected
-    for x in observations:
+    return count_until(detector.drift_detected, (detector.update(x).drift_detected for x in observations))
+
+
+def count_until(detected: bool, after_each: Iterable[bool]) -> int:
+    """Goes on until a drift is detected anew, or to the end; returns how many observations that took.
+
+    Args:
+        detected: Whether a drift is detected before them.
+        after_each: Whether one is after each; taking an element takes the observation.
+    """
+    taken, below = 0, not detected
+    for found in after_each:
         taken += 1
-        if not detector.update(x).drift_detected:
+        if not found:
             below = True
         elif below:
             break

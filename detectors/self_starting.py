@@ -18,6 +18,16 @@ HIGHEST = 0.5
 ROW = ("a", "b", "seen", "r1", "r2", "r3")
 
 
+def check_prior(prior: tuple[float, float]) -> None:
+    """Refuses a prior out of its range.
+
+    Raises:
+        ValueError: It names its value.
+    """
+    if not min(prior) > 0:
+        raise ValueError(f"both numbers of prior must be above 0, not {prior!r}")
+
+
 def fresh(prior: tuple[float, float] = PRIOR) -> list[float]:
     """The `ROW` of a stream without an outcome."""
     return [float(prior[0]), float(prior[1]), 0.0, 0.0, 0.0, 0.0]
@@ -149,8 +159,7 @@ class SelfStartingMixture:
         temper: float = 1.0,
     ) -> None:
         check(run_length, shifts, temper)
-        if not min(prior) > 0:
-            raise ValueError(f"both numbers of prior must be above 0, not {prior!r}")
+        check_prior(prior)
         self.run_length = run_length
         self.temper = temper
         self._row = fresh(prior)

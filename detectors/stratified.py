@@ -9,17 +9,15 @@ import msgspec
 import numpy as np
 
 from detectors.mixture import R_MAX, SHIFTS, check
-from detectors.outcomes import weigh
-from detectors.protocol import Estimate, checked_outcome
-from detectors.self_starting import FREEZE_AFTER, HIGHEST, PRIOR, WARM_UP
+from detectors.outcomes import locate_change
+from detectors.protocol import Estimate, checked_outcome, count_until
+from detectors.self_starting import FREEZE_AFTER, HIGHEST, PRIOR, WARM_UP, check_prior
 
 #: Strata with a rate of their own; those that come later share the last one.
 STRATA_MAX = 32
 #: Newest outcomes that are remembered, for the estimate of when a change began: a byte each.
 OUTCOMES_KEPT = 2_048
 _OTHERS = ""
-#: Weight, in outcomes, of the old rate in the new one's estimate, as in `outcomes.locate_change`.
-_PRIOR_OUTCOMES = 40.0
 
 
 class _Stratum(msgspec.Struct, array_like=True):
@@ -105,8 +103,7 @@ class StratifiedMixture:
         temper: float = 1.0,
     ) -> None:
         check(run_length, shifts, temper)
-        if not min(prior) > 0:
-            raise ValueError(f"both numbers of prior must be above 0, not {prior!r}")
+        check_prior(prior)
         self.run_length = float(run_length)
         self.temper = temper
         self._prior = float(prior[0]), float(prior[1])
@@ -171,14 +168,8 @@ class StratifiedMixture:
             outcomes: Each 0 or 1.
             strata: Names of their classes, one each.
         """
-        taken, below = 0, not self.drift_detected
-        for x, stratum in zip(outcomes, strata, strict=False):
-            taken += 1
-            if not self.update(x, stratum).drift_detected:
-                below = True
-            elif below:
-                break
-        return taken
+        found = (self.update(x, stratum).drift_detected for x, stratum in zip(outcomes, strata, strict=False))
+        return count_until(self.drift_detected, found)
 
     def reset(self) -> None:
         """Starts the test afresh with the baselines as they are, as after a drift was cleared."""
@@ -191,15 +182,8 @@ class StratifiedMixture:
         kept = np.array(self._kept, np.int64)[::-1]
         if not len(kept):
             return Estimate(0, 0, 0, self.baseline(), self.baseline())
-        p = np.array([known.rate for known in self._strata.values()])[kept & 127]
-        wrong = kept >= 128
-        rates = np.clip(p + np.array(self._shifts)[:, None], 1e-6, 0.999)
-        logs = self.temper * np.where(wrong, np.log(rates / p), np.log((1 - rates) / (1 - p)))
-        weights, (median, low, high) = weigh(np.cumsum(logs, axis=1))
-        seen = np.arange(1, len(kept) + 1)
-        old = np.cumsum(p) / seen
-        new_rate = float((weights * (np.cumsum(wrong) + _PRIOR_OUTCOMES * old) / (seen + _PRIOR_OUTCOMES)).sum())
-        return Estimate(median, low, high, float(old[median - 1]), new_rate)
+        rates = np.array([known.rate for known in self._strata.values()])
+        return locate_change(kept >> 7, rates[kept & 127], self._shifts, self.temper)
 
     def to_bytes(self) -> bytes:
         """The state: 2 KiB of outcomes, and some 30 bytes a stratum beside its name."""

@@ -5,9 +5,6 @@ from grafana.states import AMBER, BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION
 from grafana.theme import Board, Query
 from grafana.words import AGENT, NOT_KNOWN, SITE, WINDOW, Language, Words
 
-#: Of a window of days, read from a page that is scraped each minute.
-HALF_HOUR = "30m"
-
 
 def make(language: Language) -> Board:
     """The board in one language."""
@@ -162,7 +159,7 @@ def _course(board: Board) -> None:
             ),
         ],
         legend_right=True,
-        interval=HALF_HOUR,
+        interval=shared.HALF_HOUR,
     )
     board.lines(
         (12, 22, 12, 8),
@@ -170,7 +167,7 @@ def _course(board: Board) -> None:
         [Query(signals.AGENTS_RISK_SPEED, "{{agent}}", colour=BLUE, shades=True)],
         legend_right=True,
         soft_floor=0,
-        interval=HALF_HOUR,
+        interval=shared.HALF_HOUR,
     )
     board.bars(
         (0, 30, 12, 8),

@@ -6,8 +6,6 @@ from grafana.theme import Board, Query
 from grafana.words import MARKET, NOT_KNOWN, PROJECT, REVIEWER, SITE, WINDOW, Language, Words
 
 DASHED = {"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}}
-#: Of windows of hours and days.
-HALF_HOUR = "30m"
 
 
 def make(language: Language) -> Board:
@@ -94,7 +92,7 @@ def _verdicts(board: Board) -> None:
             Query(signals.QA_OTHER, "{{site}}", colour=LIGHT_GREY, shades=True),
             Query(signals.QA_TARGET, colour=ORANGE, props=DASHED),
         ],
-        interval=HALF_HOUR,
+        interval=shared.HALF_HOUR,
     )
 
 
@@ -119,7 +117,7 @@ def _coverage(board: Board) -> None:
             "被复核工作的抽取方式。没有随机或分层复核，就无从知道整体情况。",
         ),
         stacked="normal",
-        interval=HALF_HOUR,
+        interval=shared.HALF_HOUR,
     )
     board.table(
         (16, 12, 8, 8),
@@ -180,7 +178,7 @@ def _delay(board: Board) -> None:
         Words("How old labels are when they are reviewed", "标注被复核时的时长"),
         [Query(signals.DELAY_BUCKETS, "{{le}}")],
         axis_unit="s",
-        interval=HALF_HOUR,
+        interval=shared.HALF_HOUR,
         buckets=True,
     )
     board.bars(

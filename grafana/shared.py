@@ -5,6 +5,8 @@ from grafana.states import AMBER, LIGHT_GREY, NEUTRAL, VERMILLION
 from grafana.theme import Board, Place, Query
 from grafana.words import NOT_KNOWN, Words
 
+#: From point to point of a window of hours or days: so slow a figure needs no more.
+HALF_HOUR = "30m"
 #: Name of the uid, and title, in the order of the links.
 BOARDS = {
     "operations": Words("Operations", "运营"),
