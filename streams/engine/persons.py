@@ -1,6 +1,7 @@
 """People's figures in columns, read in short pieces: 100,000 people must not stall the event loop."""
 
 from collections.abc import Callable
+from itertools import islice
 from threading import Lock
 
 import numpy as np
@@ -29,9 +30,9 @@ class PeopleView:
         self._people = people.table
         self._presence = presence
         self._reviewers = reviewers.table
+        #: By row of presence the row of people, -1 for who has none there; and how many keys were looked at.
+        self._person_of = np.zeros(0, np.int64)
         self._presence_known = 0
-        self._presence_rows = np.zeros(0, np.int64)
-        self._person_rows = np.zeros(0, np.int64)
 
     def read(self, at_ms: int, policy: Policy) -> list[PeopleGroup]:
         """Agents' and reviewers' figures of every window."""
@@ -86,12 +87,12 @@ class PeopleView:
         (reviews,) = self._sums(made, ("reviews",), window, at_ms)
         busy = acts > 0
         with self._lock:
+            alone = changes > 0
+            presence_rows, person_rows = self._pairs(len(alone), len(busy))
+            alone[presence_rows] &= ~busy[person_rows]
             agents = people.by_group(busy.astype(np.int64))
-            for row in np.flatnonzero(changes > 0).tolist():
-                site, agent = presence.keys[row] or ("", "")
-                row_of_work = people.index.get((site, "agent", agent))
-                if row_of_work is None or not busy[row_of_work]:
-                    agents[site] = agents.get(site, 0) + 1
+            for site, count in presence.by_group(alone.astype(np.int64)).items():
+                agents[site] = agents.get(site, 0) + count
             return {"agent": agents, "qa": made.by_group((reviews > 0).astype(np.int64))}
 
     def _made(self, at_ms: int) -> PeopleGroup:
@@ -135,22 +136,30 @@ class PeopleView:
         """Productive and logged-in milliseconds by row of people."""
         presence = self._presence.people
         with self._lock:
-            if self._presence_known != len(presence.index):
-                # Beyond the cap of people someone may have states without other figures.
-                pairs = [
-                    (row, person)
-                    for (site, agent), row in presence.index.items()
-                    if (person := self._people.index.get((site, "agent", agent))) is not None
-                ]
-                self._presence_known = len(presence.index)
-                self._presence_rows, self._person_rows = np.array(pairs, np.int64).reshape(-1, 2).T
+            presence_rows, person_rows = self._pairs(presence.rows, self._people.rows)
         ms = self._in_pieces(presence, 2, lambda piece: self._presence.person_ms(window, at_ms, piece))
         out = []
         for column in ms:
             by_person = np.zeros(self._people.rows, np.int64)
-            by_person[self._person_rows] = column[self._presence_rows]
+            by_person[person_rows] = column[presence_rows]
             out.append(by_person)
         return out[0], out[1]
+
+    def _pairs(self, presence_rows: int, people_rows: int) -> tuple[Ints, Ints]:
+        """Rows of presence, and of people, that are the same agents, of the first so many of each (under the lock).
+
+        Who says a state has a row of people by then, or finds no room there for good.
+        """
+        people, presence = self._people.index, self._presence.people.index
+        if self._presence.people.rows > len(self._person_of):
+            new = np.full(self._presence.people.rows - len(self._person_of), -1, np.int64)
+            self._person_of = np.concatenate((self._person_of, new))
+        for (site, agent), row in islice(presence.items(), self._presence_known, None):
+            self._person_of[row] = people.get((site, "agent", agent), -1)
+        self._presence_known = len(presence)
+        person_of = self._person_of[:presence_rows]
+        rows = np.flatnonzero((person_of >= 0) & (person_of < people_rows))
+        return rows, person_of[rows]
 
 
 def _above_0(values: NDArray[np.number]) -> NDArray[np.float64]:

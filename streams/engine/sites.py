@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from schemas.events import ROLES, STATES
 from schemas.metrics import SITE_WINDOWS
 from schemas.policy import Policy, Targets
-from streams.engine.figures import Figures
+from streams.engine.figures import Figures, Sample
 from streams.engine.panes import Key
 from streams.engine.parts import Tell
 from streams.engine.parts.presence import OpenStates, Presence
@@ -25,6 +25,8 @@ class SiteView:
         self._work = work
         self._verdicts = verdicts
         self._presence = presence
+        self._targets: dict[str, list[Sample]] = {}
+        self._targets_seen: tuple[Policy | None, int, int, int] = (None, 0, 0, 0)
 
     def read(self, at_ms: int, policy: Policy, sites: list[str]) -> Tell:
         """Sums by site of every window (under the engine's lock), and the targets of all that was seen."""
@@ -35,15 +37,25 @@ class SiteView:
         }
         opened = self._presence.open_states(at_ms)
         windows = [(window, self._window(window, at_ms, headline, in_state, opened)) for window in SITE_WINDOWS]
-        scopes: list[Key] = [(site, "", "") for site in sites]
-        scopes += [*self._work.work.index, *(key[:3] for key in self._verdicts.verdicts.index)]
+        targets = self._targets_of(sites, policy)
 
         def tell(figures: Figures) -> None:
             for window, sums in windows:
                 sums.tell(figures, window, policy)
-            _tell_targets(figures, policy, scopes)
+            for name, rows in targets.items():
+                figures.samples.setdefault(name, []).extend(rows)
 
         return tell
+
+    def _targets_of(self, sites: list[str], policy: Policy) -> dict[str, list[Sample]]:
+        """The targets of all that was seen; kept, since they change only with what is seen, of which nothing leaves."""
+        work, verdicts = self._work.work.index, self._verdicts.verdicts.index
+        seen = (policy, len(sites), len(work), len(verdicts))
+        if seen != self._targets_seen:
+            scopes: list[Key] = [(site, "", "") for site in sites]
+            scopes += [*work, *(key[:3] for key in verdicts)]
+            self._targets, self._targets_seen = _targets(policy, scopes), seen
+        return self._targets
 
     def _headline(self, role: str, policy: Policy) -> Flags:
         """Which rows of verdicts make the headline accuracy of a role."""
@@ -133,14 +145,16 @@ class _Sums:
                 figures.add("labelwatch_site_accuracy_upper_ratio", labels, high)
 
 
-def _tell_targets(figures: Figures, policy: Policy, scopes: list[Key]) -> None:
+def _targets(policy: Policy, scopes: list[Key]) -> dict[str, list[Sample]]:
     """The policy, resolved for each scope seen and for the sums over it, so that rules hold no number."""
     wanted = {("", "", "")}
     for site, project, market in scopes:
         wanted |= {(site, "", ""), ("", project, ""), (site, project, ""), (site, project, market)}
+    figures = Figures()
     for scope in sorted(wanted):
         targets: Targets = policy.resolve(*scope)
         for kind in _TARGET_KINDS:
             figures.add("labelwatch_target_ratio", (*scope, kind), getattr(targets, kind))
         figures.add("labelwatch_target_handle_seconds", scope, targets.handle_seconds)
         figures.add("labelwatch_policy_min_reviews", scope, targets.min_reviews)
+    return figures.samples

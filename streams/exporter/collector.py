@@ -76,13 +76,19 @@ class Merged:
         unmergeable: set[tuple[str, Labels]] = set()
         for source in sources:
             for name, rows in source.samples.items():
-                known, new = self.samples.setdefault(name, {}), dict(rows)
-                for labels in known.keys() & new.keys():
+                new = dict(rows)
+                known = self.samples.get(name)
+                if known is None:
+                    self.samples[name] = new
+                    continue
+                if not known.keys().isdisjoint(new):
                     rule = _RULES[name]
+                    twice = known.keys() & new.keys()
                     if rule is Merge.NEITHER:
-                        unmergeable.add((name, labels))
+                        unmergeable.update((name, labels) for labels in twice)
                     else:
-                        new[labels] = _COMBINE[rule](known[labels], new[labels])
+                        combine = _COMBINE[rule]
+                        new.update((labels, combine(known[labels], new[labels])) for labels in twice)
                 known.update(new)
             for name, histograms in source.histograms.items():
                 sums = self.histograms.setdefault(name, {})

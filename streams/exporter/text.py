@@ -44,9 +44,8 @@ def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def _number(value: float) -> str:
-    value = float(value)
-    return repr(value) if 0 <= value < _EXPONENT_FROM else floatToGoString(value)
+def _numbers(values: Iterable[float]) -> list[str]:
+    return [repr(value) if 0 <= value < _EXPONENT_FROM else floatToGoString(value) for value in map(float, values)]
 
 
 class LabelText:
@@ -78,11 +77,19 @@ class LabelText:
             self._texts[values] = text
         return text
 
+    def piece(self, rows: Sequence[Labels]) -> list[str]:
+        """The texts of some rows: a call for each only where one is new."""
+        texts = self._texts
+        try:
+            return [texts[values] for values in rows]
+        except KeyError:
+            return [self(values) for values in rows]
+
     def all(self, rows: Sequence[Labels]) -> list[str]:
         """The texts of many rows, with pauses."""
         texts: list[str] = []
         for start in range(0, len(rows), PIECE_LINES):
-            texts.extend(map(self, rows[start : start + PIECE_LINES]))
+            texts.extend(self.piece(rows[start : start + PIECE_LINES]))
             time.sleep(_PAUSE_SECONDS)
         return texts
 
@@ -142,11 +149,6 @@ class Family(ABC):
         yield from self._body()
 
 
-def _joined(lines: Iterator[str]) -> Iterator[str]:
-    while piece := "".join(islice(lines, PIECE_LINES)):
-        yield piece
-
-
 @dataclass(slots=True)
 class Rows(Family):
     """A counter or a gauge.
@@ -163,10 +165,15 @@ class Rows(Family):
         return [self.label_text.sample(self.metric.name, labels, value) for labels, value in self.rows.items()]
 
     def _body(self) -> Iterator[str]:
-        name, text = self.metric.name, self.label_text
-        if self.metric.labels:
-            return _joined(f"{name}{{{text(labels)}}} {_number(value)}\n" for labels, value in self.rows.items())
-        return _joined(f"{name} {_number(value)}\n" for value in self.rows.values())
+        name = self.metric.name
+        if not self.metric.labels:
+            yield "".join(f"{name} {number}\n" for number in _numbers(self.rows.values()))
+            return
+        rows = iter(self.rows.items())
+        while piece := list(islice(rows, PIECE_LINES)):
+            texts = self.label_text.piece([labels for labels, _ in piece])
+            numbers = _numbers(value for _, value in piece)
+            yield "".join([f"{name}{{{text}}} {number}\n" for text, number in zip(texts, numbers, strict=True)])
 
 
 @dataclass(slots=True)
@@ -197,7 +204,15 @@ class Histograms(Family):
         return [text.sample(name, labels, value) for name, text, labels, value in self._series()]
 
     def _body(self) -> Iterator[str]:
-        return _joined(f"{name}{{{text(labels)}}} {_number(value)}\n" for name, text, labels, value in self._series())
+        series = self._series()
+        while piece := list(islice(series, PIECE_LINES)):
+            numbers = _numbers(value for *_, value in piece)
+            yield "".join(
+                [
+                    f"{name}{{{text(labels)}}} {number}\n"
+                    for (name, text, labels, _), number in zip(piece, numbers, strict=True)
+                ]
+            )
 
 
 @dataclass(slots=True)

@@ -670,10 +670,11 @@ class Drift:
         """Figures of open drifts and, for sites and projects, of every stream."""
         open_now = [(self._key(number), msgspec.structs.replace(each)) for number, each in self._episodes.items()]
         open_now += [(stream, msgspec.structs.replace(each)) for stream, each in self._labels.episodes.values()]
+        at_rest = [(number, stream) for number, stream in self._streams.of_sites() if number not in self._episodes]
+        run_lengths = self._streams.run_lengths_now([number for number, _ in at_rest])
         calm = [
-            (stream, *self._streams.evidence(number), self._streams.baseline(number))
-            for number, stream in self._streams.of_sites()
-            if number not in self._episodes
+            (stream, self._streams.evidence(number), run_length, self._streams.baseline(number))
+            for (number, stream), run_length in zip(at_rest, run_lengths, strict=True)
         ]
         cleared = [self._key(number) for number in self._closed if number not in self._episodes]
         counts = dict(self._committed)

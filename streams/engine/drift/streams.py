@@ -2,7 +2,7 @@
 
 import heapq
 import struct
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -563,18 +563,21 @@ class Streams:
 
     # --- looking
 
-    def evidence(self, stream: int) -> tuple[float, float]:
-        """Mean of the R_d after the newest outcome, and the threshold now."""
+    def run_lengths_now(self, streams: Sequence[int]) -> list[float]:
+        """Thresholds of streams as of their newest outcomes."""
+        lengths: list[float] = self._run_lengths_now(np.array(streams, np.int64)).tolist()
+        return lengths
+
+    def evidence(self, stream: int) -> float:
+        """Mean of the R_d after the newest outcome."""
         core = self._core[stream]
         row, since = core["row"].tolist(), int(core["since"])
         target, key = self._targets[stream], self.keys[stream]
         if target is not None:
-            statistic = mixture.evidence_after(row[:3], since, target, self.temper(stream))
-        elif key is not None and watches_fall(key):
-            statistic = sum(row[3:]) / 3.0
-        else:
-            statistic = self_starting.evidence_after(row, since, self.temper(stream))
-        return statistic, float(self._run_lengths_now(np.array([stream]))[0])
+            return mixture.evidence_after(row[:3], since, target, self.temper(stream))
+        if key is not None and watches_fall(key):
+            return float(sum(row[3:])) / 3.0
+        return self_starting.evidence_after(row, since, self.temper(stream))
 
     def _run_lengths_now(self, numbers: Ints) -> NDArray[np.float64]:
         scale = self._scale(numbers, np.zeros(len(numbers), np.int64), self._core["last_s"][numbers].astype(np.int64))

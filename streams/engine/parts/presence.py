@@ -206,11 +206,12 @@ class Presence:
 
         def tell(figures: Figures) -> None:
             for labels, ms in sums:
-                for row in np.flatnonzero(ms > 0).tolist():
-                    site, project, state, window = labels[row]
-                    figures.add(
-                        "labelwatch_state_seconds_window", (site, project, "", state, window), int(ms[row]) / 1000
-                    )
+                rows = np.flatnonzero(ms > 0)
+                counted = zip((labels[row] for row in rows.tolist()), ms[rows].tolist(), strict=True)
+                figures.samples.setdefault("labelwatch_state_seconds_window", []).extend(
+                    ((site, project, "", state, window), value / 1000)
+                    for (site, project, state, window), value in counted
+                )
             seconds: dict[tuple[str, str], int] = {}
             for key, closed in zip(names, closed_ms.tolist(), strict=False):
                 if key:
