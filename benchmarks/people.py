@@ -22,7 +22,7 @@ from confluent_kafka import Producer
 from benchmarks import document
 from benchmarks.exporter import measured, showing
 from benchmarks.throughput import loaded
-from benchmarks.worker import PARTITIONS, Worker
+from benchmarks.worker import Worker
 from schemas.policy import Policy
 from schemas.topics import EVENTS
 from streams.engine.panes import BLOCK
@@ -35,6 +35,8 @@ from streams.runtime.settings import Settings
 from tests.support.kafka import missing_tools
 
 SITES = 50
+#: People of a partition, on average: a partition names 125,000, and sites spread unevenly.
+PEOPLE_A_PARTITION = 75_000
 EVENTS_AN_HOUR = 110
 #: Events of the last minutes, at most: what a run can load.
 MOST_RECENT = 3_000_000
@@ -45,10 +47,11 @@ HOUR_MS, MINUTE_MS = 3_600_000, 60_000
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What so many people cost. Bytes and seconds; of one partition of two where it says so.
+    """What so many people cost. Bytes and seconds; of one partition where it says so.
 
     Attributes:
         people: Agents.
+        partitions: Of the events topic, all on one worker.
         rate: Events a second while catching up.
         resident, peak: Memory of the worker.
         state: Bytes of all slots, of one partition.
@@ -62,6 +65,7 @@ class Scale:
     """
 
     people: int
+    partitions: int
     rate: float
     resident: float
     peak: float
@@ -79,8 +83,8 @@ class Scale:
 
     @property
     def checkpoint_a_day(self) -> float:
-        """Bytes of checkpoints a day, both partitions, when so many people work around the clock."""
-        return PARTITIONS * self.checkpoint * 86_400 / CHECKPOINT_SECONDS
+        """Bytes of checkpoints a day, all partitions, when so many people work around the clock."""
+        return self.partitions * self.checkpoint * 86_400 / CHECKPOINT_SECONDS
 
 
 def history(people: int, now_ms: int) -> Iterator[dict[str, object]]:
@@ -145,19 +149,24 @@ def produce(bootstrap: str, happened: Iterator[dict[str, object]]) -> int:
     return sent
 
 
-def restored(bootstrap: str, worker_id: str) -> tuple[PartitionEngine, int]:
+def partitions_for(people: int) -> int:
+    """Partitions that name so many people; two at least."""
+    return max(2, -(-people // PEOPLE_A_PARTITION))
+
+
+def restored(bootstrap: str, worker_id: str, partitions: int) -> tuple[PartitionEngine, int]:
     """The engine of partition 0 from its checkpoint, and the bytes of its state. Fences a worker that still runs."""
 
     async def read() -> tuple[PartitionEngine, int]:
         settings = Settings.resolve(environ={}, bootstrap=bootstrap, id=worker_id)
-        store = CheckpointStore(settings, 0, partitions=PARTITIONS, transactional=True)
+        store = CheckpointStore(settings, 0, partitions=partitions, transactional=True)
         try:
             await store.start()
             found = await store.restore()
         finally:
             await store.close()
         size = sum(len(key) + len(value) for key, value in found.slots.items())
-        engine = PartitionEngine.restore(0, Policy(), found.slots, found.manifest, partitions=PARTITIONS)
+        engine = PartitionEngine.restore(0, Policy(), found.slots, found.manifest, partitions=partitions)
         return engine, size
 
     return asyncio.run(read())
@@ -176,7 +185,7 @@ def checkpoint(engine: PartitionEngine, people: int, now_ms: int) -> tuple[float
     """Takes the checkpoint of 5 s of events: seconds, the loop's worst gap, and compressed bytes."""
     encode = msgspec.json.Encoder().encode
     sites = [site for site in engine.sites() if site != "*"]
-    wanted = max(int(people / PARTITIONS * EVENTS_AN_HOUR / 3600 * CHECKPOINT_SECONDS), 1)
+    wanted = max(int(people / partitions_for(people) * EVENTS_AN_HOUR / 3600 * CHECKPOINT_SECONDS), 1)
 
     def five_seconds(turn: int) -> None:
         work = {"type": "label_submitted", "at": now_ms, "project_id": "p-1", "task_id": "t", "handle_ms": 1_000}
@@ -207,11 +216,12 @@ def timed(work: Callable[[], bytes]) -> tuple[float, int]:
 
 def measure(people: int) -> Scale:
     """Runs a worker with so many people."""
-    with loaded(0, seed=0) as (bootstrap, folder, _):
+    partitions = partitions_for(people)
+    with loaded(0, seed=0, partitions=partitions) as (bootstrap, folder, _):
         now_ms = time.time_ns() // 1_000_000
         events = produce(bootstrap, history(people, now_ms))
         print(f"{people:,} people: {events:,} events loaded", flush=True)
-        with Worker(bootstrap, "people", folder) as worker:
+        with Worker(bootstrap, "people", folder, partitions=partitions) as worker:
             seconds, _ = worker.catch_up()
             time.sleep(2 * CHECKPOINT_SECONDS)
             sites_scrape, sites_page = timed(lambda: worker.page("/metrics"))
@@ -219,15 +229,15 @@ def measure(people: int) -> Scale:
             resident, peak = worker.resident_bytes(), worker.resident_bytes(peak=True)
             worker.kill()
         started = time.time()
-        with Worker(bootstrap, "people", folder, is_first=False) as worker:
+        with Worker(bootstrap, "people", folder, partitions=partitions, is_first=False) as worker:
             back = worker.wait_until_opened() - started
             restoring = max(float(seconds) for seconds in _RESTORED.findall(worker.log()))
-        engine, state = restored(bootstrap, "people")
+        engine, state = restored(bootstrap, "people", partitions)
     cut, cut_gap, packed = checkpoint(engine, people, now_ms)
     collector = PeopleCollector(showing(engine), Pseudonyms(b"benchmark benchmark"))
     _, scrape_gap = asyncio.run(measured(lambda: b"".join(render(collector.collect()))))
     return Scale(
-        people, events / seconds, resident, peak, state, cut, cut_gap, packed, scrape, page, scrape_gap,
+        people, partitions, events / seconds, resident, peak, state, cut, cut_gap, packed, scrape, page, scrape_gap,
         sites_scrape, sites_page, restoring, back,
     )  # fmt: skip  # in the order of the class
 
@@ -242,6 +252,7 @@ def table(found: Sequence[Scale]) -> str:
         [
             row("agents", lambda each: f"{each.people:,}"),
             "|---|" + "---:|" * len(found),
+            row("partitions, all on one worker", lambda each: f"{each.partitions}"),
             row("events/s while catching up", lambda each: f"{each.rate:,.0f}"),
             row(
                 "resident memory, MB (at its highest)",
