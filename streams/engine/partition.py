@@ -271,8 +271,8 @@ class PartitionEngine:
         figures = Figures()
         for tell in tells:
             tell(figures)
-        for window in SITE_WINDOWS:
-            for role, by_site in self._people.active(window, at_ms).items():
+        for window, by_role in self._people.active(SITE_WINDOWS, at_ms).items():
+            for role, by_site in by_role.items():
                 for site, people in by_site.items():
                     figures.add("labelwatch_site_active_agents", (site, role, window), people)
         return figures

@@ -1,6 +1,6 @@
 """People's figures in columns, read in short pieces: 100,000 people must not stall the event loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from threading import Lock
 
@@ -76,24 +76,28 @@ class PeopleView:
                 columns[f"labelwatch_agent_{name}", window] = values
         return PeopleGroup(labels, columns, volume + risk * _AT_RISK_PRIORITY)
 
-    def active(self, window: str, at_ms: int) -> dict[str, dict[str, int]]:
-        """People with an event within a window, by role and site, each once.
+    def active(self, windows: Sequence[str], at_ms: int) -> dict[str, dict[str, dict[str, int]]]:
+        """People with an event within windows, by window, role and site, each once.
 
-        An agent is active by a label, a skip or a change of state; a QA by a review made.
+        An agent is active by a label, a skip or a change of state; a QA by a review made. All windows of a table are
+        summed at once: each taking of the lock may wait for a batch.
         """
         people, presence, made = self._people, self._presence.people, self._reviewers
-        (acts,) = self._sums(people, ("acts",), window, at_ms)
-        (changes,) = self._sums(presence, ("changes",), window, at_ms)
-        (reviews,) = self._sums(made, ("reviews",), window, at_ms)
-        busy = acts > 0
+        acts, changes, reviews = (
+            self._by_window(table, name, windows, at_ms)
+            for table, name in ((people, "acts"), (presence, "changes"), (made, "reviews"))
+        )
+        found: dict[str, dict[str, dict[str, int]]] = {}
         with self._lock:
-            alone = changes > 0
-            presence_rows, person_rows = self._pairs(len(alone), len(busy))
-            alone[presence_rows] &= ~busy[person_rows]
-            agents = people.by_group(busy.astype(np.int64))
-            for site, count in presence.by_group(alone.astype(np.int64)).items():
-                agents[site] = agents.get(site, 0) + count
-            return {"agent": agents, "qa": made.by_group((reviews > 0).astype(np.int64))}
+            presence_rows, person_rows = self._pairs(len(changes[0]), len(acts[0]))
+            for window, act, change, review in zip(windows, acts, changes, reviews, strict=True):
+                busy, alone = act > 0, change > 0
+                alone[presence_rows] &= ~busy[person_rows]
+                agents = people.by_group(busy.astype(np.int64))
+                for site, count in presence.by_group(alone.astype(np.int64)).items():
+                    agents[site] = agents.get(site, 0) + count
+                found[window] = {"agent": agents, "qa": made.by_group((review > 0).astype(np.int64))}
+        return found
 
     def _made(self, at_ms: int) -> PeopleGroup:
         rows, keys = self._used(self._reviewers)
@@ -118,6 +122,11 @@ class PeopleView:
     def _sums(self, table: Table, names: tuple[str, ...], window: str, at_ms: int) -> list[Ints]:
         return self._in_pieces(
             table, len(names), lambda piece: [table.window_sum(name, window, at_ms, piece) for name in names]
+        )
+
+    def _by_window(self, table: Table, name: str, windows: Sequence[str], at_ms: int) -> list[Ints]:
+        return self._in_pieces(
+            table, len(windows), lambda piece: [table.window_sum(name, window, at_ms, piece) for window in windows]
         )
 
     def _in_pieces(self, table: Table, columns: int, read: Callable[[slice], list[Ints]]) -> list[Ints]:
