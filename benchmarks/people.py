@@ -57,7 +57,7 @@ class Scale:
         state: Bytes of all slots, of one partition.
         cut: Time of taking a checkpoint of 5 s of events, of one partition; and the loop's worst gap meanwhile.
         checkpoint: Bytes of it, compressed as they are sent.
-        scrape, page: Time and size of /metrics/agents; and the loop's worst gap meanwhile.
+        scrape, page, series: Time, size and series of /metrics/agents; and the loop's worst gap meanwhile.
         sites_scrape, sites_page: The same of /metrics.
         restored: Reading the state back and building the engine, of the slower partition.
         back: From the start of a worker, after kill -9, until its state is back: Python's start and the session of
@@ -75,6 +75,7 @@ class Scale:
     checkpoint: int
     scrape: float
     page: int
+    series: int
     scrape_gap: float
     sites_scrape: float
     sites_page: int
@@ -204,14 +205,14 @@ def checkpoint(engine: PartitionEngine, people: int, now_ms: int) -> tuple[float
     return seconds, gap, len(bytes(cramjam.zstd.compress(packed)))
 
 
-def timed(work: Callable[[], bytes]) -> tuple[float, int]:
-    """Seconds and size of a page; the better of three, as the first one meets a cold worker."""
-    best, size = float("inf"), 0
+def timed(work: Callable[[], bytes]) -> tuple[float, bytes]:
+    """Seconds of a page, the better of three, as the first one meets a cold worker; and the page."""
+    best, page = float("inf"), b""
     for _ in range(3):
         started = time.perf_counter()
-        size = len(work())
+        page = work()
         best = min(best, time.perf_counter() - started)
-    return best, size
+    return best, page
 
 
 def measure(people: int) -> Scale:
@@ -233,12 +234,13 @@ def measure(people: int) -> Scale:
             back = worker.wait_until_opened() - started
             restoring = max(float(seconds) for seconds in _RESTORED.findall(worker.log()))
         engine, state = restored(bootstrap, "people", partitions)
+    series = sum(not line.startswith(b"#") for line in page.splitlines())
     cut, cut_gap, packed = checkpoint(engine, people, now_ms)
     collector = PeopleCollector(showing(engine), Pseudonyms(b"benchmark benchmark"))
     _, scrape_gap = asyncio.run(measured(lambda: b"".join(render(collector.collect()))))
     return Scale(
-        people, partitions, events / seconds, resident, peak, state, cut, cut_gap, packed, scrape, page, scrape_gap,
-        sites_scrape, sites_page, restoring, back,
+        people, partitions, events / seconds, resident, peak, state, cut, cut_gap, packed, scrape, len(page), series,
+        scrape_gap, sites_scrape, len(sites_page), restoring, back,
     )  # fmt: skip  # in the order of the class
 
 
@@ -267,6 +269,7 @@ def table(found: Sequence[Scale]) -> str:
             row("checkpoints a day, GB", lambda each: f"{each.checkpoint_a_day / 1e9:,.1f}"),
             row("/metrics, ms (kB)", lambda each: f"{each.sites_scrape * 1e3:,.0f} ({each.sites_page / 1e3:,.0f})"),
             row("/metrics/agents, ms (kB)", lambda each: f"{each.scrape * 1e3:,.0f} ({each.page / 1e3:,.0f})"),
+            row("its series", lambda each: f"{each.series:,}"),
             row("its worst loop gap, ms", lambda each: f"{each.scrape_gap * 1e3:,.0f}"),
             row("state read back, s", lambda each: f"{each.restored:,.1f}"),
             row("after kill -9 of a worker, its session of 10 s included, s", lambda each: f"{each.back:,.1f}"),
