@@ -65,6 +65,7 @@ CHECKPOINT_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 
 _SPM = ("site", "project", "market")
 _TP = ("topic", "partition")
 _REVIEWED = (*_SPM, "role", "source")
+_HEADLINES = ("project", "market", "role", "window", *_TP)
 _DRIFT = ("site", "project", "agent", "signal", "direction", "budget")
 
 
@@ -101,6 +102,10 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("reviews_window", (*_REVIEWED, "sampling", "window"), "First-round production reviews within the window, as they stand now."),
     _gauge("correct_reviews_window", (*_REVIEWED, "sampling", "window"), "Correct ones of labelwatch_reviews_window."),
     _gauge("state_seconds_window", (*_SPM, "state", "window"), "People's seconds in a state within the window, open states up to now.", unit="seconds"),
+    # The same of a partition's sites together: what spans sites is a sum of these few, not of every site's series.
+    _gauge("partition_labels_window", ("project", "market", "window", *_TP), "Labels submitted within the window, all sites of the partition."),
+    _gauge("partition_headline_reviews_window", _HEADLINES, f"All sites of the partition: {_HEADLINE}."),
+    _gauge("partition_headline_correct_reviews_window", _HEADLINES, "Correct ones of labelwatch_partition_headline_reviews_window; 0 is said."),
     # Sites.
     _gauge("site_accuracy_ratio", ("site", "role", "window"), f"Correct share of {_HEADLINE}; absent below the policy's min_reviews.", unit="ratio"),
     _gauge("site_accuracy_lower_ratio", ("site", "role", "window"), "Lower bound of the Wilson 95% interval of the site's accuracy.", unit="ratio"),

@@ -108,7 +108,7 @@ class PartitionEngine:
         self._drift = Drift(policy, partitions)
         self._parts: tuple[Part, ...] = (work, verdicts, sops, people, reviewers, presence, self._drift)
         self._tables: tuple[Table, ...] = tuple(table for part in self._parts for table in part.tables)
-        self._sites = SiteView(work, verdicts, presence)
+        self._sites = SiteView(work, verdicts, presence, (topic, str(partition)))
         self._people = PeopleView(self.lock, people, reviewers, presence)
 
     # --- records

@@ -17,6 +17,7 @@ from .oracle import Labels, Oracle
 ZERO_IS_DATA = {
     "labelwatch_site_correct_reviews": "labelwatch_site_reviews",
     "labelwatch_correct_reviews_window": "labelwatch_reviews_window",
+    "labelwatch_partition_headline_correct_reviews_window": "labelwatch_partition_headline_reviews_window",
     "labelwatch_reviewer_errors_found": "labelwatch_reviewer_reviews",
     "labelwatch_reviewer_seconds": "labelwatch_reviewer_reviews",
 }

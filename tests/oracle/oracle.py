@@ -444,6 +444,8 @@ class Oracle:
                 correct = sums["agent_correct_reviews", *rest]
                 self._add_accuracy(found, "agent", labels, window, correct, amount)
 
+        if people:
+            self._add_partition(found, window, sums)
         for labels, persons in active.items():
             found["site_active_agents"][*labels, window] = len(persons)
         for labels, spent in by_project.items():
@@ -454,6 +456,22 @@ class Oracle:
         for labels, states in by_agent.items():
             if people:
                 self._add_pace(found, "agent", labels, window, sums["agent_labels", *labels], states)
+
+    def _add_partition(self, found: dict[str, dict[Labels, float]], window: str, sums: Counter[Labels]) -> None:
+        """Labels and headline reviews of all sites together, by project and market."""
+        totals: dict[str, Counter[Labels]] = defaultdict(Counter)
+        for (metric, *rest), amount in sums.items():
+            if metric == "labels":
+                _, project, market = rest
+                totals["labels"][project, market, window] += amount
+            elif metric in ("reviews", "correct_reviews"):
+                _, project, market, role, source, sampling = rest
+                if source in self.policy.headline_sources and sampling != "targeted":
+                    totals[f"headline_{metric}"][project, market, role, window] += amount
+        for metric, series in totals.items():
+            for labels, amount in series.items():
+                if amount > 0 and (metric != "headline_correct_reviews" or totals["headline_reviews"][labels] > 0):
+                    found[f"partition_{metric}_window"][*labels, *self.topic_partition] = amount
 
     def _add_pace(
         self,
