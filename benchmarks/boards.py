@@ -41,10 +41,25 @@ RATE = 18
 SITE_STEP, PERSON_STEP = 1800, 3600
 ROUNDS = 5
 DAY = 86_400
+#: Names of rules that copy counters end so.
+COPIES = ("_total:max", "_bucket:max", "_sum:max", "_count:max")
 #: Of people, what boards look at over time; the rest they ask of now alone.
 PERSON_LINES = ("accuracy_ratio", "below_target_probability", "labels_per_productive_hour")
 #: What does not move with the hour of the day.
-STILL = ("target", "policy", "info", "timestamp", "drift", "partition", "lag", "ready", "_bucket", "_sum", "_count")
+STILL = (
+    "target",
+    "policy",
+    "info",
+    "timestamp",
+    "drift",
+    "partition_owned",
+    "topic_partitions",
+    "lag",
+    "ready",
+    "_bucket",
+    "_sum",
+    "_count",
+)
 
 
 def pages(folder: Path) -> tuple[str, str, int, int]:
@@ -118,14 +133,15 @@ def fill(folder: Path, now: float) -> tuple[int, int, int]:
 
 def record(prometheus: Prometheus, folder: Path, now: float) -> None:
     """What the rules would have recorded: counters at the rules' own interval, the rest at the step of the sites."""
-    rules = yaml.safe_load((ROOT / "prometheus" / "rules" / "recording.yml").read_text("utf-8"))
-    recorded = [(group, rule) for group in rules["groups"] for rule in group["rules"]]
+    files = sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
+    groups = [group for file in files for group in yaml.safe_load(file.read_text("utf-8"))["groups"]]
+    recorded = [(group, rule) for group in groups for rule in group["rules"] if "record" in rule]
 
     def lines(done: set[str]) -> Iterator[str]:
         for group, rule in recorded:
             if rule["record"] in done:
                 continue
-            is_counter = rule["record"].endswith(("_total:max", "_bucket:max"))
+            is_counter = rule["record"].endswith(COPIES)
             step = queries.seconds(group["interval"]) if is_counter else SITE_STEP
             for start in range(DAYS):
                 span = {"start": now - (DAYS - start) * DAY, "end": now - (DAYS - start - 1) * DAY - 1, "step": step}

@@ -130,8 +130,6 @@ class Prometheus:
             for group in rules["groups"]:
                 group["interval"] = "1s"
                 for rule in group["rules"]:
-                    # Five-minute steps of counters, likewise.
-                    rule["expr"] = rule["expr"].replace(":5m]", ":15s]")
                     if "for" in rule:
                         rule["for"] = "1s"
             (self.folder / "rules").mkdir(exist_ok=True)

@@ -162,6 +162,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeEngin
         prometheus = Prometheus(folder, [target])
         past = 'labelwatch_site_labels{site="silent",window="15m"} 100\n'
         past += 'labelwatch_site_active_agents{site="silent",role="agent",window="15m"} 8\n'
+        past += 'site:labelwatch_active_agents:max{site="silent"} 8\n'
         week = 7 * 86400
         ages = [*range(week + 1200, week - 1200, -60), *range(3600, 0, -60)]
         backfill(folder / "data", [("labelwatch", target, past)], time.time(), ages)

@@ -33,6 +33,9 @@ COUNTERS_AS_VALUES = {"labelwatch_lost_records_total"}
 #: How a durable counter goes into increase() and rate(): its greatest value, over steps (docs/metrics.md).
 OF_WHOEVER_OWNS_IT = r"max without \(instance\) \(labelwatch_\w+(?:\{[^}]*\})?\)\[[\w$]+:\w*\]"
 
+#: A copy of one: of a site's series their sum, since a worker shows a site whole or not at all; never of several sites.
+COPY = re.compile(r"max without \(instance\) \((sum without \([\w, ]+\) \()?labelwatch_\w+_total(\{[^}]*\})?\)+")
+
 
 def rules() -> list[dict[str, Any]]:
     return [
@@ -124,13 +127,22 @@ def test_counters_are_never_read_as_levels() -> None:
     levels = set()
     for where, text in [(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules()]:
         # Whether a series is there is no level; a copy of a counter is one, and boards take its rate.
-        if re.fullmatch(r"max without \(instance\) \(labelwatch_\w+_total\)", text) and where.endswith("_total:max"):
+        if COPY.fullmatch(text) and where.endswith("_total:max"):
             continue
         text = re.sub(rf"{OF_WHOEVER_OWNS_IT}|count by \([\w, ]+\) \(\w+\)", "", text)
         for match in re.finditer(r"(?<![\w:])(labelwatch_\w+_total)\b(?:\{[^}]*\})?(\[\w+\])?", text):
             if match[1] not in COUNTERS_AS_VALUES and not match[2]:
                 levels.add((where, match[1]))
     assert not levels
+
+
+def test_counters_are_added_up_within_a_site_alone() -> None:
+    """A sum over sites falls, and looks like a counter that began anew, whenever a partition is not shown."""
+    summed = [text for text in (rule["expr"] for rule in rules()) if COPY.fullmatch(text) and "sum without" in text]
+    assert len(summed) == 2
+    for text in summed:
+        (dropped,) = re.findall(r"sum without \(([\w, ]+)\)", text)
+        assert not {"site", "topic", "partition", "instance"} & set(dropped.split(", "))
 
 
 def test_durable_counters_are_never_counted_worker_by_worker() -> None:
@@ -164,7 +176,10 @@ def test_only_a_drift_pages_for_quality() -> None:
         name for name, rule in ALERTS.items() if rule["labels"]["severity"] == "page" and quality.search(rule["expr"])
     }
     assert not paging
-    assert 'labelwatch_drift_active{budget="page"}' in ALERTS["LabelwatchSiteQualityDrift"]["expr"]
+    assert ALERTS["LabelwatchSiteQualityDrift"]["expr"] == "stream:labelwatch_drift_active:max == 1"
+    recorded = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
+    assert recorded["stream:labelwatch_drift_active:max"].startswith("stream:labelwatch_drift_shown:max or ")
+    assert 'labelwatch_drift_active{budget="page"}' in recorded["stream:labelwatch_drift_shown:max"]
 
 
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
