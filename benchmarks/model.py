@@ -24,7 +24,7 @@ REPLICAS = 3
 #: A worker is to run at no more than this share of what it can: the p99 holds there, and an hour's lag is gone in one.
 LOAD = 0.5
 #: Series of a site with five projects in two markets, and of an agent in three windows.
-SERIES_A_SITE, SERIES_AN_AGENT = 620, 27
+SERIES_A_SITE, SERIES_AN_AGENT = 810, 27
 #: Bytes of a sample in Prometheus' blocks, and of a series in its head.
 SAMPLE_BYTES, SERIES_BYTES = 1.5, 3_000
 #: Dollars a month: a core, a GB of memory, a GB of disk; what clouds ask, to the order of magnitude.
