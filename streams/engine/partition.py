@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 
 import msgspec
 
@@ -96,7 +96,7 @@ class PartitionEngine:
         self.applied = -1
         self.pending_records = 0
         #: Held while the state changes or is read: figures are taken from another thread.
-        self.lock = Lock()
+        self.lock = RLock()
         self._policy = policy
         self._rings = Rings()
         self._intake = Intake()
@@ -268,10 +268,14 @@ class PartitionEngine:
             tells: list[Tell] = [part.read(at_ms, self._policy) for part in self._parts]
             tells.append(self._sites.read(at_ms, self._policy, self.sites()))
             tells.append(self._read_pipeline())
+            # Each taking of the lock may wait for a batch, so few people are counted at once.
+            active = self._people.active(SITE_WINDOWS, at_ms) if self._people.are_few else None
         figures = Figures()
         for tell in tells:
             tell(figures)
-        for window, by_role in self._people.active(SITE_WINDOWS, at_ms).items():
+        if active is None:
+            active = self._people.active(SITE_WINDOWS, at_ms)
+        for window, by_role in active.items():
             for role, by_site in by_role.items():
                 for site, people in by_site.items():
                     figures.add("labelwatch_site_active_agents", (site, role, window), people)

@@ -1,8 +1,8 @@
 """People's figures in columns, read in short pieces: 100,000 people must not stall the event loop."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,9 @@ _AT_RISK_PRIORITY = 1e9
 class PeopleView:
     """Puts people's tables together; figures are taken from the rendering thread."""
 
-    def __init__(self, lock: Lock, people: People, reviewers: Reviewers, presence: Presence) -> None:
+    def __init__(
+        self, lock: AbstractContextManager[bool], people: People, reviewers: Reviewers, presence: Presence
+    ) -> None:
         self._lock = lock
         self._people = people.table
         self._presence = presence
@@ -76,11 +78,15 @@ class PeopleView:
                 columns[f"labelwatch_agent_{name}", window] = values
         return PeopleGroup(labels, columns, volume + risk * _AT_RISK_PRIORITY)
 
+    @property
+    def are_few(self) -> bool:
+        """Whether all of them can be counted at once, in a few milliseconds."""
+        return self._people.rows + self._presence.people.rows + self._reviewers.rows <= _PIECE
+
     def active(self, windows: Sequence[str], at_ms: int) -> dict[str, dict[str, dict[str, int]]]:
         """People with an event within windows, by window, role and site, each once.
 
-        An agent is active by a label, a skip or a change of state; a QA by a review made. All windows of a table are
-        summed at once: each taking of the lock may wait for a batch.
+        An agent is active by a label, a skip or a change of state; a QA by a review made.
         """
         people, presence, made = self._people, self._presence.people, self._reviewers
         acts, changes, reviews = (
