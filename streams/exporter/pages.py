@@ -50,8 +50,8 @@ class PageSource:
     """Renders one page, once at a time; who comes meanwhile shares the next rendering.
 
     A rendering is shared only if it starts after the request came, so nobody gets figures from
-    before the question (a partition may have left between). After each one there is a rest as long
-    as it took: however many ask however often, rendering takes half of a core at most.
+    before the question (a partition may have left between). After each one there is a rest of as much
+    time as it worked: however many ask however often, rendering takes half of a core at most.
     """
 
     def __init__(self, state: MonitorState, page: Page, registry: CollectorRegistry) -> None:
@@ -84,10 +84,10 @@ class PageSource:
                 time.sleep(rest)
             with self._changed:
                 self._started += 1
-            began = time.monotonic()
+            began = time.thread_time()
             newest = self._render()
-            ended = time.monotonic()
-            self._rested_at = ended + min(ended - began, _REST_SECONDS_MAX)
+            # As long as it worked, not as long as it took: who waits for events to be applied takes nothing meanwhile.
+            self._rested_at = time.monotonic() + min(time.thread_time() - began, _REST_SECONDS_MAX)
             with self._changed:
                 self._busy, self._finished = False, self._started
                 self._newest = newest if self._waiting else None

@@ -424,13 +424,15 @@ def test_wrong_passwords_wait_and_keep_nobody_out(state, monkeypatch):
             each.close()
 
 
-def test_no_page_is_rendered_more_than_half_of_the_time(state):
-    """However many ask: the time between renderings is as long as they take."""
+def test_no_page_takes_more_than_half_of_a_core(state):
+    """However many ask: the time between renderings is as long as they work."""
 
     class Slow(FakeEngine):
         def figures(self, at_ms):
             spans.append(time.monotonic())
-            time.sleep(0.05)
+            worked = time.thread_time() + 0.05
+            while time.thread_time() < worked:
+                pass
             spans.append(time.monotonic())
             return super().figures(at_ms)
 
