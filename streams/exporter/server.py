@@ -5,7 +5,7 @@ event loop would only hand the work to them. A connection carries one request (H
 
 Whoever reaches the port can ask, so nobody may take what others need. Connections are few; when all are taken, the one
 that has owed an acceptable request for longest gives way, so that slow or wrong requests keep no scraper out. A page is
-rendered for all who wait, and at most half of the time (`pages`).
+rendered for all who wait, and takes half of a core at most (`pages`).
 """
 
 import binascii
