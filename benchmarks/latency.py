@@ -67,7 +67,9 @@ def send(bootstrap: str, rate: float, seconds: float, seed: int) -> None:
         b'{"type":"label_submitted","event_id":"probe-%d-%d","at":%d,"site_id":"probe-%d","agent_id":"probe",'
         b'"project_id":"probe","task_id":"probe"}'
     )
-    producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 20, "compression.type": "lz4"})
+    producer = Producer(
+        {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 20, "compression.type": "lz4"}
+    )
     start = time.time() + 0.5
     print(start, flush=True)
     sent = probes = 0

@@ -25,6 +25,8 @@ REPLICAS = 3
 LOAD = 0.5
 #: Series of a site with five projects in two markets, and of an agent in three windows.
 SERIES_A_SITE, SERIES_AN_AGENT = 810, 27
+#: As prometheus.yml has them.
+SITES_SCRAPE_SECONDS, AGENTS_SCRAPE_SECONDS = 5, 60
 #: Bytes of a sample in Prometheus' blocks, and of a series in its head.
 SAMPLE_BYTES, SERIES_BYTES = 1.5, 3_000
 #: Dollars a month: a core, a GB of memory, a GB of disk; what clouds ask, to the order of magnitude.
@@ -79,7 +81,7 @@ def plan(people: int, measured: Measured) -> dict[str, str]:
     events_gb = a_day * EVENT_BYTES * RETENTION_DAYS * REPLICAS / 1e9
     checkpoints_gb = measured.checkpoint * people * ON_AVERAGE / 1e9
     agents = min(people * SERIES_AN_AGENT, workers * MAX_SERIES)
-    samples = sites * SERIES_A_SITE / 15 + agents / 60
+    samples = sites * SERIES_A_SITE / SITES_SCRAPE_SECONDS + agents / AGENTS_SCRAPE_SECONDS
     prometheus_gb = (sites * SERIES_A_SITE + agents) * SERIES_BYTES / 1e9
     brokers = 3
     cost = (
