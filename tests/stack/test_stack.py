@@ -192,6 +192,8 @@ def drift(site: str, active: int) -> str:
             f"labelwatch_drift_began_timestamp_seconds{{{labels}}} 1763800000",
             f"labelwatch_drift_run_length_reviews{{{labels}}} 24000",
             f"labelwatch_drift_contribution{{{cause}}} -0.031",
+            # Which says that somebody shows the site: a drift that is then not open has been cleared.
+            f'labelwatch_site_info{{site="{name}",vendor="",timezone="UTC",partition="0"}} 1',
         )
     )
 
