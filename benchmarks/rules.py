@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import msgspec
 import yaml
 
-from benchmarks.boards import COPIES, DAY
+from benchmarks.boards import COPIES, DAY, rule_groups
 from benchmarks.exporter import _Given
 from schemas.events import STATES
 from schemas.policy import Policy
@@ -154,9 +154,7 @@ class _Page(BaseHTTPRequestHandler):
 
 def shipped() -> dict[str, float]:
     """The interval of each group as shipped, in seconds."""
-    files = sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
-    groups = [group for file in files for group in yaml.safe_load(file.read_text("utf-8"))["groups"]]
-    return {group["name"]: seconds(group["interval"]) for group in groups}
+    return {group["name"]: seconds(group["interval"]) for group in rule_groups()}
 
 
 def slow_down(folder: Path) -> None:

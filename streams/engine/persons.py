@@ -56,7 +56,7 @@ class PeopleView:
         # What is not logged-in time by the policy cannot be worked in it.
         counts_as_worked = "productive" in policy.logged_in
         for window in WINDOWS:
-            sums = self._sums(self._people, ("labels", "handled", "handle_ms", "reviews", "correct"), window, at_ms)
+            sums = self._sums(self._people, ("labels", "handled", "handle_ms", "reviews", "correct"), (window,), at_ms)
             done, handled, handle_ms, n, k = (column[rows] for column in sums)
             productive, logged_in = (column[rows] for column in self._person_ms(window, at_ms))
             lower, upper = wilson(k, n)
@@ -90,7 +90,7 @@ class PeopleView:
         """
         people, presence, made = self._people, self._presence.people, self._reviewers
         acts, changes, reviews = (
-            self._by_window(table, name, windows, at_ms)
+            self._sums(table, (name,), windows, at_ms)
             for table, name in ((people, "acts"), (presence, "changes"), (made, "reviews"))
         )
         found: dict[str, dict[str, dict[str, int]]] = {}
@@ -110,7 +110,7 @@ class PeopleView:
         columns: dict[tuple[str, str], NDArray[np.float64]] = {}
         volume = np.zeros(len(rows))
         for window in WINDOWS:
-            sums = self._sums(self._reviewers, ("reviews", "review_ms", "errors"), window, at_ms)
+            sums = self._sums(self._reviewers, ("reviews", "review_ms", "errors"), (window,), at_ms)
             reviews, review_ms, errors = (column[rows] for column in sums)
             made = reviews > 0
             volume += reviews
@@ -125,14 +125,11 @@ class PeopleView:
         used = [(row, key) for row, key in enumerate(keys) if key is not None]
         return np.array([row for row, _ in used], np.int64), [key for _, key in used]
 
-    def _sums(self, table: Table, names: tuple[str, ...], window: str, at_ms: int) -> list[Ints]:
+    def _sums(self, table: Table, names: Sequence[str], windows: Sequence[str], at_ms: int) -> list[Ints]:
+        """Sums by row of each column within each window, a column's windows side by side."""
+        wanted = [(name, window) for name in names for window in windows]
         return self._in_pieces(
-            table, len(names), lambda piece: [table.window_sum(name, window, at_ms, piece) for name in names]
-        )
-
-    def _by_window(self, table: Table, name: str, windows: Sequence[str], at_ms: int) -> list[Ints]:
-        return self._in_pieces(
-            table, len(windows), lambda piece: [table.window_sum(name, window, at_ms, piece) for window in windows]
+            table, len(wanted), lambda piece: [table.window_sum(name, window, at_ms, piece) for name, window in wanted]
         )
 
     def _in_pieces(self, table: Table, columns: int, read: Callable[[slice], list[Ints]]) -> list[Ints]:
