@@ -19,13 +19,13 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import yaml
 
 from benchmarks.boards import COPIES, DAY, rule_groups
-from benchmarks.exporter import _Given
 from schemas.events import STATES
 from schemas.policy import Policy
-from streams.engine.figures import Figures
+from streams.engine.figures import Column, Figures, PeopleFigures
 from streams.engine.partition import PartitionEngine
 from streams.exporter.collector import SitesCollector
 from streams.exporter.pseudonyms import plain
@@ -106,8 +106,33 @@ def events(site: str, now_ms: int) -> Iterator[dict[str, Any]]:
             yield {"type": "label_reviewed", "at": at + 1_500_000, **wrong, "error_type": kind, "severity": severity}
 
 
-def figures(number: int, now_ms: int) -> Figures:
-    """What the engine of a partition says of its sites, calmed."""
+class _Calmed:
+    """An engine whose figures give no rule a reason to fire."""
+
+    def __init__(self, engine: PartitionEngine) -> None:
+        self._engine = engine
+
+    @property
+    def clock_ms(self) -> int:
+        return self._engine.clock_ms
+
+    def figures(self, at_ms: int) -> Figures:
+        said = self._engine.figures(at_ms)
+        for name, value in CALM.items():
+            if name in said.rows:
+                said.rows[name] = [(labels, value) for labels, _ in said.rows[name]]
+            if name in said.columns:
+                said.columns[name] = [
+                    Column(labels, rows, np.full(len(rows), value)) for labels, rows, _ in said.columns[name]
+                ]
+        return said
+
+    def people(self, at_ms: int) -> PeopleFigures:
+        return self._engine.people(at_ms)
+
+
+def engine_of(number: int, now_ms: int) -> PartitionEngine:
+    """The engine of a partition that has read half an hour of its sites."""
     engine = PartitionEngine(number, Policy.load(ROOT / "policy.toml"), partitions=PARTITIONS)
     sites = [f"site-{site}" for site in range(SITES) if partition_of(f"site-{site}".encode(), PARTITIONS) == number]
     made = ((site, event) for site in sites for event in events(site, now_ms))
@@ -118,10 +143,7 @@ def figures(number: int, now_ms: int) -> Figures:
         ]
     )
     engine.committed(engine.checkpoint())
-    said = engine.figures(now_ms)
-    for name, value in CALM.items():
-        said.samples[name] = [(labels, value) for labels, _ in said.samples.get(name, ())]
-    return said
+    return engine
 
 
 def worker() -> SitesCollector:
@@ -129,7 +151,7 @@ def worker() -> SitesCollector:
     state = MonitorState()
     state.assign(range(PARTITIONS), PARTITIONS)
     for number in range(PARTITIONS):
-        state.restored(number, _Given(figures(number, time.time_ns() // 1_000_000)))
+        state.restored(number, _Calmed(engine_of(number, time.time_ns() // 1_000_000)))
         state.caught_up(number)
         state.lag(number, 0, 0.0)
         state.committed(number, 0.02)

@@ -1,6 +1,8 @@
 """What the engine says at a time t: plain values under catalogue names, for the exporter and `labelwatch compute`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,22 +11,63 @@ Labels = tuple[str, ...]
 Sample = tuple[Labels, float | int]
 
 
+class Column(NamedTuple):
+    """A column of a table as it stands: most series of a page, and none of them becomes an object by itself.
+
+    Attributes:
+        labels: By row of the table; the same list from time to time, so that what is made of a row can be kept. It only
+            grows, and a row that is not in use yet has none.
+        rows: The rows that have a series.
+        values: Their values.
+    """
+
+    labels: list[Labels]
+    rows: NDArray[np.int64]
+    values: NDArray[Any]
+
+    def samples(self) -> list[Sample]:
+        """The series one by one."""
+        labels = self.labels
+        return [(labels[row], value) for row, value in zip(self.rows.tolist(), self.values.tolist(), strict=True)]
+
+
 @dataclass(slots=True)
 class Figures:
     """Site and pipeline figures of one partition.
 
+    A series is in `rows` or in `columns`, once.
+
     Attributes:
-        samples: Metric name to (label values in catalogue order, value).
+        rows: Metric name to (label values in catalogue order, value).
+        columns: Metric name to series that have a place in a table.
         histograms: Metric name to (label values, counts by bucket with +Inf last, sum in the metric's unit).
             Counts are not cumulative.
     """
 
-    samples: dict[str, list[Sample]] = field(default_factory=dict)
+    rows: dict[str, list[Sample]] = field(default_factory=dict)
+    columns: dict[str, list[Column]] = field(default_factory=dict)
     histograms: dict[str, list[tuple[Labels, list[int], float]]] = field(default_factory=dict)
 
     def add(self, name: str, labels: Labels, value: float | int) -> None:
-        """Adds one sample."""
-        self.samples.setdefault(name, []).append((labels, value))
+        """Adds one series."""
+        self.rows.setdefault(name, []).append((labels, value))
+
+    def extend(self, name: str, rows: Iterable[Sample]) -> None:
+        """Adds series of one metric."""
+        self.rows.setdefault(name, []).extend(rows)
+
+    def add_column(self, name: str, labels: list[Labels], rows: NDArray[np.int64], values: NDArray[Any]) -> None:
+        """Adds a column of a table."""
+        self.columns.setdefault(name, []).append(Column(labels, rows, values))
+
+    @property
+    def samples(self) -> dict[str, list[Sample]]:
+        """Every series but the histograms', one by one: metric name to (label values in catalogue order, value)."""
+        all_rows = {name: list(rows) for name, rows in self.rows.items()}
+        for name, columns in self.columns.items():
+            for column in columns:
+                all_rows.setdefault(name, []).extend(column.samples())
+        return all_rows
 
 
 @dataclass(slots=True)

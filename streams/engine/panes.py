@@ -151,6 +151,7 @@ class Table:
         #: Group to its newest block.
         self._groups: dict[str, int] = {}
         self._labels: dict[Key, list[Key]] = {}
+        self._known_rows: Ints = np.zeros(0, np.int64)
         self._blocks: list[list[Key]] = []
         self._capacity = 0
         self._columns: dict[tuple[str, str], NDArray[Any]] = {}
@@ -328,15 +329,33 @@ class Table:
             out += column[part, first:last].sum(axis=0, dtype=np.int64)
         return out
 
+    def group_sums(self, values: Ints) -> Ints:
+        """Sums of a column of rows by group, in the order of `group_names`."""
+        sums = np.bincount(self._row_groups[: len(values)], weights=values, minlength=len(self.group_names))
+        whole: Ints = sums.astype(np.int64)
+        return whole
+
     def by_group(self, values: Ints) -> dict[str, int]:
         """Sums of a column of rows by group, where not 0."""
-        sums = np.bincount(self._row_groups[: len(values)], weights=values, minlength=len(self.group_names))
-        return {self.group_names[group]: int(sums[group]) for group in np.flatnonzero(sums).tolist()}
+        sums = self.group_sums(values)
+        found = np.flatnonzero(sums)
+        return {self.group_names[group]: n for group, n in zip(found.tolist(), sums[found].tolist(), strict=True)}
+
+    def groups_of(self, rows: Ints) -> Ints:
+        """The group of each row, as its place in `group_names`."""
+        groups: Ints = self._row_groups[rows]
+        return groups
 
     def in_group(self, group: str) -> NDArray[np.bool_]:
         """Which rows belong to a group."""
         rows: NDArray[np.bool_] = self._row_groups[: self.rows] == self._group_ids.get(group, -1)
         return rows
+
+    def known_rows(self) -> Ints:
+        """The rows in use, in order of appearance."""
+        if len(self._known_rows) != len(self.index):
+            self._known_rows = np.fromiter(self.index.values(), np.int64, len(self.index))
+        return self._known_rows
 
     def labels(self, suffix: Key = ()) -> list[Key]:
         """By row its key with a suffix; kept, since a scrape asks for the same ones again."""

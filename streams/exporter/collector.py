@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.metrics import CATALOGUE, METRICS, Kind, Metric, Page
-from streams.engine.figures import Figures, Labels, PeopleFigures, PeopleGroup
+from streams.engine.figures import Column, Figures, Labels, PeopleFigures, PeopleGroup, Sample
 from streams.exporter.pseudonyms import AgentNames
 from streams.exporter.state import Engine, MonitorState, Shown
 from streams.exporter.text import Block, Family, Histograms, LabelText, People, Rows
@@ -64,32 +64,22 @@ class Merged:
     """Figures of several sources as one, each series once.
 
     Attributes:
-        samples: Metric name to label values to value.
+        rows: Metric name to (label values, value).
+        columns: Metric name to series that have a place in a table.
         histograms: Metric name to label values to (counts by bucket, sum).
         left_out: Metric name to the number of series that could not be merged.
     """
 
     def __init__(self, sources: Sequence[Figures]) -> None:
-        self.samples: dict[str, dict[Labels, float]] = {}
+        self.rows: dict[str, list[Sample]] = {}
+        self.columns: dict[str, list[Column]] = {}
         self.histograms: dict[str, dict[Labels, tuple[list[int], float]]] = {}
         self.left_out: Counter[str] = Counter()
-        unmergeable: set[tuple[str, Labels]] = set()
+        self._sites_of_tables: dict[tuple[int, int], set[str]] = {}
+        for name in dict.fromkeys(name for source in sources for name in (*source.rows, *source.columns)):
+            of_metric = [(s.rows.get(name, []), s.columns.get(name, [])) for s in sources]
+            self._merge(name, [(rows, columns) for rows, columns in of_metric if rows or columns])
         for source in sources:
-            for name, rows in source.samples.items():
-                new = dict(rows)
-                known = self.samples.get(name)
-                if known is None:
-                    self.samples[name] = new
-                    continue
-                if not known.keys().isdisjoint(new):
-                    rule = _RULES[name]
-                    twice = known.keys() & new.keys()
-                    if rule is Merge.NEITHER:
-                        unmergeable.update((name, labels) for labels in twice)
-                    else:
-                        combine = _COMBINE[rule]
-                        new.update((labels, combine(known[labels], new[labels])) for labels in twice)
-                known.update(new)
             for name, histograms in source.histograms.items():
                 sums = self.histograms.setdefault(name, {})
                 for labels, counts, total in histograms:
@@ -97,9 +87,67 @@ class Merged:
                         before, total_before = sums[labels]
                         counts, total = [a + b for a, b in zip(before, counts, strict=True)], total_before + total
                     sums[labels] = counts, total
-        for name, labels in unmergeable:
-            del self.samples[name][labels]
+
+    def _merge(self, name: str, sources: list[tuple[list[Sample], list[Column]]]) -> None:
+        """Takes one metric: as it comes where one source has it or a site, series by series where several do."""
+        if len(sources) < 2:
+            for rows, columns in sources:
+                self.rows[name], self.columns[name] = rows, columns
+            return
+        sites = Counter(chain.from_iterable(self._sites_of(name, *source) for source in sources))
+        several = {site for site, count in sites.items() if count > 1}
+        at = _site_at(name)
+        apart: list[Sample] = []
+        columns_apart: list[Column] = []
+        merged: dict[Labels, float] = {}
+        unmergeable: set[Labels] = set()
+        for rows, columns in sources:
+            if not several:
+                apart += rows
+                columns_apart += columns
+                continue
+            shared = {labels: value for labels, value in rows if at is None or labels[at] in several}
+            apart += [row for row in rows if row[0] not in shared]
+            for column in columns:
+                if at is not None and several.isdisjoint(self._sites_of(name, [], [column])):
+                    columns_apart.append(column)
+                    continue
+                both = np.fromiter((column.labels[row][at or 0] in several for row in column.rows.tolist()), bool)
+                shared.update(_take_rows(column, both).samples())
+                columns_apart.append(_take_rows(column, ~both))
+            twice = merged.keys() & shared.keys()
+            if _RULES[name] is Merge.NEITHER:
+                unmergeable |= twice
+            else:
+                combine = _COMBINE[_RULES[name]]
+                shared.update((labels, combine(merged[labels], shared[labels])) for labels in twice)
+            merged.update(shared)
+        for labels in unmergeable:
+            del merged[labels]
             self.left_out[name] += 1
+        self.rows[name], self.columns[name] = [*apart, *merged.items()], columns_apart
+
+    def _sites_of(self, name: str, rows: list[Sample], columns: list[Column]) -> set[str]:
+        """The sites that a source's series of a metric may be of; one of no name where it has none."""
+        at = _site_at(name)
+        if at is None:
+            return {""}
+        sites = {labels[at] for labels, _ in rows}
+        for labels in (column.labels for column in columns):
+            if (id(labels), at) not in self._sites_of_tables:
+                self._sites_of_tables[id(labels), at] = {row[at] for row in labels if row}
+            sites |= self._sites_of_tables[id(labels), at]
+        return sites
+
+
+def _site_at(name: str) -> int | None:
+    """Where the site stands among a metric's labels."""
+    metric = METRICS.get(name)
+    return metric.labels.index("site") if metric is not None and "site" in metric.labels else None
+
+
+def _take_rows(column: Column, chosen: NDArray[np.bool_]) -> Column:
+    return Column(column.labels, column.rows[chosen], column.values[chosen])
 
 
 def merge_people(figures: Sequence[PeopleFigures]) -> tuple[list[PeopleGroup], Counter[str]]:
@@ -185,6 +233,7 @@ class _PageCollector:
         self._names = names
         self._page = page
         self._label_texts: dict[tuple[str, ...], LabelText] = {}
+        self._histogram_heads: dict[str, dict[Labels, list[str]]] = {}
 
     def describe(self) -> list[Family]:
         """Nothing: a registry must not collect in order to learn names."""
@@ -208,25 +257,25 @@ class _PageCollector:
 
     def _families(self, merged: Merged) -> Iterator[Family]:
         """The families of this page in the catalogue's order; what speaks of a person goes to the people's page."""
-        if unknown := (merged.samples.keys() | merged.histograms.keys()) - METRICS.keys():
+        if unknown := (merged.rows.keys() | merged.histograms.keys()) - METRICS.keys():
             logger.error("Figures under names that the catalogue does not have: %s", ", ".join(sorted(unknown)))
             self._state.render_failed(self._page)
         used: Counter[tuple[str, ...]] = Counter()
         for metric in CATALOGUE:
-            rows = merged.samples.get(metric.name, {})
+            rows, columns = merged.rows.get(metric.name, []), merged.columns.get(metric.name, [])
             if "agent" in metric.labels:
                 agent, wanted = metric.labels.index("agent"), self._page is Page.AGENTS
-                rows = {labels: value for labels, value in rows.items() if bool(labels[agent]) is wanted}
+                rows = [row for row in rows if bool(row[0][agent]) is wanted]
             elif metric.page is not self._page:
                 continue
-            if rows:
-                used[metric.labels] += len(rows)
-                yield Rows(metric, self._label_text(metric.labels), rows)
+            if rows or columns:
+                family = Rows(metric, self._label_text(metric.labels), rows, columns)
+                used[metric.labels] += len(family)
+                yield family
             if histograms := merged.histograms.get(metric.name):
-                buckets = (*metric.labels, "le")
-                used[buckets] += len(histograms) * (len(metric.buckets) + 1)
                 used[metric.labels] += len(histograms)
-                yield Histograms(metric, self._label_text(metric.labels), self._label_text(buckets), histograms)
+                heads = self._histogram_heads.setdefault(metric.name, {})
+                yield Histograms(metric, self._label_text(metric.labels), histograms, heads)
         for names, count in used.items():
             self._label_text(names).trim(count)
 
@@ -265,7 +314,7 @@ class PeopleCollector(_PageCollector):
         drifts = Merged(self._ask(shown, lambda engine, at_ms: _of_people(engine.figures(at_ms))))
         families = list(self._families(drifts))
         groups, unmergeable = merge_people(self._ask(shown, lambda engine, at_ms: engine.people(at_ms)))
-        room = self._max_series - sum(len(family.rows) for family in families if isinstance(family, Rows))
+        room = self._max_series - sum(len(family) for family in families if isinstance(family, Rows))
         groups, beyond = cap_people(groups, max(room, 0))
         self._state.left_out(self._page, drifts.left_out + unmergeable + beyond)
         yield from families
@@ -291,7 +340,7 @@ class PeopleCollector(_PageCollector):
 
 def _of_people(figures: Figures) -> Figures:
     named = {name for name, metric in METRICS.items() if "agent" in metric.labels}
-    return Figures({name: rows for name, rows in figures.samples.items() if name in named})
+    return Figures({name: rows for name, rows in figures.rows.items() if name in named})
 
 
 def _renamer(names: tuple[str, ...], agent_names: AgentNames) -> Callable[[Labels], Labels]:

@@ -8,8 +8,9 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, compress, islice
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,8 @@ from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
 from schemas.metrics import Kind, Metric
-from streams.engine.figures import Labels
+from streams.engine.figures import Column, Labels
+from streams.engine.figures import Sample as Row
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LABEL_LENGTH_MAX = 128
@@ -31,6 +33,9 @@ _PAUSE_SECONDS = 50e-6
 _PIECE_BYTES = 200_000
 #: From here on Go, and so Prometheus, writes an exponent where Python does not yet.
 _EXPONENT_FROM = 1e6
+#: Most counts are small, and to look one up takes a fifth of the time that writing it takes.
+_SMALL_BELOW = 10_000
+_SMALL = [f"{count}.0" for count in range(_SMALL_BELOW)]
 
 
 def label_value(text: str) -> str:
@@ -45,7 +50,24 @@ def _escape(text: str) -> str:
 
 
 def _numbers(values: Iterable[float]) -> list[str]:
-    return [repr(value) if 0 <= value < _EXPONENT_FROM else floatToGoString(value) for value in map(float, values)]
+    return [
+        _SMALL[value]
+        if type(value) is int and 0 <= value < _SMALL_BELOW
+        else repr(number)
+        if 0 <= (number := float(value)) < _EXPONENT_FROM
+        else floatToGoString(number)
+        for value in values
+    ]
+
+
+def _column_numbers(values: NDArray[Any]) -> list[str]:
+    if not len(values):
+        return []
+    if values.dtype.kind == "f" and values.min() >= 0 and values.max() < _EXPONENT_FROM:
+        return list(map(repr, values.tolist()))
+    if values.dtype.kind == "i" and values.min() >= 0 and values.max() < _SMALL_BELOW:
+        return [_SMALL[value] for value in values.tolist()]
+    return _numbers(values.tolist())
 
 
 class LabelText:
@@ -63,6 +85,9 @@ class LabelText:
         self._columns = sorted((name, i) for i, name in enumerate(names))
         self._rename = rename
         self._texts: dict[Labels, str] = {}
+        #: By list of a table's labels (its id): that list, and its rows' texts where there are some.
+        self._of_tables: dict[int, tuple[list[Labels], list[str | None]]] = {}
+        self._tables_used: set[int] = set()
 
     def shown(self, values: Labels) -> Labels:
         """The values as they go out, not escaped."""
@@ -72,10 +97,12 @@ class LabelText:
         """The values as they go out, as text."""
         text = self._texts.get(values)
         if text is None:
-            shown = self.shown(values)
-            text = ",".join(f'{name}="{_escape(shown[i])}"' for name, i in self._columns)
-            self._texts[values] = text
+            text = self._texts[values] = self._made(values)
         return text
+
+    def _made(self, values: Labels) -> str:
+        shown = self.shown(values)
+        return ",".join([f'{name}="{_escape(shown[i])}"' for name, i in self._columns])
 
     def piece(self, rows: Sequence[Labels]) -> list[str]:
         """The texts of some rows: a call for each only where one is new."""
@@ -84,6 +111,20 @@ class LabelText:
             return [texts[values] for values in rows]
         except KeyError:
             return [self(values) for values in rows]
+
+    def column(self, column: Column) -> list[str]:
+        """The texts of a column's rows: found by row, which takes a fifth of the time that label values take."""
+        labels = column.labels
+        self._tables_used.add(id(labels))
+        _, known = self._of_tables.setdefault(id(labels), (labels, []))
+        known.extend([None] * (len(labels) - len(known)))
+        rows = column.rows.tolist()
+        texts = [known[row] for row in rows]
+        if None in texts:
+            for row in rows:
+                known[row] = known[row] or self._made(labels[row])
+            texts = [known[row] for row in rows]
+        return cast(list[str], texts)
 
     def all(self, rows: Sequence[Labels]) -> list[str]:
         """The texts of many rows, with pauses."""
@@ -94,9 +135,12 @@ class LabelText:
         return texts
 
     def trim(self, used: int) -> None:
-        """Forgets all once most of it belongs to series that are gone."""
+        """Forgets all once most of it belongs to series that are gone, and tables that nobody has asked for since."""
         if len(self._texts) > 2 * used + PIECE_LINES:
             self._texts.clear()
+        for gone in self._of_tables.keys() - self._tables_used:
+            del self._of_tables[gone]
+        self._tables_used.clear()
 
     def sample(self, name: str, values: Labels, value: float) -> Sample:
         """One row as prometheus_client knows it."""
@@ -154,26 +198,39 @@ class Rows(Family):
     """A counter or a gauge.
 
     Attributes:
-        rows: Label values in catalogue order to value.
+        rows: Label values in catalogue order, and value.
+        columns: Series that have a place in a table.
     """
 
-    rows: dict[Labels, float]
+    rows: Sequence[Row]
+    columns: Sequence[Column] = ()
+
+    def __len__(self) -> int:
+        """Series."""
+        return len(self.rows) + sum(len(column.rows) for column in self.columns)
 
     @property
     def samples(self) -> list[Sample]:
         """See Family."""
-        return [self.label_text.sample(self.metric.name, labels, value) for labels, value in self.rows.items()]
+        rows = [*self.rows, *(row for column in self.columns for row in column.samples())]
+        return [self.label_text.sample(self.metric.name, labels, value) for labels, value in rows]
 
     def _body(self) -> Iterator[str]:
-        name = self.metric.name
+        head = f"{self.metric.name}{{"
         if not self.metric.labels:
-            yield "".join(f"{name} {number}\n" for number in _numbers(self.rows.values()))
+            yield "".join(f"{self.metric.name} {number}\n" for number in _numbers(value for _, value in self.rows))
             return
-        rows = iter(self.rows.items())
-        while piece := list(islice(rows, PIECE_LINES)):
+        for start in range(0, len(self.rows), PIECE_LINES):
+            piece = self.rows[start : start + PIECE_LINES]
             texts = self.label_text.piece([labels for labels, _ in piece])
-            numbers = _numbers(value for _, value in piece)
-            yield "".join([f"{name}{{{text}}} {number}\n" for text, number in zip(texts, numbers, strict=True)])
+            numbers = _numbers([value for _, value in piece])
+            yield "".join([f"{head}{text}}} {number}\n" for text, number in zip(texts, numbers, strict=True)])
+        for column in self.columns:
+            for start in range(0, len(column.rows), PIECE_LINES):
+                part = slice(start, start + PIECE_LINES)
+                few = Column(column.labels, column.rows[part], column.values[part])
+                found = zip(self.label_text.column(few), _column_numbers(few.values), strict=True)
+                yield "".join([f"{head}{text}}} {number}\n" for text, number in found])
 
 
 @dataclass(slots=True)
@@ -181,38 +238,49 @@ class Histograms(Family):
     """A histogram; every one of the catalogue has labels.
 
     Attributes:
-        bucket_text: Renders the label values and `le`.
+        heads: What stands before the values of a histogram's lines, by label values; kept from page to page.
         rows: Label values to (counts by bucket, not cumulative, +Inf last; sum).
     """
 
-    bucket_text: LabelText
     rows: dict[Labels, tuple[list[int], float]]
+    heads: dict[Labels, list[str]] = field(default_factory=dict)
 
-    def _series(self) -> Iterator[tuple[str, LabelText, Labels, float]]:
-        name = self.metric.name
-        bounds = [floatToGoString(bound) for bound in (*self.metric.buckets, math.inf)]
-        for labels, (counts, total) in self.rows.items():
-            cumulative = list(accumulate(counts))
-            for bound, count in zip(bounds, cumulative, strict=True):
-                yield f"{name}_bucket", self.bucket_text, (*labels, bound), count
-            yield f"{name}_count", self.label_text, labels, cumulative[-1]
-            yield f"{name}_sum", self.label_text, labels, total
+    def _bounds(self) -> list[str]:
+        return [floatToGoString(bound) for bound in (*self.metric.buckets, math.inf)]
 
     @property
     def samples(self) -> list[Sample]:
         """See Family."""
-        return [text.sample(name, labels, value) for name, text, labels, value in self._series()]
+        samples, name, text = [], self.metric.name, self.label_text
+        buckets = LabelText((*self.metric.labels, "le"))
+        for labels, (counts, total) in self.rows.items():
+            cumulative = list(accumulate(counts))
+            for bound, count in zip(self._bounds(), cumulative, strict=True):
+                samples.append(buckets.sample(f"{name}_bucket", (*labels, bound), count))
+            samples.append(text.sample(f"{name}_count", labels, cumulative[-1]))
+            samples.append(text.sample(f"{name}_sum", labels, total))
+        return samples
 
     def _body(self) -> Iterator[str]:
-        series = self._series()
-        while piece := list(islice(series, PIECE_LINES)):
-            numbers = _numbers(value for *_, value in piece)
-            yield "".join(
-                [
-                    f"{name}{{{text(labels)}}} {number}\n"
-                    for (name, text, labels, _), number in zip(piece, numbers, strict=True)
-                ]
-            )
+        if len(self.heads) > 2 * len(self.rows):
+            self.heads.clear()
+        histograms = iter(self.rows.items())
+        while piece := list(islice(histograms, PIECE_LINES // (len(self.metric.buckets) + 3))):
+            lines: list[str] = []
+            for labels, (counts, total) in piece:
+                heads = self.heads.get(labels)
+                if heads is None:
+                    heads = self.heads[labels] = self._heads(labels)
+                cumulative = list(accumulate(counts))
+                numbers = _numbers([*cumulative, cumulative[-1], total])
+                lines += [f"{head}{number}\n" for head, number in zip(heads, numbers, strict=True)]
+            yield "".join(lines)
+
+    def _heads(self, labels: Labels) -> list[str]:
+        name, buckets = self.metric.name, LabelText((*self.metric.labels, "le"))
+        heads = [f"{name}_bucket{{{buckets((*labels, bound))}}} " for bound in self._bounds()]
+        whole = self.label_text(labels)
+        return [*heads, f"{name}_count{{{whole}}} ", f"{name}_sum{{{whole}}} "]
 
 
 @dataclass(slots=True)

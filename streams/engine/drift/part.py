@@ -137,6 +137,8 @@ class Drift:
         oncall = policy.oncall
         false_a_month = dict(zip(BUDGETS, (oncall.false_pages_per_month, oncall.false_tickets_per_month), strict=True))
         self._labels = Labels(policy, partitions)
+        #: By place in the list of the streams of sites.
+        self._labels_of_sites: list[tuple[str, ...]] = []
         self._hold = Hold(int(policy.detection.hold_hours * HOUR_MS))
         if self._labels.watches:
             false_a_month["ticket"] *= 1 - LABEL_SHARE
@@ -670,12 +672,13 @@ class Drift:
         """Figures of open drifts and, for sites and projects, of every stream."""
         open_now = [(self._key(number), msgspec.structs.replace(each)) for number, each in self._episodes.items()]
         open_now += [(stream, msgspec.structs.replace(each)) for stream, each in self._labels.episodes.values()]
-        at_rest = [(number, stream) for number, stream in self._streams.of_sites() if number not in self._episodes]
-        run_lengths = self._streams.run_lengths_now([number for number, _ in at_rest])
-        calm = [
-            (stream, self._streams.evidence(number), run_length, self._streams.baseline(number))
-            for (number, stream), run_length in zip(at_rest, run_lengths, strict=True)
-        ]
+        of_sites = self._streams.of_sites()
+        self._labels_of_sites.extend(_labels(stream) for _, stream in of_sites[len(self._labels_of_sites) :])
+        places = [place for place, (number, _) in enumerate(of_sites) if number not in self._episodes]
+        calm = [of_sites[place] for place in places]
+        run_lengths = np.array(self._streams.run_lengths_now([number for number, _ in calm]), np.float64)
+        statistics = np.array([self._streams.evidence(number) for number, _ in calm], np.float64)
+        baselines = [self._shown(stream, self._streams.baseline(number)) for number, stream in calm]
         cleared = [self._key(number) for number in self._closed if number not in self._episodes]
         counts = dict(self._committed)
         unwatched, held = self._streams.unwatched, len(self._hold)
@@ -684,13 +687,14 @@ class Drift:
             for stream in cleared:
                 if stream.agent:
                     figures.add("labelwatch_drift_active", _labels(stream), 0)
-            for stream, statistic, run_length, baseline in calm:
-                labels = _labels(stream)
-                figures.add("labelwatch_drift_active", labels, 0)
-                figures.add("labelwatch_drift_evidence", labels, min(statistic / run_length, 1e6))
-                figures.add("labelwatch_drift_run_length_reviews", labels, run_length)
-                figures.add("labelwatch_drift_baseline_ratio", labels, self._shown(stream, baseline))
-                counts.setdefault(stream, 0)
+            for name, values in (
+                ("drift_active", np.zeros(len(calm), np.int64)),
+                ("drift_evidence", np.minimum(statistics / run_lengths, 1e6)),
+                ("drift_run_length_reviews", run_lengths),
+                ("drift_baseline_ratio", np.array(baselines, np.float64)),
+                ("drifts_total", np.array([counts.pop(stream, 0) for _, stream in calm], np.int64)),
+            ):
+                figures.add_column(f"labelwatch_{name}", self._labels_of_sites, np.array(places, np.int64), values)
             tell_silent = [stream for stream in counts if stream.signal in ("handle_time", "label_mix")]
             is_open = {stream for stream, _ in open_now}
             for stream in tell_silent:

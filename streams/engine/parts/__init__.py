@@ -1,7 +1,8 @@
 """The parts of the engine: each takes a batch's columns into its own tables and says its own figures."""
 
 from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from itertools import islice
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -114,34 +115,31 @@ def observe(table: Table, rows: Ints, values_ms: Ints, bounds_seconds: Sequence[
 
 def read_histogram(table: Table, name: str, bounds: Sequence[float]) -> Tell:
     """Copies the committed histograms of a table."""
-    labels = table.labels()
-    counts = np.stack([table.committed_total(column) for column in histogram(bounds)])
+    labels, rows = table.labels(), table.known_rows()
+    counts = np.stack([table.committed_total(column)[rows] for column in histogram(bounds)])
 
     def tell(figures: Figures) -> None:
         series = figures.histograms.setdefault(name, [])
-        for key, column in zip(labels, counts.T.tolist(), strict=False):
-            if key:
-                series.append((key, column[:-1], column[-1] / 1000))
+        for row, column in zip(rows.tolist(), counts.T.tolist(), strict=True):
+            series.append((labels[row], column[:-1], column[-1] / 1000))
 
     return tell
 
 
 def read_totals(table: Table, names: dict[str, str]) -> Tell:
     """Copies committed totals: column to metric name."""
-    labels = table.labels()
-    columns = [(metric, table.committed_total(column)) for column, metric in names.items()]
+    labels, rows = table.labels(), table.known_rows()
+    columns = [(metric, table.committed_total(column)[rows]) for column, metric in names.items()]
 
     def tell(figures: Figures) -> None:
         for metric, values in columns:
-            figures.samples.setdefault(metric, []).extend(
-                (key, value) for key, value in zip(labels, values.tolist(), strict=False) if key
-            )
+            figures.add_column(metric, labels, rows, values)
 
     return tell
 
 
-def read_windows(table: Table, at_ms: int, windows: Sequence[str], names: dict[str, str], per: int = 1) -> Tell:
-    """Copies window sums, told where above 0: column to metric name, divided by `per` (1000 for ms to seconds)."""
+def read_windows(table: Table, at_ms: int, windows: Sequence[str], names: dict[str, str]) -> Tell:
+    """Copies window sums, told where above 0: column to metric name."""
     columns = [
         (metric, table.labels((window,)), table.window_sum(column, window, at_ms))
         for column, metric in names.items()
@@ -151,9 +149,52 @@ def read_windows(table: Table, at_ms: int, windows: Sequence[str], names: dict[s
     def tell(figures: Figures) -> None:
         for metric, labels, sums in columns:
             rows = np.flatnonzero(sums > 0)
-            values = sums[rows].tolist() if per == 1 else (sums[rows] / per).tolist()
-            figures.samples.setdefault(metric, []).extend(
-                (labels[row], value) for row, value in zip(rows.tolist(), values, strict=True)
-            )
+            figures.add_column(metric, labels, rows, sums[rows])
 
     return tell
+
+
+class Grouped(NamedTuple):
+    """The rows of a table by a part of their keys, at one time.
+
+    Attributes:
+        rows: The rows in use.
+        of_row: The group of each.
+        labels: By group its part of the keys; the same list from time to time, which only grows.
+    """
+
+    rows: Ints
+    of_row: Ints
+    labels: list[Key]
+
+    def sums(self, values: Ints) -> Ints:
+        """Sums of values by row of the table, by group."""
+        sums = np.bincount(self.of_row, weights=values[self.rows], minlength=len(self.labels))
+        whole: Ints = sums.astype(np.int64)
+        return whole
+
+
+class Groups:
+    """Tells a table's rows apart by a part of their keys; looks again only when there are new ones, since none leaves.
+
+    Args:
+        table: Its rows.
+        part: Of a key.
+    """
+
+    def __init__(self, table: Table, part: Callable[[Key], Key]) -> None:
+        self._table = table
+        self._part = part
+        self._numbers: dict[Key, int] = {}
+        self._grouped = Grouped(np.zeros(0, np.int64), np.zeros(0, np.int64), [])
+
+    def now(self) -> Grouped:
+        """For the rows of now; under the engine's lock."""
+        rows = self._table.known_rows()
+        if len(rows) != len(self._grouped.rows):
+            numbers, part = self._numbers, self._part
+            of_row = [numbers.setdefault(part(key), len(numbers)) for key in self._table.index]
+            labels = self._grouped.labels
+            labels.extend(islice(numbers, len(labels), None))
+            self._grouped = Grouped(rows, np.array(of_row, np.int64), labels)
+        return self._grouped

@@ -1,6 +1,7 @@
 """Who is in which state, and for how long: utilization, occupancy, headcount."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +11,8 @@ from schemas.metrics import WINDOWS
 from schemas.policy import Policy
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake
-from streams.engine.panes import HOUR_MS, Ints, Panes, Ring, Rings, Table
-from streams.engine.parts import OTHER, Tell, bounded, has_room, read_totals
+from streams.engine.panes import HOUR_MS, Ints, Key, Panes, Ring, Rings, Table
+from streams.engine.parts import OTHER, Groups, Tell, bounded, has_room, read_totals
 
 #: A state open for longer is closed here and counted as forgotten.
 FORGOTTEN_MS = 12 * HOUR_MS
@@ -61,6 +62,8 @@ class Presence:
             attributes=("state", "since_ms", "cell", "newest_ms", "role"),
         )
         self.states = Table("states", rings, {"ms": Panes()}, totals=("ms",))
+        self._of_window = {window: Groups(self.states, _within_window(window)) for window in WINDOWS}
+        self._of_site = Groups(self.states, lambda key: (key[0], key[2]))
         self._sites = Table("presence_sites", rings, totals=("forgotten", "late"))
         self.tables: Sequence[Table] = (self.people, self.states, self._sites)
         self._logged_in = np.array([False, *(state in policy.logged_in for state in STATES)])
@@ -193,41 +196,41 @@ class Presence:
     def read(self, at_ms: int, policy: Policy) -> Tell:
         """State seconds, headcount, forgotten and late states."""
         opened = self.open_states(at_ms)
-        sums = [(self.states.labels((window,)), self.state_ms(window, at_ms, opened)) for window in WINDOWS]
-        closed_ms = self.states.committed_total("ms")
-        names = self.states.labels()
+        sums = [
+            (grouped.labels, grouped.sums(self.state_ms(window, at_ms, opened)))
+            for window, groups in self._of_window.items()
+            for grouped in (groups.now(),)
+        ]
+        of_site = self._of_site.now()
+        closed_ms = of_site.sums(self.states.committed_total("ms"))
         totals = read_totals(
             self._sites,
             {"forgotten": "labelwatch_forgotten_states_total", "late": "labelwatch_late_states_total"},
         )
         here = opened.persons[at_ms - opened.start_ms <= FORGOTTEN_MS]
-        roles, codes = self.people.scalar("role")[here].tolist(), self.people.scalar("state")[here].tolist()
-        people = [self.people.keys[row] for row in here.tolist()]
+        cells = self.people.groups_of(here), self.people.scalar("role")[here], self.people.scalar("state")[here] - 1
+        sites = self.people.group_names
+        shape = len(sites), len(ROLES), len(STATES)
+        heads = np.bincount(np.ravel_multi_index(cells, shape), minlength=math.prod(shape)).reshape(shape)
 
         def tell(figures: Figures) -> None:
             for labels, ms in sums:
                 rows = np.flatnonzero(ms > 0)
-                counted = zip((labels[row] for row in rows.tolist()), ms[rows].tolist(), strict=True)
-                figures.samples.setdefault("labelwatch_state_seconds_window", []).extend(
-                    ((site, project, "", state, window), value / 1000)
-                    for (site, project, state, window), value in counted
-                )
-            seconds: dict[tuple[str, str], int] = {}
-            for key, closed in zip(names, closed_ms.tolist(), strict=False):
-                if key:
-                    seconds[key[0], key[2]] = seconds.get((key[0], key[2]), 0) + closed
-            for site_state, closed in seconds.items():
-                figures.add("labelwatch_site_state_seconds_total", site_state, closed / 1000)
-            heads: dict[tuple[str, str, str], int] = {}
-            for person, role, code in zip(people, roles, codes, strict=True):
-                if person is not None:
-                    head = (person[0], ROLES[role], STATES[code - 1])
-                    heads[head] = heads.get(head, 0) + 1
-            for head, count in heads.items():
-                figures.add("labelwatch_site_agents", head, count)
+                figures.add_column("labelwatch_state_seconds_window", labels, rows, ms[rows] / 1000)
+            figures.add_column(
+                "labelwatch_site_state_seconds_total", of_site.labels, np.arange(len(closed_ms)), closed_ms / 1000
+            )
+            for site, role, state in np.argwhere(heads).tolist():
+                head = sites[site], ROLES[role], STATES[state]
+                figures.add("labelwatch_site_agents", head, int(heads[site, role, state]))
             totals(figures)
 
         return tell
+
+
+def _within_window(window: str) -> Callable[[Key], Key]:
+    """Labels of a row of `states` within a window: a state is no work on a market."""
+    return lambda key: (key[0], key[1], "", key[2], window)
 
 
 def spread(ring: Ring, start_ms: Ints, end_ms: Ints) -> tuple[Ints, Ints, Ints]:

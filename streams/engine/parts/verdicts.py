@@ -11,6 +11,7 @@ from streams.engine.intake import Batch, Intake, VerdictKind
 from streams.engine.panes import Key, Panes, Rings, Table
 from streams.engine.parts import (
     OTHER,
+    Groups,
     Numbers,
     Tell,
     bounded,
@@ -36,6 +37,7 @@ class Verdicts:
     def __init__(self, rings: Rings) -> None:
         wide = Panes()
         self.verdicts = Table("verdicts", rings, {"reviews": wide, "correct": wide}, totals=("reviews", "correct"))
+        self._totals = Groups(self.verdicts, lambda key: key[:5])
         self._errors = Table("errors", rings, totals=("errors",))
         self._delay = Table("delay", rings, totals=histogram(REVIEW_DELAY_BUCKETS_SECONDS))
         self.tables: Sequence[Table] = (self.verdicts, self._errors, self._delay)
@@ -87,12 +89,11 @@ class Verdicts:
 
     def read(self, at_ms: int, policy: Policy) -> Tell:
         """Totals (sampling is a dimension of windows only), windows, errors and delays."""
-        table = self.verdicts
-        labels = table.labels()
-        reviews, correct = table.committed_total("reviews"), table.committed_total("correct")
+        totals = self._totals.now()
+        reviews, correct = (totals.sums(self.verdicts.committed_total(column)) for column in ("reviews", "correct"))
         tells = (
             read_windows(
-                table,
+                self.verdicts,
                 at_ms,
                 WINDOWS,
                 {"reviews": "labelwatch_reviews_window", "correct": "labelwatch_correct_reviews_window"},
@@ -102,15 +103,9 @@ class Verdicts:
         )
 
         def tell(figures: Figures) -> None:
-            sums: dict[Key, list[int]] = {}
-            for key, n, right in zip(labels, reviews.tolist(), correct.tolist(), strict=False):
-                if key:
-                    both = sums.setdefault(key[:5], [0, 0])
-                    both[0] += n
-                    both[1] += right
-            for total, (n, right) in sums.items():
-                figures.add("labelwatch_reviews_total", total, n)
-                figures.add("labelwatch_correct_reviews_total", total, right)
+            rows = np.arange(len(reviews))
+            figures.add_column("labelwatch_reviews_total", totals.labels, rows, reviews)
+            figures.add_column("labelwatch_correct_reviews_total", totals.labels, rows, correct)
             for each in tells:
                 each(figures)
 
