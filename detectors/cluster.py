@@ -5,7 +5,12 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from detectors.protocol import checked_outcome
+
+Floats = NDArray[np.float64]
 
 #: What the functions below keep of a stream, in a list of floats that its owner stores as it likes. All are whole
 #: numbers: outcomes and errors up to the last error, the pairs' contrast, and the outcomes before it as three
@@ -15,9 +20,11 @@ ROW = ("outcomes", "errors", "contrast", "past1", "past2", "past3")
 NEAR = 24
 #: So many outcomes further back give what to expect without clusters, whatever the level of the rate.
 FAR = 96
-_REACH = NEAR + FAR
-_PART = 40
-_NEAR_MASK, _PART_MASK, _MASK = (1 << NEAR) - 1, (1 << _PART) - 1, (1 << _REACH) - 1
+#: How far back an error is remembered.
+REACH = NEAR + FAR
+#: Bits of each of the three numbers.
+PART = 40
+_NEAR_MASK, _PART_MASK, _MASK = (1 << NEAR) - 1, (1 << PART) - 1, (1 << REACH) - 1
 #: Outcomes remembered: then all counts are halved, so that a stream may change its ways.
 MEMORY = 40_000
 #: Prior: as if so many outcomes had shown no clusters.
@@ -43,48 +50,17 @@ def advance(row: list[float], correct: int) -> None:
     """
     outcomes = row[0] + correct
     past = 0
-    if correct < _REACH:
-        past = int(row[3]) | int(row[4]) << _PART | int(row[5]) << 2 * _PART
+    if correct < REACH:
+        past = int(row[3]) | int(row[4]) << PART | int(row[5]) << 2 * PART
         past = past << correct & _MASK
-    if outcomes >= _REACH:
+    if outcomes >= REACH:
         row[2] += (FAR // NEAR) * (past & _NEAR_MASK).bit_count() - (past >> NEAR).bit_count()
     past = past << 1 & _MASK | 1
     row[0] = outcomes + 1.0
     row[1] += 1.0
-    row[3], row[4], row[5] = float(past & _PART_MASK), float(past >> _PART & _PART_MASK), float(past >> 2 * _PART)
+    row[3], row[4], row[5] = float(past & _PART_MASK), float(past >> PART & _PART_MASK), float(past >> 2 * PART)
     if row[0] >= MEMORY:
         row[0], row[1], row[2] = row[0] / 2, row[1] / 2, row[2] / 2
-
-
-def advance_many(row: list[float], runs: Sequence[int]) -> list[float]:
-    """Takes several errors, each after a run of correct outcomes.
-
-    As `advance` and `temper` by turns, at half their cost: what came before stays one number all along.
-
-    Args:
-        row: `ROW`, changed in place.
-        runs: Correct outcomes before each error.
-
-    Returns:
-        `temper` after each error.
-    """
-    outcomes, errors, contrast = row[0], row[1], row[2]
-    past = int(row[3]) | int(row[4]) << _PART | int(row[5]) << 2 * _PART
-    tempers = []
-    for correct in runs:
-        outcomes += correct
-        past = past << correct & _MASK if correct < _REACH else 0
-        if outcomes >= _REACH:
-            contrast += (FAR // NEAR) * (past & _NEAR_MASK).bit_count() - (past >> NEAR).bit_count()
-        past = past << 1 & _MASK | 1
-        outcomes += 1.0
-        errors += 1.0
-        if outcomes >= MEMORY:
-            outcomes, errors, contrast = outcomes / 2, errors / 2, contrast / 2
-        tempers.append(1.0 if contrast <= 0 else 1.0 / design_effect((outcomes, errors, contrast)))
-    row[:3] = outcomes, errors, contrast
-    row[3:6] = float(past & _PART_MASK), float(past >> _PART & _PART_MASK), float(past >> 2 * _PART)
-    return tempers
 
 
 def design_effect(row: Sequence[float]) -> float:
@@ -93,12 +69,26 @@ def design_effect(row: Sequence[float]) -> float:
     if contrast <= 0:
         return 1.0
     p = (errors + 0.6) / (outcomes + 10.0)
-    n = outcomes - _REACH + _PRIOR
+    n = outcomes - REACH + _PRIOR
     excess = 2.0 * contrast / (FAR // NEAR) / (p * (1.0 - p)) / n
     deviation = math.sqrt(4.0 * (NEAR + NEAR * NEAR / FAR) / n)
-    t2 = (excess / deviation) ** 2
-    excess *= t2 / (t2 + _DOUBT)
+    t = excess / deviation
+    excess *= t * t / (t * t + _DOUBT)
     return 1.0 + excess + _MARGIN * deviation * min(_SURE * excess, 1.0) * (1.0 + _SPREAD * excess)
+
+
+def design_effects(outcomes: Floats, errors: Floats, contrast: Floats) -> Floats:
+    """As `design_effect`, to the last bit, for columns of any one shape."""
+    shown = contrast > 0
+    outcomes, errors, contrast = (np.where(shown, column, float(2 * REACH)) for column in (outcomes, errors, contrast))
+    p = (errors + 0.6) / (outcomes + 10.0)
+    n = outcomes - REACH + _PRIOR
+    excess = 2.0 * contrast / (FAR // NEAR) / (p * (1.0 - p)) / n
+    deviation = np.sqrt(4.0 * (NEAR + NEAR * NEAR / FAR) / n)
+    t = excess / deviation
+    excess *= t * t / (t * t + _DOUBT)
+    effect = 1.0 + excess + _MARGIN * deviation * np.minimum(_SURE * excess, 1.0) * (1.0 + _SPREAD * excess)
+    return np.where(shown, effect, 1.0)
 
 
 def temper(row: Sequence[float]) -> float:

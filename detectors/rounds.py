@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors import cluster
 from detectors.falling import FALLS
 from detectors.mixture import SHIFTS
 from detectors.self_starting import FREEZE_AFTER, HIGHEST, WARM_UP
@@ -48,6 +49,18 @@ class Looks(NamedTuple):
             self.wrong[mine],
             self.temper[mine],
             self.threshold[mine],
+        )
+
+    def first(self, stream: int, count: int) -> "Looks":
+        """So many looks of one stream."""
+        here = slice(self.starts[stream], self.starts[stream] + count)
+        return Looks(
+            np.zeros(1, np.int64),
+            np.array([count]),
+            self.correct[here],
+            self.wrong[here],
+            self.temper[here],
+            self.threshold[here],
         )
 
 
@@ -142,6 +155,78 @@ def falls(rows: Floats, looks: Looks) -> Taken:
     times[:, untested] = plus[:, untested] = 0.0
     on_error = np.where(looks.wrong, _powers(np.repeat(_FALLS, len(p), axis=1), looks.temper), 1.0)
     return _learning(rows, looks, known, _Steps(times, plus, on_error))
+
+
+def clusters(rows: Floats, looks: Looks) -> tuple[Floats, Floats]:
+    """As `cluster.temper` before each look, and `cluster.advance` at each error.
+
+    Args:
+        rows: `cluster.ROW` of each stream, and its correct outcomes since the last error, shape (streams, 7).
+        looks: Of the streams; their `temper` is not asked for.
+
+    Returns:
+        What tempers each look, shape (n,); and the rows after all of them.
+    """
+    streams = len(rows)
+    group = np.repeat(np.arange(streams), looks.counts)
+    taken = np.cumsum(looks.correct + looks.wrong)
+    # Outcomes of the stream since its last error of before, each look's own included.
+    taken += (rows[:, 6].astype(np.int64) - np.append(0, taken)[looks.starts])[group]
+    (errors,) = np.nonzero(looks.wrong)
+    of, place = group[errors], taken[errors]
+    many = np.bincount(of, minlength=streams)
+    before = np.cumsum(many) - many
+    nth = np.arange(len(errors)) - before[of]
+
+    # Where the errors are, old and new, along one line on which each stream has room of its own.
+    parts = rows[:, 3:6].astype(np.int64)[:, :, None] >> np.arange(cluster.PART) & 1
+    old, back = np.nonzero(parts.reshape(streams, cluster.REACH))
+    room = int(taken.max(initial=0)) + 2 * cluster.REACH
+    ahead = cluster.REACH
+    line = np.sort(np.concatenate((old * room + ahead - back, of * room + ahead + place)))
+    new = of * room + ahead + place
+    here = np.searchsorted(line, new)
+    near = here - np.searchsorted(line, new - cluster.NEAR)
+    both = here - np.searchsorted(line, new - cluster.REACH)
+    contrast = (cluster.FAR // cluster.NEAR + 1) * near - both
+
+    # Sums run along each stream as its errors would add them up, one by one, so that they are rounded alike.
+    width = int(many.max(initial=0))
+    runs, told, counted = np.zeros((streams, 2 * width)), np.zeros((streams, width)), np.zeros((streams, width))
+    runs[of, 2 * nth] = np.diff(place, prepend=0) - 1
+    first = before[many > 0]
+    runs[of[first], 0] = place[first] - 1
+    runs[of, 2 * nth + 1] = counted[of, nth] = 1.0
+    outcomes = np.add.accumulate(np.hstack((rows[:, 0:1], runs)), axis=1)
+    seen = np.add.accumulate(np.hstack((rows[:, 1:2], counted)), axis=1)
+    told[of, nth] = np.where(outcomes[of, 2 * nth + 1] >= cluster.REACH, contrast, 0)
+    contrasts = np.add.accumulate(np.hstack((rows[:, 2:3], told)), axis=1)
+    outcomes = outcomes[:, ::2]
+    tempers = 1.0 / cluster.design_effects(outcomes, seen, contrasts)
+
+    passed = np.cumsum(looks.wrong)
+    earlier = passed - looks.wrong - np.append(0, passed)[looks.starts][group]
+    last = np.arange(streams), many
+    newest = np.zeros(streams, np.int64)
+    newest[of] = place
+    after = np.empty_like(rows)
+    after[:, 0], after[:, 1], after[:, 2] = outcomes[last], seen[last], contrasts[last]
+    after[:, 6] = taken[looks.starts + looks.counts - 1] - newest
+    stream, at = line // room, line % room - ahead
+    distance = newest[stream] - at
+    kept = (distance >= 0) & (distance < cluster.REACH)
+    stream, distance = stream[kept], distance[kept]
+    bits = np.ldexp(1.0, distance % cluster.PART)
+    part = stream * 3 + distance // cluster.PART
+    after[:, 3:6] = np.bincount(part, weights=bits, minlength=3 * streams).reshape(streams, 3)
+    for full in np.flatnonzero(after[:, 0] >= cluster.MEMORY).tolist():
+        # Counts are halved on the way, which happens once in 20,000 outcomes.
+        row = rows[full, :6].tolist()
+        for error in range(int(many[full])):
+            cluster.advance(row, int(runs[full, 2 * error]))
+            tempers[full, error + 1] = cluster.temper(row)
+        after[full, :6] = row
+    return tempers[group, earlier], after
 
 
 def _learned(rows: Floats, looks: Looks) -> _Baseline:

@@ -105,6 +105,15 @@ Given = tuple[str | None, str | None, str | None, str | None, int | None]
 Verdicts = dict[str, dict[str | None, dict[str | None, dict[Given, int]]]]
 
 
+class Trait(NamedTuple):
+    """What a review says beside its kind: what drifts are explained by."""
+
+    label: str | None
+    stratum: str | None
+    #: The first, where it names several.
+    error_type: str | None
+
+
 class Site:
     """A site's clock, its ids within the duplicate horizon, and its names as small numbers."""
 
@@ -202,8 +211,10 @@ class Batch:
         delays: label to review: kind = verdict kind, value = ms.
         errors: errors found, one by one.
         states: `state_changed` and `agent_profiled` with the site's name and its clock after the event.
-        classes: the class given by each of `labels`, None where not given.
+        classes: id of the class given by each of `labels`.
         verdicts: the event behind each of `reviews`.
+        traits: id of what each of `reviews` says beside its kind.
+        reviewers: id of who gave each of `reviews`, -1 where it does not say.
         revised: each `review_revised`, with the number of reviews in the batch that came before it.
         clock: when each of `verdicts` counts, epoch ms, where that is not its own time.
     """
@@ -220,8 +231,10 @@ class Batch:
         self.review_weights: list[int] = []
         self.errors: list[ReviewError] = []
         self.states: list[tuple[str, StateChanged | AgentProfiled, int]] = []
-        self.classes: list[str | None] = []
+        self.classes: list[int] = []
         self.verdicts: list[LabelReviewed] = []
+        self.traits: list[int] = []
+        self.reviewers: list[int] = []
         self.revised: list[tuple[int, ReviewRevised]] = []
         self.clock: list[int] | None = None
 
@@ -257,6 +270,11 @@ class Intake:
         self.works: list[WorkKind] = []
         self.verdicts: list[VerdictKind] = []
         self.sops: list[tuple[str, str, str]] = []
+        self.classes: list[str | None] = []
+        self.traits: list[Trait] = []
+        self._class_ids: dict[str | None, int] = {}
+        #: By label, stratum and error type, each leading to the next.
+        self._trait_ids: dict[str | None, dict[str | None, dict[str | None, int]]] = {}
         self._chunk = 0
         #: Site to (newest minute, slot key) of its chunks on the checkpoint topic.
         self._chunks: dict[str, list[tuple[int, bytes]]] = {}
@@ -297,7 +315,8 @@ class Intake:
             made.person.append, made.kind.append, made.at.append, made.value.append,
         )  # fmt: skip  # one append by column, side by side
         delay_kind, delay_value, verdict = delays.kind.append, delays.value.append, batch.verdicts.append
-        label_class = batch.classes.append
+        label_class, classes = batch.classes.append, self._class_ids
+        review_trait, traits, review_reviewer = batch.traits.append, self._trait_ids, batch.reviewers.append
         duplicates = 0
         labeled_at = None
         # By number, not beside its event: a record that is only looked past need not come into the cache.
@@ -358,7 +377,10 @@ class Intake:
                     handle_ms = event.handle_ms
                     label_person(person)
                     label_kind(kind)
-                    label_class(event.label)
+                    try:
+                        label_class(classes[event.label])
+                    except KeyError:
+                        label_class(self._class(event.label))
                     label_at(at)
                     # The cap is applied by the part that counts it; numpy needs 64 bits.
                     label_value(-1 if handle_ms is None else handle_ms if handle_ms < HOUR_MS else HOUR_MS)
@@ -380,12 +402,24 @@ class Intake:
                 review_at(at)
                 review_value(correct)
                 verdict(event)
+                error_type = event.error_type
+                if error_type is not None or event.errors:
+                    self._errors(batch, event)
+                    if event.errors:
+                        error_type = event.errors[0].type
+                try:
+                    review_trait(traits[event.label][event.stratum][error_type])
+                except KeyError:
+                    review_trait(self._trait(event.label, event.stratum, error_type))
                 reviewer_id = event.reviewer_id
-                if reviewer_id is not None:
+                if reviewer_id is None:
+                    review_reviewer(-1)
+                else:
                     try:
                         reviewer = site.reviewers[reviewer_id]
                     except KeyError:
                         reviewer = self._reviewer(site, reviewer_id)
+                    review_reviewer(reviewer)
                     review_ms = event.review_ms
                     made_person(reviewer)
                     made_ms(0 if review_ms is None else min(review_ms, CAP_MS))
@@ -394,8 +428,6 @@ class Intake:
                 if labeled_at is not None:
                     delay_kind(kind)
                     delay_value(at - labeled_at if at > labeled_at else 0)
-                if event.error_type is not None or event.errors:
-                    self._errors(batch, event)
             else:
                 self._rare(batch, site, event)
         self.tally.add("duplicates", duplicates)
@@ -407,7 +439,7 @@ class Intake:
             events: Reviews of sites of this partition.
 
         Returns:
-            A batch with `reviews`, `made` and `verdicts`.
+            A batch with `reviews`, `verdicts`, `traits` and `reviewers`.
         """
         batch = Batch()
         for event in events:
@@ -420,11 +452,13 @@ class Intake:
                 person = self._person(site, people, event.agent_id)
             batch.reviews.add(person, kind, event.at, event.correct)
             batch.verdicts.append(event)
+            error_type = event.errors[0].type if event.errors else event.error_type
+            batch.traits.append(self._trait(event.label, event.stratum, error_type))
+            reviewer = -1
             if event.reviewer_id is not None:
-                reviewer = site.reviewers.get(event.reviewer_id)
-                if reviewer is None:
-                    reviewer = self._reviewer(site, event.reviewer_id)
-                batch.made.add(reviewer, 0, event.at, not event.correct)
+                known = site.reviewers.get(event.reviewer_id)
+                reviewer = self._reviewer(site, event.reviewer_id) if known is None else known
+            batch.reviewers.append(reviewer)
         return batch
 
     def _settle(self, batch: Batch) -> None:
@@ -525,6 +559,8 @@ class Intake:
             self.works, self.verdicts, self.sops = [], [], []
             for site in self.sites.values():
                 site.works, site.verdicts, site.sops = {}, {}, {}
+        if len(self.classes) + len(self.traits) > NAMES_HELD_MAX:
+            self.classes, self.traits, self._class_ids, self._trait_ids = [], [], {}, {}
 
     # --- names become numbers, in order of appearance
 
@@ -563,6 +599,18 @@ class Intake:
                 )
             )
         return kinds[given]
+
+    def _class(self, label: str | None) -> int:
+        self._class_ids[label] = len(self.classes)
+        self.classes.append(label)
+        return self._class_ids[label]
+
+    def _trait(self, label: str | None, stratum: str | None, error_type: str | None) -> int:
+        known = self._trait_ids.setdefault(label, {}).setdefault(stratum, {})
+        if error_type not in known:
+            known[error_type] = len(self.traits)
+            self.traits.append(Trait(label, stratum, error_type))
+        return known[error_type]
 
     def _sop(self, site: Site, project: str, sop: str | None) -> int:
         if not sop:

@@ -27,7 +27,8 @@ from streams.engine.persons import PeopleView
 from streams.engine.sites import SiteView
 
 #: Format of manifests and slots. A newer one is refused. Format 1 has no drift slots: detectors then start afresh.
-FORMAT = 2
+#: Format 2 has smaller rings of labels.
+FORMAT = 3
 BUILD = "0.1.0"
 
 #: Every reason for which a record can be rejected.

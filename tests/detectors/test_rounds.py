@@ -99,19 +99,30 @@ def test_looks_of_some_streams_are_theirs_alone():
         assert ours.tolist() == looks.correct[looks.starts[stream] :][: looks.counts[stream]].tolist()
 
 
-@pytest.mark.parametrize("mean_gap", [3, 20, 400])
-def test_errors_taken_together_tell_the_same_of_clusters_as_one_by_one(mean_gap):
-    rng = random.Random(mean_gap)
-    runs = [int(rng.expovariate(1 / mean_gap)) * (rng.random() < 0.6) for _ in range(9_000)]
-    together, by_turns = cluster.fresh(), cluster.fresh()
-    start = 0
-    while start < len(runs):
-        stop = start + rng.randint(0, 40)
+@pytest.mark.parametrize("wrong_at", [0.01, 0.1, 0.5])
+@pytest.mark.parametrize("falls", [True, False])
+def test_looks_taken_together_tell_the_same_of_clusters_as_one_by_one(wrong_at, falls):
+    rng = random.Random(repr((wrong_at, falls)))
+    streams, halved = 7, 0
+    one_by_one = [cluster.fresh() for _ in range(streams)]
+    since = [0] * streams
+    rows = np.zeros((streams, len(cluster.ROW) + 1))
+    for _ in range(400):
+        looks = looks_of(rng, streams, 40, falls, NEVER)
+        gaps = [int(rng.expovariate(wrong_at)) * (rng.random() < 0.6) for _ in looks.correct]
+        looks = looks._replace(correct=np.array(gaps) + ~looks.wrong)
         tempers = []
-        for correct in runs[start:stop]:
-            cluster.advance(by_turns, correct)
-            tempers.append(cluster.temper(by_turns))
-        assert cluster.advance_many(together, runs[start:stop]) == tempers
-        assert together == by_turns
-        start = stop
-    assert by_turns[0] < cluster.MEMORY
+        for stream in range(streams):
+            first = looks.starts[stream]
+            for look in range(first, first + looks.counts[stream]):
+                tempers.append(cluster.temper(one_by_one[stream]))
+                since[stream] += int(looks.correct[look])
+                if looks.wrong[look]:
+                    before = one_by_one[stream][0]
+                    cluster.advance(one_by_one[stream], since[stream])
+                    halved += one_by_one[stream][0] < before
+                    since[stream] = 0
+        found, rows = rounds.clusters(rows, looks)
+        assert found.tolist() == tempers
+        assert rows.tolist() == [[*row, float(left)] for row, left in zip(one_by_one, since, strict=True)]
+    assert halved or wrong_at == 0.5, "counts are halved on the way, too"

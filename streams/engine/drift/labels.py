@@ -16,7 +16,7 @@ from schemas.policy import Policy
 from streams.engine.drift.cause import CAUSES, all_parts, largest, verdict
 from streams.engine.drift.episodes import Closed, Episode, again, drift_id
 from streams.engine.drift.names import FEW, MANY, NONE, Names
-from streams.engine.drift.recent import LABEL, SEGMENT, Recent, Rows, gathered
+from streams.engine.drift.recent import LABEL, LABELS_AT_ONCE, Recent, Rows, gathered, words
 from streams.engine.drift.streams import DAY_SECONDS, Stream, Streams
 from streams.engine.intake import Batch, Intake, WorkKind
 from streams.engine.panes import Ints, Slot
@@ -126,7 +126,7 @@ class Labels:
         self._works: Sequence[WorkKind] = ()
         #: By kind of work: its streams of handling time and of label mix.
         self._by_kind = np.zeros((0, 2), np.int64)
-        self._numbers: dict[str | None, int] = {}
+        self._classes: Numbers[str | None] = Numbers(lambda name: -1 if name is None else self._names.number(name))
         self._day = -1
         self._changed: set[int] = set()
         self.episodes: dict[int, tuple[Stream, Episode]] = {}
@@ -149,9 +149,11 @@ class Labels:
         self._markets.sync(intake.works)
         self._versions.sync(intake.works)
         self._meet(kinds, intake.works)
-        labels = _Columns(persons, kinds, at, handle_ms, self._classes(batch.classes))
+        self._classes.sync(intake.classes)
+        classes = self._classes.of(np.array(batch.classes, np.int64))
+        labels = _Columns(persons, kinds, at, handle_ms, classes)
         days = np.maximum.accumulate(np.maximum(at // (DAY_SECONDS * 1000), self._day))
-        turns = {*np.flatnonzero(np.diff(days, prepend=self._day) > 0).tolist(), *range(0, len(kinds), SEGMENT)}
+        turns = {*np.flatnonzero(np.diff(days, prepend=self._day) > 0).tolist(), *range(0, len(kinds), LABELS_AT_ONCE)}
         cuts = sorted(turns - {0})
         for start, stop in zip([0, *cuts], [*cuts, len(kinds)], strict=True):
             day = int(days[start])
@@ -192,28 +194,13 @@ class Labels:
 
     @staticmethod
     def _ring(number: int) -> Recent:
-        return Recent(b"%s|ring|%d" % (_PREFIX, number), LABEL, GROUPS_KEPT * HANDLED)
+        return Recent(b"%s|ring|%d" % (_PREFIX, number), LABEL, GROUPS_KEPT * HANDLED, LABELS_AT_ONCE)
 
     def _room(self, number: int) -> None:
         if number >= len(self._held):
             more = number - len(self._held) + _ROOM
             self._held = np.concatenate((self._held, np.zeros(more, np.int64)))
             self._sums = np.concatenate((self._sums, np.zeros((more, categorical.CLASSES), np.int64)))
-
-    def _classes(self, names: Sequence[str | None]) -> Ints:
-        """Numbers of the names of classes; -1 for a label without one."""
-        known, number = self._numbers, self._names.number
-        if len(known) > FEW:
-            known.clear()
-        try:
-            # Nearly always all are known; a comprehension takes half a loop's time.
-            found = [known[name] for name in names]
-        except KeyError:
-            for name in names:
-                if name not in known:
-                    known[name] = -1 if name is None else number(name)
-            found = [known[name] for name in names]
-        return np.array(found, np.int64)
 
     def _segment(self, positions: Ints, labels: _Columns) -> None:
         _, kinds, at, handle_ms, classes = labels
@@ -274,14 +261,12 @@ class Labels:
             values: Of each its logarithm, or the place of its class.
             rows: What the ring of its stream keeps of each.
         """
-        order = self._streams.count(streams, at[positions] // 1000)
+        order, starts, counts, touched = self._streams.count(streams, at[positions] // 1000)
         streams, positions, values = streams[order], positions[order], values[order]
-        starts = np.flatnonzero(np.concatenate(([True], streams[1:] != streams[:-1])))
-        touched, counts = streams[starts], np.diff(np.append(starts, len(streams)))
         if rows is not None:
-            rows = gathered(rows, order)
+            added = words(gathered(rows, order))
             for stream, start, count in zip(touched.tolist(), starts.tolist(), counts.tolist(), strict=True):
-                self._rings[stream].add(rows[start : start + count])
+                self._rings[stream].add(added[start : start + count])
         held = self._held[touched]
         rank = np.arange(len(streams)) - np.repeat(starts - held, counts)
         # A piece ends with its stream, or where a group is full.
@@ -305,19 +290,26 @@ class Labels:
         self._sums[touched, :width] = np.where(waits[:, None], sums[lasts], 0)
         self._changed.update(touched.tolist())
         later = np.repeat(starts + counts, counts)[ends] - ends - 1
-        for stream, total, position, left in zip(
-            streams[ends[full]].tolist(),
+        streams, positions, later = streams[ends[full]], positions[ends[full]], later[full]
+        times = at[positions]
+        for stream, total, at_ms, position, left, run_length in zip(
+            streams.tolist(),
             sums[full].tolist(),
-            positions[ends[full]].tolist(),
-            later[full].tolist(),
+            times.tolist(),
+            positions.tolist(),
+            later.tolist(),
+            self._streams.run_lengths(streams, later, times // 1000, positions).tolist(),
             strict=True,
         ):
-            self._look(stream, self._states[stream], Group(tuple(total), int(at[position])), position, left)
+            self._look(stream, Group(tuple(total), at_ms), position, left, run_length)
 
-    def _look(self, number: int, state: _Watched, group: Group, position: int, later: int) -> None:
+    def _look(self, number: int, group: Group, position: int, later: int, run_length: float) -> None:
         """Takes a full group of a stream, of which `later` labels come after it in the segment."""
         mix = len(group.sums) == categorical.CLASSES
-        state.recent = [*state.recent[-GROUPS_KEPT + 1 :], group]
+        state = self._states[number]
+        state.recent.append(group)
+        if len(state.recent) > GROUPS_KEPT:
+            del state.recent[0]
         if number in self.episodes:
             self._continue(number, state, group, position, mix)
             return
@@ -331,7 +323,6 @@ class Labels:
         if not tests:
             self._restart(state)
             return
-        run_length = self._streams.run_length(number, later, group.at_ms // 1000, position)
         if statistic >= run_length:
             self._open(number, state, group, position, later, statistic, run_length)
 

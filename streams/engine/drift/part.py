@@ -31,10 +31,10 @@ from streams.engine.drift.episodes import (
 from streams.engine.drift.hold import Hold
 from streams.engine.drift.labels import LABEL_SHARE, Happened, Labels
 from streams.engine.drift.names import FEW, MANY, NONE, Names
-from streams.engine.drift.recent import REVIEW, SEGMENT, Recent, Rows, gathered
+from streams.engine.drift.recent import REVIEW, REVIEWS_AT_ONCE, Recent, Rows, gathered, words
 from streams.engine.drift.streams import DAY_SECONDS, Looks, Stream, Streams, watches_fall
 from streams.engine.figures import Figures
-from streams.engine.intake import Batch, Intake, VerdictKind
+from streams.engine.intake import Batch, Intake, Trait, VerdictKind
 from streams.engine.panes import HOUR_MS, Ints, Slot, Table
 from streams.engine.parts import Numbers, Tell
 from streams.engine.parts.people import is_headline
@@ -57,11 +57,7 @@ _DIMENSIONS = {
     "error_type": FEW,
     "stratum": FEW,
 }
-#: Traits looked up before: beyond so many combinations the cache starts again.
-_TRAITS_CACHED = 200_000
 _UNKNOWN = -2
-#: Column of the traits.
-_REVIEWER = 0
 
 
 class Mistake(NamedTuple):
@@ -184,9 +180,12 @@ class Drift:
         self._markets: Numbers[VerdictKind] = Numbers(lambda kind: self._names["market"].number(kind.market))
         self._versions: Numbers[VerdictKind] = Numbers(self._version)
         self._agents: Numbers[tuple[str, str, str]] = Numbers(lambda person: self._names["agent"].number(person[2]))
-        #: What reviews say of themselves: combinations seen, and for each the numbers of its names.
-        self._traits: dict[tuple[str | None, ...], int] = {}
-        self._trait_rows: list[tuple[int, int, int, int]] = []
+        self._reviewers: Numbers[tuple[str, str]] = Numbers(lambda made: self._names["reviewer"].number(made[1]))
+        self._traits: dict[str, Numbers[Trait]] = {
+            "label": Numbers(lambda trait: self._names["label"].number(trait.label)),
+            "stratum": Numbers(lambda trait: self._names["stratum"].number(trait.stratum)),
+            "error_type": Numbers(lambda trait: self._names["error_type"].number(trait.error_type)),
+        }
 
     # --- which streams there are
 
@@ -217,10 +216,13 @@ class Drift:
         self._by_kind = _longer(self._by_kind, len(intake.verdicts))
         self._by_person = _longer(self._by_person, len(intake.persons))
         self._by_reviewer = _longer(self._by_reviewer, len(intake.reviewers))
-        new = (self._by_kind[kinds, 0] == _UNKNOWN) | (self._by_person[persons, 0] == _UNKNOWN)
-        made = reviewers >= 0
-        new[made] |= self._by_reviewer[reviewers[made], 0] == _UNKNOWN
-        for place in np.flatnonzero(new).tolist():
+        made = np.flatnonzero(reviewers >= 0)
+        new = {
+            *_first_places(kinds, self._by_kind[kinds, 0] == _UNKNOWN).tolist(),
+            *_first_places(persons, self._by_person[persons, 0] == _UNKNOWN).tolist(),
+            *made[_first_places(reviewers[made], self._by_reviewer[reviewers[made], 0] == _UNKNOWN)].tolist(),
+        }
+        for place in sorted(new):
             of = intake.verdicts[int(kinds[place])]
             person, reviewer = int(persons[place]), int(reviewers[place])
             if self._by_kind[kinds[place], 0] == _UNKNOWN:
@@ -265,14 +267,15 @@ class Drift:
         for numbers in (self._headline, self._agents_work, self._projects, self._markets, self._versions):
             numbers.sync(intake.verdicts)
         self._agents.sync(intake.persons)
+        self._reviewers.sync(intake.reviewers)
+        for of_traits in self._traits.values():
+            of_traits.sync(intake.traits)
         self._events = batch.verdicts
         persons, kinds, at, correct = batch.reviews.arrays()
         self._clock = at if batch.clock is None else np.array(batch.clock, np.int64)
-        traits = self._traits_of(batch.verdicts)
-        reviewers = np.full(len(kinds), -1, np.int64)
-        reviewers[traits[:, _REVIEWER] != NONE] = batch.made.arrays()[0]
+        reviewers = np.array(batch.reviewers, np.int64)
         positions = np.flatnonzero(self._headline.of(kinds) > 0)
-        rows = self._rows(traits, persons, kinds, at, correct, intake)
+        rows = self._rows(np.array(batch.traits, np.int64), reviewers, persons, kinds, at, correct)
         if len(positions) < len(rows):
             rows = gathered(rows, positions)
         revised = batch.revised
@@ -310,52 +313,25 @@ class Drift:
         newest = np.maximum.accumulate(np.maximum(days, self._day))
         turns = {0, *(np.flatnonzero(np.diff(newest, prepend=self._day) > 0)).tolist()}
         turns |= {int(np.searchsorted(positions, place)) for place, _ in revised}
-        turns |= set(range(0, len(positions), SEGMENT))
+        turns |= set(range(0, len(positions), REVIEWS_AT_ONCE))
         ends = [*sorted(turns - {0}), len(positions)]
         for start, stop in zip([0, *ends], ends, strict=False):
             if start < len(positions):
                 yield start, stop, int(newest[start])
 
-    def _traits_of(self, events: Sequence[LabelReviewed]) -> NDArray[np.int64]:
-        """What the columns do not say of reviews, as numbers of names, shape (n, 4): looked up once a combination."""
-        known = self._traits
-        if len(known) > _TRAITS_CACHED:
-            known.clear()
-            self._trait_rows.clear()
-        try:
-            # Nearly always all are known; a comprehension takes two thirds of a loop's time.
-            rows = [known[_trait_of(event)] for event in events]
-        except KeyError:
-            for trait in map(_trait_of, events):
-                if trait not in known:
-                    known[trait] = self._trait(*trait)
-            rows = [known[_trait_of(event)] for event in events]
-        table = np.array(self._trait_rows, np.int64).reshape(-1, 4)
-        return table[np.array(rows, np.int64)]
-
-    def _rows(
-        self, traits: NDArray[np.int64], persons: Ints, kinds: Ints, at: Ints, correct: Ints, intake: Intake
-    ) -> Rows:
+    def _rows(self, traits: Ints, reviewers: Ints, persons: Ints, kinds: Ints, at: Ints, correct: Ints) -> Rows:
         """The ring's rows of reviews."""
         rows = np.zeros(len(kinds), REVIEW)
-        rows["reviewer"], rows["label"], rows["stratum"], rows["error_type"] = traits.T
+        for by, of_traits in self._traits.items():
+            rows[by] = of_traits.of(traits)
+        rows["reviewer"] = NONE
+        named = reviewers >= 0
+        rows["reviewer"][named] = self._reviewers.of(reviewers[named])
         rows["at"], rows["wrong"] = at, correct == 0
         rows["agent"] = self._agents.of(persons)
         rows["project"], rows["market"] = self._projects.of(kinds), self._markets.of(kinds)
         rows["sop_version"] = self._versions.of(kinds)
         return rows
-
-    def _trait(self, reviewer: str | None, label: str | None, stratum: str | None, error_type: str | None) -> int:
-        names = self._names
-        self._trait_rows.append(
-            (
-                names["reviewer"].number(reviewer),
-                names["label"].number(label),
-                names["stratum"].number(stratum),
-                names["error_type"].number(error_type),
-            )
-        )
-        return len(self._trait_rows) - 1
 
     def _segment(
         self, positions: Ints, rows: Rows, kinds: Ints, persons: Ints, reviewers: Ints, intake: Intake
@@ -393,10 +369,11 @@ class Drift:
         rings, rows, positions = rings[order], gathered(rows, order), positions[order]
         starts = np.flatnonzero(np.diff(rings, prepend=-1)).tolist()
         self._placed = {}
+        added = words(rows)
         for start, stop, ring in zip(starts, [*starts[1:], len(rings)], rings[starts].tolist(), strict=True):
             recent = self._rings[ring]
             self._placed[ring] = (recent.count - start, positions[start:stop])
-            recent.add(rows[start:stop])
+            recent.add(added[start:stop])
         for place in np.flatnonzero(rows["wrong"]).tolist():
             ring = int(rings[place])
             self._mistakes[ring].append(
@@ -789,13 +766,17 @@ def _longer(table: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
     return np.concatenate((table, np.full((rows - len(table), table.shape[1]), _UNKNOWN, np.int64)))
 
 
+def _first_places(numbers: Ints, chosen: NDArray[np.bool_]) -> Ints:
+    """Where each of the numbers chosen stands first."""
+    places = np.flatnonzero(chosen)
+    if len(places):
+        _, first = np.unique(numbers[places], return_index=True)
+        places = places[first]
+    return places
+
+
 def _labels(stream: Stream) -> tuple[str, ...]:
     return (*stream, BUDGET_OF[stream.signal])
-
-
-def _trait_of(event: LabelReviewed) -> tuple[str | None, str | None, str | None, str | None]:
-    errors = event.errors
-    return event.reviewer_id, event.label, event.stratum, errors[0].type if errors else event.error_type
 
 
 def _error_of(version: ReviewVersion | None) -> bool | None:

@@ -39,20 +39,20 @@ LABEL = np.dtype(
 )
 #: Rows that a look at reviews goes back at most.
 LOOK_BACK = 12_288
-#: The most rows that are added at a time. A ring holds so many more than a look goes back, so that a look never
-#: depends on how much of the same segment has come after it.
-SEGMENT = 4_096
+#: The most reviews, and the most labels, that are added at a time: what a batch of 10,000 events has of them. A ring
+#: holds so many more than a look goes back, so that a look never depends on how much of a segment has come after it.
+REVIEWS_AT_ONCE, LABELS_AT_ONCE = 4_096, 8_192
 #: Rows of a slot.
 _CHUNK = 256
 
 
 def gathered(rows: Rows, places: NDArray[np.integer[Any]]) -> Rows:
     """The rows at places, as `rows[places]`."""
-    chosen: Rows = _words(rows)[places].view(rows.dtype).reshape(-1)
+    chosen: Rows = words(rows)[places].view(rows.dtype).reshape(-1)
     return chosen
 
 
-def _words(rows: Rows) -> NDArray[np.int64]:
+def words(rows: Rows) -> NDArray[np.int64]:
     """Rows as whole numbers of 64 bits: numpy copies these at once, rows field by field, in four to ten times that."""
     return rows.view(np.int64).reshape(-1, rows.dtype.itemsize // 8)
 
@@ -64,15 +64,18 @@ class Recent:
         prefix: Of its slots' keys.
         kind: `REVIEW` or `LABEL`.
         look_back: Rows that a look goes back at most.
+        at_once: Rows that are added at a time at most.
     """
 
-    def __init__(self, prefix: bytes, kind: np.dtype[Any], look_back: int = LOOK_BACK) -> None:
+    def __init__(
+        self, prefix: bytes, kind: np.dtype[Any], look_back: int = LOOK_BACK, at_once: int = REVIEWS_AT_ONCE
+    ) -> None:
         self.prefix = prefix
         self._look_back = look_back
-        self._capacity = look_back + SEGMENT
+        self._capacity = look_back + at_once
         #: Rows ever added.
         self.count = 0
-        self._rows: Rows = np.zeros(_CHUNK, kind)
+        self._hold(np.zeros(_CHUNK, kind))
         self._changed: set[int] = set()
 
     @property
@@ -80,25 +83,26 @@ class Recent:
         """Whether there is something to write."""
         return bool(self._changed)
 
-    def add(self, rows: Rows) -> None:
-        """Adds rows, at least one and at most `SEGMENT`."""
-        needed = min(self.count + len(rows), self._capacity)
-        if needed > len(self._rows):
+    def _hold(self, rows: Rows) -> None:
+        self._rows, self._words = rows, words(rows)
+
+    def add(self, added: NDArray[np.int64]) -> None:
+        """Adds rows, as `words`: at least one, and at most as many as it was made for."""
+        start, count = self.count % self._capacity, len(added)
+        end = self.count + count
+        if end > len(self._rows) < self._capacity:
             # While it grows it is no ring yet: every row stands at its number.
-            grown = np.zeros(
-                min(max(needed, len(self._rows) * 3 // 2 // _CHUNK * _CHUNK), self._capacity), self._rows.dtype
-            )
-            grown[: len(self._rows)] = self._rows
-            self._rows = grown
-        start, count = self.count % self._capacity, len(rows)
+            room = max(min(end, self._capacity), len(self._rows) * 3 // 2 // _CHUNK * _CHUNK)
+            grown, before = np.zeros(min(room, self._capacity), self._rows.dtype), self._words
+            self._hold(grown)
+            self._words[: len(before)] = before
         fits = min(count, self._capacity - start)
-        held, words = _words(self._rows), _words(rows)
-        held[start : start + fits] = words[:fits]
+        self._words[start : start + fits] = added[:fits]
         self._changed.update(range(start // _CHUNK, (start + fits - 1) // _CHUNK + 1))
         if fits < count:
-            held[: count - fits] = words[fits:]
+            self._words[: count - fits] = added[fits:]
             self._changed.update(range((count - fits - 1) // _CHUNK + 1))
-        self.count += count
+        self.count = end
 
     def before(self, end: int) -> Rows:
         """The rows before number `end`, oldest first, as far as a look goes back."""
@@ -124,7 +128,14 @@ class Recent:
         """Takes its slots, by key, and how many rows were ever added."""
         self.count = count
         chunks = -(-min(count, self._capacity) // _CHUNK)
-        packed = b"".join(slots[b"%s|%d" % (self.prefix, chunk)] for chunk in range(chunks))
-        rows = np.frombuffer(packed, self._rows.dtype)
-        self._rows = np.zeros(max(len(rows), _CHUNK), self._rows.dtype)
-        self._rows[: len(rows)] = rows
+        packed = [slots.get(b"%s|%d" % (self.prefix, chunk)) for chunk in range(chunks)]
+        rows = np.frombuffer(b"".join(chunk for chunk in packed if chunk is not None), self._rows.dtype)
+        held = np.zeros(max(chunks * _CHUNK, _CHUNK), self._rows.dtype)
+        if None in packed:
+            # Of a smaller ring, as builds before format 3 kept them.
+            numbers = np.arange(max(count - len(rows), 0), count)
+            held[numbers % self._capacity] = rows[numbers % len(rows)]
+            self._changed.update(range(chunks))
+        else:
+            held[: len(rows)] = rows
+        self._hold(held)

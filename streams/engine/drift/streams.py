@@ -49,6 +49,7 @@ _CORE = np.dtype(
 )
 _PAST = np.dtype([("errors", "<u4"), ("at_s", "<u4", PAST), ("gaps", "<u2", PAST)])
 _CORE_BYTES, _PAST_BYTES = _CORE.itemsize, _PAST.itemsize
+_BLANK, _BLANK_PAST = struct.Struct(f"{_CORE_BYTES}x"), struct.Struct(f"{_PAST_BYTES}x")
 #: Where the times and the gaps stand in it.
 _AT, _GAPS = 4, 4 + 4 * PAST
 
@@ -121,7 +122,7 @@ class Crossing(NamedTuple):
     run_length: float
 
 
-class _Call(NamedTuple):
+class Call(NamedTuple):
     """Outcomes of one call put together by stream: where each stream's begin in `order`, and how many they are."""
 
     order: Ints
@@ -174,10 +175,10 @@ class Streams:
         #: By budget, where in the last call streams began to share it.
         self._born: list[Ints] = []
         #: Of streams of sites and projects, which see many people's errors come in runs: the cluster effect's row, with
-        #: the correct outcomes since the last error after it; and what it makes of evidence. A person's own stream
-        #: has too few reviews to tell.
-        self._clusters: dict[int, list[float]] = {}
-        self._tempers: dict[int, float] = {}
+        #: the correct outcomes since the last error after it, and by stream where it stands, -1 for a person's own
+        #: stream, which has too few reviews to tell.
+        self._clusters = np.zeros((0, len(cluster.ROW) + 1), np.float64)
+        self._cluster_of = np.zeros(0, np.int64)
         self._changed: dict[str, set[int]] = {"keys": set(), "core": set(), "past": set()}
         self._past_changed = self._changed["past"]
 
@@ -198,10 +199,10 @@ class Streams:
             self.unwatched += 1
             return -1
         self._assign(number, stream)
-        self._core[number] = 0
-        self._past[number] = 0
+        _BLANK.pack_into(self._rows, number * _CORE_BYTES)
+        _BLANK_PAST.pack_into(self._history, number * _PAST_BYTES)
         if self._targets[number] is None:
-            self._core["row"][number] = self_starting.fresh()
+            _ROW.pack_into(self._rows, number * _CORE_BYTES, *self_starting.fresh())
         self._mark("keys", number)
         self._mark("core", number)
         return number
@@ -217,8 +218,11 @@ class Streams:
         self._target[number] = np.nan if target is None else target
         self._budget[number] = self._budget_of[stream.signal]
         if not stream.agent:
+            self._cluster_of[number] = len(self._of_sites)
             self._of_sites.append((number, stream))
-            self._clusters.setdefault(number, [*cluster.fresh(), 0.0])
+            if len(self._of_sites) > len(self._clusters):
+                more = np.zeros((len(self._of_sites), self._clusters.shape[1]), np.float64)
+                self._clusters = np.concatenate((self._clusters, more))
 
     def _grow(self, capacity: int) -> None:
         for name in ("_core", "_past", "_budget", "_target", "_shares"):
@@ -226,6 +230,8 @@ class Streams:
             grown = np.zeros(capacity, old.dtype)
             grown[: len(old)] = old
             setattr(self, name, grown)
+        persons = np.full(capacity - len(self._cluster_of), -1, np.int64)
+        self._cluster_of = np.concatenate((self._cluster_of, persons))
         self._rows, self._history = self._core.view(np.uint8).data, self._past.view(np.uint8).data
 
     def _mark(self, kind: str, number: int) -> None:
@@ -245,7 +251,7 @@ class Streams:
         Returns:
             The errors, to be looked at by `look_at`.
         """
-        calls = self._count(ids, at_s)
+        calls = self.count(ids, at_s)
         order, starts, counts, touched = calls.order, calls.starts, calls.counts, calls.touched
         bad, position, at = wrong[order], positions[order], at_s[order]
         group = np.repeat(np.arange(len(touched)), counts)
@@ -265,7 +271,7 @@ class Streams:
         self._core["since"][touched] = since
 
         number, when, place = touched[of], at[errors], position[errors]
-        run_lengths = self._run_lengths(number, counts[of] - rank - 1, when, place)
+        run_lengths = self.run_lengths(number, counts[of] - rank - 1, when, place)
         return Looks(number, gaps, np.ones(len(number), bool), place, when, run_lengths)
 
     def take_falls(self, ids: Ints, positions: Ints, wrong: Flags, at_s: Ints) -> Looks:
@@ -274,7 +280,7 @@ class Streams:
         It is due at an error, and where correct outcomes since the last error reach a multiple of
         `LOOK_EVERY`.
         """
-        order, starts, counts, touched = self._count(ids, at_s)
+        order, starts, counts, touched = self.count(ids, at_s)
         bad = wrong[order]
         place = np.arange(len(order))
         group = np.repeat(np.arange(len(touched)), counts)
@@ -290,15 +296,11 @@ class Streams:
         (looks,) = np.nonzero(due)
         of = group[looks]
         number, where, when = touched[of], positions[order][looks], at_s[order][looks]
-        run_lengths = self._run_lengths(number, ends[of] - looks, when, where)
+        run_lengths = self.run_lengths(number, ends[of] - looks, when, where)
         return Looks(number, since[looks] % falling.LOOK_EVERY, bad[looks], where, when, run_lengths)
 
-    def count(self, ids: Ints, at_s: Ints) -> Ints:
-        """Counts outcomes of streams that are looked at elsewhere; the order that brings each stream's together."""
-        return self._count(ids, at_s).order
-
-    def _count(self, ids: Ints, at_s: Ints) -> "_Call":
-        """Moves counts and times of every stream touched past the call."""
+    def count(self, ids: Ints, at_s: Ints) -> Call:
+        """Counts outcomes: moves counts and times of every stream touched past the call."""
         # Of 16 bits numpy sorts by radix, several times faster.
         order = np.argsort(ids.astype(np.uint16) if len(self.keys) < 1 << 16 else ids, kind="stable")
         stream, at = ids[order], at_s[order]
@@ -314,7 +316,7 @@ class Streams:
             core[column][touched] += counts.astype(np.uint32)
         core["last_s"][touched] = np.maximum(core["last_s"][touched], np.maximum.reduceat(at, starts))
         self._changed["core"].update(np.unique(touched // _BLOCK).tolist())
-        return _Call(order, starts, counts, touched)
+        return Call(order, starts, counts, touched)
 
     def begin(self, ids: Ints, positions: Ints, at_s: Ints, day_s: int) -> None:
         """Says which streams have outcomes in the calls that follow: new ones share the budget from their first on.
@@ -334,11 +336,9 @@ class Streams:
 
     def run_length(self, stream: int, later: int, at_s: int, position: int) -> float:
         """A of a stream as known at a place of the last call, after which `later` outcomes of it came."""
-        return float(
-            self._run_lengths(np.array([stream]), np.array([later]), np.array([at_s]), np.array([position]))[0]
-        )
+        return float(self.run_lengths(np.array([stream]), np.array([later]), np.array([at_s]), np.array([position]))[0])
 
-    def _run_lengths(self, number: Ints, later: Ints, at_s: Ints, position: Ints) -> NDArray[np.float64]:
+    def run_lengths(self, number: Ints, later: Ints, at_s: Ints, position: Ints) -> NDArray[np.float64]:
         """A = v S / N at places of the last call: what came later in it is not counted yet."""
         budget = self._budget[number]
         sharing = self._sharing[budget].astype(np.float64)
@@ -366,15 +366,14 @@ class Streams:
     def advance(self, stream: int, gap: int, at_s: int) -> float:
         """Takes an error after `gap` correct outcomes; returns the mean of the R_d."""
         row = list(_ROW.unpack_from(self._rows, stream * _CORE_BYTES))
-        temper = self._tempers.get(stream, 1.0) if self._tempers else 1.0
+        temper = self.temper(stream)
         target = self._targets[stream]
         if target is None:
             statistic = self_starting.advance(row, gap, temper)
         else:
             statistic = mixture.advance(row, gap, target, temper)
         _ROW.pack_into(self._rows, stream * _CORE_BYTES, *row)
-        if stream in self._clusters:
-            self._cluster(stream, gap)
+        self._cluster(stream, gap)
         start = stream * _PAST_BYTES
         (errors,) = _COUNT.unpack_from(self._history, start)
         place = errors % PAST
@@ -402,22 +401,22 @@ class Streams:
         counts = np.diff(starts, append=len(looks.stream))
         streams = looks.stream[starts]
         tempers = np.ones(len(looks.stream))
-        undone: dict[int, tuple[list[float], float]] = {}
-        for place, stream in enumerate(streams.tolist()):
-            if stream in self._clusters:
-                undone[place] = [*self._clusters[stream]], self._tempers.get(stream, 1.0)
-                here = slice(starts[place], starts[place] + counts[place])
-                tempers[here] = self._tempers_of(stream, looks.correct[here].tolist(), looks.wrong[here].tolist())
-        correct = looks.correct + ~looks.wrong
-        of_all = rounds.Looks(starts, counts, correct, looks.wrong, tempers, looks.run_length)
+        of_all = rounds.Looks(
+            starts, counts, looks.correct + ~looks.wrong, looks.wrong, np.ones(len(looks.stream)), looks.run_length
+        )
+        of_cluster = self._cluster_of[streams]
+        clustered = of_cluster >= 0
+        before = self._clusters[of_cluster]
+        if clustered.any():
+            tempers, self._clusters[of_cluster[clustered]] = rounds.clusters(before[clustered], of_all.of(clustered))
+            of_all.temper[np.repeat(clustered, counts)] = tempers
         taken, reached = self._taken(streams, of_all, falls)
         crossings = []
         for place, statistic in reached:
             stream, last = int(streams[place]), int(starts[place] + taken[place]) - 1
-            if place in undone:
-                self._clusters[stream][:], self._tempers[stream] = undone[place]
-                here = slice(starts[place], last + 1)
-                self._tempers_of(stream, looks.correct[here].tolist(), looks.wrong[here].tolist())
+            if clustered[place]:
+                looked = of_all.first(place, int(taken[place]))
+                _, self._clusters[of_cluster[place]] = rounds.clusters(before[place : place + 1], looked)
             crossings.append(Crossing(stream, int(looks.position[last]), statistic, float(looks.run_length[last])))
         if not falls:
             self._remember(streams, starts, counts, taken, looks)
@@ -448,29 +447,6 @@ class Streams:
         self._core["row"][streams] = rows
         return counts, sorted(reached)
 
-    def _tempers_of(self, stream: int, correct: list[int], wrong: list[bool]) -> list[float]:
-        """What tempers each look of a stream whose errors may come in clusters; it learns from the errors."""
-        row = self._clusters[stream]
-        temper = self._tempers.get(stream, 1.0)
-        since, runs = int(row[-1]), []
-        for passed, is_wrong in zip(correct, wrong, strict=True):
-            since += passed
-            if is_wrong:
-                runs.append(since)
-                since = 0
-            else:
-                since += 1
-        row[-1] = float(since)
-        learned = iter(cluster.advance_many(row, runs))
-        tempers = []
-        for is_wrong in wrong:
-            tempers.append(temper)
-            if is_wrong:
-                temper = next(learned)
-        if runs:
-            self._tempers[stream] = temper
-        return tempers
-
     def _remember(self, streams: Ints, starts: Ints, counts: Ints, taken: Ints, looks: Looks) -> None:
         """Puts the errors that were taken into the streams' pasts."""
         nth = np.arange(len(looks.stream)) - np.repeat(starts, counts)
@@ -493,9 +469,11 @@ class Streams:
 
     def _cluster(self, stream: int, correct: int) -> None:
         """Learns from an error after so many correct outcomes how far errors come in clusters."""
-        row = self._clusters[stream]
-        cluster.advance(row, correct)
-        self._tempers[stream] = cluster.temper(row)
+        of_cluster = self._cluster_of[stream]
+        if of_cluster >= 0:
+            row = self._clusters[of_cluster].tolist()
+            cluster.advance(row, correct)
+            self._clusters[of_cluster] = row
 
     def fall(self, stream: int, pending: int, wrong: bool) -> float:
         """Takes `pending` correct outcomes of a stream that is watched for a fall, and one more outcome.
@@ -504,19 +482,19 @@ class Streams:
             Mean of the R_f.
         """
         row = list(_ROW.unpack_from(self._rows, stream * _CORE_BYTES))
-        temper = self._tempers.get(stream, 1.0)
+        temper = self.temper(stream)
         statistic = 0.0
         if pending or not wrong:
             statistic = falling.passed(row, pending + (not wrong), temper)
         if wrong:
             statistic = falling.failed(row, temper)
-        of_cluster = self._clusters.get(stream)
-        if of_cluster is not None:
+        of_cluster = self._cluster_of[stream]
+        if of_cluster >= 0:
             if wrong:
-                self._cluster(stream, int(of_cluster[-1]) + pending)
-                of_cluster[-1] = 0.0
+                self._cluster(stream, int(self._clusters[of_cluster, -1]) + pending)
+                self._clusters[of_cluster, -1] = 0.0
             else:
-                of_cluster[-1] += pending + 1
+                self._clusters[of_cluster, -1] += pending + 1
         _ROW.pack_into(self._rows, stream * _CORE_BYTES, *row)
         return statistic
 
@@ -532,7 +510,8 @@ class Streams:
 
     def temper(self, stream: int) -> float:
         """1 / design effect of the stream's errors."""
-        return self._tempers.get(stream, 1.0)
+        of_cluster = self._cluster_of[stream]
+        return 1.0 if of_cluster < 0 else cluster.temper(self._clusters[of_cluster].tolist())
 
     def known(self, stream: int) -> int:
         """Outcomes that the baseline was learned from; 0 for a target."""
@@ -652,7 +631,7 @@ class Streams:
         for block in sorted(self._changed["keys"]):
             keys = self.keys[block * _BLOCK : (block + 1) * _BLOCK]
             yield b"%s|keys|%d" % (prefix, block), msgspec.msgpack.encode(keys)
-        for number, row in self._clusters.items():
+        for (number, _), row in zip(self._of_sites, self._clusters.tolist(), strict=False):
             # One that has not moved is as it was written.
             if row[0] and number // _BLOCK in self._changed["core"]:
                 yield b"%s|cluster|%d" % (prefix, number), msgspec.msgpack.encode(row)
@@ -679,9 +658,7 @@ class Streams:
                     found = np.frombuffer(rows, columns.dtype)
                     columns[block * _BLOCK : block * _BLOCK + len(found)] = found
             block += 1
-        for number in self._clusters:
+        for place, (number, _) in enumerate(self._of_sites):
             if (row := slots.get(b"%s|cluster|%d" % (prefix, number))) is not None:
-                self._clusters[number] = msgspec.msgpack.decode(row, type=list[float])
-                if self._clusters[number][1] > 0:
-                    self._tempers[number] = cluster.temper(self._clusters[number])
+                self._clusters[place] = msgspec.msgpack.decode(row, type=list[float])
         self._recount(day_s)
