@@ -40,10 +40,18 @@ class Worker:
         folder: For its data directory and log.
         partitions: Of the events topic.
         is_first: Whether it is the first one with this id, for which the checkpoint topic is made.
+        policy: Its policy file; the defaults where there is none.
     """
 
     def __init__(
-        self, bootstrap: str, worker_id: str, folder: Path, *, partitions: int = PARTITIONS, is_first: bool = True
+        self,
+        bootstrap: str,
+        worker_id: str,
+        folder: Path,
+        *,
+        partitions: int = PARTITIONS,
+        is_first: bool = True,
+        policy: Path | None = None,
     ) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -52,6 +60,7 @@ class Worker:
         command = [
             *(str(Path(sys.executable).with_name("labelwatch")), "worker", "--bootstrap", bootstrap, "--id", worker_id),
             *("--metrics-port", str(port), "--data-dir", str(folder / worker_id)),
+            *(("--policy", str(policy)) if policy else ()),
         ]
         if is_first:
             own = [each for each in topics(worker_id) if each.name == checkpoints_topic(worker_id)]

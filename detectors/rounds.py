@@ -191,7 +191,7 @@ def clusters(rows: Floats, looks: Looks) -> tuple[Floats, Floats]:
     contrast = (cluster.FAR // cluster.NEAR + 1) * near - both
 
     # Sums run along each stream as its errors would add them up, one by one, so that they are rounded alike.
-    width = int(many.max(initial=0))
+    width = max(int(many.max(initial=0)), 1)
     runs, told, counted = np.zeros((streams, 2 * width)), np.zeros((streams, width)), np.zeros((streams, width))
     runs[of, 2 * nth] = np.diff(place, prepend=0) - 1
     first = before[many > 0]

@@ -108,7 +108,7 @@ class Batch:
         self._records = records
 
     def runs(self) -> Iterator[Sequence[Record]]:
-        """The records in runs of at most `BATCH_RECORDS`; to be asked for once. There may be none."""
+        """The records in runs of about `BATCH_RECORDS`; to be asked for once. There may be none."""
         return self._records.runs() if isinstance(self._records, Unread) else iter([self._records])
 
 
@@ -170,13 +170,18 @@ class Unread:
         return bool(self._batches)
 
     def runs(self) -> Iterator[list[Record]]:
-        """Parses the records, which can be done once, in runs of at most `BATCH_RECORDS`.
+        """Parses the records, which can be done once, in even runs of about `BATCH_RECORDS`, at most half as many more.
+
+        Whole batches of producers nearly always make some hundreds too many, and a run of these would cost what a full
+        one costs beside its records.
 
         aiokafka hands over single records: an object around each, out of a generator within an iterator
         within a loop. That is 1.5 us a record (.7 without the object) where this is .2.
         """
         records = itertools.chain.from_iterable(self._batches)
-        while run := list(itertools.islice(records, BATCH_RECORDS)):
+        offsets = self.ends - self.begins
+        length = -(-offsets // max(round(offsets / BATCH_RECORDS), 1))
+        while run := list(itertools.islice(records, length)):
             if run[0].offset < self.begins:
                 # The producer's batch that holds the wanted offset comes whole.
                 run = [record for record in run if record.offset >= self.begins]

@@ -109,6 +109,8 @@ def test_looks_taken_together_tell_the_same_of_clusters_as_one_by_one(wrong_at, 
     rows = np.zeros((streams, len(cluster.ROW) + 1))
     for _ in range(400):
         looks = looks_of(rng, streams, 40, falls, NEVER)
+        if falls and rng.random() < 0.1:
+            looks = looks._replace(wrong=np.zeros(len(looks.wrong), bool))
         gaps = [int(rng.expovariate(wrong_at)) * (rng.random() < 0.6) for _ in looks.correct]
         looks = looks._replace(correct=np.array(gaps) + ~looks.wrong)
         tempers = []

@@ -173,6 +173,8 @@ class Labels:
         if len(self._by_kind) < len(works):
             more = np.full((len(works) - len(self._by_kind), 2), _UNKNOWN, np.int64)
             self._by_kind = np.concatenate((self._by_kind, more))
+        if not (self._by_kind[:, 0] == _UNKNOWN).any():
+            return
         for place in np.flatnonzero(self._by_kind[kinds, 0] == _UNKNOWN).tolist():
             kind = int(kinds[place])
             if self._by_kind[kind, 0] == _UNKNOWN:

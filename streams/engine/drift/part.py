@@ -370,19 +370,17 @@ class Drift:
         starts = np.flatnonzero(np.diff(rings, prepend=-1)).tolist()
         self._placed = {}
         added = words(rows)
+        first_numbers: dict[int, int] = {}
         for start, stop, ring in zip(starts, [*starts[1:], len(rings)], rings[starts].tolist(), strict=True):
             recent = self._rings[ring]
-            self._placed[ring] = (recent.count - start, positions[start:stop])
+            self._placed[ring] = (recent.count, positions[start:stop])
+            first_numbers[ring] = recent.count - start
             recent.add(added[start:stop])
-        for place in np.flatnonzero(rows["wrong"]).tolist():
-            ring = int(rings[place])
-            self._mistakes[ring].append(
-                Mistake(self._placed[ring][0] + place, self._events[int(positions[place])].task_id)
-            )
+        wrong = np.flatnonzero(rows["wrong"])
+        events = self._events
+        for place, ring, position in zip(wrong.tolist(), rings[wrong].tolist(), positions[wrong].tolist(), strict=True):
+            self._mistakes[ring].append(Mistake(first_numbers[ring] + place, events[position].task_id))
             self._mistaken.add(ring)
-        self._placed = {
-            ring: (self._rings[ring].count - len(placed), placed) for ring, (_, placed) in self._placed.items()
-        }
 
     def _rising(self, ids: Ints, positions: Ints, wrong: NDArray[np.bool_], at_s: Ints) -> None:
         """Feeds streams in which a rise of the error rate is looked for."""

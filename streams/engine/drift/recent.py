@@ -75,21 +75,35 @@ class Recent:
         self._capacity = look_back + at_once
         #: Rows ever added.
         self.count = 0
+        #: The newest of them, on their way into the ring: they are put there when somebody looks at it.
+        self._added: list[NDArray[np.int64]] = []
         self._hold(np.zeros(_CHUNK, kind))
         self._changed: set[int] = set()
 
     @property
     def changed(self) -> bool:
         """Whether there is something to write."""
-        return bool(self._changed)
+        return bool(self._changed or self._added)
 
     def _hold(self, rows: Rows) -> None:
         self._rows, self._words = rows, words(rows)
 
     def add(self, added: NDArray[np.int64]) -> None:
-        """Adds rows, as `words`: at least one, and at most as many as it was made for."""
-        start, count = self.count % self._capacity, len(added)
-        end = self.count + count
+        """Adds rows, as `words`, at most as many as the ring was made for."""
+        self._added.append(added)
+        self.count += len(added)
+
+    def _settle(self) -> None:
+        if self._added:
+            added = np.concatenate(self._added)
+            self._added.clear()
+            before = self.count - len(added)
+            for start in range(0, len(added), self._capacity):
+                self._put(added[start : start + self._capacity], before + start)
+
+    def _put(self, added: NDArray[np.int64], at: int) -> None:
+        start, count = at % self._capacity, len(added)
+        end = at + count
         if end > len(self._rows) < self._capacity:
             # While it grows it is no ring yet: every row stands at its number.
             room = max(min(end, self._capacity), len(self._rows) * 3 // 2 // _CHUNK * _CHUNK)
@@ -102,15 +116,16 @@ class Recent:
         if fits < count:
             self._words[: count - fits] = added[fits:]
             self._changed.update(range((count - fits - 1) // _CHUNK + 1))
-        self.count = end
 
     def before(self, end: int) -> Rows:
         """The rows before number `end`, oldest first, as far as a look goes back."""
+        self._settle()
         start = max(end - self._look_back, 0)
         return self._rows[np.arange(start, end) % self._capacity]
 
     def revise(self, at: int, agent: int, old: bool, new: bool) -> None:
         """Changes a review of a time and an agent from `old` to `new` (whether wrong), if it is still there."""
+        self._settle()
         rows = self._rows[: min(self.count, self._capacity)]
         (found,) = np.nonzero((rows["at"] == at) & (rows["agent"] == agent) & (rows["wrong"] == old))
         if len(found):
@@ -120,6 +135,7 @@ class Recent:
 
     def slots(self) -> Iterator[Slot]:
         """The chunks that have changed since the last call."""
+        self._settle()
         for chunk in sorted(self._changed):
             yield b"%s|%d" % (self.prefix, chunk), self._rows[chunk * _CHUNK : (chunk + 1) * _CHUNK].tobytes()
         self._changed.clear()

@@ -305,7 +305,8 @@ class Streams:
         order = np.argsort(ids.astype(np.uint16) if len(self.keys) < 1 << 16 else ids, kind="stable")
         stream, at = ids[order], at_s[order]
         starts = np.flatnonzero(np.concatenate(([True], stream[1:] != stream[:-1])))
-        counts = np.diff(np.append(starts, len(stream)))
+        counts = np.empty_like(starts)
+        counts[:-1], counts[-1] = starts[1:] - starts[:-1], len(stream) - starts[-1]
         touched = stream[starts]
         core = self._core
         # A stream begins its month of volume with an outcome: its first, or the first after it was idle.
@@ -315,7 +316,7 @@ class Streams:
         for column in ("taken", "today", "period_taken"):
             core[column][touched] += counts.astype(np.uint32)
         core["last_s"][touched] = np.maximum(core["last_s"][touched], np.maximum.reduceat(at, starts))
-        self._changed["core"].update(np.unique(touched // _BLOCK).tolist())
+        self._changed["core"].update((touched // _BLOCK).tolist())
         return Call(order, starts, counts, touched)
 
     def begin(self, ids: Ints, positions: Ints, at_s: Ints, day_s: int) -> None:
@@ -457,7 +458,7 @@ class Streams:
         past["at_s"][of, places] = looks.at_s[errors]
         past["gaps"][of, places] = np.minimum(looks.correct[errors], 0xFFFF)
         past["errors"][streams] += taken.astype(np.uint32)
-        self._past_changed.update(np.unique(streams // _BLOCK).tolist())
+        self._past_changed.update((streams // _BLOCK).tolist())
 
     def of_sites(self) -> list[tuple[int, Stream]]:
         """Streams of sites and projects, with their numbers."""
