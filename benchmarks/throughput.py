@@ -82,12 +82,17 @@ def make_peers(bootstrap: str, folder: Path, events: int, accepted: int, *, only
 
     Slow ones read only the first part of the topic.
     """
+    no_signals = folder / "no-signals.toml"
+    no_signals.write_text("[detection]\nsignals = []\n", "utf-8")
 
-    def labelwatch(number: int) -> Run:
-        with Worker(bootstrap, f"bench-{number}", folder) as worker, worker.scraped():
-            seconds, cpu_seconds = worker.catch_up()
-            worker.wait_for_checkpoint(accepted)
-        return Run(events, seconds, cpu_seconds)
+    def labelwatch(name: str, policy: Path | None = None) -> Callable[[int], Run]:
+        def run(number: int) -> Run:
+            with Worker(bootstrap, f"{name}-{number}", folder, policy=policy) as worker, worker.scraped():
+                seconds, cpu_seconds = worker.catch_up()
+                worker.wait_for_checkpoint(accepted)
+            return Run(events, seconds, cpu_seconds)
+
+        return run
 
     def of_module(module: str, share: float, *flags: str, python: str = sys.executable) -> Callable[[int], Run]:
         command = [python, "-m", module, bootstrap, EVENTS, str(max(int(events * share), 1)), *flags]
@@ -120,7 +125,7 @@ def make_peers(bootstrap: str, folder: Path, events: int, accepted: int, *, only
             "**labelwatch**",
             "all its figures: four windows of people and sites, accuracy, presence, duplicates, drift; exactly once, "
             "a transactional checkpoint every 5 s or 100,000 events; scraped every 5 s",
-            labelwatch,
+            labelwatch("bench"),
         ),
     ]
     if only_ours:
@@ -161,7 +166,14 @@ def make_peers(bootstrap: str, folder: Path, events: int, accepted: int, *, only
             least_ratio=1.25,
         ),
     ]
-    return [*ours[:2], *others, *ours[2:]]
+    # Side by side with labelwatch itself: what is looked for is small beside a machine's moods.
+    without = Peer(
+        "labelwatch without drift",
+        "the same as labelwatch with `signals = []` in its policy",
+        labelwatch("without", no_signals),
+        least_ratio=0.9,
+    )
+    return [*ours[:2], *others, *ours[2:-1], without, ours[-1]]
 
 
 def table(peers: list[Peer], runs: dict[str, list[Run]]) -> str:
