@@ -112,7 +112,8 @@ class Merged:
                 if at is not None and several.isdisjoint(self._sites_of(name, [], [column])):
                     columns_apart.append(column)
                     continue
-                both = np.fromiter((column.labels[row][at or 0] in several for row in column.rows.tolist()), bool)
+                of_rows = (column.labels[row] for row in column.rows.tolist())
+                both = np.fromiter((at is None or labels[at] in several for labels in of_rows), bool)
                 shared.update(_take_rows(column, both).samples())
                 columns_apart.append(_take_rows(column, ~both))
             twice = merged.keys() & shared.keys()

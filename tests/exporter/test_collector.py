@@ -200,6 +200,50 @@ def test_a_site_in_two_partitions_gives_each_series_once():
     assert dropped[frozenset({("metric", "labelwatch_site_accuracy_ratio")})] == 1
 
 
+MERGED = ("labelwatch_labels_total", "labelwatch_site_accuracy_ratio", "labelwatch_site_reviews")
+series_of = {
+    name: st.tuples(
+        *(st.sampled_from(["s", "t", ""] if label == "site" else ["a", "b"]) for label in METRICS[name].labels)
+    )
+    for name in MERGED
+}
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {name: st.dictionaries(labels, st.integers(0, 9), max_size=6) for name, labels in series_of.items()}
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    st.data(),
+)
+def test_columns_merge_as_rows_do(parts, data):
+    by_rows, by_columns = [], []
+    for part in parts:
+        rows, columns = Figures(), Figures()
+        for name, told in part.items():
+            for labels, value in told.items():
+                rows.add(name, labels, value)
+            in_rows = data.draw(st.sets(st.sampled_from(list(told)))) if told else set()
+            columns.extend(name, ((labels, told[labels]) for labels in in_rows))
+            table = [labels for labels in told if labels not in in_rows]
+            if table:
+                counts = np.array([told[labels] for labels in table])
+                columns.add_column(name, [*table, ()], np.arange(len(table)), counts)
+        assert {name: sorted(of) for name, of in columns.samples.items() if of} == {
+            name: sorted(of) for name, of in rows.samples.items()
+        }
+        by_rows.append(FakeEngine(rows))
+        by_columns.append(FakeEngine(columns))
+    expected, found = (sites_page(showing(*engines)).splitlines() for engines in (by_rows, by_columns))
+    ours = tuple(name.encode() for name in MERGED)
+    assert sorted(line for line in found if line.startswith(ours)) == sorted(
+        line for line in expected if line.startswith(ours)
+    )
+
+
 def test_merging_leaves_the_engines_figures_alone():
     figures = Figures()
     figures.add("labelwatch_site_labels", ("s", "1h"), 7)
@@ -240,11 +284,11 @@ def test_people_of_a_site_in_two_partitions_are_merged_like_the_site(parts):
     expected, unmergeable = {}, Counter()
     for person in {person for part in parts for person in part}:
         for i, (name, window) in enumerate(COLUMNS):
-            given_values = [part[person][i] for part in parts if person in part and not math.isnan(part[person][i])]
-            if len(given_values) > 1 and name.endswith("_ratio"):
+            told = [part[person][i] for part in parts if person in part and not math.isnan(part[person][i])]
+            if len(told) > 1 and name.endswith("_ratio"):
                 unmergeable[name] += 1
-            elif given_values:
-                expected[(name, *person, window)] = sum(given_values)
+            elif told:
+                expected[(name, *person, window)] = sum(told)
     assert present(groups) == expected
     assert +left_out == unmergeable
 

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric as ClientFamily
 
 from schemas.metrics import CATALOGUE, METRICS, Kind, Page
+from streams.engine.figures import Column
 from streams.exporter.text import PIECE_LINES, Block, Family, Histograms, LabelText, People, Rows, label_value, render
 from tests.support.exporter import series
 
@@ -101,6 +102,28 @@ def test_people_are_written_to_the_byte_as_prometheus_client_writes_them(people,
     assert by_us(ours) == by_client(client) == by_client(ours)
 
 
+@given(
+    st.lists(st.tuples(names, names, names), min_size=1, max_size=20, unique=True),
+    st.sampled_from([st.integers(0, 9_999), st.integers(-5, 10**9), numbers.map(float)]),
+    st.data(),
+)
+def test_columns_are_written_to_the_byte_as_prometheus_client_writes_them(labels, kind, data):
+    metric = METRICS["labelwatch_labels_total"]
+    client = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+    # Rows come into use one after the other, and not every one has a series each time.
+    table, text = [()] * (len(labels) + 2), LabelText(metric.labels)
+    for in_use in range(1, len(labels) + 1):
+        table[in_use - 1] = labels[in_use - 1]
+        rows = data.draw(st.lists(st.sampled_from(range(in_use)), min_size=1, unique=True))
+        values = np.array(data.draw(st.lists(kind, min_size=len(rows), max_size=len(rows))))
+        client.samples.clear()
+        for row, value in zip(rows, values.tolist(), strict=True):
+            client.add_metric(labels[row], value)
+        ours = Rows(metric, text, [], [Column(table, np.array(rows), values)])
+        assert len(ours) == len(rows)
+        assert by_us(ours) == by_client(client) == by_client(ours)
+
+
 def test_the_seams_between_pieces_do_not_show():
     count = 2 * PIECE_LINES + 3
     people = [(f"site-{i % 7}", f"a-{i}", "agent") for i in range(count)]
@@ -115,6 +138,9 @@ def test_the_seams_between_pieces_do_not_show():
         METRICS["labelwatch_policy_scope_missing"], LabelText(("site",)), [((f"s{i}",), i) for i in range(count)]
     )
     assert by_us(rows) == by_client(rows)
+
+    table = Column([labels for labels, _ in rows.rows], np.arange(count), np.arange(count))
+    assert by_us(Rows(rows.metric, LabelText(("site",)), [], [table])) == by_us(rows)
 
 
 def test_a_metric_without_labels_has_no_braces():
@@ -160,6 +186,27 @@ def test_texts_of_series_that_are_gone_are_forgotten():
     text.trim(used=1)
     text.all(rows[:1])
     assert len(made) == len(rows) + 1
+
+
+def test_texts_of_tables_are_kept_while_they_are_asked_for():
+    made = []
+
+    def rename(labels):
+        made.append(labels)
+        return labels
+
+    text = LabelText(("site",), rename)
+    tables = [Column([(f"{table}{row}",) for row in range(5)], np.arange(5), np.arange(5)) for table in "ab"]
+    for _ in range(3):
+        for table in tables:
+            assert text.column(table) == [f'site="{labels[0]}"' for labels in table.labels]
+        text.trim(used=10)
+    assert len(made) == 10
+    text.column(tables[0])
+    text.trim(used=5)
+    assert len(made) == 10
+    text.column(tables[1])
+    assert len(made) == 15, "forgotten: nobody asked for the second table between two trims"
 
 
 def test_the_catalogue_suits_the_renderers():
