@@ -292,7 +292,11 @@ def _proven_cell(line: SiteLine) -> Text:
     if line.accuracy.ratio is None:
         return Text()
     points = line.accuracy.proven_gap * 100
-    return Text(f"{points:+.1f} pt" if points else NEAR.glyph, style=_WARN if points < 0 else "")
+    if not points:
+        return Text(NEAR.glyph)
+    # What is proven is never shown as nothing.
+    shown = f"{points:+.1f}" if abs(points) >= 0.05 else f"{math.copysign(max(abs(points), 0.01), points):+.2f}"
+    return Text(f"{shown} pt", style=_WARN if points < 0 else "")
 
 
 def _short(accuracy: Accuracy) -> Text:

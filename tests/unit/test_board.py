@@ -105,6 +105,15 @@ def test_a_site_stands_as_its_interval_and_its_labels_say(more: dict[str, object
     assert state_of(**more) is state
 
 
+@pytest.mark.parametrize(
+    ("upper", "shown"), [(0.94, "-1.0 pt"), (0.9496, "-0.04 pt"), (0.949999, "-0.01 pt"), (0.95, NEAR.glyph)]
+)
+def test_what_is_proven_is_never_shown_as_nothing(upper: float, shown: str) -> None:
+    scrape = Scrape()
+    scrape.site("lima-1", (0.93, 0.92, upper))
+    assert f" {shown} " in picture(scrape.reading())
+
+
 def test_a_drift_of_the_site_shows_before_all_else_and_one_of_a_person_does_not() -> None:
     scrape = Scrape()
     scrape.site("lima-1", (0.91, 0.88, 0.94))
