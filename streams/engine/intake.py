@@ -212,11 +212,13 @@ class Batch:
         errors: errors found, one by one.
         states: `state_changed` and `agent_profiled` with the site's name and its clock after the event.
         classes: id of the class given by each of `labels`.
-        verdicts: the event behind each of `reviews`.
+        ids: `event_id` of each of `reviews`.
+        mistakes: the task of each of `reviews` that found an error, by its place.
+        verdicts: the event behind each of `reviews`, where the intake keeps them.
         traits: id of what each of `reviews` says beside its kind.
         reviewers: id of who gave each of `reviews`, -1 where it does not say.
         revised: each `review_revised`, with the number of reviews in the batch that came before it.
-        clock: when each of `verdicts` counts, epoch ms, where that is not its own time.
+        clock: when each of `reviews` counts, epoch ms, where that is not its own time.
     """
 
     def __init__(self) -> None:
@@ -232,6 +234,8 @@ class Batch:
         self.errors: list[ReviewError] = []
         self.states: list[tuple[str, StateChanged | AgentProfiled, int]] = []
         self.classes: list[int] = []
+        self.ids: list[str] = []
+        self.mistakes: dict[int, str] = {}
         self.verdicts: list[LabelReviewed] = []
         self.traits: list[int] = []
         self.reviewers: list[int] = []
@@ -259,6 +263,9 @@ class Intake:
     def __init__(self) -> None:
         self.sites: dict[str, Site] = {}
         self.tally = Tally()
+        #: Whether a batch has the events of its reviews: somebody holds them. Else they are freed while they are in the
+        #: core's cache.
+        self.keeps_reviews = False
         #: Highest accepted event time; panes follow it.
         self.newest_ms = 0
         #: The same, or where `clock_advanced` has put it.
@@ -314,7 +321,9 @@ class Intake:
         made_person, made_ms, made_at, made_value = (
             made.person.append, made.kind.append, made.at.append, made.value.append,
         )  # fmt: skip  # one append by column, side by side
-        delay_kind, delay_value, verdict = delays.kind.append, delays.value.append, batch.verdicts.append
+        delay_kind, delay_value = delays.kind.append, delays.value.append
+        review_id, mistakes, reviewed = batch.ids.append, batch.mistakes, reviews.at
+        verdict = batch.verdicts.append if self.keeps_reviews else None
         label_class, classes = batch.classes.append, self._class_ids
         review_trait, traits, review_reviewer = batch.traits.append, self._trait_ids, batch.reviewers.append
         duplicates = 0
@@ -401,7 +410,11 @@ class Intake:
                 review_kind(kind)
                 review_at(at)
                 review_value(correct)
-                verdict(event)
+                review_id(event.event_id)
+                if not correct:
+                    mistakes[len(reviewed) - 1] = event.task_id
+                if verdict is not None:
+                    verdict(event)
                 error_type = event.error_type
                 if error_type is not None or event.errors:
                     self._errors(batch, event)
@@ -439,7 +452,7 @@ class Intake:
             events: Reviews of sites of this partition.
 
         Returns:
-            A batch with `reviews`, `verdicts`, `traits` and `reviewers`.
+            A batch with `reviews`, `ids`, `mistakes`, `traits` and `reviewers`.
         """
         batch = Batch()
         for event in events:
@@ -451,7 +464,9 @@ class Intake:
             if person is None:
                 person = self._person(site, people, event.agent_id)
             batch.reviews.add(person, kind, event.at, event.correct)
-            batch.verdicts.append(event)
+            batch.ids.append(event.event_id)
+            if not event.correct:
+                batch.mistakes[len(batch.reviews.at) - 1] = event.task_id
             error_type = event.errors[0].type if event.errors else event.error_type
             batch.traits.append(self._trait(event.label, event.stratum, error_type))
             reviewer = -1
@@ -647,7 +662,7 @@ class Intake:
 
     def _review_revised(self, batch: Batch, site: Site, event: ReviewRevised) -> None:
         self.tally.add("revised_reviews")
-        batch.revised.append((len(batch.verdicts), event))
+        batch.revised.append((len(batch.reviews.at), event))
         people = site.qas if event.role == "qa" else site.agents
         person = people.get(event.agent_id)
         if person is None:

@@ -160,6 +160,7 @@ class PartitionEngine:
                 start = stop
 
     def _apply(self, records: Sequence[Record]) -> None:
+        self._intake.keeps_reviews = self._drift.holds
         batch = self._intake.read(records, self._dead_letters)
         for ring in self._rings:
             positions = ring.advance(self._intake.panes_ms)

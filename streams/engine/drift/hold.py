@@ -49,6 +49,11 @@ class Hold:
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def holds(self) -> bool:
+        """Whether a batch must have the events of its reviews: there is a hold, or there was one lately."""
+        return bool(self._hold_ms or self._held)
+
     def take(self, batch: Batch, intake: Intake) -> Batch:
         """What of a batch and of what was held before is ripe by now.
 
@@ -64,7 +69,7 @@ class Hold:
             says when each was let go, and with those revisions that are not of a review held here: that one is
             replaced, or dropped where it is void.
         """
-        if not self._hold_ms and not self._held:
+        if not self.holds:
             return batch
         ripe: list[LabelReviewed] = []
         clock: list[int] = []

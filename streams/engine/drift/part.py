@@ -14,7 +14,7 @@ from detectors.outcomes import from_gaps, locate_change
 from detectors.protocol import Estimate
 from detectors.reverse import ReverseTest
 from schemas.drift import BUDGET_OF, BUDGETS, Cause, DriftRecord, Level
-from schemas.events import LabelReviewed, ReviewRevised, ReviewVersion
+from schemas.events import ReviewRevised, ReviewVersion
 from schemas.policy import Policy
 from streams.engine.drift.cause import CAUSES, Part, all_parts, largest, verdict
 from streams.engine.drift.episodes import (
@@ -157,7 +157,10 @@ class Drift:
         self._committed: dict[Stream, int] = {}
         self._records: list[tuple[bytes, bytes]] = []
         self._told: list[tuple[int, Stream, DriftRecord]] = []
-        self._events: Sequence[LabelReviewed] = ()
+        #: By position in the batch: a review's id and time, and its task where it found an error.
+        self._ids: Sequence[str] = ()
+        self._at = np.zeros(0, np.int64)
+        self._tasks: Mapping[int, str] = {}
         #: By position in the batch, when a review counts, ms: its own time, or when its label was old enough.
         self._clock = np.zeros(0, np.int64)
         self._sops: Sequence[tuple[str, str, str]] = ()
@@ -261,7 +264,7 @@ class Drift:
         for happened in self._labels.happened:
             self._opened_or_cleared(happened)
         self._labels.happened.clear()
-        if not batch.verdicts and not batch.revised:
+        if not batch.reviews.at and not batch.revised:
             return
         self._sops = intake.sops
         for numbers in (self._headline, self._agents_work, self._projects, self._markets, self._versions):
@@ -270,8 +273,8 @@ class Drift:
         self._reviewers.sync(intake.reviewers)
         for of_traits in self._traits.values():
             of_traits.sync(intake.traits)
-        self._events = batch.verdicts
         persons, kinds, at, correct = batch.reviews.arrays()
+        self._ids, self._tasks, self._at = batch.ids, batch.mistakes, at
         self._clock = at if batch.clock is None else np.array(batch.clock, np.int64)
         reviewers = np.array(batch.reviewers, np.int64)
         positions = np.flatnonzero(self._headline.of(kinds) > 0)
@@ -296,8 +299,12 @@ class Drift:
                 self._segment(here, rows[start:stop], kinds[here], persons[here], reviewers[here], intake)
         for _, event in revised:
             self._revise(event)
-        self._events = ()  # freed while they are in the cache
         self._tell()
+
+    @property
+    def holds(self) -> bool:
+        """Whether it wants the events of reviews, to hold them."""
+        return self._hold.holds
 
     def _opened_or_cleared(self, happened: Happened) -> None:
         _, stream, status, episode, at_ms = happened
@@ -377,9 +384,9 @@ class Drift:
             first_numbers[ring] = recent.count - start
             recent.add(added[start:stop])
         wrong = np.flatnonzero(rows["wrong"])
-        events = self._events
+        tasks = self._tasks
         for place, ring, position in zip(wrong.tolist(), rings[wrong].tolist(), positions[wrong].tolist(), strict=True):
-            self._mistakes[ring].append(Mistake(first_numbers[ring] + place, events[position].task_id))
+            self._mistakes[ring].append(Mistake(first_numbers[ring] + place, tasks[position]))
             self._mistaken.add(ring)
 
     def _rising(self, ids: Ints, positions: Ints, wrong: NDArray[np.bool_], at_s: Ints) -> None:
@@ -455,12 +462,12 @@ class Drift:
         return stream
 
     def _open(self, number: int, position: int, statistic: float, run_length: float) -> None:
-        stream, event, at = self._key(number), self._events[position], int(self._clock[position])
+        stream, at = self._key(number), int(self._clock[position])
         closed = self._closed.pop(number, None)
-        change = self._locate(number, stream, position, event.at, closed.cleared_at if closed else -1)
+        change = self._locate(number, stream, position, int(self._at[position]), closed.cleared_at if closed else -1)
         same = again(closed, at)
         episode = Episode(
-            drift_id=same.drift_id if same else drift_id(stream, event.event_id),
+            drift_id=same.drift_id if same else drift_id(stream, self._ids[position]),
             opening=same.opening + 1 if same else 1,
             opened_at=at,
             began_at=change.began_at,
