@@ -113,6 +113,8 @@ class Labels:
         #: By stream, the group that is being filled: how many labels, and their sums.
         self._held = np.zeros(0, np.int64)
         self._sums = np.zeros((0, categorical.CLASSES), np.int64)
+        #: By stream, the classes that have a place of their own, in that order; -1 where one is free.
+        self._own = np.full((0, categorical.CLASSES - 1), -1, np.int32)
         #: Of streams of handling time, the labels that their newest groups were made of.
         self._rings: dict[int, Recent] = {}
         self._names = Names(_PREFIX + b"|class", FEW)
@@ -121,7 +123,6 @@ class Labels:
         self._markets: Numbers[WorkKind] = Numbers(lambda work: self._members["market"].number(work.market))
         self._versions: Numbers[WorkKind] = Numbers(self._version)
         self._sops: Sequence[tuple[str, str, str]] = ()
-        self._class_of: dict[tuple[int, int], int] = {}
         #: Whose numbers index the next.
         self._works: Sequence[WorkKind] = ()
         #: By kind of work: its streams of handling time and of label mix.
@@ -203,6 +204,7 @@ class Labels:
             more = number - len(self._held) + _ROOM
             self._held = np.concatenate((self._held, np.zeros(more, np.int64)))
             self._sums = np.concatenate((self._sums, np.zeros((more, categorical.CLASSES), np.int64)))
+            self._own = np.concatenate((self._own, np.full((more, self._own.shape[1]), -1, np.int32)))
 
     def _segment(self, positions: Ints, labels: _Columns) -> None:
         _, kinds, at, handle_ms, classes = labels
@@ -230,25 +232,23 @@ class Labels:
         return rows
 
     def _places(self, streams: Ints, classes: Ints) -> Ints:
-        """Place of each label's class in its stream's counts: the first eight have their own, the rest share one."""
-        pairs = streams * len(self._names) + classes
-        # Of 16 bits numpy sorts by radix, several times faster.
-        small = len(self._streams.keys) * len(self._names) < 1 << 16
-        pairs, first, inverse = np.unique(
-            pairs.astype(np.uint16) if small else pairs, return_index=True, return_inverse=True
-        )
-        places = np.zeros(len(pairs), np.int64)
-        for pair in np.argsort(first).tolist():
-            stream, number = int(streams[first[pair]]), int(classes[first[pair]])
-            place = self._class_of.get((stream, number))
-            if place is None:
-                known = self._states[stream].classes
-                place = min(len(known), categorical.CLASSES - 1)
-                if place < categorical.CLASSES - 1:
-                    known.append(self._names[number])
-                    self._class_of[stream, number] = place
-            places[pair] = place
-        return places[inverse]
+        """Place of each label's class in its stream's counts: the first seven have their own, the rest share one."""
+        own = self._own[streams]
+        hits = own == classes[:, None]
+        found = hits.any(axis=1)
+        new = np.flatnonzero(~found & (own[:, -1] < 0))
+        if len(new):
+            for stream, number in zip(streams[new].tolist(), classes[new].tolist(), strict=True):
+                self._give_place(stream, number)
+            return self._places(streams, classes)
+        places: Ints = np.where(found, hits.argmax(axis=1), categorical.CLASSES - 1)
+        return places
+
+    def _give_place(self, stream: int, number: int) -> None:
+        own, known = self._own[stream], self._states[stream].classes
+        if len(known) < len(own) and number not in own[: len(known)].tolist():
+            own[len(known)] = number
+            known.append(self._names[number])
 
     def _fill(
         self, streams: Ints, positions: Ints, at: Ints, size: int, values: Ints, rows: Rows | None = None
@@ -508,5 +508,4 @@ class Labels:
                 if key.signal == "handle_time":
                     self._rings[number] = self._ring(number)
                     self._rings[number].restore(known.rows, slots)
-                for place, name in enumerate(known.classes):
-                    self._class_of[number, self._names.find(name)] = place
+                self._own[number, : len(known.classes)] = [self._names.find(name) for name in known.classes]
