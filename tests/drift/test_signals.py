@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.drift import DriftRecord
+from schemas.drift import SIGNALS, DriftRecord
 from schemas.policy import Policy
 from streams.engine.partition import PartitionEngine
 from tests.oracle.compare import Record
@@ -76,6 +76,16 @@ def test_a_drop_opens_once_clears_once_and_says_where_since_when_and_how_much():
     assert active["s", "", "", "accuracy", "down", "page"] == 0
     totals = dict(engine.figures(log.now).samples["labelwatch_drifts_total"])
     assert totals["s", "", "", "accuracy", "down", "page"] == 1
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_each_signal_is_watched_by_itself(signal):
+    log = Log()
+    log.reviews(1500, 0.05)
+    log.reviews(600, 0.5)
+    engine, records = log.run(f'[detection]\nsignals = ["{signal}"]\n')
+    assert {record.signal for record in records} <= {signal}
+    assert engine.applied == len(log.events) - 1
 
 
 def test_a_drop_that_comes_back_within_a_week_continues_the_same_drift():

@@ -402,22 +402,22 @@ class Streams:
         counts = np.diff(starts, append=len(looks.stream))
         streams = looks.stream[starts]
         tempers = np.ones(len(looks.stream))
-        of_all = rounds.Looks(
-            starts, counts, looks.correct + ~looks.wrong, looks.wrong, np.ones(len(looks.stream)), looks.run_length
-        )
+        correct = looks.correct + ~looks.wrong
+        of_all = rounds.Looks(starts, counts, correct, looks.wrong, tempers, looks.run_length)
         of_cluster = self._cluster_of[streams]
         clustered = of_cluster >= 0
-        before = self._clusters[of_cluster]
-        if clustered.any():
-            tempers, self._clusters[of_cluster[clustered]] = rounds.clusters(before[clustered], of_all.of(clustered))
-            of_all.temper[np.repeat(clustered, counts)] = tempers
+        before = self._clusters[of_cluster[clustered]]
+        if len(before):
+            found, self._clusters[of_cluster[clustered]] = rounds.clusters(before, of_all.of(clustered))
+            tempers[np.repeat(clustered, counts)] = found
         taken, reached = self._taken(streams, of_all, falls)
         crossings = []
         for place, statistic in reached:
             stream, last = int(streams[place]), int(starts[place] + taken[place]) - 1
             if clustered[place]:
+                mine = np.count_nonzero(clustered[:place])
                 looked = of_all.first(place, int(taken[place]))
-                _, self._clusters[of_cluster[place]] = rounds.clusters(before[place : place + 1], looked)
+                _, self._clusters[of_cluster[place]] = rounds.clusters(before[mine : mine + 1], looked)
             crossings.append(Crossing(stream, int(looks.position[last]), statistic, float(looks.run_length[last])))
         if not falls:
             self._remember(streams, starts, counts, taken, looks)
