@@ -2,8 +2,8 @@
 
 import math
 import struct
-from collections.abc import Iterable, Sequence
-from typing import Self
+from collections.abc import Callable, Iterable, Sequence
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from detectors.protocol import checked_outcome
 
 Floats = NDArray[np.float64]
+T = TypeVar("T", float, Floats)
 
 #: What the functions below keep of a stream, in a list of floats that its owner stores as it likes. All are whole
 #: numbers: outcomes and errors up to the last error, the pairs' contrast, and the outcomes before it as three
@@ -66,29 +67,25 @@ def advance(row: list[float], correct: int) -> None:
 def design_effect(row: Sequence[float]) -> float:
     """The design effect, 1 and more, as `ClusterEffect` describes it."""
     outcomes, errors, contrast = row[0], row[1], row[2]
-    if contrast <= 0:
-        return 1.0
-    p = (errors + 0.6) / (outcomes + 10.0)
-    n = outcomes - REACH + _PRIOR
-    excess = 2.0 * contrast / (FAR // NEAR) / (p * (1.0 - p)) / n
-    deviation = math.sqrt(4.0 * (NEAR + NEAR * NEAR / FAR) / n)
-    t = excess / deviation
-    excess *= t * t / (t * t + _DOUBT)
-    return 1.0 + excess + _MARGIN * deviation * min(_SURE * excess, 1.0) * (1.0 + _SPREAD * excess)
+    return _effect(outcomes, errors, contrast, math.sqrt, min) if contrast > 0 else 1.0
 
 
 def design_effects(outcomes: Floats, errors: Floats, contrast: Floats) -> Floats:
     """As `design_effect`, to the last bit, for columns of any one shape."""
     shown = contrast > 0
     outcomes, errors, contrast = (np.where(shown, column, float(2 * REACH)) for column in (outcomes, errors, contrast))
+    return np.where(shown, _effect(outcomes, errors, contrast, np.sqrt, np.minimum), 1.0)
+
+
+def _effect(outcomes: T, errors: T, contrast: T, sqrt: Callable[[T], T], least: Callable[[T, float], T]) -> T:
+    """The design effect where there is a contrast: of numbers, or of columns with numpy's functions."""
     p = (errors + 0.6) / (outcomes + 10.0)
     n = outcomes - REACH + _PRIOR
     excess = 2.0 * contrast / (FAR // NEAR) / (p * (1.0 - p)) / n
-    deviation = np.sqrt(4.0 * (NEAR + NEAR * NEAR / FAR) / n)
+    deviation = sqrt(4.0 * (NEAR + NEAR * NEAR / FAR) / n)
     t = excess / deviation
-    excess *= t * t / (t * t + _DOUBT)
-    effect = 1.0 + excess + _MARGIN * deviation * np.minimum(_SURE * excess, 1.0) * (1.0 + _SPREAD * excess)
-    return np.where(shown, effect, 1.0)
+    excess = excess * (t * t / (t * t + _DOUBT))
+    return 1.0 + excess + _MARGIN * deviation * least(_SURE * excess, 1.0) * (1.0 + _SPREAD * excess)
 
 
 def temper(row: Sequence[float]) -> float:

@@ -46,20 +46,6 @@ def add(row: list[float], at: int, groups: int, values: Sequence[float], weights
         row[at + level] += squares / (2 << level)
 
 
-def add_one(row: list[float], at: int, groups: int, value: float, weight: float) -> None:
-    """As `add` for groups of one number each, at half the cost."""
-    total = value
-    for level in range(LEVELS):
-        waiting = at + LEVELS + level
-        if not groups >> level & 1:
-            row[waiting] = total
-            return
-        other = row[waiting]
-        away = total - other
-        row[at + level] += weight * away * away / (2 << level)
-        total += other
-
-
 def design_effect(row: Sequence[float], at: int, groups: int, freedom: float = 1.0) -> float:
     """The largest design effect of any level, 1 and more.
 

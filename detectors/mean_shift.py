@@ -123,7 +123,7 @@ def advance(row: list[float], n: int, total: int, squares: int, learns: bool = T
         weight = power * n
         row[1] = learned + weight
         row[2] = value if not learned else mean + min(max(off, -furthest), furthest) * weight / row[1]
-    dispersion.add_one(row, _DISPERSION, int(groups), value, n / one)
+    dispersion.add(row, _DISPERSION, int(groups), (value,), (n / one,))
     row[0] = groups + 1.0
     if row[0] % _EFFECT_EVERY == 0:
         row[_EFFECT] = dispersion.design_effect(row, _DISPERSION, int(row[0]))

@@ -183,8 +183,8 @@ def clusters(rows: Floats, looks: Looks) -> tuple[Floats, Floats]:
     old, back = np.nonzero(parts.reshape(streams, cluster.REACH))
     room = int(taken.max(initial=0)) + 2 * cluster.REACH
     ahead = cluster.REACH
-    line = np.sort(np.concatenate((old * room + ahead - back, of * room + ahead + place)))
     new = of * room + ahead + place
+    line = np.sort(np.concatenate((old * room + ahead - back, new)))
     here = np.searchsorted(line, new)
     near = here - np.searchsorted(line, new - cluster.NEAR)
     both = here - np.searchsorted(line, new - cluster.REACH)

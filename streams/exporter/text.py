@@ -333,9 +333,8 @@ class People(Family):
                 present = ~np.isnan(values)
                 if not present.all():
                     texts, values = compress(texts, present.tolist()), values[present]
-                common = not (np.abs(values) >= _EXPONENT_FROM).any()
-                numbers = map(repr if common else floatToGoString, values.tolist())
-                yield "".join([f"{head}{text}{tail}{number}\n" for text, number in zip(texts, numbers, strict=True)])
+                found = zip(texts, _column_numbers(values), strict=True)
+                yield "".join([f"{head}{text}{tail}{number}\n" for text, number in found])
 
 
 def render(families: Iterable[ClientFamily | Family]) -> list[bytes]:

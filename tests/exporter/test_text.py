@@ -168,13 +168,19 @@ def test_label_values_are_capped_and_always_encodable():
     assert dict(labels)["site"] == "?" + '"' * 127
 
 
-def test_texts_of_series_that_are_gone_are_forgotten():
+def counted():
+    """A renamer that changes nothing, and what it was asked for."""
     made = []
 
     def rename(labels):
         made.append(labels)
         return labels
 
+    return rename, made
+
+
+def test_texts_of_series_that_are_gone_are_forgotten():
+    rename, made = counted()
     text = LabelText(("site",), rename)
     rows = [(f"s{i}",) for i in range(3 * PIECE_LINES)]
     text.all(rows)
@@ -189,12 +195,7 @@ def test_texts_of_series_that_are_gone_are_forgotten():
 
 
 def test_texts_of_tables_are_kept_while_they_are_asked_for():
-    made = []
-
-    def rename(labels):
-        made.append(labels)
-        return labels
-
+    rename, made = counted()
     text = LabelText(("site",), rename)
     tables = [Column([(f"{table}{row}",) for row in range(5)], np.arange(5), np.arange(5)) for table in "ab"]
     for _ in range(3):
