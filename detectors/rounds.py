@@ -108,53 +108,60 @@ class _Baseline(NamedTuple):
         return self.at[0], self.at[1] + 1
 
 
-def rises(rows: Floats, looks: Looks) -> Taken:
-    """As `self_starting.advance`.
+def take(rows: Floats, looks: Looks, target: Floats, falls: Flags) -> Taken:
+    """Takes looks of streams of every kind: what a call costs is then paid once.
+
+    A rise against the stream's own baseline as `self_starting.advance`, against a target as
+    `mixture.advance`; a fall as `falling.passed`, where there are correct outcomes, and
+    `falling.failed`, where there is an error.
 
     Args:
-        rows: `self_starting.ROW` of each stream, shape (streams, 6).
-        looks: Of the streams, each at an error.
+        rows: `self_starting.ROW` of each stream, shape (streams, 6); of one that is held to a target
+            `mixture.ROW`, and what stands after it stays.
+        looks: Of the streams; where a rise is looked for each at an error.
+        target: The rate that a stream is held to, NaN where it is its own past, shape (streams,).
+        falls: Whether a fall is looked for, only against the stream's own past, shape (streams,).
     """
-    known = _learned(rows, looks)
-    q = 1.0 - known.middle
-    a, b = known.a[known.at], known.b[known.after()]
-    p = a / (a + b)
-    on_correct = _powers(1.0 - np.minimum(_SHIFTS / q, 0.5), looks.temper)
-    on_error = _powers(1.0 + np.minimum(_SHIFTS, (1.0 - p) / 2) / p, looks.temper)
-    a, seen = known.a[known.after()], known.seen[known.after()]
-    on_error[:, (seen < WARM_UP) | (a > HIGHEST * (a + b))] = 0.0
-    return _learning(rows, looks, known, _Steps(*_run(on_correct, looks.correct), on_error))
+    own = np.isnan(target)
+    known = _learned(rows[own], looks.of(own))
+    group = np.repeat(np.arange(len(rows)), looks.counts)
+    on_correct, on_error = np.empty((3, len(group))), np.empty((3, len(group)))
 
-
-def rises_above(rows: Floats, looks: Looks, target: Floats) -> Taken:
-    """As `mixture.advance`.
-
-    Args:
-        rows: `mixture.ROW` of each stream, shape (streams, 3).
-        looks: Of the streams, each at an error.
-        target: The rate that each stream is held to, shape (streams,).
-    """
-    p0 = np.repeat(target, looks.counts)
+    (held,) = np.nonzero(~own[group])
+    p0 = target[group[held]]
     rate = np.minimum(p0 + _SHIFTS, 0.5 + p0 / 2)
-    on_error, on_correct = _powers(rate / p0, looks.temper), _powers((1.0 - rate) / (1.0 - p0), looks.temper)
-    return _take(rows, looks, _Steps(*_run(on_correct, looks.correct), on_error))
+    on_correct[:, held], on_error[:, held] = (1.0 - rate) / (1.0 - p0), rate / p0
 
+    (mine,) = np.nonzero(own[group])
+    falling = falls[group[mine]]
+    before, after = known.at, known.after()
+    a, b = known.a[before], known.b[after]
+    p = a / (a + b)
+    q = 1.0 - known.middle
+    on_correct[:, mine] = np.where(falling, (1.0 - _FALLS * known.middle) / q, 1.0 - np.minimum(_SHIFTS / q, 0.5))
+    on_error[:, mine] = np.where(falling, _FALLS, 1.0 + np.minimum(_SHIFTS, (1.0 - p) / 2) / p)
 
-def falls(rows: Floats, looks: Looks) -> Taken:
-    """As `falling.passed`, where there are correct outcomes, and `falling.failed`, where there is an error.
+    # Python's own power, as the detectors' functions take it: `power` differs from it in the last bit on some
+    # processors, and what a stream keeps must not depend on how a log was cut.
+    on_correct, on_error = np.float_power(on_correct, looks.temper), np.float_power(on_error, looks.temper)
+    # What a run of correct outcomes does to an R, as `mixture.grow`.
+    times = np.float_power(on_correct, looks.correct)
+    plus = on_correct * (1.0 - times) / (1.0 - on_correct)
+    on_error[:, ~looks.wrong] = 1.0
 
-    Args:
-        rows: `self_starting.ROW` of each stream, shape (streams, 6).
-        looks: Of the streams.
-    """
-    known = _learned(rows, looks)
-    p = known.middle
-    times, plus = _run(_powers((1.0 - _FALLS * p) / (1.0 - p), looks.temper), looks.correct)
-    a, b = known.a[known.at], known.b[known.after()]
-    untested = (looks.correct > 0) & ((known.seen_passed < WARM_UP) | (a > HIGHEST * (a + b)))
-    times[:, untested] = plus[:, untested] = 0.0
-    on_error = np.where(looks.wrong, _powers(np.repeat(_FALLS, len(p), axis=1), looks.temper), 1.0)
-    return _learning(rows, looks, known, _Steps(times, plus, on_error))
+    # There is no test until enough is known, nor where most outcomes are errors.
+    untested = falling & (looks.correct[mine] > 0) & ((known.seen_passed < WARM_UP) | (a > HIGHEST * (a + b)))
+    times[:, mine[untested]] = plus[:, mine[untested]] = 0.0
+    a, seen = known.a[after], known.seen[after]
+    on_error[:, mine[~falling & ((seen < WARM_UP) | (a > HIGHEST * (a + b)))]] = 0.0
+
+    r = np.where(own[:, None], rows[:, 3:], rows[:, :3])
+    taken = _take(r, looks, _Steps(times, plus, on_error))
+    moved = rows.copy()
+    last = np.arange(len(known.a)), taken.looks[own]
+    moved[own, 0], moved[own, 1], moved[own, 2] = known.a[last], known.b[last], known.seen[last]
+    moved[own, 3:], moved[~own, :3] = taken.rows[own], taken.rows[~own]
+    return taken._replace(rows=moved)
 
 
 def clusters(rows: Floats, looks: Looks) -> tuple[Floats, Floats]:
@@ -237,7 +244,7 @@ def _learned(rows: Floats, looks: Looks) -> _Baseline:
     streams = len(rows)
     group = np.repeat(np.arange(streams), looks.counts)
     at = group, np.arange(len(group)) - looks.starts[group]
-    shape = streams, int(looks.counts.max())
+    shape = streams, int(looks.counts.max(initial=0))
     correct, wrong, temper = np.zeros(shape), np.zeros(shape, bool), np.zeros(shape)
     correct[at], wrong[at], temper[at] = looks.correct, looks.wrong, looks.temper
     one_by_one = correct + wrong
@@ -251,35 +258,6 @@ def _learned(rows: Floats, looks: Looks) -> _Baseline:
     b = np.add.accumulate(np.hstack((rows[:, 1:2], learned)), axis=1)
     seen = np.maximum.accumulate(np.hstack((rows[:, 2:3], np.where(young, passed + learns, 0.0))), axis=1)
     return _Baseline(a, b, seen, at, a[at] / (a[at] + b[at] + learned[at] / 2), passed[at])
-
-
-def _learning(rows: Floats, looks: Looks, known: _Baseline, steps: _Steps) -> Taken:
-    """Takes the looks, and the baseline as of the last one taken."""
-    taken = _take(rows[:, 3:], looks, steps)
-    last = np.arange(len(rows)), taken.looks
-    baseline = np.stack((known.a[last], known.b[last], known.seen[last]), axis=1)
-    return taken._replace(rows=np.hstack((baseline, taken.rows)))
-
-
-def _run(factor: Floats, correct: Ints) -> tuple[Floats, Floats]:
-    """What a run of correct outcomes does to an R, as `mixture.grow`."""
-    power = _powers(factor, correct)
-    return power, factor * (1.0 - power) / (1.0 - factor)
-
-
-def _powers(bases: Floats, exponents: Floats | Ints) -> Floats:
-    """Bases of shape (3, n) to exponents of shape (n,).
-
-    By Python's own power, .1 us each: numpy's differs from it in the last bit on some processors, and
-    what a stream keeps must not depend on how a log was cut.
-    """
-    (others,) = np.nonzero(exponents != 1)
-    if len(others):
-        chosen = bases[:, others]
-        powered = map(pow, chosen.ravel().tolist(), exponents[others].tolist() * len(bases))
-        bases = bases.copy()
-        bases[:, others] = np.fromiter(powered, np.float64, chosen.size).reshape(chosen.shape)
-    return bases
 
 
 def _take(rows: Floats, looks: Looks, steps: _Steps) -> Taken:

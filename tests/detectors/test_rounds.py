@@ -48,6 +48,11 @@ def one_by_one(rows, looks, take):
     return out, taken, reached
 
 
+def taken_together(rows, looks, targets=None, falls=False) -> rounds.Taken:
+    targets = np.full(len(rows), np.nan) if targets is None else np.array(targets)
+    return rounds.take(rows, looks, targets, np.full(len(rows), falls))
+
+
 def the_same(found: rounds.Taken, expected) -> None:
     rows, taken, reached = expected
     assert found.looks.tolist() == taken
@@ -61,7 +66,7 @@ def test_rises_are_those_of_the_self_starting_detector(seed, threshold):
     rng = random.Random(seed)
     rows, looks = learned_rows(rng, 40), looks_of(rng, 40, rng.choice((1, 5, 60)), False, threshold)
     expected = one_by_one(rows, looks, lambda row, correct, _, temper, __: self_starting.advance(row, correct, temper))
-    the_same(rounds.rises(rows, looks), expected)
+    the_same(taken_together(rows, looks), expected)
 
 
 @pytest.mark.parametrize("threshold", [NEVER, 3_000.0, 1.0])
@@ -73,7 +78,9 @@ def test_rises_above_a_target_are_those_of_the_mixture(seed, threshold):
     expected = one_by_one(
         rows, looks, lambda row, correct, _, temper, place: mixture.advance(row, correct, targets[place], temper)
     )
-    the_same(rounds.rises_above(rows, looks, np.array(targets)), expected)
+    found = taken_together(np.hstack((rows, np.full((30, 3), 7.0))), looks, targets)
+    assert (found.rows[:, 3:] == 7.0).all(), "what stands after a row of the mixture's is left alone"
+    the_same(found._replace(rows=found.rows[:, :3]), expected)
 
 
 @pytest.mark.parametrize("threshold", [NEVER, 3_000.0, 1.0])
@@ -86,7 +93,28 @@ def test_falls_are_those_of_the_detector_of_falls(seed, threshold):
         statistic = falling.passed(row, correct, temper) if correct else 0.0
         return falling.failed(row, temper) if wrong else statistic
 
-    the_same(rounds.falls(rows, looks), one_by_one(rows, looks, take))
+    the_same(taken_together(rows, looks, falls=True), one_by_one(rows, looks, take))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_streams_of_all_kinds_are_taken_together_as_each_kind_alone(seed):
+    rng = random.Random(seed)
+    kinds = [rng.choice(("rise", "target", "fall")) for _ in range(60)]
+    rows = learned_rows(rng, 60)
+    targets = np.array([0.05 if kind == "target" else np.nan for kind in kinds])
+    falls = np.array([kind == "fall" for kind in kinds])
+    looks = looks_of(rng, 60, 9, True, 300.0)
+    looks = looks._replace(wrong=looks.wrong | ~np.repeat(falls, looks.counts))
+    found = rounds.take(rows, looks, targets, falls)
+    for kind in ("rise", "target", "fall"):
+        chosen = np.array([each == kind for each in kinds])
+        alone = rounds.take(rows[chosen], looks.of(chosen), targets[chosen], falls[chosen])
+        assert found.rows[chosen].tolist() == alone.rows.tolist()
+        assert found.looks[chosen].tolist() == alone.looks.tolist()
+        places = np.flatnonzero(chosen).tolist()
+        reached = [(places.index(place), statistic) for place, statistic in found.reached if chosen[place]]
+        assert reached == alone.reached
+    assert found.reached
 
 
 def test_looks_of_some_streams_are_theirs_alone():

@@ -17,7 +17,7 @@ from streams.engine.drift.cause import CAUSES, all_parts, largest, verdict
 from streams.engine.drift.episodes import Closed, Episode, again, drift_id
 from streams.engine.drift.names import FEW, MANY, NONE, Names
 from streams.engine.drift.recent import LABEL, LABELS_AT_ONCE, Recent, Rows, gathered, words
-from streams.engine.drift.streams import DAY_SECONDS, Stream, Streams
+from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams
 from streams.engine.intake import Batch, Intake, WorkKind
 from streams.engine.panes import Ints, Slot
 from streams.engine.parts import Numbers
@@ -210,16 +210,20 @@ class Labels:
         _, kinds, at, handle_ms, classes = labels
         here = kinds[positions]
         by_time, by_mix = self._by_kind[:, 0][here], self._by_kind[:, 1][here]
-        timed = positions[(by_time >= 0) & (handle_ms[positions] >= 0)]
-        mixed = positions[(by_mix >= 0) & (classes[positions] >= 0)]
-        of_time, of_mix = self._by_kind[kinds[timed], 0], self._by_kind[kinds[mixed], 1]
-        places = np.concatenate((timed, mixed))
-        self._streams.begin(np.concatenate((of_time, of_mix)), places, at[places] // 1000, self._day * DAY_SECONDS)
+        has_time, has_class = (by_time >= 0) & (handle_ms[positions] >= 0), (by_mix >= 0) & (classes[positions] >= 0)
+        timed, mixed = positions[has_time], positions[has_class]
+        of_mix = by_mix[has_class]
+        by_time_call = self._streams.call(by_time[has_time], timed, at[timed] // 1000)
+        if len(timed) == len(mixed) == len(positions):
+            by_mix_call = by_time_call.of_others(of_mix)
+        else:
+            by_mix_call = self._streams.call(of_mix, mixed, at[mixed] // 1000)
+        self._streams.begin((by_time_call, by_mix_call), self._day * DAY_SECONDS)
         if len(timed):
             logs = mean_shift.quantised(handle_ms[timed])
-            self._fill(of_time, timed, at, HANDLED, logs, self._rows(labels, timed, logs))
+            self._fill(by_time_call, at[timed], HANDLED, logs, self._rows(labels, timed, logs))
         if len(mixed):
-            self._fill(of_mix, mixed, at, MIXED, self._places(of_mix, classes[mixed]))
+            self._fill(by_mix_call, at[mixed], MIXED, self._places(of_mix, classes[mixed]))
 
     def _rows(self, labels: _Columns, places: Ints, logs: Ints) -> Rows:
         """The rings' rows of labels at some places of a batch."""
@@ -250,31 +254,30 @@ class Labels:
             own[len(known)] = number
             known.append(self._names[number])
 
-    def _fill(
-        self, streams: Ints, positions: Ints, at: Ints, size: int, values: Ints, rows: Rows | None = None
-    ) -> None:
+    def _fill(self, call: Call, at: Ints, size: int, values: Ints, rows: Rows | None = None) -> None:
         """Puts labels into their streams' groups, and looks where one is full.
 
         Args:
-            streams: Stream of each label, shape (n,).
-            positions: Its place in the batch.
-            at: Times by place in the batch, ms.
+            call: The labels, n of them.
+            at: Time of each, ms, shape (n,).
             size: Labels of a group.
             values: Of each its logarithm, or the place of its class.
             rows: What the ring of its stream keeps of each.
         """
-        order, starts, counts, touched = self._streams.count(streams, at[positions] // 1000)
-        streams, positions, values = streams[order], positions[order], values[order]
+        self._streams.count(call)
+        order, starts, counts, touched = call.order, call.starts, call.counts, call.touched
+        values = values[order]
         if rows is not None:
             added = words(gathered(rows, order))
             for stream, start, count in zip(touched.tolist(), starts.tolist(), counts.tolist(), strict=True):
                 self._rings[stream].add(added[start : start + count])
         held = self._held[touched]
-        rank = np.arange(len(streams)) - np.repeat(starts - held, counts)
+        rank = np.arange(len(values)) - np.repeat(starts - held, counts)
         # A piece ends with its stream, or where a group is full.
-        cuts = np.concatenate(([True], (streams[1:] != streams[:-1]) | (rank[1:] % size == 0)))
+        cuts = rank % size == 0
+        cuts[starts] = True
         pieces = np.flatnonzero(cuts)
-        ends = np.append(pieces[1:], len(streams)) - 1
+        ends = np.append(pieces[1:], len(values)) - 1
         if size == MIXED:
             width = categorical.CLASSES
             of_piece = np.repeat(np.arange(len(pieces)), np.diff(pieces, append=len(values)))
@@ -291,9 +294,10 @@ class Labels:
         self._held[touched] = np.where(waits, (held + counts) % size, 0)
         self._sums[touched, :width] = np.where(waits[:, None], sums[lasts], 0)
         self._changed.update(touched.tolist())
-        later = np.repeat(starts + counts, counts)[ends] - ends - 1
-        streams, positions, later = streams[ends[full]], positions[ends[full]], later[full]
-        times = at[positions]
+        here = ends[full]
+        of = np.searchsorted(starts, here, side="right") - 1
+        streams, later, here = touched[of], starts[of] + counts[of] - here - 1, order[here]
+        positions, times = call.positions[here], at[here]
         for stream, total, at_ms, position, left, run_length in zip(
             streams.tolist(),
             sums[full].tolist(),

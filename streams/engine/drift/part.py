@@ -32,7 +32,7 @@ from streams.engine.drift.hold import Hold
 from streams.engine.drift.labels import LABEL_SHARE, Happened, Labels
 from streams.engine.drift.names import FEW, MANY, NONE, Names
 from streams.engine.drift.recent import REVIEW, REVIEWS_AT_ONCE, Recent, Rows, gathered, words
-from streams.engine.drift.streams import DAY_SECONDS, Looks, Stream, Streams, watches_fall
+from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams, watches_fall
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, Trait, VerdictKind
 from streams.engine.panes import HOUR_MS, Ints, Slot, Table
@@ -360,14 +360,12 @@ class Drift:
             (made, found_more),
         )
         falling = _Outcomes.of((made, by_finding[made]), (made, found_fewer))
-        places = np.concatenate((rising.places, falling.places))
-        self._streams.begin(
-            np.concatenate((rising.streams, falling.streams)), positions[places], at_s[places], self._day * DAY_SECONDS
-        )
-        for outcomes, feed in ((rising, self._rising), (falling, self._falling)):
-            if len(outcomes.streams):
-                places = outcomes.places
-                feed(outcomes.streams, positions[places], wrong[places], at_s[places])
+        calls = [
+            self._streams.call(outcomes.streams, positions[outcomes.places], at_s[outcomes.places])
+            for outcomes in (rising, falling)
+        ]
+        self._streams.begin(calls, self._day * DAY_SECONDS)
+        self._feed(calls, wrong[rising.places], wrong[falling.places])
 
     def _remember(self, positions: Ints, rows: Rows, rings: Ints) -> None:
         """Puts the reviews into their rings."""
@@ -389,30 +387,27 @@ class Drift:
             self._mistakes[ring].append(Mistake(first_numbers[ring] + place, tasks[position]))
             self._mistaken.add(ring)
 
-    def _rising(self, ids: Ints, positions: Ints, wrong: NDArray[np.bool_], at_s: Ints) -> None:
-        """Feeds streams in which a rise of the error rate is looked for."""
-        follow_from = self._look_at(self._streams.take(ids, positions, wrong, at_s), falls=False)
-        for stream in sorted({*follow_from, *self._touched(ids)}):
-            self._follow_rise(stream, follow_from.get(stream, -1), ids, positions, wrong, at_s)
-
-    def _look_at(self, looks: Looks, falls: bool) -> dict[int, int]:
-        """Looks at streams without a drift open; returns those that open one, and the position at which they do."""
+    def _feed(self, calls: Sequence[Call], *wrong: NDArray[np.bool_]) -> None:
+        """Feeds streams in which a rise of the error rate is looked for, and those in which a fall is."""
+        looks = self._streams.take(calls[0], wrong[0]).and_those(self._streams.take_falls(calls[1], wrong[1]))
         if self._episodes:
             looks = looks.of(~np.isin(looks.stream, list(self._episodes)))
-        crossings = self._streams.look_at(looks, falls)
+        crossings = self._streams.look_at(looks)
         for crossing in crossings:
             self._open(*crossing)
-        return {crossing.stream: crossing.position for crossing in crossings}
+        follow_from = {crossing.stream: crossing.position for crossing in crossings}
+        for call, is_wrong, follow in zip(calls, wrong, (self._follow_rise, self._follow_fall), strict=True):
+            for stream in self._touched(call):
+                follow(stream, follow_from.get(stream, -1), call, is_wrong)
 
-    def _touched(self, ids: Ints) -> list[int]:
-        """Streams with a drift open among some."""
-        return [number for number in self._episodes if (ids == number).any()]
+    def _touched(self, call: Call) -> list[int]:
+        """Streams with a drift open among those of a call, by number."""
+        return sorted(self._episodes.keys() & call.touched.tolist()) if self._episodes else []
 
-    def _follow_rise(
-        self, stream: int, after: int, ids: Ints, positions: Ints, wrong: NDArray[np.bool_], at_s: Ints
-    ) -> None:
+    def _follow_rise(self, stream: int, after: int, call: Call, wrong: NDArray[np.bool_]) -> None:
         """Takes a stream's outcomes one by one, while a drift is open and for the rest of the segment."""
-        (mine,) = np.nonzero((ids == stream) & (positions > after))
+        positions, at_s = call.positions, call.at_s
+        (mine,) = np.nonzero((call.ids == stream) & (positions > after))
         since = 0
         for nth, place in enumerate(mine.tolist(), 1):
             position, is_wrong, second = int(positions[place]), bool(wrong[place]), int(at_s[place])
@@ -428,17 +423,10 @@ class Drift:
                     self._open(stream, position, statistic, run_length)
         self._streams.set_gap(stream, since)
 
-    def _falling(self, ids: Ints, positions: Ints, wrong: NDArray[np.bool_], at_s: Ints) -> None:
-        """Feeds streams in which a fall is looked for."""
-        follow_from = self._look_at(self._streams.take_falls(ids, positions, wrong, at_s), falls=True)
-        for stream in sorted({*follow_from, *self._touched(ids)}):
-            self._follow_fall(stream, follow_from.get(stream, -1), ids, positions, wrong, at_s)
-
-    def _follow_fall(
-        self, stream: int, after: int, ids: Ints, positions: Ints, wrong: NDArray[np.bool_], at_s: Ints
-    ) -> None:
+    def _follow_fall(self, stream: int, after: int, call: Call, wrong: NDArray[np.bool_]) -> None:
         """As `_follow_rise`."""
-        (mine,) = np.nonzero((ids == stream) & (positions > after))
+        positions, at_s = call.positions, call.at_s
+        (mine,) = np.nonzero((call.ids == stream) & (positions > after))
         pending = 0
         for nth, place in enumerate(mine.tolist(), 1):
             position, is_wrong = int(positions[place]), bool(wrong[place])

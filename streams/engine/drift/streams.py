@@ -105,6 +105,10 @@ class Looks(NamedTuple):
             self.run_length[chosen],
         )
 
+    def and_those(self, other: "Looks") -> "Looks":
+        """Those of other streams after them."""
+        return Looks(*(np.concatenate(columns) for columns in zip(self, other, strict=True)))
+
 
 class Crossing(NamedTuple):
     """A stream whose statistic has reached its threshold.
@@ -123,12 +127,27 @@ class Crossing(NamedTuple):
 
 
 class Call(NamedTuple):
-    """Outcomes of one call put together by stream: where each stream's begin in `order`, and how many they are."""
+    """Outcomes in the order of the log, put together by stream: where each stream's begin in `order`, and how many.
 
+    Attributes:
+        ids: Stream of each outcome, shape (n,); one review is an outcome of several streams.
+        positions: Place in the log that orders outcomes, shape (n,), rising within a stream.
+        at_s: Time, epoch seconds, shape (n,).
+        order: Stream by stream, shape (n,).
+        starts, counts, touched: By stream, shape (streams,).
+    """
+
+    ids: Ints
+    positions: Ints
+    at_s: Ints
     order: Ints
     starts: Ints
     counts: Ints
     touched: Ints
+
+    def of_others(self, ids: Ints) -> "Call":
+        """The same outcomes as those of other streams, which are one to one with these."""
+        return self._replace(ids=ids, touched=ids[self.order[self.starts]])
 
 
 class Streams:
@@ -167,6 +186,8 @@ class Streams:
         self._budget = np.zeros(0, np.int64)
         #: The targets as a column; NaN where there is none.
         self._target = np.zeros(0, np.float64)
+        #: Whether a fall is looked for.
+        self._falls = np.zeros(0, bool)
         #: The columns as bytes: one field of one stream is read and written many times faster this way.
         self._rows = self._history = memoryview(b"")
         #: Streams that share each budget: those with an outcome within 30 days.
@@ -216,6 +237,7 @@ class Streams:
         self._numbers[stream] = number
         target = self._targets[number] = self._target_error(stream)
         self._target[number] = np.nan if target is None else target
+        self._falls[number] = watches_fall(stream)
         self._budget[number] = self._budget_of[stream.signal]
         if not stream.agent:
             self._cluster_of[number] = len(self._of_sites)
@@ -225,7 +247,7 @@ class Streams:
                 self._clusters = np.concatenate((self._clusters, more))
 
     def _grow(self, capacity: int) -> None:
-        for name in ("_core", "_past", "_budget", "_target", "_shares"):
+        for name in ("_core", "_past", "_budget", "_target", "_falls", "_shares"):
             old = getattr(self, name)
             grown = np.zeros(capacity, old.dtype)
             grown[: len(old)] = old
@@ -239,24 +261,28 @@ class Streams:
 
     # --- outcomes
 
-    def take(self, ids: Ints, positions: Ints, wrong: Flags, at_s: Ints) -> Looks:
+    def call(self, ids: Ints, positions: Ints, at_s: Ints) -> Call:
+        """Puts outcomes together by stream; arguments as of `Call`."""
+        # Of 16 bits numpy sorts by radix, several times faster.
+        order = np.argsort(ids.astype(np.uint16) if len(self.keys) < 1 << 16 else ids, kind="stable")
+        stream = ids[order]
+        starts = np.flatnonzero(np.concatenate((np.ones(min(len(ids), 1), bool), stream[1:] != stream[:-1])))
+        return Call(ids, positions, at_s, order, starts, np.diff(starts, append=len(ids)), stream[starts])
+
+    def take(self, call: Call, wrong: Flags) -> Looks:
         """Counts outcomes, and finds the errors among them with what each needs.
 
         Args:
-            ids: Stream of each outcome, shape (n,); one review is an outcome of several streams.
-            positions: Place in the log that orders outcomes, shape (n,), rising within a stream.
-            wrong: Whether it is an error.
-            at_s: Time, epoch seconds.
+            call: The outcomes.
+            wrong: Whether it is an error, shape (n,).
 
         Returns:
             The errors, to be looked at by `look_at`.
         """
-        calls = self.count(ids, at_s)
-        order, starts, counts, touched = calls.order, calls.starts, calls.counts, calls.touched
-        bad, position, at = wrong[order], positions[order], at_s[order]
-        group = np.repeat(np.arange(len(touched)), counts)
-        errors = np.flatnonzero(bad)
-        of = group[errors]
+        self.count(call)
+        order, starts, counts, touched = call.order, call.starts, call.counts, call.touched
+        errors = np.flatnonzero(wrong[order])
+        of = np.searchsorted(starts, errors, side="right") - 1
         rank = errors - starts[of]
         again = np.zeros(len(errors), bool)
         again[1:] = of[1:] == of[:-1]
@@ -270,17 +296,19 @@ class Streams:
             since[of[last]] = counts[of[last]] - rank[last] - 1
         self._core["since"][touched] = since
 
-        number, when, place = touched[of], at[errors], position[errors]
+        here = order[errors]
+        number, when, place = touched[of], call.at_s[here], call.positions[here]
         run_lengths = self.run_lengths(number, counts[of] - rank - 1, when, place)
         return Looks(number, gaps, np.ones(len(number), bool), place, when, run_lengths)
 
-    def take_falls(self, ids: Ints, positions: Ints, wrong: Flags, at_s: Ints) -> Looks:
+    def take_falls(self, call: Call, wrong: Flags) -> Looks:
         """Counts outcomes of streams watched for a fall, and finds where a look is due; arguments as of `take`.
 
         It is due at an error, and where correct outcomes since the last error reach a multiple of
         `LOOK_EVERY`.
         """
-        order, starts, counts, touched = self.count(ids, at_s)
+        self.count(call)
+        order, starts, counts, touched = call.order, call.starts, call.counts, call.touched
         bad = wrong[order]
         place = np.arange(len(order))
         group = np.repeat(np.arange(len(touched)), counts)
@@ -294,37 +322,39 @@ class Streams:
         ends = starts + counts - 1
         self._core["since"][touched] = np.where(bad[ends], 0, (since[ends] + 1) % falling.LOOK_EVERY)
         (looks,) = np.nonzero(due)
-        of = group[looks]
-        number, where, when = touched[of], positions[order][looks], at_s[order][looks]
+        of, here = group[looks], order[looks]
+        number, where, when = touched[of], call.positions[here], call.at_s[here]
         run_lengths = self.run_lengths(number, ends[of] - looks, when, where)
         return Looks(number, since[looks] % falling.LOOK_EVERY, bad[looks], where, when, run_lengths)
 
-    def count(self, ids: Ints, at_s: Ints) -> Call:
-        """Counts outcomes: moves counts and times of every stream touched past the call."""
-        # Of 16 bits numpy sorts by radix, several times faster.
-        order = np.argsort(ids.astype(np.uint16) if len(self.keys) < 1 << 16 else ids, kind="stable")
-        stream, at = ids[order], at_s[order]
-        starts = np.flatnonzero(np.concatenate(([True], stream[1:] != stream[:-1])))
-        counts = np.empty_like(starts)
-        counts[:-1], counts[-1] = starts[1:] - starts[:-1], len(stream) - starts[-1]
-        touched = stream[starts]
+    def count(self, call: Call) -> None:
+        """Moves counts and times of every stream touched past the call."""
+        touched, starts = call.touched, call.starts
+        at = call.at_s[call.order]
         core = self._core
         # A stream begins its month of volume with an outcome: its first, or the first after it was idle.
         new = core["period_taken"][touched] == 0
         if new.any():
             core["period_s"][touched[new]] = at[starts[new]]
+        counts = call.counts.astype(np.uint32)
         for column in ("taken", "today", "period_taken"):
-            core[column][touched] += counts.astype(np.uint32)
-        core["last_s"][touched] = np.maximum(core["last_s"][touched], np.maximum.reduceat(at, starts))
+            core[column][touched] += counts
+        if len(touched):
+            core["last_s"][touched] = np.maximum(core["last_s"][touched], np.maximum.reduceat(at, starts))
         self._changed["core"].update((touched // _BLOCK).tolist())
-        return Call(order, starts, counts, touched)
 
-    def begin(self, ids: Ints, positions: Ints, at_s: Ints, day_s: int) -> None:
+    def begin(self, calls: Sequence[Call], day_s: int) -> None:
         """Says which streams have outcomes in the calls that follow: new ones share the budget from their first on.
 
         An outcome from before the 30 days that count lets none share, as in `_recount`: else a restart would count
         otherwise.
         """
+        self._born = []
+        if all(self._shares[call.touched].all() for call in calls):
+            return
+        ids = np.concatenate([call.ids for call in calls])
+        positions = np.concatenate([call.positions for call in calls])
+        at_s = np.concatenate([call.at_s for call in calls])
         fresh = ~self._shares[ids] & (at_s >= day_s - IDLE_SECONDS)
         begins = np.unique(ids[fresh])
         at = np.full(len(begins), np.iinfo(np.int64).max)
@@ -384,17 +414,16 @@ class Streams:
         self._past_changed.add(stream // _BLOCK)
         return statistic
 
-    def look_at(self, looks: Looks, falls: bool) -> list[Crossing]:
+    def look_at(self, looks: Looks) -> list[Crossing]:
         """Takes the looks of a call, each stream's up to the one at which it reaches its threshold.
 
         The same as `advance`, or `fall`, look by look.
 
         Args:
-            looks: As of `take`, or of `take_falls`.
-            falls: Whether falls are looked for.
+            looks: As of `take` and `take_falls`.
 
         Returns:
-            Streams that reach it, in order of their numbers.
+            Streams that reach it.
         """
         if not len(looks.stream):
             return []
@@ -410,46 +439,22 @@ class Streams:
         if len(before):
             found, self._clusters[of_cluster[clustered]] = rounds.clusters(before, of_all.of(clustered))
             tempers[np.repeat(clustered, counts)] = found
-        taken, reached = self._taken(streams, of_all, falls)
+        falls = self._falls[streams]
+        taken = rounds.take(self._core["row"][streams], of_all, self._target[streams], falls)
+        self._core["row"][streams] = taken.rows
         crossings = []
-        for place, statistic in reached:
-            stream, last = int(streams[place]), int(starts[place] + taken[place]) - 1
+        for place, statistic in taken.reached:
+            stream, last = int(streams[place]), int(starts[place] + taken.looks[place]) - 1
             if clustered[place]:
                 mine = np.count_nonzero(clustered[:place])
-                looked = of_all.first(place, int(taken[place]))
+                looked = of_all.first(place, int(taken.looks[place]))
                 _, self._clusters[of_cluster[place]] = rounds.clusters(before[mine : mine + 1], looked)
             crossings.append(Crossing(stream, int(looks.position[last]), statistic, float(looks.run_length[last])))
-        if not falls:
-            self._remember(streams, starts, counts, taken, looks)
+        self._remember(streams, starts, counts, np.where(falls, 0, taken.looks), looks)
         return crossings
 
-    def _taken(self, streams: Ints, looks: rounds.Looks, falls: bool) -> tuple[Ints, list[tuple[int, float]]]:
-        """Feeds the detectors of streams; how many looks each has taken, and which have reached their threshold."""
-        rows, target = self._core["row"][streams], self._target[streams]
-        if falls:
-            taken = rounds.falls(rows, looks)
-            self._core["row"][streams] = taken.rows
-            return taken.looks, taken.reached
-        counts, reached = looks.counts.copy(), []
-        free = np.isnan(target)
-        for chosen in (free, ~free):
-            (places,) = np.nonzero(chosen)
-            if not len(places):
-                continue
-            some = looks.of(chosen)
-            if chosen is free:
-                taken = rounds.rises(rows[places], some)
-                rows[places] = taken.rows
-            else:
-                taken = rounds.rises_above(rows[places, :3], some, target[places])
-                rows[places, :3] = taken.rows
-            counts[places] = taken.looks
-            reached += [(int(places[place]), statistic) for place, statistic in taken.reached]
-        self._core["row"][streams] = rows
-        return counts, sorted(reached)
-
     def _remember(self, streams: Ints, starts: Ints, counts: Ints, taken: Ints, looks: Looks) -> None:
-        """Puts the errors that were taken into the streams' pasts."""
+        """Puts the errors that were taken into the pasts of streams: of each so many as `taken` says."""
         nth = np.arange(len(looks.stream)) - np.repeat(starts, counts)
         (errors,) = np.nonzero(nth < np.repeat(taken, counts))
         of, past = looks.stream[errors], self._past
@@ -458,7 +463,7 @@ class Streams:
         past["at_s"][of, places] = looks.at_s[errors]
         past["gaps"][of, places] = np.minimum(looks.correct[errors], 0xFFFF)
         past["errors"][streams] += taken.astype(np.uint32)
-        self._past_changed.update((streams // _BLOCK).tolist())
+        self._past_changed.update((streams[taken > 0] // _BLOCK).tolist())
 
     def of_sites(self) -> list[tuple[int, Stream]]:
         """Streams of sites and projects, with their numbers."""
