@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from streams.engine.drift.recent import LABEL, Recent, words
+from streams.engine.drift.recent import LABEL, Recent, Waiting
 
 LOOK_BACK = 1_024
 
@@ -21,7 +21,7 @@ def filled(ring: Recent, rng: random.Random, count: int, at_once: int) -> None:
     begin = ring.count
     while ring.count < count:
         most = min(at_once, count - ring.count)
-        ring.add(words(rows_of(range(ring.count, ring.count + rng.randint(1, most)))))
+        ring.add(rows_of(range(ring.count, ring.count + rng.randint(1, most))))
         if rng.random() < 0.3:
             look(ring, rng.randint(max(ring.count - at_once, begin), ring.count))
 
@@ -62,3 +62,23 @@ def test_a_ring_of_an_older_build_is_taken_into_a_larger_one(count):
     look(again, count)
     filled(again, rng, count + 3_000, 1_280)
     look(again, again.count)
+
+
+@pytest.mark.parametrize("most", [3, 70_000])
+def test_what_waits_comes_into_its_ring_in_the_order_of_the_log(most):
+    rng = np.random.default_rng(most)
+    waiting = Waiting(LABEL)
+    rings, count = np.zeros(0, np.int64), 0
+    assert list(waiting.taken()) == []
+    while count < 100_000:
+        added = rng.integers(0, most, rng.integers(0, 20_000))
+        waiting.add(added, rows_of(range(count, count + len(added))))
+        rings, count = np.concatenate((rings, added)), count + len(added)
+    assert waiting.count == count
+    assert waiting.is_full
+    taken = list(waiting.taken())
+    assert [ring for ring, _, _ in taken] == sorted({*rings.tolist()})
+    for ring, places, rows in taken[:100]:
+        assert places.tolist() == rows["handled"].tolist() == np.flatnonzero(rings == ring).tolist()
+    assert waiting.count == 0
+    assert not waiting.is_full

@@ -16,8 +16,8 @@ from schemas.policy import Policy
 from streams.engine.drift.cause import CAUSES, all_parts, largest, verdict
 from streams.engine.drift.episodes import Closed, Episode, again, drift_id
 from streams.engine.drift.names import FEW, MANY, NONE, Names
-from streams.engine.drift.recent import LABEL, LABELS_AT_ONCE, Recent, Rows, gathered, words
-from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams
+from streams.engine.drift.recent import LABEL, LABELS_AT_ONCE, Recent, Rows, Waiting
+from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams, first_places
 from streams.engine.intake import Batch, Intake, WorkKind
 from streams.engine.panes import Ints, Slot
 from streams.engine.parts import Numbers
@@ -117,6 +117,7 @@ class Labels:
         self._own = np.full((0, categorical.CLASSES - 1), -1, np.int32)
         #: Of streams of handling time, the labels that their newest groups were made of.
         self._rings: dict[int, Recent] = {}
+        self._waiting = Waiting(LABEL)
         self._names = Names(_PREFIX + b"|class", FEW)
         self._members = {by: Names(b"%s|%s" % (_PREFIX, by.encode()), most) for by, most in _NAMES.items()}
         self._agents: Numbers[tuple[str, str, str]] = Numbers(lambda person: self._members["agent"].number(person[2]))
@@ -176,11 +177,9 @@ class Labels:
             self._by_kind = np.concatenate((self._by_kind, more))
         if not (self._by_kind[:, 0] == _UNKNOWN).any():
             return
-        for place in np.flatnonzero(self._by_kind[kinds, 0] == _UNKNOWN).tolist():
-            kind = int(kinds[place])
-            if self._by_kind[kind, 0] == _UNKNOWN:
-                site, project = works[kind].site, works[kind].project
-                self._by_kind[kind] = [self._stream(signal, site, project) for signal in ("handle_time", "label_mix")]
+        for place in first_places(kinds, np.flatnonzero(self._by_kind[kinds, 0] == _UNKNOWN)):
+            site, project = works[kind := int(kinds[place])].site, works[kind].project
+            self._by_kind[kind] = [self._stream(signal, site, project) for signal in ("handle_time", "label_mix")]
 
     def _stream(self, signal: str, site: str, project: str) -> int:
         if signal not in self._watched:
@@ -238,19 +237,19 @@ class Labels:
     def _places(self, streams: Ints, classes: Ints) -> Ints:
         """Place of each label's class in its stream's counts: the first seven have their own, the rest share one."""
         own = self._own[streams]
-        hits = own == classes[:, None]
-        found = hits.any(axis=1)
-        new = np.flatnonzero(~found & (own[:, -1] < 0))
+        places: Ints = (own == classes[:, None]).argmax(axis=1)
+        strange = self._own[streams, places] != classes
+        new = np.flatnonzero(strange & (own[:, -1] < 0))
         if len(new):
-            for stream, number in zip(streams[new].tolist(), classes[new].tolist(), strict=True):
-                self._give_place(stream, number)
+            for place in first_places(streams * FEW + classes, new):
+                self._give_place(int(streams[place]), int(classes[place]))
             return self._places(streams, classes)
-        places: Ints = np.where(found, hits.argmax(axis=1), categorical.CLASSES - 1)
+        places[strange] = categorical.CLASSES - 1
         return places
 
     def _give_place(self, stream: int, number: int) -> None:
         own, known = self._own[stream], self._states[stream].classes
-        if len(known) < len(own) and number not in own[: len(known)].tolist():
+        if len(known) < len(own):
             own[len(known)] = number
             known.append(self._names[number])
 
@@ -268,9 +267,9 @@ class Labels:
         order, starts, counts, touched = call.order, call.starts, call.counts, call.touched
         values = values[order]
         if rows is not None:
-            added = words(gathered(rows, order))
-            for stream, start, count in zip(touched.tolist(), starts.tolist(), counts.tolist(), strict=True):
-                self._rings[stream].add(added[start : start + count])
+            self._waiting.add(call.ids, rows)
+            if self._waiting.is_full:
+                self._settle()
         held = self._held[touched]
         rank = np.arange(len(values)) - np.repeat(starts - held, counts)
         # A piece ends with its stream, or where a group is full.
@@ -309,6 +308,11 @@ class Labels:
         ):
             self._look(stream, Group(tuple(total), at_ms), position, left, run_length)
 
+    def _settle(self) -> None:
+        """Puts the labels that wait into their rings."""
+        for ring, _, rows in self._waiting.taken():
+            self._rings[ring].add(rows)
+
     def _look(self, number: int, group: Group, position: int, later: int, run_length: float) -> None:
         """Takes a full group of a stream, of which `later` labels come after it in the segment."""
         mix = len(group.sums) == categorical.CLASSES
@@ -326,10 +330,7 @@ class Labels:
             statistic = categorical.advance(state.row, group.sums, tests=tests)
         else:
             statistic = mean_shift.advance(state.row, HANDLED, group.sums[0], group.sums[1], tests=tests)
-        if not tests:
-            self._restart(state)
-            return
-        if statistic >= run_length:
+        if tests and statistic >= run_length:
             self._open(number, state, group, position, later, statistic, run_length)
 
     def _open(
@@ -376,6 +377,7 @@ class Labels:
         if mix:
             episode.causes = self._moves(state, since, before)
         else:
+            self._settle()
             self._explain(episode, self._rings[number].before(self._rings[number].count - later), len(before) * size)
         state.score = 0.0
         self.episodes[number] = (stream, episode)
@@ -471,6 +473,7 @@ class Labels:
 
     def slots(self) -> Iterator[Slot]:
         """What has changed since the last call."""
+        self._settle()
         yield from self._streams.slots(_PREFIX)
         for names in (self._names, *self._members.values()):
             yield from names.slots()

@@ -31,8 +31,8 @@ from streams.engine.drift.episodes import (
 from streams.engine.drift.hold import Hold
 from streams.engine.drift.labels import LABEL_SHARE, Happened, Labels
 from streams.engine.drift.names import FEW, MANY, NONE, Names
-from streams.engine.drift.recent import REVIEW, REVIEWS_AT_ONCE, Recent, Rows, gathered, words
-from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams, watches_fall
+from streams.engine.drift.recent import REVIEW, REVIEWS_AT_ONCE, Recent, Rows, Waiting, gathered
+from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams, first_places, watches_fall
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, Trait, VerdictKind
 from streams.engine.panes import HOUR_MS, Ints, Slot, Table
@@ -148,8 +148,11 @@ class Drift:
         self._ring_numbers: dict[tuple[str, str], int] = {}
         self._mistakes: list[deque[Mistake]] = []
         self._mistaken: set[int] = set()
-        #: By ring, where the rows of the segment at hand stand: rows before it, and positions of its own.
-        self._placed: dict[int, tuple[int, Ints]] = {}
+        self._waiting = Waiting(REVIEW)
+        #: By place among the reviews that wait, the task of one that found an error.
+        self._tasks_waiting: dict[int, str] = {}
+        #: Of the segment at hand: the ring of each review, and its position.
+        self._here = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._episodes: dict[int, Episode] = {}
         self._tests: dict[int, ReverseTest] = {}
         self._closed: dict[int, Closed] = {}
@@ -221,9 +224,9 @@ class Drift:
         self._by_reviewer = _longer(self._by_reviewer, len(intake.reviewers))
         made = np.flatnonzero(reviewers >= 0)
         new = {
-            *_first_places(kinds, self._by_kind[kinds, 0] == _UNKNOWN).tolist(),
-            *_first_places(persons, self._by_person[persons, 0] == _UNKNOWN).tolist(),
-            *made[_first_places(reviewers[made], self._by_reviewer[reviewers[made], 0] == _UNKNOWN)].tolist(),
+            *first_places(kinds, np.flatnonzero(self._by_kind[kinds, 0] == _UNKNOWN)),
+            *first_places(persons, np.flatnonzero(self._by_person[persons, 0] == _UNKNOWN)),
+            *first_places(reviewers, made[self._by_reviewer[reviewers[made], 0] == _UNKNOWN]),
         }
         for place in sorted(new):
             of = intake.verdicts[int(kinds[place])]
@@ -368,24 +371,26 @@ class Drift:
         self._feed(calls, wrong[rising.places], wrong[falling.places])
 
     def _remember(self, positions: Ints, rows: Rows, rings: Ints) -> None:
-        """Puts the reviews into their rings."""
-        # Of 16 bits numpy sorts by radix, several times faster.
-        order = np.argsort(rings.astype(np.uint16) if len(self._rings) < 1 << 16 else rings, kind="stable")
-        rings, rows, positions = rings[order], gathered(rows, order), positions[order]
-        starts = np.flatnonzero(np.diff(rings, prepend=-1)).tolist()
-        self._placed = {}
-        added = words(rows)
-        first_numbers: dict[int, int] = {}
-        for start, stop, ring in zip(starts, [*starts[1:], len(rings)], rings[starts].tolist(), strict=True):
+        """Lets the reviews wait for their rings."""
+        if self._waiting.is_full:
+            self._settle()
+        self._here = rings, positions
+        wrong, tasks, before = np.flatnonzero(rows["wrong"]), self._tasks, self._waiting.count
+        for place, position in zip((wrong + before).tolist(), positions[wrong].tolist(), strict=True):
+            self._tasks_waiting[place] = tasks[position]
+        self._waiting.add(rings, rows)
+
+    def _settle(self) -> None:
+        """Puts the reviews that wait into their rings, and the errors among them beside these."""
+        tasks, self._tasks_waiting = self._tasks_waiting, {}
+        for ring, places, rows in self._waiting.taken():
             recent = self._rings[ring]
-            self._placed[ring] = (recent.count, positions[start:stop])
-            first_numbers[ring] = recent.count - start
-            recent.add(added[start:stop])
-        wrong = np.flatnonzero(rows["wrong"])
-        tasks = self._tasks
-        for place, ring, position in zip(wrong.tolist(), rings[wrong].tolist(), positions[wrong].tolist(), strict=True):
-            self._mistakes[ring].append(Mistake(first_numbers[ring] + place, tasks[position]))
-            self._mistaken.add(ring)
+            wrong = np.flatnonzero(rows["wrong"])
+            if len(wrong):
+                found = zip((wrong + recent.count).tolist(), places[wrong].tolist(), strict=True)
+                self._mistakes[ring].extend(Mistake(number, tasks[place]) for number, place in found)
+                self._mistaken.add(ring)
+            recent.add(rows)
 
     def _feed(self, calls: Sequence[Call], *wrong: NDArray[np.bool_]) -> None:
         """Feeds streams in which a rise of the error rate is looked for, and those in which a fall is."""
@@ -504,8 +509,10 @@ class Drift:
         """The reviews of a stream's scope up to a position."""
         role = "qa" if stream.signal == "qa_accuracy" else "agent"
         ring = self._ring_numbers[stream.site, role]
-        before, placed = self._placed[ring]
-        end = before + int(np.searchsorted(placed, position, side="right"))
+        self._settle()
+        rings, positions = self._here
+        later = int(np.count_nonzero(positions[rings == ring] > position))
+        end = self._rings[ring].count - later
         rows = self._rings[ring].before(end)
         chosen = np.ones(len(rows), bool)
         if stream.project:
@@ -593,6 +600,7 @@ class Drift:
         if ring is None or old is None:
             return
         agent = self._names["agent"].find(event.agent_id)
+        self._settle()
         self._rings[ring].revise(event.reviewed_at, agent, old, bool(new))
         for number, episode in self._episodes.items():
             stream = self._key(number)
@@ -697,6 +705,7 @@ class Drift:
 
     def slots(self) -> Iterator[Slot]:
         """What has changed since the last call."""
+        self._settle()
         yield from self._streams.slots(_PREFIX)
         yield from self._labels.slots()
         yield from self._hold.slots()
@@ -757,15 +766,6 @@ def _longer(table: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
     if rows == len(table):
         return table
     return np.concatenate((table, np.full((rows - len(table), table.shape[1]), _UNKNOWN, np.int64)))
-
-
-def _first_places(numbers: Ints, chosen: NDArray[np.bool_]) -> Ints:
-    """Where each of the numbers chosen stands first."""
-    places = np.flatnonzero(chosen)
-    if len(places):
-        _, first = np.unique(numbers[places], return_index=True)
-        places = places[first]
-    return places
 
 
 def _labels(stream: Stream) -> tuple[str, ...]:

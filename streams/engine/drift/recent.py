@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.engine.panes import Slot
+from streams.engine.panes import Ints, Slot
 
 Rows = NDArray[np.void]
 
@@ -44,17 +44,56 @@ LOOK_BACK = 12_288
 REVIEWS_AT_ONCE, LABELS_AT_ONCE = 4_096, 8_192
 #: Rows of a slot.
 _CHUNK = 256
+#: Rows that wait at most: what lies between two checkpoints at full speed.
+_WAITING_MAX = 65_536
 
 
 def gathered(rows: Rows, places: NDArray[np.integer[Any]]) -> Rows:
     """The rows at places, as `rows[places]`."""
-    chosen: Rows = words(rows)[places].view(rows.dtype).reshape(-1)
+    chosen: Rows = _words(rows)[places].view(rows.dtype).reshape(-1)
     return chosen
 
 
-def words(rows: Rows) -> NDArray[np.int64]:
+def _words(rows: Rows) -> NDArray[np.int64]:
     """Rows as whole numbers of 64 bits: numpy copies these at once, rows field by field, in four to ten times that."""
     return rows.view(np.int64).reshape(-1, rows.dtype.itemsize // 8)
+
+
+class Waiting:
+    """Rows in the order of the log on their way into rings: where a batch adds to many, they are put there later.
+
+    Args:
+        kind: `REVIEW` or `LABEL`.
+    """
+
+    def __init__(self, kind: np.dtype[Any]) -> None:
+        self.count = 0
+        self._kind = kind
+        self._rings: list[Ints] = []
+        self._rows: list[NDArray[np.int64]] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether they should be put into their rings."""
+        return self.count >= _WAITING_MAX
+
+    def add(self, rings: Ints, rows: Rows) -> None:
+        """Adds rows, with the number of the ring of each."""
+        self._rings.append(rings)
+        self._rows.append(_words(rows))
+        self.count += len(rows)
+
+    def taken(self) -> Iterator[tuple[int, Ints, Rows]]:
+        """Takes all out, ring by ring: the ring's number, its rows' places among all that waited, and the rows."""
+        if not self.count:
+            return
+        rings, rows = np.concatenate(self._rings), np.concatenate(self._rows).view(self._kind).reshape(-1)
+        self._rings, self._rows, self.count = [], [], 0
+        order = np.argsort(rings.astype(np.uint16) if rings.max() < 1 << 16 else rings, kind="stable")
+        rings, rows = rings[order], gathered(rows, order)
+        starts = np.flatnonzero(np.diff(rings, prepend=-1)).tolist()
+        for start, stop, ring in zip(starts, [*starts[1:], len(rings)], rings[starts].tolist(), strict=True):
+            yield ring, order[start:stop], rows[start:stop]
 
 
 class Recent:
@@ -75,38 +114,30 @@ class Recent:
         self._capacity = look_back + at_once
         #: Rows ever added.
         self.count = 0
-        #: The newest of them, on their way into the ring: they are put there when somebody looks at it.
-        self._added: list[NDArray[np.int64]] = []
         self._hold(np.zeros(_CHUNK, kind))
         self._changed: set[int] = set()
 
     @property
     def changed(self) -> bool:
         """Whether there is something to write."""
-        return bool(self._changed or self._added)
+        return bool(self._changed)
 
     def _hold(self, rows: Rows) -> None:
-        self._rows, self._words = rows, words(rows)
+        self._rows, self._words = rows, _words(rows)
 
-    def add(self, added: NDArray[np.int64]) -> None:
-        """Adds rows, as `words`, at most as many as the ring was made for."""
-        self._added.append(added)
+    def add(self, rows: Rows) -> None:
+        """Adds rows. A look goes back from one of the newest, of as many as the ring was made for."""
+        added = _words(rows)
+        for start in range(0, len(added), self._capacity):
+            self._put(added[start : start + self._capacity], self.count + start)
         self.count += len(added)
-
-    def _settle(self) -> None:
-        if self._added:
-            added = np.concatenate(self._added)
-            self._added.clear()
-            before = self.count - len(added)
-            for start in range(0, len(added), self._capacity):
-                self._put(added[start : start + self._capacity], before + start)
 
     def _put(self, added: NDArray[np.int64], at: int) -> None:
         start, count = at % self._capacity, len(added)
         end = at + count
         if end > len(self._rows) < self._capacity:
             # While it grows it is no ring yet: every row stands at its number.
-            room = max(min(end, self._capacity), len(self._rows) * 3 // 2 // _CHUNK * _CHUNK)
+            room = max(-(-end // _CHUNK), len(self._rows) * 3 // 2 // _CHUNK) * _CHUNK
             grown, before = np.zeros(min(room, self._capacity), self._rows.dtype), self._words
             self._hold(grown)
             self._words[: len(before)] = before
@@ -119,13 +150,11 @@ class Recent:
 
     def before(self, end: int) -> Rows:
         """The rows before number `end`, oldest first, as far as a look goes back."""
-        self._settle()
         start = max(end - self._look_back, 0)
         return self._rows[np.arange(start, end) % self._capacity]
 
     def revise(self, at: int, agent: int, old: bool, new: bool) -> None:
         """Changes a review of a time and an agent from `old` to `new` (whether wrong), if it is still there."""
-        self._settle()
         rows = self._rows[: min(self.count, self._capacity)]
         (found,) = np.nonzero((rows["at"] == at) & (rows["agent"] == agent) & (rows["wrong"] == old))
         if len(found):
@@ -135,7 +164,6 @@ class Recent:
 
     def slots(self) -> Iterator[Slot]:
         """The chunks that have changed since the last call."""
-        self._settle()
         for chunk in sorted(self._changed):
             yield b"%s|%d" % (self.prefix, chunk), self._rows[chunk * _CHUNK : (chunk + 1) * _CHUNK].tobytes()
         self._changed.clear()

@@ -126,6 +126,14 @@ class Crossing(NamedTuple):
     run_length: float
 
 
+def first_places(numbers: Ints, places: Ints) -> list[int]:
+    """Of places, in order, those at which a number stands for the first time among them."""
+    if not len(places):
+        return []
+    _, first = np.unique(numbers[places], return_index=True)
+    return places[np.sort(first)].tolist()  # type: ignore[no-any-return]  # of whole numbers
+
+
 class Call(NamedTuple):
     """Outcomes in the order of the log, put together by stream: where each stream's begin in `order`, and how many.
 
