@@ -78,34 +78,56 @@ class Taken(NamedTuple):
     reached: list[tuple[int, float]]
 
 
-class _Steps(NamedTuple):
-    """What each look does to an R: R <- (R * `times` + `plus` + error) * `on_error`; shapes (3, n)."""
+class _Rounds(NamedTuple):
+    """Looks in rounds: the first of every stream, then the second of each that has one, and so on.
 
-    times: Floats
-    plus: Floats
-    on_error: Floats
-
-
-class _Baseline(NamedTuple):
-    """A stream's Beta baseline along its looks.
+    Streams with the most looks stand first: whoever has one left is then in front.
 
     Attributes:
-        a, b, seen: Before the stream's first look and after each, shape (streams, most looks + 1).
-        at: Of each look the stream and the column before it.
-        middle: The rate with half of the look's correct outcomes taken in, shape (n,).
-        seen_passed: Outcomes seen with all of these, shape (n,).
+        order: The streams, shape (streams,).
+        firsts: Where each round begins, shape (rounds,).
+        lefts: How many streams are in it, shape (rounds,).
+        looks: Of each place the look, shape (n,).
+        of: Of each place the stream's, in `order`, shape (n,).
     """
 
-    a: Floats
-    b: Floats
-    seen: Floats
-    at: tuple[Ints, Ints]
-    middle: Floats
-    seen_passed: Floats
+    order: Ints
+    firsts: Ints
+    lefts: Ints
+    looks: Ints
+    of: Ints
 
-    def after(self) -> tuple[Ints, Ints]:
-        """Of each look the stream and the column after it."""
-        return self.at[0], self.at[1] + 1
+    @classmethod
+    def made(cls, looks: Looks) -> "_Rounds":
+        """The rounds of looks."""
+        order = np.argsort(-looks.counts, kind="stable")
+        counts = looks.counts[order]
+        rounds = np.arange(counts[0])
+        lefts = len(counts) - np.searchsorted(counts[::-1], rounds, side="right")
+        firsts = np.cumsum(lefts) - lefts
+        of = np.arange(len(looks.correct)) - np.repeat(firsts, lefts)
+        return cls(order, firsts, lefts, looks.starts[order].take(of) + np.repeat(rounds, lefts), of)
+
+    def along(self, step: np.ufunc, before: Floats, values: Floats) -> tuple[Floats, Floats]:
+        """What stands before and after each place, where `step` goes along each stream as if look by look.
+
+        Args:
+            step: Of two arguments: what stood before, and the place's value.
+            before: Of each stream, shape (k, streams).
+            values: Shape (k, n).
+        """
+        streams = before.shape[1]
+        whole = np.concatenate((before, values), axis=1)
+        now = before
+        for first, left in zip((self.firsts + streams).tolist(), self.lefts.tolist(), strict=True):
+            here = whole[:, first : first + left]
+            now = step(now[:, :left], here, out=here)
+        earlier = np.append(0, self.firsts[:-1] + streams)
+        return whole.take(np.repeat(earlier, self.lefts) + self.of, axis=1), whole[:, streams:]
+
+    def last(self, taken: Ints) -> Ints:
+        """Of each stream the place of the last of so many looks, in `order`."""
+        return self.firsts[taken - 1] + np.arange(len(taken))
 
 
 def take(rows: Floats, looks: Looks, target: Floats, falls: Flags) -> Taken:
@@ -113,7 +135,7 @@ def take(rows: Floats, looks: Looks, target: Floats, falls: Flags) -> Taken:
 
     A rise against the stream's own baseline as `self_starting.advance`, against a target as
     `mixture.advance`; a fall as `falling.passed`, where there are correct outcomes, and
-    `falling.failed`, where there is an error.
+    `falling.failed`, where there is an error. (Below a threshold the R stay far from `R_MAX`.)
 
     Args:
         rows: `self_starting.ROW` of each stream, shape (streams, 6); of one that is held to a target
@@ -122,46 +144,70 @@ def take(rows: Floats, looks: Looks, target: Floats, falls: Flags) -> Taken:
         target: The rate that a stream is held to, NaN where it is its own past, shape (streams,).
         falls: Whether a fall is looked for, only against the stream's own past, shape (streams,).
     """
-    own = np.isnan(target)
-    known = _learned(rows[own], looks.of(own))
-    group = np.repeat(np.arange(len(rows)), looks.counts)
-    on_correct, on_error = np.empty((3, len(group))), np.empty((3, len(group)))
+    rounds = _Rounds.made(looks)
+    rows, target = rows.take(rounds.order, axis=0), target[rounds.order]
+    is_own = np.isnan(target)
+    own, p0, falling = is_own.take(rounds.of), target.take(rounds.of), falls[rounds.order].take(rounds.of)
+    correct, wrong, temper, threshold = (column.take(rounds.looks) for column in looks[2:])
 
-    (held,) = np.nonzero(~own[group])
-    p0 = target[group[held]]
-    rate = np.minimum(p0 + _SHIFTS, 0.5 + p0 / 2)
-    on_correct[:, held], on_error[:, held] = (1.0 - rate) / (1.0 - p0), rate / p0
+    # How the baseline grows does not depend on the R. As long as it is learning, it has seen all outcomes.
+    taken_in = looks.correct + looks.wrong
+    seen = np.cumsum(taken_in) - taken_in
+    seen = seen.take(rounds.looks) - seen[looks.starts[rounds.order]].take(rounds.of)
+    baseline = np.where(is_own, rows[:, :3].T, np.array([[1.0], [1.0], [FREEZE_AFTER]]))
+    seen = baseline[2].take(rounds.of) + seen
+    young, passed = seen < FREEZE_AFTER, seen + correct
+    learned = temper * np.where(young, np.minimum(correct, FREEZE_AFTER - seen), 0.0)
+    learns = young & (passed < FREEZE_AFTER) & wrong
+    (a, b), (a_after, b_after) = rounds.along(np.add, baseline[:2], np.stack((temper * learns, learned)))
+    _, (seen_after,) = rounds.along(np.maximum, baseline[2:], np.where(young, passed + learns, 0.0)[None])
 
-    (mine,) = np.nonzero(own[group])
-    falling = falls[group[mine]]
-    before, after = known.at, known.after()
-    a, b = known.a[before], known.b[after]
-    p = a / (a + b)
-    q = 1.0 - known.middle
-    on_correct[:, mine] = np.where(falling, (1.0 - _FALLS * known.middle) / q, 1.0 - np.minimum(_SHIFTS / q, 0.5))
-    on_error[:, mine] = np.where(falling, _FALLS, 1.0 + np.minimum(_SHIFTS, (1.0 - p) / 2) / p)
-
-    # Python's own power, as the detectors' functions take it: `power` differs from it in the last bit on some
-    # processors, and what a stream keeps must not depend on how a log was cut.
-    on_correct, on_error = np.float_power(on_correct, looks.temper), np.float_power(on_error, looks.temper)
+    p, middle = a / (a + b_after), a / (a + b + learned / 2)
+    q, rate = 1.0 - middle, np.minimum(p0 + _SHIFTS, 0.5 + p0 / 2)
+    on_correct = np.where(own, 1.0 - np.minimum(_SHIFTS / q, 0.5), (1.0 - rate) / (1.0 - p0))
+    on_correct = np.where(falling, (1.0 - _FALLS * middle) / q, on_correct)
+    on_error = np.where(own, 1.0 + np.minimum(_SHIFTS, (1.0 - p) / 2) / p, rate / p0)
+    on_error = np.where(falling, _FALLS, on_error)
+    # The C library's power, which Python's own is: `power` differs from it in the last bit on some processors, and
+    # what a stream keeps must not depend on how a log was cut.
+    on_correct, on_error = np.float_power(on_correct, temper), np.float_power(on_error, temper)
     # What a run of correct outcomes does to an R, as `mixture.grow`.
-    times = np.float_power(on_correct, looks.correct)
+    times = np.float_power(on_correct, correct)
     plus = on_correct * (1.0 - times) / (1.0 - on_correct)
-    on_error[:, ~looks.wrong] = 1.0
+    on_error = np.where(wrong, on_error, 1.0)
 
     # There is no test until enough is known, nor where most outcomes are errors.
-    untested = falling & (looks.correct[mine] > 0) & ((known.seen_passed < WARM_UP) | (a > HIGHEST * (a + b)))
-    times[:, mine[untested]] = plus[:, mine[untested]] = 0.0
-    a, seen = known.a[after], known.seen[after]
-    on_error[:, mine[~falling & ((seen < WARM_UP) | (a > HIGHEST * (a + b)))]] = 0.0
+    tests = ~falling | (correct == 0) | ((passed >= WARM_UP) & (a <= HIGHEST * (a + b_after)))
+    times, plus = times * tests, plus * tests
+    on_error *= falling | ~own | ((seen_after >= WARM_UP) & (a_after <= HIGHEST * (a_after + b_after)))
 
-    r = np.where(own[:, None], rows[:, 3:], rows[:, :3])
-    taken = _take(r, looks, _Steps(times, plus, on_error))
-    moved = rows.copy()
-    last = np.arange(len(known.a)), taken.looks[own]
-    moved[own, 0], moved[own, 1], moved[own, 2] = known.a[last], known.b[last], known.seen[last]
-    moved[own, 3:], moved[~own, :3] = taken.rows[own], taken.rows[~own]
-    return taken._replace(rows=moved)
+    after = np.empty_like(times)
+    r = np.where(is_own, rows[:, 3:].T, rows[:, :3].T)
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes after a threshold is not used
+        for first, left in zip(rounds.firsts.tolist(), rounds.lefts.tolist(), strict=True):
+            here = slice(first, first + left)
+            r = np.multiply(r[:, :left], times[:, here], out=after[:, here])
+            r += plus[:, here]
+            r += wrong[here]
+            r *= on_error[:, here]
+    statistic = (after[0] + after[1] + after[2]) / 3.0
+
+    taken, reached = looks.counts[rounds.order], []
+    (over,) = np.nonzero(statistic >= threshold)
+    if len(over):
+        streams, first_over = np.unique(rounds.of[over], return_index=True)
+        over = over[first_over]
+        taken[streams] = np.searchsorted(rounds.firsts, over, side="right")
+        reached = sorted(zip(rounds.order[streams].tolist(), statistic[over].tolist(), strict=True))
+    last = rounds.last(taken)
+    r = after.take(last, axis=1).T
+    rows[is_own, 0], rows[is_own, 1], rows[is_own, 2] = (
+        column[last[is_own]] for column in (a_after, b_after, seen_after)
+    )
+    rows[is_own, 3:], rows[~is_own, :3] = r[is_own], r[~is_own]
+    moved, looked = np.empty_like(rows), np.empty_like(taken)
+    moved[rounds.order], looked[rounds.order] = rows, taken
+    return Taken(moved, looked, reached)
 
 
 def clusters(rows: Floats, looks: Looks) -> tuple[Floats, Floats]:
@@ -234,63 +280,3 @@ def clusters(rows: Floats, looks: Looks) -> tuple[Floats, Floats]:
             tempers[full, error + 1] = cluster.temper(row)
         after[full, :6] = row
     return tempers[group, earlier], after
-
-
-def _learned(rows: Floats, looks: Looks) -> _Baseline:
-    """How the baseline grows along the looks, which does not depend on the R.
-
-    Sums run along each stream as its looks would add them up, one by one, so that they are rounded alike.
-    """
-    streams = len(rows)
-    group = np.repeat(np.arange(streams), looks.counts)
-    at = group, np.arange(len(group)) - looks.starts[group]
-    shape = streams, int(looks.counts.max(initial=0))
-    correct, wrong, temper = np.zeros(shape), np.zeros(shape, bool), np.zeros(shape)
-    correct[at], wrong[at], temper[at] = looks.correct, looks.wrong, looks.temper
-    one_by_one = correct + wrong
-    # Where it is still learning, it has seen all outcomes.
-    seen = rows[:, 2:3] + np.cumsum(one_by_one, axis=1) - one_by_one
-    young = seen < FREEZE_AFTER
-    learned = temper * np.where(young, np.minimum(correct, FREEZE_AFTER - seen), 0.0)
-    passed = seen + correct
-    learns = young & (passed < FREEZE_AFTER) & wrong
-    a = np.add.accumulate(np.hstack((rows[:, 0:1], temper * learns)), axis=1)
-    b = np.add.accumulate(np.hstack((rows[:, 1:2], learned)), axis=1)
-    seen = np.maximum.accumulate(np.hstack((rows[:, 2:3], np.where(young, passed + learns, 0.0))), axis=1)
-    return _Baseline(a, b, seen, at, a[at] / (a[at] + b[at] + learned[at] / 2), passed[at])
-
-
-def _take(rows: Floats, looks: Looks, steps: _Steps) -> Taken:
-    """Moves the R of each stream, shape (streams, 3), look by look up to its threshold.
-
-    The first look of every stream in one step, then the second of each, and so on. (Below a
-    threshold they stay far from `R_MAX`.)
-    """
-    # Streams with the most looks first: whoever has one left is then in front.
-    order = np.argsort(-looks.counts, kind="stable")
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    nth = np.arange(len(looks.correct)) - np.repeat(looks.starts, looks.counts)
-    by_round = np.lexsort((np.repeat(place, looks.counts), nth))
-    times, plus, on_error = (column[:, by_round] for column in steps)
-    error = looks.wrong[by_round].astype(np.float64)
-    r, after = rows.T[:, order], np.empty_like(times)
-    start = 0
-    with np.errstate(over="ignore", invalid="ignore"):  # what comes after a threshold is not used
-        for left in np.bincount(nth).tolist():
-            here = slice(start, start + left)
-            r = np.multiply(r[:, :left], times[:, here], out=after[:, here])
-            r += plus[:, here]
-            r += error[here]
-            r *= on_error[:, here]
-            start += left
-    moved = np.empty_like(after)
-    moved[:, by_round] = after
-    statistic = (moved[0] + moved[1] + moved[2]) / 3.0
-    taken, reached = looks.counts.copy(), []
-    (over,) = np.nonzero(statistic >= looks.threshold)
-    if len(over):
-        streams, first = np.unique(np.repeat(np.arange(len(rows)), looks.counts)[over], return_index=True)
-        taken[streams] = nth[over[first]] + 1
-        reached = list(zip(streams.tolist(), statistic[over[first]].tolist(), strict=True))
-    return Taken(moved[:, looks.starts + taken - 1].T, taken, reached)
