@@ -207,9 +207,11 @@ class Labels:
 
     def _segment(self, positions: Ints, labels: _Columns) -> None:
         _, kinds, at, handle_ms, classes = labels
-        here = kinds[positions]
-        by_time, by_mix = self._by_kind[:, 0][here], self._by_kind[:, 1][here]
-        has_time, has_class = (by_time >= 0) & (handle_ms[positions] >= 0), (by_mix >= 0) & (classes[positions] >= 0)
+        by_time, by_mix = self._by_kind.take(kinds.take(positions), axis=0).T
+        has_time, has_class = (
+            (by_time >= 0) & (handle_ms.take(positions) >= 0),
+            (by_mix >= 0) & (classes.take(positions) >= 0),
+        )
         timed, mixed = positions[has_time], positions[has_class]
         of_mix = by_mix[has_class]
         by_time_call = self._streams.call(by_time[has_time], timed, at[timed] // 1000)
@@ -227,18 +229,18 @@ class Labels:
     def _rows(self, labels: _Columns, places: Ints, logs: Ints) -> Rows:
         """The rings' rows of labels at some places of a batch."""
         rows = np.zeros(len(places), LABEL)
-        kinds = labels.kinds[places]
-        rows["agent"], rows["handled"] = self._agents.of(labels.persons[places]), logs
+        kinds = labels.kinds.take(places)
+        rows["agent"], rows["handled"] = self._agents.of(labels.persons.take(places)), logs
         rows["market"], rows["sop_version"] = self._markets.of(kinds), self._versions.of(kinds)
-        classes = labels.classes[places]
+        classes = labels.classes.take(places)
         rows["label"] = np.where(classes < 0, NONE, classes)
         return rows
 
     def _places(self, streams: Ints, classes: Ints) -> Ints:
         """Place of each label's class in its stream's counts: the first seven have their own, the rest share one."""
-        own = self._own[streams]
+        own = self._own.take(streams, axis=0)
         places: Ints = (own == classes[:, None]).argmax(axis=1)
-        strange = self._own[streams, places] != classes
+        strange = own[np.arange(len(own)), places] != classes
         new = np.flatnonzero(strange & (own[:, -1] < 0))
         if len(new):
             for place in first_places(streams * FEW + classes, new):
@@ -265,7 +267,7 @@ class Labels:
         """
         self._streams.count(call)
         order, starts, counts, touched = call.order, call.starts, call.counts, call.touched
-        values = values[order]
+        values = values.take(order)
         if rows is not None:
             self._waiting.add(call.ids, rows)
             if self._waiting.is_full:

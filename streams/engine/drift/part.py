@@ -299,7 +299,9 @@ class Drift:
                 self._changed = True
             if start < stop:
                 here = positions[start:stop]
-                self._segment(here, rows[start:stop], kinds[here], persons[here], reviewers[here], intake)
+                self._segment(
+                    here, rows[start:stop], kinds.take(here), persons.take(here), reviewers.take(here), intake
+                )
         for _, event in revised:
             self._revise(event)
         self._tell()
@@ -349,11 +351,11 @@ class Drift:
         # Who checks reviewers is no reviewer of work.
         reviewers = np.where(self._agents_work.of(kinds) > 0, reviewers, -1)
         self._meet(kinds, persons, reviewers, intake)
-        rings, by_site, by_target, by_project, by_finding = self._by_kind[kinds].T
+        rings, by_site, by_target, by_project, by_finding = self._by_kind.take(kinds, axis=0).T
         self._remember(positions, rows, rings)
         at_s, wrong = self._clock[positions] // 1000, rows["wrong"] > 0
         made = np.flatnonzero(reviewers >= 0)
-        found_more, found_fewer = self._by_reviewer[reviewers[made]].T
+        found_more, found_fewer = self._by_reviewer.take(reviewers[made], axis=0).T
         everyone = np.arange(len(positions))
         rising = _Outcomes.of(
             (everyone, by_site),
@@ -364,11 +366,11 @@ class Drift:
         )
         falling = _Outcomes.of((made, by_finding[made]), (made, found_fewer))
         calls = [
-            self._streams.call(outcomes.streams, positions[outcomes.places], at_s[outcomes.places])
+            self._streams.call(outcomes.streams, positions.take(outcomes.places), at_s.take(outcomes.places))
             for outcomes in (rising, falling)
         ]
         self._streams.begin(calls, self._day * DAY_SECONDS)
-        self._feed(calls, wrong[rising.places], wrong[falling.places])
+        self._feed(calls, wrong.take(rising.places), wrong.take(falling.places))
 
     def _remember(self, positions: Ints, rows: Rows, rings: Ints) -> None:
         """Lets the reviews wait for their rings."""

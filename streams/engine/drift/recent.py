@@ -50,7 +50,7 @@ _WAITING_MAX = 65_536
 
 def gathered(rows: Rows, places: NDArray[np.integer[Any]]) -> Rows:
     """The rows at places, as `rows[places]`."""
-    chosen: Rows = _words(rows)[places].view(rows.dtype).reshape(-1)
+    chosen: Rows = _words(rows).take(places, axis=0).view(rows.dtype).reshape(-1)
     return chosen
 
 
@@ -90,7 +90,7 @@ class Waiting:
         rings, rows = np.concatenate(self._rings), np.concatenate(self._rows).view(self._kind).reshape(-1)
         self._rings, self._rows, self.count = [], [], 0
         order = np.argsort(rings.astype(np.uint16) if rings.max() < 1 << 16 else rings, kind="stable")
-        rings, rows = rings[order], gathered(rows, order)
+        rings, rows = rings.take(order), gathered(rows, order)
         starts = np.flatnonzero(np.diff(rings, prepend=-1)).tolist()
         for start, stop, ring in zip(starts, [*starts[1:], len(rings)], rings[starts].tolist(), strict=True):
             yield ring, order[start:stop], rows[start:stop]

@@ -273,7 +273,7 @@ class Streams:
         """Puts outcomes together by stream; arguments as of `Call`."""
         # Of 16 bits numpy sorts by radix, several times faster.
         order = np.argsort(ids.astype(np.uint16) if len(self.keys) < 1 << 16 else ids, kind="stable")
-        stream = ids[order]
+        stream = ids.take(order)
         starts = np.flatnonzero(np.concatenate((np.ones(min(len(ids), 1), bool), stream[1:] != stream[:-1])))
         return Call(ids, positions, at_s, order, starts, np.diff(starts, append=len(ids)), stream[starts])
 
@@ -289,7 +289,7 @@ class Streams:
         """
         self.count(call)
         order, starts, counts, touched = call.order, call.starts, call.counts, call.touched
-        errors = np.flatnonzero(wrong[order])
+        errors = np.flatnonzero(wrong.take(order))
         of = np.searchsorted(starts, errors, side="right") - 1
         rank = errors - starts[of]
         again = np.zeros(len(errors), bool)
@@ -317,7 +317,7 @@ class Streams:
         """
         self.count(call)
         order, starts, counts, touched = call.order, call.starts, call.counts, call.touched
-        bad = wrong[order]
+        bad = wrong.take(order)
         place = np.arange(len(order))
         group = np.repeat(np.arange(len(touched)), counts)
         # Correct outcomes since the error before or, where none is here, since the last look.
@@ -338,7 +338,7 @@ class Streams:
     def count(self, call: Call) -> None:
         """Moves counts and times of every stream touched past the call."""
         touched, starts = call.touched, call.starts
-        at = call.at_s[call.order]
+        at = call.at_s.take(call.order)
         core = self._core
         # A stream begins its month of volume with an outcome: its first, or the first after it was idle.
         new = core["period_taken"][touched] == 0

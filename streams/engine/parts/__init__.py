@@ -65,7 +65,7 @@ class Numbers(Generic[T]):
 
     def of(self, ids: Ints) -> Ints:
         """Numbers by id."""
-        return self._known[ids]
+        return self._known.take(ids)
 
 
 def rows_of(table: Table, key_of: Callable[[T], Key | None], spilled: Callable[[Key], Key] | None = None) -> Numbers[T]:
