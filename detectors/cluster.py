@@ -49,15 +49,14 @@ def advance(row: list[float], correct: int) -> None:
         row: `ROW`, changed in place.
         correct: Correct outcomes before the error.
     """
-    outcomes = row[0] + correct
     past = 0
     if correct < REACH:
         past = int(row[3]) | int(row[4]) << PART | int(row[5]) << 2 * PART
         past = past << correct & _MASK
-    if outcomes >= REACH:
+    if row[0] + correct >= REACH:
         row[2] += (FAR // NEAR) * (past & _NEAR_MASK).bit_count() - (past >> NEAR).bit_count()
     past = past << 1 & _MASK | 1
-    row[0] = outcomes + 1.0
+    row[0] += correct + 1.0
     row[1] += 1.0
     row[3], row[4], row[5] = float(past & _PART_MASK), float(past >> PART & _PART_MASK), float(past >> 2 * PART)
     if row[0] >= MEMORY:

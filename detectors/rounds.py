@@ -98,32 +98,39 @@ class _Rounds(NamedTuple):
     of: Ints
 
     @classmethod
-    def made(cls, looks: Looks) -> "_Rounds":
-        """The rounds of looks."""
-        order = np.argsort(-looks.counts, kind="stable")
-        counts = looks.counts[order]
-        rounds = np.arange(counts[0])
-        lefts = len(counts) - np.searchsorted(counts[::-1], rounds, side="right")
+    def made(cls, starts: Ints, counts: Ints) -> "_Rounds":
+        """The rounds of looks: of each stream its first one, and how many it has."""
+        order = np.argsort(-counts, kind="stable")
+        sizes = counts[order]
+        rounds = np.arange(sizes[0])
+        lefts = len(sizes) - np.searchsorted(sizes[::-1], rounds, side="right")
         firsts = np.cumsum(lefts) - lefts
-        of = np.arange(len(looks.correct)) - np.repeat(firsts, lefts)
-        return cls(order, firsts, lefts, looks.starts[order].take(of) + np.repeat(rounds, lefts), of)
+        of = np.arange(lefts.sum()) - np.repeat(firsts, lefts)
+        return cls(order, firsts, lefts, starts[order].take(of) + np.repeat(rounds, lefts), of)
 
-    def along(self, step: np.ufunc, before: Floats, values: Floats) -> tuple[Floats, Floats]:
-        """What stands before and after each place, where `step` goes along each stream as if look by look.
+    def along(self, step: np.ufunc, first: Floats, values: Floats) -> Floats:
+        """Goes along each stream with `step`, as if look by look.
 
         Args:
             step: Of two arguments: what stood before, and the place's value.
-            before: Of each stream, shape (k, streams).
+            first: What stands before the first look of each stream, shape (k, streams).
             values: Shape (k, n).
+
+        Returns:
+            `first`, and what stands after each place, shape (k, streams + n).
         """
-        streams = before.shape[1]
-        whole = np.concatenate((before, values), axis=1)
-        now = before
-        for first, left in zip((self.firsts + streams).tolist(), self.lefts.tolist(), strict=True):
-            here = whole[:, first : first + left]
+        streams = first.shape[1]
+        whole = np.concatenate((first, values), axis=1)
+        now = first
+        for begin, left in zip((self.firsts + streams).tolist(), self.lefts.tolist(), strict=True):
+            here = whole[:, begin : begin + left]
             now = step(now[:, :left], here, out=here)
-        earlier = np.append(0, self.firsts[:-1] + streams)
-        return whole.take(np.repeat(earlier, self.lefts) + self.of, axis=1), whole[:, streams:]
+        return whole
+
+    def before(self, whole: Floats) -> Floats:
+        """Of what `along` gives, what stands before each place, shape (k, n)."""
+        earlier = np.append(0, self.firsts + len(self.order))[:-1]
+        return whole.take(np.repeat(earlier, self.lefts) + self.of, axis=1)
 
     def last(self, taken: Ints) -> Ints:
         """Of each stream the place of the last of so many looks, in `order`."""
@@ -144,7 +151,7 @@ def take(rows: Floats, looks: Looks, target: Floats, falls: Flags) -> Taken:
         target: The rate that a stream is held to, NaN where it is its own past, shape (streams,).
         falls: Whether a fall is looked for, only against the stream's own past, shape (streams,).
     """
-    rounds = _Rounds.made(looks)
+    rounds = _Rounds.made(looks.starts, looks.counts)
     rows, target = rows.take(rounds.order, axis=0), target[rounds.order]
     is_own = np.isnan(target)
     own, p0, falling = is_own.take(rounds.of), target.take(rounds.of), falls[rounds.order].take(rounds.of)
@@ -159,8 +166,9 @@ def take(rows: Floats, looks: Looks, target: Floats, falls: Flags) -> Taken:
     young, passed = seen < FREEZE_AFTER, seen + correct
     learned = temper * np.where(young, np.minimum(correct, FREEZE_AFTER - seen), 0.0)
     learns = young & (passed < FREEZE_AFTER) & wrong
-    (a, b), (a_after, b_after) = rounds.along(np.add, baseline[:2], np.stack((temper * learns, learned)))
-    _, (seen_after,) = rounds.along(np.maximum, baseline[2:], np.where(young, passed + learns, 0.0)[None])
+    grown = rounds.along(np.add, baseline[:2], np.stack((temper * learns, learned)))
+    (a, b), (a_after, b_after) = rounds.before(grown), grown[:, len(rows) :]
+    seen_after = rounds.along(np.maximum, baseline[2:], np.where(young, passed + learns, 0.0)[None])[0, len(rows) :]
 
     p, middle = a / (a + b_after), a / (a + b + learned / 2)
     q, rate = 1.0 - middle, np.minimum(p0 + _SHIFTS, 0.5 + p0 / 2)
@@ -229,11 +237,10 @@ def clusters(rows: Floats, looks: Looks) -> tuple[Floats, Floats]:
     of, place = group[errors], taken[errors]
     many = np.bincount(of, minlength=streams)
     before = np.cumsum(many) - many
-    nth = np.arange(len(errors)) - before[of]
 
     # Where the errors are, old and new, along one line on which each stream has room of its own.
-    parts = rows[:, 3:6].astype(np.int64)[:, :, None] >> np.arange(cluster.PART) & 1
-    old, back = np.nonzero(parts.reshape(streams, cluster.REACH))
+    parts = np.ascontiguousarray(rows[:, 3:6]).astype("<u8").view(np.uint8).reshape(-1, 8)[:, : cluster.PART // 8]
+    old, back = divmod(np.flatnonzero(np.unpackbits(parts, bitorder="little")), cluster.REACH)
     room = int(taken.max(initial=0)) + 2 * cluster.REACH
     ahead = cluster.REACH
     new = of * room + ahead + place
@@ -243,27 +250,23 @@ def clusters(rows: Floats, looks: Looks) -> tuple[Floats, Floats]:
     both = here - np.searchsorted(line, new - cluster.REACH)
     contrast = (cluster.FAR // cluster.NEAR + 1) * near - both
 
-    # Sums run along each stream as its errors would add them up, one by one, so that they are rounded alike.
-    width = max(int(many.max(initial=0)), 1)
-    runs, told, counted = np.zeros((streams, 2 * width)), np.zeros((streams, width)), np.zeros((streams, width))
-    runs[of, 2 * nth] = np.diff(place, prepend=0) - 1
+    told = np.where(rows[:, 0].take(of) + place > cluster.REACH, contrast, 0)
+    since = np.diff(place, prepend=0)
     first = before[many > 0]
-    runs[of[first], 0] = place[first] - 1
-    runs[of, 2 * nth + 1] = counted[of, nth] = 1.0
-    outcomes = np.add.accumulate(np.hstack((rows[:, 0:1], runs)), axis=1)
-    seen = np.add.accumulate(np.hstack((rows[:, 1:2], counted)), axis=1)
-    told[of, nth] = np.where(outcomes[of, 2 * nth + 1] >= cluster.REACH, contrast, 0)
-    contrasts = np.add.accumulate(np.hstack((rows[:, 2:3], told)), axis=1)
-    outcomes = outcomes[:, ::2]
-    tempers = 1.0 / cluster.design_effects(outcomes, seen, contrasts)
+    since[first] = place[first]
+    rounds = _Rounds.made(before, many)
+    steps = np.stack((since, np.ones(len(since)), told)).take(rounds.looks, axis=1)
+    sums = rounds.along(np.add, rows[:, :3].T.take(rounds.order, axis=1), steps)
+    # By stream, and by error after it.
+    tempers = np.empty(streams + len(errors))
+    tempers[np.concatenate((rounds.order, streams + rounds.looks))] = 1.0 / cluster.design_effects(*sums)
 
-    passed = np.cumsum(looks.wrong)
-    earlier = passed - looks.wrong - np.append(0, passed)[looks.starts][group]
-    last = np.arange(streams), many
+    after = rows.copy()
+    found = many.take(rounds.order) > 0
+    ends = streams + rounds.last(many.take(rounds.order)[found])
+    after[rounds.order[found], :3] = sums.take(ends, axis=1).T
     newest = np.zeros(streams, np.int64)
     newest[of] = place
-    after = np.empty_like(rows)
-    after[:, 0], after[:, 1], after[:, 2] = outcomes[last], seen[last], contrasts[last]
     after[:, 6] = taken[looks.starts + looks.counts - 1] - newest
     stream, at = line // room, line % room - ahead
     distance = newest[stream] - at
@@ -275,8 +278,10 @@ def clusters(rows: Floats, looks: Looks) -> tuple[Floats, Floats]:
     for full in np.flatnonzero(after[:, 0] >= cluster.MEMORY).tolist():
         # Counts are halved on the way, which happens once in 20,000 outcomes.
         row = rows[full, :6].tolist()
-        for error in range(int(many[full])):
-            cluster.advance(row, int(runs[full, 2 * error]))
-            tempers[full, error + 1] = cluster.temper(row)
+        for error in range(int(before[full]), int(before[full] + many[full])):
+            cluster.advance(row, int(since[error]) - 1)
+            tempers[streams + error] = cluster.temper(row)
         after[full, :6] = row
-    return tempers[group, earlier], after
+    earlier: Ints = np.cumsum(looks.wrong) - looks.wrong
+    is_first = earlier == earlier[looks.starts].take(group)
+    return tempers.take(np.where(is_first, group, streams + earlier - 1)), after
