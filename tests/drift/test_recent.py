@@ -16,52 +16,63 @@ def rows_of(numbers: range) -> np.ndarray:
     return rows
 
 
-def filled(ring: Recent, rng: random.Random, count: int, at_once: int) -> None:
-    """Adds rows up to a count, and looks back from within what was added last, as segments do."""
-    begin = ring.count
+def filled(ring: Recent, rng: random.Random, count: int, look_back: int = LOOK_BACK) -> None:
+    """Adds rows up to a count, few and many at a time, and looks back from what is not added yet, as segments do."""
     while ring.count < count:
-        most = min(at_once, count - ring.count)
-        ring.add(rows_of(range(ring.count, ring.count + rng.randint(1, most))))
+        added = rng.randint(1, min(rng.choice((10, 700, 3_000)), count - ring.count))
         if rng.random() < 0.3:
-            look(ring, rng.randint(max(ring.count - at_once, begin), ring.count))
+            look(ring, look_back, rng.randint(0, added))
+        ring.add(rows_of(range(ring.count, ring.count + added)))
 
 
-def look(ring: Recent, end: int) -> None:
-    assert ring.before(end)["handled"].tolist() == list(range(max(end - LOOK_BACK, 0), end))
+def look(ring: Recent, look_back: int = LOOK_BACK, after: int = 0) -> None:
+    end = ring.count + after
+    found = ring.newest(rows_of(range(ring.count, end)))
+    assert found["handled"].tolist() == list(range(max(end - look_back, 0), end))
 
 
-def restored(ring: Recent, slots: dict[bytes, bytes | None], at_once: int) -> Recent:
-    again = Recent(b"ring", LABEL, LOOK_BACK, at_once)
+def written(ring: Recent, slots: dict[bytes, bytes]) -> None:
+    """Writes a ring's slots as a checkpoint does: None deletes."""
+    for key, value in ring.slots():
+        if value is None:
+            del slots[key]
+        else:
+            slots[key] = value
+    assert not ring.changed
+
+
+def restored(ring: Recent, slots: dict[bytes, bytes], look_back: int = LOOK_BACK) -> Recent:
+    again = Recent(b"ring", LABEL, look_back)
     again.restore(ring.count, slots)
     return again
 
 
-@pytest.mark.parametrize("count", [1, 255, 256, 1_500, 1_792, 1_793, 9_000])
+@pytest.mark.parametrize("count", [1, 255, 256, 1_023, 1_024, 1_025, 9_000])
 def test_looks_are_those_of_a_list_before_and_after_a_restart(count):
-    rng = random.Random(count)
-    ring, slots = Recent(b"ring", LABEL, LOOK_BACK, 768), {}
+    rng, slots = random.Random(count), {}
+    ring = Recent(b"ring", LABEL, LOOK_BACK)
     for stop in [*sorted(rng.sample(range(1, count + 1), min(count, 5))), count]:
-        filled(ring, rng, stop, 768)
-        slots |= ring.slots()
-        assert not ring.changed
-        ring = restored(ring, slots, 768)
-        look(ring, ring.count)
+        filled(ring, rng, stop)
+        written(ring, slots)
+        ring = restored(ring, slots)
+        look(ring)
         assert not ring.changed
 
 
-@pytest.mark.parametrize("count", [700, 1_792, 1_793, 2_000, 2_303, 2_304, 2_305, 9_001])
-def test_a_ring_of_an_older_build_is_taken_into_a_larger_one(count):
-    rng = random.Random(count)
-    small = Recent(b"ring", LABEL, LOOK_BACK, 768)
-    filled(small, rng, count, 768)
-    slots = dict(small.slots())
-    large = restored(small, slots, 1_280)
-    look(large, count)
-    slots |= large.slots()
-    again = restored(large, slots, 1_280)
-    look(again, count)
-    filled(again, rng, count + 3_000, 1_280)
-    look(again, again.count)
+@pytest.mark.parametrize("count", [700, 1_024, 1_025, 1_791, 1_792, 1_793, 2_000, 2_304, 2_305, 9_001])
+def test_a_larger_ring_of_an_older_build_is_taken_over(count):
+    rng, slots = random.Random(count), {}
+    large = Recent(b"ring", LABEL, 1_792)
+    filled(large, rng, count, 1_792)
+    written(large, slots)
+    ring = restored(large, slots)
+    look(ring)
+    written(ring, slots)
+    assert len(slots) == -(-min(count, LOOK_BACK) // 256), "nothing is left behind of the larger one"
+    again = restored(ring, slots)
+    look(again)
+    filled(again, rng, count + 3_000)
+    look(again)
 
 
 @pytest.mark.parametrize("most", [3, 70_000])

@@ -16,7 +16,7 @@ from schemas.policy import Policy
 from streams.engine.drift.cause import CAUSES, all_parts, largest, verdict
 from streams.engine.drift.episodes import Closed, Episode, again, drift_id
 from streams.engine.drift.names import FEW, MANY, NONE, Names
-from streams.engine.drift.recent import LABEL, LABELS_AT_ONCE, Recent, Rows, Waiting
+from streams.engine.drift.recent import LABEL, Recent, Rows, Waiting, gathered
 from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams, first_places
 from streams.engine.intake import Batch, Intake, WorkKind
 from streams.engine.panes import Ints, Slot
@@ -118,6 +118,8 @@ class Labels:
         #: Of streams of handling time, the labels that their newest groups were made of.
         self._rings: dict[int, Recent] = {}
         self._waiting = Waiting(LABEL)
+        #: Of the segment at hand: the ring of each label, and its row.
+        self._here: tuple[Ints, Rows] = np.zeros(0, np.int64), np.zeros(0, LABEL)
         self._names = Names(_PREFIX + b"|class", FEW)
         self._members = {by: Names(b"%s|%s" % (_PREFIX, by.encode()), most) for by, most in _NAMES.items()}
         self._agents: Numbers[tuple[str, str, str]] = Numbers(lambda person: self._members["agent"].number(person[2]))
@@ -155,8 +157,7 @@ class Labels:
         classes = self._classes.of(np.array(batch.classes, np.int64))
         labels = _Columns(persons, kinds, at, handle_ms, classes)
         days = np.maximum.accumulate(np.maximum(at // (DAY_SECONDS * 1000), self._day))
-        turns = {*np.flatnonzero(np.diff(days, prepend=self._day) > 0).tolist(), *range(0, len(kinds), LABELS_AT_ONCE)}
-        cuts = sorted(turns - {0})
+        cuts = np.flatnonzero(np.diff(days, prepend=days[0])).tolist()
         for start, stop in zip([0, *cuts], [*cuts, len(kinds)], strict=True):
             day = int(days[start])
             if day > self._day:
@@ -196,7 +197,7 @@ class Labels:
 
     @staticmethod
     def _ring(number: int) -> Recent:
-        return Recent(b"%s|ring|%d" % (_PREFIX, number), LABEL, GROUPS_KEPT * HANDLED, LABELS_AT_ONCE)
+        return Recent(b"%s|ring|%d" % (_PREFIX, number), LABEL, GROUPS_KEPT * HANDLED)
 
     def _room(self, number: int) -> None:
         if number >= len(self._held):
@@ -222,7 +223,11 @@ class Labels:
         self._streams.begin((by_time_call, by_mix_call), self._day * DAY_SECONDS)
         if len(timed):
             logs = mean_shift.quantised(handle_ms[timed])
-            self._fill(by_time_call, at[timed], HANDLED, logs, self._rows(labels, timed, logs))
+            self._here = by_time_call.ids, self._rows(labels, timed, logs)
+            self._fill(by_time_call, at[timed], HANDLED, logs)
+            self._waiting.add(*self._here)
+            if self._waiting.is_full:
+                self._settle()
         if len(mixed):
             self._fill(by_mix_call, at[mixed], MIXED, self._places(of_mix, classes[mixed]))
 
@@ -255,7 +260,7 @@ class Labels:
             own[len(known)] = number
             known.append(self._names[number])
 
-    def _fill(self, call: Call, at: Ints, size: int, values: Ints, rows: Rows | None = None) -> None:
+    def _fill(self, call: Call, at: Ints, size: int, values: Ints) -> None:
         """Puts labels into their streams' groups, and looks where one is full.
 
         Args:
@@ -263,15 +268,10 @@ class Labels:
             at: Time of each, ms, shape (n,).
             size: Labels of a group.
             values: Of each its logarithm, or the place of its class.
-            rows: What the ring of its stream keeps of each.
         """
         self._streams.count(call)
         order, starts, counts, touched = call.order, call.starts, call.counts, call.touched
         values = values.take(order)
-        if rows is not None:
-            self._waiting.add(call.ids, rows)
-            if self._waiting.is_full:
-                self._settle()
         held = self._held[touched]
         rank = np.arange(len(values)) - np.repeat(starts - held, counts)
         # A piece ends with its stream, or where a group is full.
@@ -379,8 +379,7 @@ class Labels:
         if mix:
             episode.causes = self._moves(state, since, before)
         else:
-            self._settle()
-            self._explain(episode, self._rings[number].before(self._rings[number].count - later), len(before) * size)
+            self._explain(episode, self._newest(number, later), len(before) * size)
         state.score = 0.0
         self.episodes[number] = (stream, episode)
         self.header_changed = True
@@ -406,6 +405,13 @@ class Labels:
             return Level(known, int(state.row[1]))
         mean = self._total(groups, lead) / n
         return Level(mean if lead is not None else math.exp(mean), n)
+
+    def _newest(self, number: int, later: int) -> Rows:
+        """The newest labels of a stream, of which `later` come after them in the segment at hand."""
+        self._settle()
+        ids, rows = self._here
+        (mine,) = np.nonzero(ids == number)
+        return self._rings[number].newest(gathered(rows, mine[: len(mine) - later]))
 
     def _explain(self, episode: Episode, rows: Rows, before: int) -> None:
         """Says what made a project slower or quicker, from the labels that its newest groups were made of.

@@ -31,7 +31,7 @@ from streams.engine.drift.episodes import (
 from streams.engine.drift.hold import Hold
 from streams.engine.drift.labels import LABEL_SHARE, Happened, Labels
 from streams.engine.drift.names import FEW, MANY, NONE, Names
-from streams.engine.drift.recent import REVIEW, REVIEWS_AT_ONCE, Recent, Rows, Waiting, gathered
+from streams.engine.drift.recent import REVIEW, Recent, Rows, Waiting, gathered
 from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams, first_places, watches_fall
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, Trait, VerdictKind
@@ -43,6 +43,8 @@ from streams.engine.parts.people import is_headline
 _LEAST_BEFORE = 30
 #: Outcomes that a change is located in, where a ring has more.
 _LOCATED_IN = 6_000
+#: Reviews that are taken together at most, and so the memory that this needs: a hold may let many go at once.
+_AT_ONCE = 32_768
 #: Examples that a ring keeps of its newest errors.
 _MISTAKES_KEPT = 256
 _PREFIX = b"drift"
@@ -79,6 +81,14 @@ class _Outcomes(NamedTuple):
         streams = np.concatenate([streams for _, streams in sets])
         places = np.concatenate([places for places, _ in sets])
         return cls(streams[streams >= 0], places[streams >= 0])
+
+
+class _Here(NamedTuple):
+    """Reviews on their way to their rings: of each the ring, the position in the batch, and the row."""
+
+    rings: Ints
+    positions: Ints
+    rows: Rows
 
 
 class _Seen(NamedTuple):
@@ -151,8 +161,8 @@ class Drift:
         self._waiting = Waiting(REVIEW)
         #: By place among the reviews that wait, the task of one that found an error.
         self._tasks_waiting: dict[int, str] = {}
-        #: Of the segment at hand: the ring of each review, and its position.
-        self._here = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        #: Of the segment at hand.
+        self._here = _Here(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, REVIEW))
         self._episodes: dict[int, Episode] = {}
         self._tests: dict[int, ReverseTest] = {}
         self._closed: dict[int, Closed] = {}
@@ -325,7 +335,7 @@ class Drift:
         newest = np.maximum.accumulate(np.maximum(days, self._day))
         turns = {0, *(np.flatnonzero(np.diff(newest, prepend=self._day) > 0)).tolist()}
         turns |= {int(np.searchsorted(positions, place)) for place, _ in revised}
-        turns |= set(range(0, len(positions), REVIEWS_AT_ONCE))
+        turns |= set(range(0, len(positions), _AT_ONCE))
         ends = [*sorted(turns - {0}), len(positions)]
         for start, stop in zip([0, *ends], ends, strict=False):
             if start < len(positions):
@@ -352,7 +362,7 @@ class Drift:
         reviewers = np.where(self._agents_work.of(kinds) > 0, reviewers, -1)
         self._meet(kinds, persons, reviewers, intake)
         rings, by_site, by_target, by_project, by_finding = self._by_kind.take(kinds, axis=0).T
-        self._remember(positions, rows, rings)
+        self._here = _Here(rings, positions, rows)
         at_s, wrong = self._clock[positions] // 1000, rows["wrong"] > 0
         made = np.flatnonzero(reviewers >= 0)
         found_more, found_fewer = self._by_reviewer.take(reviewers[made], axis=0).T
@@ -371,16 +381,17 @@ class Drift:
         ]
         self._streams.begin(calls, self._day * DAY_SECONDS)
         self._feed(calls, wrong.take(rising.places), wrong.take(falling.places))
+        self._remember()
 
-    def _remember(self, positions: Ints, rows: Rows, rings: Ints) -> None:
-        """Lets the reviews wait for their rings."""
-        if self._waiting.is_full:
-            self._settle()
-        self._here = rings, positions
+    def _remember(self) -> None:
+        """Lets the reviews of the segment wait for their rings."""
+        rings, positions, rows = self._here
         wrong, tasks, before = np.flatnonzero(rows["wrong"]), self._tasks, self._waiting.count
         for place, position in zip((wrong + before).tolist(), positions[wrong].tolist(), strict=True):
             self._tasks_waiting[place] = tasks[position]
         self._waiting.add(rings, rows)
+        if self._waiting.is_full:
+            self._settle()
 
     def _settle(self) -> None:
         """Puts the reviews that wait into their rings, and the errors among them beside these."""
@@ -512,10 +523,9 @@ class Drift:
         role = "qa" if stream.signal == "qa_accuracy" else "agent"
         ring = self._ring_numbers[stream.site, role]
         self._settle()
-        rings, positions = self._here
-        later = int(np.count_nonzero(positions[rings == ring] > position))
-        end = self._rings[ring].count - later
-        rows = self._rings[ring].before(end)
+        mine = self._up_to(position, ring)
+        rows = self._rings[ring].newest(gathered(self._here.rows, mine))
+        end = self._rings[ring].count + len(mine)
         chosen = np.ones(len(rows), bool)
         if stream.project:
             chosen &= rows["project"] == self._names["project"].find(stream.project)
@@ -527,6 +537,10 @@ class Drift:
         numbers = np.flatnonzero(chosen)[::-1]
         newest_first = rows[numbers]
         return _Seen(newest_first[newest_first["at"] > cleared_at], newest_first, numbers + (end - len(rows)))
+
+    def _up_to(self, position: int, ring: int) -> Ints:
+        """Places of a ring's reviews within the segment, up to a position in the batch."""
+        return np.flatnonzero((self._here.rings == ring) & (self._here.positions <= position))
 
     def _locate(self, number: int, stream: Stream, position: int, at: int, cleared_at: int) -> _Change:
         """When the change began and what the figure was before; what was learned of it is unlearned."""
@@ -583,8 +597,12 @@ class Drift:
             episode.causes = tuple(self._cause(stream, part) for part in largest(parts, change, CAUSES))
         numbers = set(seen.numbers[: episode.n].tolist())
         role = "qa" if stream.signal == "qa_accuracy" else "agent"
-        mistakes = self._mistakes[self._ring_numbers[stream.site, role]]
-        tasks = [mistake.task_id for mistake in reversed(mistakes) if mistake.number in numbers]
+        ring = self._ring_numbers[stream.site, role]
+        mine, count = self._up_to(position, ring), self._rings[ring].count
+        wrong = np.flatnonzero(self._here.rows["wrong"].take(mine))
+        here = zip((wrong + count).tolist(), self._here.positions.take(mine[wrong]).tolist(), strict=True)
+        mistakes = [*self._mistakes[ring], *(Mistake(number, self._tasks[place]) for number, place in here)]
+        tasks = [mistake.task_id for mistake in reversed(mistakes[-_MISTAKES_KEPT:]) if mistake.number in numbers]
         episode.task_ids = tuple(dict.fromkeys(tasks))[:TASKS]
 
     def _cause(self, stream: Stream, part: Part) -> Cause:

@@ -39,9 +39,6 @@ LABEL = np.dtype(
 )
 #: Rows that a look at reviews goes back at most.
 LOOK_BACK = 12_288
-#: The most reviews, and the most labels, that are added at a time: what a batch of 10,000 events has of them. A ring
-#: holds so many more than a look goes back, so that a look never depends on how much of a segment has come after it.
-REVIEWS_AT_ONCE, LABELS_AT_ONCE = 4_096, 8_192
 #: Rows of a slot.
 _CHUNK = 256
 #: Rows that wait at most: what lies between two checkpoints at full speed.
@@ -102,31 +99,29 @@ class Recent:
     Args:
         prefix: Of its slots' keys.
         kind: `REVIEW` or `LABEL`.
-        look_back: Rows that a look goes back at most.
-        at_once: Rows that are added at a time at most.
+        look_back: Its bound: rows that a look goes back at most.
     """
 
-    def __init__(
-        self, prefix: bytes, kind: np.dtype[Any], look_back: int = LOOK_BACK, at_once: int = REVIEWS_AT_ONCE
-    ) -> None:
+    def __init__(self, prefix: bytes, kind: np.dtype[Any], look_back: int = LOOK_BACK) -> None:
         self.prefix = prefix
-        self._look_back = look_back
-        self._capacity = look_back + at_once
+        self._capacity = look_back
         #: Rows ever added.
         self.count = 0
         self._hold(np.zeros(_CHUNK, kind))
         self._changed: set[int] = set()
+        #: Chunks of a larger ring that it was restored from; to be deleted.
+        self._surplus = range(0)
 
     @property
     def changed(self) -> bool:
         """Whether there is something to write."""
-        return bool(self._changed)
+        return bool(self._changed or self._surplus)
 
     def _hold(self, rows: Rows) -> None:
         self._rows, self._words = rows, _words(rows)
 
     def add(self, rows: Rows) -> None:
-        """Adds rows. A look goes back from one of the newest, of as many as the ring was made for."""
+        """Adds rows."""
         added = _words(rows)
         for start in range(0, len(added), self._capacity):
             self._put(added[start : start + self._capacity], self.count + start)
@@ -148,10 +143,11 @@ class Recent:
             self._words[: count - fits] = added[fits:]
             self._changed.update(range((count - fits - 1) // _CHUNK + 1))
 
-    def before(self, end: int) -> Rows:
-        """The rows before number `end`, oldest first, as far as a look goes back."""
-        start = max(end - self._look_back, 0)
-        return self._rows[np.arange(start, end) % self._capacity]
+    def newest(self, after: Rows) -> Rows:
+        """The newest rows with others after them that are not in it yet, oldest first, as far as a look goes back."""
+        after = after[-self._capacity :]
+        start = max(self.count + len(after) - self._capacity, 0)
+        return np.concatenate((gathered(self._rows, np.arange(start, self.count) % self._capacity), after))
 
     def revise(self, at: int, agent: int, old: bool, new: bool) -> None:
         """Changes a review of a time and an agent from `old` to `new` (whether wrong), if it is still there."""
@@ -167,19 +163,23 @@ class Recent:
         for chunk in sorted(self._changed):
             yield b"%s|%d" % (self.prefix, chunk), self._rows[chunk * _CHUNK : (chunk + 1) * _CHUNK].tobytes()
         self._changed.clear()
+        for chunk in self._surplus:
+            yield b"%s|%d" % (self.prefix, chunk), None
+        self._surplus = range(0)
 
     def restore(self, count: int, slots: Mapping[bytes, bytes]) -> None:
-        """Takes its slots, by key, and how many rows were ever added."""
+        """Takes its slots, by key, and how many rows were ever added. Older builds have larger rings."""
         self.count = count
-        chunks = -(-min(count, self._capacity) // _CHUNK)
-        packed = [slots.get(b"%s|%d" % (self.prefix, chunk)) for chunk in range(chunks)]
-        rows = np.frombuffer(b"".join(chunk for chunk in packed if chunk is not None), self._rows.dtype)
-        held = np.zeros(max(chunks * _CHUNK, _CHUNK), self._rows.dtype)
-        if None in packed:
-            # Of a smaller ring, as builds before format 3 kept them.
-            numbers = np.arange(max(count - len(rows), 0), count)
-            held[numbers % self._capacity] = rows[numbers % len(rows)]
+        packed: list[bytes] = []
+        while (chunk := slots.get(b"%s|%d" % (self.prefix, len(packed)))) is not None:
+            packed.append(chunk)
+        rows = np.frombuffer(b"".join(packed), self._rows.dtype)
+        held = min(count, len(rows), self._capacity)
+        chunks = max(-(-held // _CHUNK), 1)
+        self._hold(np.zeros(chunks * _CHUNK, self._rows.dtype))
+        if held:
+            numbers = np.arange(count - held, count)
+            self._words[numbers % self._capacity] = _words(rows).take(numbers % len(rows), axis=0)
+        if count > self._capacity < len(rows):
             self._changed.update(range(chunks))
-        else:
-            held[: len(rows)] = rows
-        self._hold(held)
+        self._surplus = range(chunks, len(packed))
