@@ -27,7 +27,7 @@ from streams.engine.persons import PeopleView
 from streams.engine.sites import SiteView
 
 #: Format of manifests and slots. A newer one is refused. Format 1 has no drift slots: detectors then start afresh.
-#: Format 2 has smaller rings of labels.
+#: Rings of reviews and labels are larger in older builds, and are taken over.
 FORMAT = 3
 BUILD = "0.1.0"
 

@@ -315,6 +315,8 @@ class Drift:
         for _, event in revised:
             self._revise(event)
         self._tell()
+        # Not with the next batch, whose events could have had their memory.
+        self._ids, self._tasks = (), {}
 
     @property
     def holds(self) -> bool:
