@@ -18,6 +18,7 @@ from schemas.policy import Policy, PolicyError
 from streams.exporter import MetricsServer, MonitorState, PseudonymKeyError, ServerError, agent_names
 from streams.runtime import logs
 from streams.runtime.broker import Findings, Refusal, examine
+from streams.runtime.memory import keep_freed
 from streams.runtime.partitions import Partitions
 from streams.runtime.settings import Settings, SettingsError
 from streams.runtime.transport import App
@@ -47,6 +48,7 @@ def run(settings: Settings) -> int:
     """
     logs.configure()
     tune_collector()
+    keep_freed()
     try:
         policy = Policy.load(settings.policy)
         settings.security()

@@ -1,13 +1,30 @@
 """Freed memory: it goes back where the allocator allows, and an answer goes with its last record."""
 
 import gc
+import os
+import subprocess
+import sys
 import weakref
+from pathlib import Path
 
 import pytest
 from aiokafka.consumer.fetcher import PartitionRecords
 
 from streams.runtime import memory
-from streams.runtime.memory import FreedMemory, break_circle
+from streams.runtime.memory import FreedMemory, break_circle, keep_freed
+
+#: Takes and frees 16 MB fifty times, as batches do, and prints how many pages the kernel filled for it.
+_FAULTS = """
+import resource
+from streams.runtime.memory import keep_freed
+if {kept}:
+    keep_freed()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(50):
+    blocks = [bytearray(400_000) for _ in range(40)]
+    del blocks
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
 
 
 def test_growth_is_due_and_giving_back_ends_it(monkeypatch: pytest.MonkeyPatch):
@@ -38,6 +55,25 @@ def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch):
     resident = 1 << 30
     assert not freed.is_due
     freed.give_back()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="glibc's allocator is Linux's")
+def test_what_is_freed_serves_again_unless_the_environment_tunes_the_allocator():
+    def faults(kept: bool, **tuned: str) -> int:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+        command = [sys.executable, "-c", _FAULTS.format(kept=kept)]
+        done = subprocess.run(command, env=plain | tuned, capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    kept = faults(kept=True)
+    assert kept < 2 * 40 * 400_000 / os.sysconf("SC_PAGE_SIZE"), "once, not fifty times"
+    assert faults(kept=False) > 4 * kept
+    assert faults(kept=True, MALLOC_ARENA_MAX="8") > 4 * kept
+
+
+def test_another_allocator_has_no_options(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda _: object())
+    keep_freed()
 
 
 def test_the_real_one_can_be_called():
