@@ -472,6 +472,8 @@ def test_the_difference_of_durable_counters_is_exact(run: Run) -> None:
 def test_rates_of_durable_counters_are_right_through_every_fault(run: Run) -> None:
     """Asked at a scrape's step and beside it: then `increase` stretches what it has by a step at most."""
     truth = {series: value for series, value in _truth(run).items() if value}
+    # A fast machine is through all faults in 49 s, of which a step is more.
+    within = max(WITHIN, 1.01 * SCRAPE_SECONDS / (run.seconds - SCRAPE_SECONDS))
     for beside in (0.0, 0.5):
         worst: Counter[str] = Counter()
         for name in {name for name, _ in truth}:
@@ -481,7 +483,7 @@ def test_rates_of_durable_counters_are_right_through_every_fault(run: Run) -> No
                 for labels in [labels for named, labels in truth if named == name]:
                     wanted, got = truth[name, labels], found[labels] * scale
                     worst[function] = max(worst[function], abs(got - wanted) / wanted)
-                    assert worst[function] <= WITHIN, f"{query} of {dict(labels)}: {got}, and {wanted} happened"
+                    assert worst[function] <= within, f"{query} of {dict(labels)}: {got}, and {wanted} happened"
         log.info("of whoever owns it, %.1f s beside a step: wrong by up to %s", beside, dict(worst))
     _of_each_instance_apart(run, truth)
 
