@@ -164,7 +164,7 @@ class Labels:
                 self._streams.next_day(day * DAY_SECONDS, day - self._day if self._day >= 0 else 1, self.episodes)
                 self._day = day
                 self.header_changed = True
-            self._segment(np.arange(start, stop), labels)
+            self._segment(start, stop, labels)
 
     def _version(self, work: WorkKind) -> int:
         return self._members["sop_version"].number(self._sops[work.sop][2] if work.sop >= 0 else None)
@@ -206,20 +206,18 @@ class Labels:
             self._sums = np.concatenate((self._sums, np.zeros((more, categorical.CLASSES), np.int64)))
             self._own = np.concatenate((self._own, np.full((more, self._own.shape[1]), -1, np.int32)))
 
-    def _segment(self, positions: Ints, labels: _Columns) -> None:
+    def _segment(self, start: int, stop: int, labels: _Columns) -> None:
         _, kinds, at, handle_ms, classes = labels
-        by_time, by_mix = self._by_kind.take(kinds.take(positions), axis=0).T
-        has_time, has_class = (
-            (by_time >= 0) & (handle_ms.take(positions) >= 0),
-            (by_mix >= 0) & (classes.take(positions) >= 0),
-        )
-        timed, mixed = positions[has_time], positions[has_class]
+        by_time, by_mix = self._by_kind.take(kinds[start:stop], axis=0).T
+        has_time = (by_time >= 0) & (handle_ms[start:stop] >= 0)
+        has_class = (by_mix >= 0) & (classes[start:stop] >= 0)
+        timed, mixed = start + np.flatnonzero(has_time), start + np.flatnonzero(has_class)
         of_mix = by_mix[has_class]
-        by_time_call = self._streams.call(by_time[has_time], timed, at[timed] // 1000)
-        if len(timed) == len(mixed) == len(positions):
+        by_time_call = Call.of(by_time[has_time], timed, at[timed] // 1000)
+        if np.array_equal(has_time, has_class):
             by_mix_call = by_time_call.of_others(of_mix)
         else:
-            by_mix_call = self._streams.call(of_mix, mixed, at[mixed] // 1000)
+            by_mix_call = Call.of(of_mix, mixed, at[mixed] // 1000)
         self._streams.begin((by_time_call, by_mix_call), self._day * DAY_SECONDS)
         if len(timed):
             logs = mean_shift.quantised(handle_ms[timed])

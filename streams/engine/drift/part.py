@@ -378,7 +378,7 @@ class Drift:
         )
         falling = _Outcomes.of((made, by_finding[made]), (made, found_fewer))
         calls = [
-            self._streams.call(outcomes.streams, positions.take(outcomes.places), at_s.take(outcomes.places))
+            Call.of(outcomes.streams, positions.take(outcomes.places), at_s.take(outcomes.places))
             for outcomes in (rising, falling)
         ]
         self._streams.begin(calls, self._day * DAY_SECONDS)

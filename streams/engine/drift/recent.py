@@ -51,6 +51,20 @@ def gathered(rows: Rows, places: NDArray[np.integer[Any]]) -> Rows:
     return chosen
 
 
+def together(numbers: Ints) -> tuple[Ints, Ints]:
+    """Puts equal numbers together, each in the order of the log.
+
+    Args:
+        numbers: 0 and above, shape (n,).
+
+    Returns:
+        The order, shape (n,), and where in it each number begins.
+    """
+    # Of 16 bits numpy sorts by radix, several times faster.
+    order = np.argsort(numbers.astype(np.uint16) if numbers.max(initial=0) < 1 << 16 else numbers, kind="stable")
+    return order, np.flatnonzero(np.diff(numbers.take(order), prepend=-1))
+
+
 def _words(rows: Rows) -> NDArray[np.int64]:
     """Rows as whole numbers of 64 bits: numpy copies these at once, rows field by field, in four to ten times that."""
     return rows.view(np.int64).reshape(-1, rows.dtype.itemsize // 8)
@@ -86,10 +100,9 @@ class Waiting:
             return
         rings, rows = np.concatenate(self._rings), np.concatenate(self._rows).view(self._kind).reshape(-1)
         self._rings, self._rows, self.count = [], [], 0
-        order = np.argsort(rings.astype(np.uint16) if rings.max() < 1 << 16 else rings, kind="stable")
-        rings, rows = rings.take(order), gathered(rows, order)
-        starts = np.flatnonzero(np.diff(rings, prepend=-1)).tolist()
-        for start, stop, ring in zip(starts, [*starts[1:], len(rings)], rings[starts].tolist(), strict=True):
+        order, starts = together(rings)
+        rows, stops = gathered(rows, order), np.append(starts[1:], len(order))
+        for start, stop, ring in zip(starts.tolist(), stops.tolist(), rings[order[starts]].tolist(), strict=True):
             yield ring, order[start:stop], rows[start:stop]
 
 

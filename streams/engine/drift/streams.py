@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from detectors import cluster, falling, mixture, rounds, self_starting
 from detectors.budget import ADAPTION, DAYS_A_MONTH, adapted
 from detectors.rounds import Floats
+from streams.engine.drift.recent import together
 from streams.engine.panes import Ints, Slot
 
 Flags = NDArray[np.bool_]
@@ -153,6 +154,12 @@ class Call(NamedTuple):
     counts: Ints
     touched: Ints
 
+    @classmethod
+    def of(cls, ids: Ints, positions: Ints, at_s: Ints) -> "Call":
+        """Outcomes as they come, put together by stream."""
+        order, starts = together(ids)
+        return cls(ids, positions, at_s, order, starts, np.diff(starts, append=len(ids)), ids[order[starts]])
+
     def of_others(self, ids: Ints) -> "Call":
         """The same outcomes as those of other streams, which are one to one with these."""
         return self._replace(ids=ids, touched=ids[self.order[self.starts]])
@@ -268,14 +275,6 @@ class Streams:
         self._changed[kind].add(number // _BLOCK)
 
     # --- outcomes
-
-    def call(self, ids: Ints, positions: Ints, at_s: Ints) -> Call:
-        """Puts outcomes together by stream; arguments as of `Call`."""
-        # Of 16 bits numpy sorts by radix, several times faster.
-        order = np.argsort(ids.astype(np.uint16) if len(self.keys) < 1 << 16 else ids, kind="stable")
-        stream = ids.take(order)
-        starts = np.flatnonzero(np.concatenate((np.ones(min(len(ids), 1), bool), stream[1:] != stream[:-1])))
-        return Call(ids, positions, at_s, order, starts, np.diff(starts, append=len(ids)), stream[starts])
 
     def take(self, call: Call, wrong: Flags) -> Looks:
         """Counts outcomes, and finds the errors among them with what each needs.
