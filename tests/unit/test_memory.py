@@ -1,11 +1,11 @@
 """Freed memory: it goes back where the allocator allows, and an answer goes with its last record."""
 
+import ctypes
 import gc
 import os
 import subprocess
 import sys
 import weakref
-from pathlib import Path
 
 import pytest
 from aiokafka.consumer.fetcher import PartitionRecords
@@ -57,7 +57,8 @@ def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch):
     freed.give_back()
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="glibc's allocator is Linux's")
+# Elsewhere `keep_freed` does nothing, as the test after this one shows, and so there is nothing to count.
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="only glibc's allocator has these options")
 def test_what_is_freed_serves_again_unless_the_environment_tunes_the_allocator():
     def faults(kept: bool, **tuned: str) -> int:
         plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
