@@ -60,7 +60,8 @@ def advance(row: list[float], correct: int) -> None:
     row[1] += 1.0
     row[3], row[4], row[5] = float(past & _PART_MASK), float(past >> PART & _PART_MASK), float(past >> 2 * PART)
     if row[0] >= MEMORY:
-        row[0], row[1], row[2] = row[0] / 2, row[1] / 2, row[2] / 2
+        # Whole numbers again, so that their sums are exact in any order.
+        row[0], row[1], row[2] = row[0] // 2, row[1] // 2, row[2] // 2
 
 
 def design_effect(row: Sequence[float]) -> float:

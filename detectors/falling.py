@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.mixture import R_MAX, check_run_length, grow, pack, unpack
+from detectors.mixture import R_MAX, check_run_length, pack, unpack
 from detectors.outcomes import Outcomes, locate_change
 from detectors.protocol import Estimate, checked_outcome, until_drift
 from detectors.self_starting import FREEZE_AFTER, HIGHEST, PRIOR, ROW, WARM_UP, check_prior, fresh
@@ -17,44 +17,43 @@ FALLS = (0.75, 0.5, 0.25)
 #: never come; and at fixed counts, so that the result does not depend on how a log was cut.
 LOOK_EVERY = 16
 
-__all__ = ["FALLS", "LOOK_EVERY", "ROW", "SelfStartingFall", "failed", "fresh", "passed"]
+__all__ = ["FALLS", "LOOK_EVERY", "ROW", "SelfStartingFall", "advance", "fresh"]
 
 
-def passed(row: list[float], count: int = LOOK_EVERY, temper: float = 1.0, learns: bool = True) -> float:
-    """Takes a run of correct outcomes; returns the mean of the R_d.
+def advance(row: list[float], correct: int, wrong: bool, temper: float = 1.0, learns: bool = True) -> float:
+    """Takes a run of correct outcomes and, where there is one, the error that ends it.
 
     Args:
         row: As `detectors.self_starting.ROW`, changed in place.
-        count: Length of the run; callers keep count and call at `LOOK_EVERY`, and with the rest before an error.
+        correct: Length of the run: callers keep count and call at `LOOK_EVERY`, and with the rest at an error.
+        wrong: Whether an error ends it, after which the evidence is lower.
         temper: 1 / design effect.
         learns: Whether the baseline takes them in.
+
+    Returns:
+        Mean of the R_f: a drift is signalled where it reaches the run length.
     """
-    a, b, seen = row[0], row[1], row[2]
-    learned = temper * min(count, max(FREEZE_AFTER - seen, 0.0)) if learns else 0.0
+    a, b, seen = row[:3]
+    learned = temper * min(correct, max(FREEZE_AFTER - seen, 0.0)) if learns else 0.0
     p = a / (a + b + learned / 2)
     total = 0.0
     for number, fall in enumerate(FALLS, 3):
         factor = ((1.0 - fall * p) / (1.0 - p)) ** temper
-        row[number] = min(grow(row[number], factor, count), R_MAX)
-        total += row[number]
-    if learned:
-        row[1] = b + learned
-        row[2] = seen + count
-    if learns and (row[2] < WARM_UP or row[0] > HIGHEST * (row[0] + row[1])):
+        power = factor**correct
+        plus = factor * (1.0 - power) / (1.0 - factor)
+        on_error = fall**temper if wrong else 1.0
+        r = row[number] = min(row[number] * (power * on_error) + (plus + wrong) * on_error, R_MAX)
+        total += r
+    if learns:
+        b += learned
+        seen = min(seen + correct, FREEZE_AFTER)
+        if wrong and seen < FREEZE_AFTER:
+            a += temper
+            seen += 1.0
+        row[:3] = a, b, seen
+    if learns and (seen < WARM_UP or a > HIGHEST * (a + b)):
         row[3:6] = 0.0, 0.0, 0.0
         return 0.0
-    return total / 3.0
-
-
-def failed(row: list[float], temper: float = 1.0, learns: bool = True) -> float:
-    """Takes an error, after which the evidence is lower; returns the mean of the R_d."""
-    total = 0.0
-    for number, fall in enumerate(FALLS, 3):
-        row[number] = (row[number] + 1.0) * (fall if temper == 1.0 else fall**temper)
-        total += row[number]
-    if learns and row[2] < FREEZE_AFTER:
-        row[0] += temper
-        row[2] += 1.0
     return total / 3.0
 
 
@@ -119,16 +118,14 @@ class SelfStartingFall:
         """Takes one outcome: 1 for an error found, 0 for none."""
         learns = not self._open
         if checked_outcome(x):
-            if self._pending:
-                passed(self._row, self._pending, self.temper, learns)
-                self._pending = 0
-            failed(self._row, self.temper, learns)
+            advance(self._row, self._pending, True, self.temper, learns)
+            self._pending = 0
             self._outcomes.add_error()
         else:
             self._pending += 1
             self._outcomes.since += 1
             if self._pending == LOOK_EVERY:
-                passed(self._row, LOOK_EVERY, self.temper, learns)
+                advance(self._row, LOOK_EVERY, False, self.temper, learns)
                 self._pending = 0
         self._open |= self.drift_detected
         return self

@@ -45,11 +45,9 @@ def advance(row: list[float], correct: int, p0: float, temper: float = 1.0, shif
     total = 0.0
     for number, shift in enumerate(shifts):
         on_error, on_correct = factors(p0, shift, temper)
-        r = row[number]
-        if correct:
-            r = grow(r, on_correct, correct)
-        r = min((r + 1.0) * on_error, R_MAX)
-        row[number] = r
+        power = on_correct**correct
+        plus = on_correct * (1.0 - power) / (1.0 - on_correct)
+        r = row[number] = min(row[number] * (power * on_error) + (plus + 1.0) * on_error, R_MAX)
         total += r
     return total / 3.0
 
@@ -66,8 +64,8 @@ def evidence_after(
 @lru_cache(maxsize=4096)
 def factors(p0: float, shift: float, temper: float) -> tuple[float, float]:
     """L on an error and on a correct outcome, tempered; the risen rate stays below 1."""
-    rate = min(p0 + shift, 0.5 + p0 / 2)
-    return (rate / p0) ** temper, ((1.0 - rate) / (1.0 - p0)) ** temper
+    q = 1.0 - p0
+    return (1.0 + min(shift, q / 2) / p0) ** temper, (1.0 - min(shift / q, 0.5)) ** temper
 
 
 class MixtureShiryaevRoberts:

@@ -141,8 +141,7 @@ def take(rows: Floats, looks: Looks, target: Floats, falls: Flags) -> Taken:
     """Takes looks of streams of every kind: what a call costs is then paid once.
 
     A rise against the stream's own baseline as `self_starting.advance`, against a target as
-    `mixture.advance`; a fall as `falling.passed`, where there are correct outcomes, and
-    `falling.failed`, where there is an error. (Below a threshold the R stay far from `R_MAX`.)
+    `mixture.advance`; a fall as `falling.advance`. (Below a threshold the R stay far from `R_MAX`.)
 
     Args:
         rows: `self_starting.ROW` of each stream, shape (streams, 6); of one that is held to a target
@@ -163,31 +162,30 @@ def take(rows: Floats, looks: Looks, target: Floats, falls: Flags) -> Taken:
     seen = seen.take(rounds.looks) - seen[looks.starts[rounds.order]].take(rounds.of)
     baseline = np.where(is_own, rows[:, :3].T, np.array([[1.0], [1.0], [FREEZE_AFTER]]))
     seen = baseline[2].take(rounds.of) + seen
-    young, passed = seen < FREEZE_AFTER, seen + correct
-    learned = temper * np.where(young, np.minimum(correct, FREEZE_AFTER - seen), 0.0)
-    learns = young & (passed < FREEZE_AFTER) & wrong
+    passed = np.minimum(seen + correct, FREEZE_AFTER)
+    learned = temper * np.maximum(passed - seen, 0.0)
+    learns = wrong & (passed < FREEZE_AFTER)
     grown = rounds.along(np.add, baseline[:2], np.stack((temper * learns, learned)))
-    (a, b), (a_after, b_after) = rounds.before(grown), grown[:, len(rows) :]
-    seen_after = rounds.along(np.maximum, baseline[2:], np.where(young, passed + learns, 0.0)[None])[0, len(rows) :]
+    (a, b), (a_after, b_after), seen_after = rounds.before(grown), grown[:, len(rows) :], passed + learns
 
-    p, middle = a / (a + b_after), a / (a + b + learned / 2)
-    q, rate = 1.0 - middle, np.minimum(p0 + _SHIFTS, 0.5 + p0 / 2)
-    on_correct = np.where(own, 1.0 - np.minimum(_SHIFTS / q, 0.5), (1.0 - rate) / (1.0 - p0))
-    on_correct = np.where(falling, (1.0 - _FALLS * middle) / q, on_correct)
-    on_error = np.where(own, 1.0 + np.minimum(_SHIFTS, (1.0 - p) / 2) / p, rate / p0)
-    on_error = np.where(falling, _FALLS, on_error)
+    # A target is a baseline that is known.
+    p = np.where(own, a / (a + b_after), p0)
+    middle = np.where(own, a / (a + b + learned / 2), p0)
+    q = 1.0 - middle
+    on_correct = np.where(falling, (1.0 - _FALLS * middle) / q, 1.0 - np.minimum(_SHIFTS / q, 0.5))
+    on_error = np.where(falling, _FALLS, 1.0 + np.minimum(_SHIFTS, (1.0 - p) / 2) / p)
     # The C library's power, which Python's own is: `power` differs from it in the last bit on some processors, and
     # what a stream keeps must not depend on how a log was cut.
-    on_correct, on_error = np.float_power(on_correct, temper), np.float_power(on_error, temper)
+    (tempered,) = np.nonzero(temper != 1.0)
+    for factors in (on_correct, on_error):
+        factors[:, tempered] = np.float_power(factors.take(tempered, axis=1), temper[tempered])
     # What a run of correct outcomes does to an R, as `mixture.grow`.
     times = np.float_power(on_correct, correct)
     plus = on_correct * (1.0 - times) / (1.0 - on_correct)
     on_error = np.where(wrong, on_error, 1.0)
-
     # There is no test until enough is known, nor where most outcomes are errors.
-    tests = ~falling | (correct == 0) | ((passed >= WARM_UP) & (a <= HIGHEST * (a + b_after)))
-    times, plus = times * tests, plus * tests
-    on_error *= falling | ~own | ((seen_after >= WARM_UP) & (a_after <= HIGHEST * (a_after + b_after)))
+    tests = ~own | ((seen_after >= WARM_UP) & (a_after <= HIGHEST * (a_after + b_after)))
+    times, plus = times * on_error * tests, (plus + wrong) * on_error * tests
 
     after = np.empty_like(times)
     r = np.where(is_own, rows[:, 3:].T, rows[:, :3].T)
@@ -196,8 +194,6 @@ def take(rows: Floats, looks: Looks, target: Floats, falls: Flags) -> Taken:
             here = slice(first, first + left)
             r = np.multiply(r[:, :left], times[:, here], out=after[:, here])
             r += plus[:, here]
-            r += wrong[here]
-            r *= on_error[:, here]
     statistic = (after[0] + after[1] + after[2]) / 3.0
 
     taken, reached = looks.counts[rounds.order], []
@@ -250,21 +246,17 @@ def clusters(rows: Floats, looks: Looks) -> tuple[Floats, Floats]:
     both = here - np.searchsorted(line, new - cluster.REACH)
     contrast = (cluster.FAR // cluster.NEAR + 1) * near - both
 
+    # All are whole numbers: their sums are exact in any order.
     told = np.where(rows[:, 0].take(of) + place > cluster.REACH, contrast, 0)
-    since = np.diff(place, prepend=0)
-    first = before[many > 0]
-    since[first] = place[first]
-    rounds = _Rounds.made(before, many)
-    steps = np.stack((since, np.ones(len(since)), told)).take(rounds.looks, axis=1)
-    sums = rounds.along(np.add, rows[:, :3].T.take(rounds.order, axis=1), steps)
+    told = np.append(0, np.cumsum(told))
+    ordinal = np.arange(1, len(place) + 1) - before.take(of)
+    sums = np.stack((place, ordinal, told[1:] - told.take(before.take(of)))) + rows[:, :3].T.take(of, axis=1)
     # By stream, and by error after it.
-    tempers = np.empty(streams + len(errors))
-    tempers[np.concatenate((rounds.order, streams + rounds.looks))] = 1.0 / cluster.design_effects(*sums)
+    tempers = 1.0 / cluster.design_effects(*np.concatenate((rows[:, :3].T, sums), axis=1))
 
     after = rows.copy()
-    found = many.take(rounds.order) > 0
-    ends = streams + rounds.last(many.take(rounds.order)[found])
-    after[rounds.order[found], :3] = sums.take(ends, axis=1).T
+    found = many > 0
+    after[found, :3] = sums.take((before + many - 1)[found], axis=1).T
     newest = np.zeros(streams, np.int64)
     newest[of] = place
     after[:, 6] = taken[looks.starts + looks.counts - 1] - newest
@@ -277,9 +269,10 @@ def clusters(rows: Floats, looks: Looks) -> tuple[Floats, Floats]:
     after[:, 3:6] = np.bincount(part, weights=bits, minlength=3 * streams).reshape(streams, 3)
     for full in np.flatnonzero(after[:, 0] >= cluster.MEMORY).tolist():
         # Counts are halved on the way, which happens once in 20,000 outcomes.
-        row = rows[full, :6].tolist()
+        row, last = rows[full, :6].tolist(), 0
         for error in range(int(before[full]), int(before[full] + many[full])):
-            cluster.advance(row, int(since[error]) - 1)
+            cluster.advance(row, int(place[error]) - last - 1)
+            last = int(place[error])
             tempers[streams + error] = cluster.temper(row)
         after[full, :6] = row
     earlier: Ints = np.cumsum(looks.wrong) - looks.wrong

@@ -57,29 +57,26 @@ def advance(
     learned = 0.0
     if learns and seen < FREEZE_AFTER:
         learned = temper * (correct if seen + correct <= FREEZE_AFTER else FREEZE_AFTER - seen)
-    if correct:
-        # Each correct outcome lowers the baseline a little; the one in the middle stands for all.
-        q = 1.0 - a / (a + b + learned / 2)
-        c1, c2, c3 = 1.0 - min(d1 / q, 0.5), 1.0 - min(d2 / q, 0.5), 1.0 - min(d3 / q, 0.5)
-        if temper != 1.0:
-            c1, c2, c3 = c1**temper, c2**temper, c3**temper
-        power = c1**correct
-        r1 = r1 * power + c1 * (1.0 - power) / (1.0 - c1)
-        power = c2**correct
-        r2 = r2 * power + c2 * (1.0 - power) / (1.0 - c2)
-        power = c3**correct
-        r3 = r3 * power + c3 * (1.0 - power) / (1.0 - c3)
-        b += learned
+    # Each correct outcome lowers the baseline a little; the one in the middle stands for all.
+    q = 1.0 - a / (a + b + learned / 2)
+    c1, c2, c3 = 1.0 - min(d1 / q, 0.5), 1.0 - min(d2 / q, 0.5), 1.0 - min(d3 / q, 0.5)
+    b += learned
     p = a / (a + b)
     half = (1.0 - p) / 2
     e1, e2, e3 = 1.0 + min(d1, half) / p, 1.0 + min(d2, half) / p, 1.0 + min(d3, half) / p
     if temper != 1.0:
+        c1, c2, c3 = c1**temper, c2**temper, c3**temper
         e1, e2, e3 = e1**temper, e2**temper, e3**temper
-    r1, r2, r3 = (r1 + 1.0) * e1, (r2 + 1.0) * e2, (r3 + 1.0) * e3
+    power = c1**correct
+    r1 = r1 * (power * e1) + (c1 * (1.0 - power) / (1.0 - c1) + 1.0) * e1
+    power = c2**correct
+    r2 = r2 * (power * e2) + (c2 * (1.0 - power) / (1.0 - c2) + 1.0) * e2
+    power = c3**correct
+    r3 = r3 * (power * e3) + (c3 * (1.0 - power) / (1.0 - c3) + 1.0) * e3
     if r3 > R_MAX or r2 > R_MAX or r1 > R_MAX:
         r1, r2, r3 = min(r1, R_MAX), min(r2, R_MAX), min(r3, R_MAX)
-    if learns and seen < FREEZE_AFTER:
-        seen += correct
+    if learns:
+        seen = min(seen + correct, FREEZE_AFTER)
         if seen < FREEZE_AFTER:
             a += temper
             seen += 1.0

@@ -90,8 +90,7 @@ def test_falls_are_those_of_the_detector_of_falls(seed, threshold):
     rows, looks = learned_rows(rng, 40), looks_of(rng, 40, rng.choice((1, 5, 60)), True, threshold)
 
     def take(row, correct, wrong, temper, _):
-        statistic = falling.passed(row, correct, temper) if correct else 0.0
-        return falling.failed(row, temper) if wrong else statistic
+        return falling.advance(row, correct, wrong, temper)
 
     the_same(taken_together(rows, looks, falls=True), one_by_one(rows, looks, take))
 

@@ -17,8 +17,8 @@ from streams.engine.drift.cause import CAUSES, all_parts, largest, verdict
 from streams.engine.drift.episodes import Closed, Episode, again, drift_id
 from streams.engine.drift.names import FEW, MANY, NONE, Names
 from streams.engine.drift.recent import LABEL, Recent, Rows, Waiting, gathered
-from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams, first_places
-from streams.engine.intake import Batch, Intake, WorkKind
+from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams, first_places, stretches
+from streams.engine.intake import Batch, Intake, WorkKind, column
 from streams.engine.panes import Ints, Slot
 from streams.engine.parts import Numbers
 
@@ -154,12 +154,9 @@ class Labels:
         self._versions.sync(intake.works)
         self._meet(kinds, intake.works)
         self._classes.sync(intake.classes)
-        classes = self._classes.of(np.array(batch.classes, np.int64))
+        classes = self._classes.of(column(batch.classes))
         labels = _Columns(persons, kinds, at, handle_ms, classes)
-        days = np.maximum.accumulate(np.maximum(at // (DAY_SECONDS * 1000), self._day))
-        cuts = np.flatnonzero(np.diff(days, prepend=days[0])).tolist()
-        for start, stop in zip([0, *cuts], [*cuts, len(kinds)], strict=True):
-            day = int(days[start])
+        for start, stop, day in stretches(at, self._day):
             if day > self._day:
                 self._streams.next_day(day * DAY_SECONDS, day - self._day if self._day >= 0 else 1, self.episodes)
                 self._day = day
@@ -212,22 +209,24 @@ class Labels:
         has_time = (by_time >= 0) & (handle_ms[start:stop] >= 0)
         has_class = (by_mix >= 0) & (classes[start:stop] >= 0)
         timed, mixed = start + np.flatnonzero(has_time), start + np.flatnonzero(has_class)
-        of_mix = by_mix[has_class]
-        by_time_call = Call.of(by_time[has_time], timed, at[timed] // 1000)
-        if np.array_equal(has_time, has_class):
+        of_time, of_mix = by_time.take(timed - start), by_mix.take(mixed - start)
+        at_of_time = at_of_mix = at.take(timed)
+        by_time_call = Call.of(of_time, timed, at_of_time // 1000)
+        if np.array_equal(timed, mixed):
             by_mix_call = by_time_call.of_others(of_mix)
         else:
-            by_mix_call = Call.of(of_mix, mixed, at[mixed] // 1000)
+            at_of_mix = at.take(mixed)
+            by_mix_call = Call.of(of_mix, mixed, at_of_mix // 1000)
         self._streams.begin((by_time_call, by_mix_call), self._day * DAY_SECONDS)
         if len(timed):
-            logs = mean_shift.quantised(handle_ms[timed])
-            self._here = by_time_call.ids, self._rows(labels, timed, logs)
-            self._fill(by_time_call, at[timed], HANDLED, logs)
+            logs = mean_shift.quantised(handle_ms.take(timed))
+            self._here = of_time, self._rows(labels, timed, logs)
+            self._fill(by_time_call, at_of_time, HANDLED, logs)
             self._waiting.add(*self._here)
             if self._waiting.is_full:
                 self._settle()
         if len(mixed):
-            self._fill(by_mix_call, at[mixed], MIXED, self._places(of_mix, classes[mixed]))
+            self._fill(by_mix_call, at_of_mix, MIXED, self._places(of_mix, classes.take(mixed)))
 
     def _rows(self, labels: _Columns, places: Ints, logs: Ints) -> Rows:
         """The rings' rows of labels at some places of a batch."""
@@ -241,15 +240,20 @@ class Labels:
 
     def _places(self, streams: Ints, classes: Ints) -> Ints:
         """Place of each label's class in its stream's counts: the first seven have their own, the rest share one."""
-        own = self._own.take(streams, axis=0)
-        places: Ints = (own == classes[:, None]).argmax(axis=1)
-        strange = own[np.arange(len(own)), places] != classes
-        new = np.flatnonzero(strange & (own[:, -1] < 0))
+        places = np.full(len(streams), categorical.CLASSES - 1)
+        rest = np.arange(len(streams))
+        # Class by class in order of appearance: most labels are of the first few.
+        for place, of_streams in enumerate(self._own.T):
+            here = of_streams.take(streams.take(rest)) == classes.take(rest)
+            places[rest[here]] = place
+            rest = rest[~here]
+            if not len(rest):
+                break
+        new = rest[self._own[streams[rest], -1] < 0]
         if len(new):
             for place in first_places(streams * FEW + classes, new):
                 self._give_place(int(streams[place]), int(classes[place]))
             return self._places(streams, classes)
-        places[strange] = categorical.CLASSES - 1
         return places
 
     def _give_place(self, stream: int, number: int) -> None:

@@ -32,9 +32,9 @@ from streams.engine.drift.hold import Hold
 from streams.engine.drift.labels import LABEL_SHARE, Happened, Labels
 from streams.engine.drift.names import FEW, MANY, NONE, Names
 from streams.engine.drift.recent import REVIEW, Recent, Rows, Waiting, gathered
-from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams, first_places, watches_fall
+from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams, first_places, stretches, watches_fall
 from streams.engine.figures import Figures
-from streams.engine.intake import Batch, Intake, Trait, VerdictKind
+from streams.engine.intake import Batch, Intake, Trait, VerdictKind, column
 from streams.engine.panes import HOUR_MS, Ints, Slot, Table
 from streams.engine.parts import Numbers, Tell
 from streams.engine.parts.people import is_headline
@@ -288,16 +288,15 @@ class Drift:
             of_traits.sync(intake.traits)
         persons, kinds, at, correct = batch.reviews.arrays()
         self._ids, self._tasks, self._at = batch.ids, batch.mistakes, at
-        self._clock = at if batch.clock is None else np.array(batch.clock, np.int64)
-        reviewers = np.array(batch.reviewers, np.int64)
+        self._clock = at if batch.clock is None else column(batch.clock)
+        reviewers = column(batch.reviewers)
         positions = np.flatnonzero(self._headline.of(kinds) > 0)
-        rows = self._rows(np.array(batch.traits, np.int64), reviewers, persons, kinds, at, correct)
+        rows = self._rows(column(batch.traits), reviewers, persons, kinds, at, correct)
         if len(positions) < len(rows):
             rows = gathered(rows, positions)
         revised = batch.revised
-        for start, stop, day in self._cuts(self._clock[positions] // (DAY_SECONDS * 1000), positions, revised):
-            first = int(positions[start]) if start < len(positions) else len(kinds)
-            while revised and revised[0][0] <= first:
+        for start, stop, day in self._cuts(self._clock.take(positions), positions, revised):
+            while revised and revised[0][0] <= positions[start]:
                 self._revise(revised[0][1])
                 revised = revised[1:]
             if day > self._day:
@@ -307,11 +306,8 @@ class Drift:
                     self._by_person[:] = self._by_reviewer[:] = _UNKNOWN
                     self._closed.pop(number, None)
                 self._changed = True
-            if start < stop:
-                here = positions[start:stop]
-                self._segment(
-                    here, rows[start:stop], kinds.take(here), persons.take(here), reviewers.take(here), intake
-                )
+            here = positions[start:stop]
+            self._segment(here, rows[start:stop], kinds.take(here), persons.take(here), reviewers.take(here), intake)
         for _, event in revised:
             self._revise(event)
         self._tell()
@@ -331,17 +327,14 @@ class Drift:
         self._put(record_of(stream, episode, status, at_ms, self._policy))
 
     def _cuts(
-        self, days: Ints, positions: Ints, revised: Sequence[tuple[int, ReviewRevised]]
+        self, at_ms: Ints, positions: Ints, revised: Sequence[tuple[int, ReviewRevised]]
     ) -> Iterator[tuple[int, int, int]]:
         """Stretches of reviews between which something else happens: a new day, a revision, a ring's length."""
-        newest = np.maximum.accumulate(np.maximum(days, self._day))
-        turns = {0, *(np.flatnonzero(np.diff(newest, prepend=self._day) > 0)).tolist()}
-        turns |= {int(np.searchsorted(positions, place)) for place, _ in revised}
-        turns |= set(range(0, len(positions), _AT_ONCE))
-        ends = [*sorted(turns - {0}), len(positions)]
-        for start, stop in zip([0, *ends], ends, strict=False):
-            if start < len(positions):
-                yield start, stop, int(newest[start])
+        revisions = {int(np.searchsorted(positions, place)) for place, _ in revised}
+        for start, stop, day in stretches(at_ms, self._day):
+            begins = sorted({*range(start, stop, _AT_ONCE), *(place for place in revisions if start < place < stop)})
+            for begin, end in zip(begins, [*begins[1:], stop], strict=True):
+                yield begin, end, day
 
     def _rows(self, traits: Ints, reviewers: Ints, persons: Ints, kinds: Ints, at: Ints, correct: Ints) -> Rows:
         """The ring's rows of reviews."""
@@ -389,8 +382,8 @@ class Drift:
         """Lets the reviews of the segment wait for their rings."""
         rings, positions, rows = self._here
         wrong, tasks, before = np.flatnonzero(rows["wrong"]), self._tasks, self._waiting.count
-        for place, position in zip((wrong + before).tolist(), positions[wrong].tolist(), strict=True):
-            self._tasks_waiting[place] = tasks[position]
+        found = zip((wrong + before).tolist(), map(tasks.__getitem__, positions[wrong].tolist()), strict=True)
+        self._tasks_waiting.update(found)
         self._waiting.add(rings, rows)
         if self._waiting.is_full:
             self._settle()
@@ -400,7 +393,7 @@ class Drift:
         tasks, self._tasks_waiting = self._tasks_waiting, {}
         for ring, places, rows in self._waiting.taken():
             recent = self._rings[ring]
-            wrong = np.flatnonzero(rows["wrong"])
+            wrong = np.flatnonzero(rows["wrong"])[-_MISTAKES_KEPT:]
             if len(wrong):
                 found = zip((wrong + recent.count).tolist(), places[wrong].tolist(), strict=True)
                 self._mistakes[ring].extend(Mistake(number, tasks[place]) for number, place in found)

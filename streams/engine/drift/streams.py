@@ -19,6 +19,7 @@ Flags = NDArray[np.bool_]
 
 MONTH_SECONDS = DAYS_A_MONTH * 86_400
 HOUR_SECONDS, DAY_SECONDS = 3_600, 86_400
+_DAY_MS = DAY_SECONDS * 1000
 #: A stream without an outcome for so long draws on no budget, and its place may be taken.
 IDLE_SECONDS = 30 * DAY_SECONDS
 #: Days over which a change of a stream's daily volume is followed.
@@ -133,6 +134,25 @@ def first_places(numbers: Ints, places: Ints) -> list[int]:
         return []
     _, first = np.unique(numbers[places], return_index=True)
     return places[np.sort(first)].tolist()  # type: ignore[no-any-return]  # of whole numbers
+
+
+def stretches(at_ms: Ints, day: int) -> list[tuple[int, int, int]]:
+    """Cuts a log where it comes to a new day, and days do not go back.
+
+    Args:
+        at_ms: Times in the order of the log, epoch ms, shape (n,).
+        day: The newest day before it.
+
+    Returns:
+        Begin, end and day of each stretch; they make up the log, and none is empty.
+    """
+    if not len(at_ms):
+        return []
+    if at_ms.max() < (day + 1) * _DAY_MS:
+        return [(0, len(at_ms), day)]
+    days = np.maximum.accumulate(np.maximum(at_ms // _DAY_MS, day))
+    cuts = [0, *(np.flatnonzero(days[1:] > days[:-1]) + 1).tolist()]
+    return list(zip(cuts, [*cuts[1:], len(days)], days[cuts].tolist(), strict=True))
 
 
 class Call(NamedTuple):
@@ -495,12 +515,7 @@ class Streams:
             Mean of the R_f.
         """
         row = list(_ROW.unpack_from(self._rows, stream * _CORE_BYTES))
-        temper = self.temper(stream)
-        statistic = 0.0
-        if pending or not wrong:
-            statistic = falling.passed(row, pending + (not wrong), temper)
-        if wrong:
-            statistic = falling.failed(row, temper)
+        statistic = falling.advance(row, pending + (not wrong), wrong, self.temper(stream))
         of_cluster = self._cluster_of[stream]
         if of_cluster >= 0:
             if wrong:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from schemas.policy import Policy
-from streams.engine.intake import Batch, Intake, VerdictKind
+from streams.engine.intake import Batch, Intake, VerdictKind, column
 from streams.engine.panes import Ints, Key, Panes, Rings, Table
 from streams.engine.parts import Numbers, Tell, rows_of_people
 from streams.engine.parts.work import handled_columns
@@ -63,14 +63,14 @@ class People:
             self._add(persons, at, {"acts": np.ones(len(persons), np.int64)})
         persons, _, at, handle_ms = batch.label_changes.arrays()
         if len(persons):
-            weights = np.array(batch.label_weights, np.int64)
+            weights = column(batch.label_weights)
             self._add(persons, at, handled_columns(handle_ms, weights))
         persons, kinds, at, correct = batch.reviews.arrays()
         if len(persons):
             self._add_reviews(persons, kinds, at, correct, np.ones(len(persons), np.int64))
         persons, kinds, at, correct = batch.review_changes.arrays()
         if len(persons):
-            self._add_reviews(persons, kinds, at, correct, np.array(batch.review_weights, np.int64))
+            self._add_reviews(persons, kinds, at, correct, column(batch.review_weights))
 
     def _add_reviews(self, persons: Ints, kinds: Ints, at: Ints, correct: Ints, weights: Ints) -> None:
         headline = self._headline.of(kinds) > 0

@@ -7,7 +7,7 @@ import numpy as np
 from schemas.metrics import REVIEW_DELAY_BUCKETS_SECONDS, WINDOWS
 from schemas.policy import Policy
 from streams.engine.figures import Figures
-from streams.engine.intake import Batch, Intake, VerdictKind
+from streams.engine.intake import Batch, Intake, VerdictKind, column
 from streams.engine.panes import Key, Panes, Rings, Table
 from streams.engine.parts import (
     OTHER,
@@ -61,7 +61,7 @@ class Verdicts:
             self.verdicts.add(rows[windowed], at[windowed], {"reviews": ones[windowed], "correct": correct[windowed]})
         _, kinds, at, correct = batch.review_changes.arrays()
         if len(kinds):
-            weights = np.array(batch.review_weights, np.int64)
+            weights = column(batch.review_weights)
             rows = self._rows.of(kinds)
             self.verdicts.add(rows, at, {"reviews": weights, "correct": weights * correct})
         _, kinds, _, delay_ms = batch.delays.arrays()

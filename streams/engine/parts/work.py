@@ -7,7 +7,7 @@ import numpy as np
 from schemas.metrics import HANDLE_BUCKETS_SECONDS, WINDOWS
 from schemas.policy import Policy
 from streams.engine.figures import Figures
-from streams.engine.intake import CAP_MS, Batch, Intake, WorkKind
+from streams.engine.intake import CAP_MS, Batch, Intake, WorkKind, column
 from streams.engine.panes import Ints, Panes, Rings, Table
 from streams.engine.parts import (
     OTHER,
@@ -61,7 +61,7 @@ class Work:
             self.work.add_totals(self._work_rows.of(kinds), {"skips": np.ones(len(kinds), np.int64)})
         _, kinds, at, handle_ms = batch.label_changes.arrays()
         if len(kinds):
-            weights = np.array(batch.label_weights, np.int64)
+            weights = column(batch.label_weights)
             self.work.add(self._work_rows.of(kinds), at, handled_columns(handle_ms, weights))
 
     def restored(self) -> None:
