@@ -124,7 +124,7 @@ def make_peers(bootstrap: str, folder: Path, events: int, accepted: int, *, only
         Peer(
             "**labelwatch**",
             "all its figures: four windows of people and sites, accuracy, presence, duplicates, drift; exactly once, "
-            "a transactional checkpoint every 5 s or 100,000 events; scraped every 5 s",
+            "a transactional checkpoint every 5 s or 250,000 events; scraped every 5 s",
             labelwatch("bench"),
         ),
     ]

@@ -41,7 +41,7 @@ class Settings:
     data_dir: Path = _setting(Path("labelwatch-data"), "Folder for the key of the pseudonyms.")
     agent_labels: Literal["pseudonym", "plain"] = _setting("pseudonym", "How people are named in metrics.")
     checkpoint_seconds: float = _setting(5.0, "Durable state is written at least this often.", above=0)
-    checkpoint_records: int = _setting(100_000, "And at the latest after this many records.", above=0)
+    checkpoint_records: int = _setting(250_000, "And at the latest after this many records.", above=0)
     session_timeout_seconds: float = _setting(10.0, "A worker silent for so long loses its partitions.", above=0)
     watchdog_seconds: float = _setting(60.0, "Lag without progress for so long ends the worker with code 70.", above=0)
     stop_seconds: float = _setting(20.0, "The worker ends within this time after SIGTERM.", above=0)

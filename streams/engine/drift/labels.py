@@ -16,7 +16,7 @@ from schemas.policy import Policy
 from streams.engine.drift.cause import CAUSES, all_parts, largest, verdict
 from streams.engine.drift.episodes import Closed, Episode, again, drift_id
 from streams.engine.drift.names import FEW, MANY, NONE, Names
-from streams.engine.drift.recent import LABEL, Recent, Rows, Waiting, gathered
+from streams.engine.drift.recent import LABEL, Groups, Recent, Rows, Waiting, gathered, lengths
 from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams, first_places, stretches
 from streams.engine.intake import Batch, Intake, WorkKind, column
 from streams.engine.panes import Ints, Slot
@@ -211,12 +211,11 @@ class Labels:
         timed, mixed = start + np.flatnonzero(has_time), start + np.flatnonzero(has_class)
         of_time, of_mix = by_time.take(timed - start), by_mix.take(mixed - start)
         at_of_time = at_of_mix = at.take(timed)
-        by_time_call = Call.of(of_time, timed, at_of_time // 1000)
-        if np.array_equal(timed, mixed):
-            by_mix_call = by_time_call.of_others(of_mix)
-        else:
-            at_of_mix = at.take(mixed)
-            by_mix_call = Call.of(of_mix, mixed, at_of_mix // 1000)
+        groups = groups_of_mix = Groups.of(of_time)
+        by_time_call = Call.of(timed, at_of_time // 1000, ((groups, of_time.take(groups.firsts)),))
+        if not np.array_equal(timed, mixed):
+            groups_of_mix, at_of_mix = Groups.of(of_mix), at.take(mixed)
+        by_mix_call = Call.of(mixed, at_of_mix // 1000, ((groups_of_mix, of_mix.take(groups_of_mix.firsts)),))
         self._streams.begin((by_time_call, by_mix_call), self._day * DAY_SECONDS)
         if len(timed):
             logs = mean_shift.quantised(handle_ms.take(timed))
@@ -280,17 +279,19 @@ class Labels:
         cuts = rank % size == 0
         cuts[starts] = True
         pieces = np.flatnonzero(cuts)
-        ends = np.append(pieces[1:], len(values)) - 1
+        long = lengths(pieces, len(values))
+        ends = pieces + long - 1
         if size == MIXED:
             width = categorical.CLASSES
-            of_piece = np.repeat(np.arange(len(pieces)), np.diff(pieces, append=len(values)))
+            of_piece = np.repeat(np.arange(len(pieces)), long)
             sums = np.bincount(of_piece * width + values, minlength=len(pieces) * width).reshape(-1, width)
         else:
             width = 2
-            sums = np.stack((np.add.reduceat(values, pieces), np.add.reduceat(values * values, pieces)), axis=1)
+            sums = np.empty((len(pieces), width), np.int64)
+            sums[:, 0], sums[:, 1] = np.add.reduceat(values, pieces), np.add.reduceat(values * values, pieces)
         firsts = np.searchsorted(pieces, starts)
         sums[firsts] += self._sums[touched, :width]
-        lasts = np.append(firsts[1:], len(pieces)) - 1
+        lasts = firsts + lengths(firsts, len(pieces)) - 1
         full = rank[ends] % size == size - 1
         # What is left over waits for the next labels.
         waits = ~full[lasts]

@@ -31,7 +31,7 @@ from streams.engine.drift.episodes import (
 from streams.engine.drift.hold import Hold
 from streams.engine.drift.labels import LABEL_SHARE, Happened, Labels
 from streams.engine.drift.names import FEW, MANY, NONE, Names
-from streams.engine.drift.recent import REVIEW, Recent, Rows, Waiting, gathered
+from streams.engine.drift.recent import REVIEW, Groups, Recent, Rows, Waiting, gathered
 from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams, first_places, stretches, watches_fall
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, Trait, VerdictKind, column
@@ -67,20 +67,6 @@ class Mistake(NamedTuple):
 
     number: int
     task_id: str
-
-
-class _Outcomes(NamedTuple):
-    """Which review is an outcome of which stream: one review is one of several."""
-
-    streams: Ints
-    places: Ints
-
-    @classmethod
-    def of(cls, *sets: tuple[Ints, Ints]) -> "_Outcomes":
-        """Puts sets of (place, stream) together, without those that have no stream."""
-        streams = np.concatenate([streams for _, streams in sets])
-        places = np.concatenate([places for places, _ in sets])
-        return cls(streams[streams >= 0], places[streams >= 0])
 
 
 class _Here(NamedTuple):
@@ -358,24 +344,27 @@ class Drift:
         self._meet(kinds, persons, reviewers, intake)
         rings, by_site, by_target, by_project, by_finding = self._by_kind.take(kinds, axis=0).T
         self._here = _Here(rings, positions, rows)
-        at_s, wrong = self._clock[positions] // 1000, rows["wrong"] > 0
+        at_s, wrong = self._clock.take(positions) // 1000, rows["wrong"] > 0
         made = np.flatnonzero(reviewers >= 0)
-        found_more, found_fewer = self._by_reviewer.take(reviewers[made], axis=0).T
-        everyone = np.arange(len(positions))
-        rising = _Outcomes.of(
-            (everyone, by_site),
-            (everyone, by_target),
-            (everyone, by_project),
-            (everyone, self._by_person[persons, 0]),
-            (made, found_more),
+        # Streams that share their outcomes are put together once. 0 stands for no stream.
+        of_sites, of_projects, of_persons = Groups.of(rings), Groups.of(by_project + 1), Groups.of(persons)
+        of_finding = of_sites if len(made) == len(rings) else Groups.of(rings.take(made), made)
+        of_reviewers = Groups.of(reviewers.take(made), made)
+        found_more, found_fewer = self._by_reviewer.take(reviewers.take(of_reviewers.firsts), axis=0).T
+        call = Call.of(
+            positions,
+            at_s,
+            rising=(
+                (of_sites, by_site.take(of_sites.firsts)),
+                (of_sites, by_target.take(of_sites.firsts)),
+                (of_projects, by_project.take(of_projects.firsts)),
+                (of_persons, self._by_person[persons.take(of_persons.firsts), 0]),
+                (of_reviewers, found_more),
+            ),
+            falling=((of_finding, by_finding.take(of_finding.firsts)), (of_reviewers, found_fewer)),
         )
-        falling = _Outcomes.of((made, by_finding[made]), (made, found_fewer))
-        calls = [
-            Call.of(outcomes.streams, positions.take(outcomes.places), at_s.take(outcomes.places))
-            for outcomes in (rising, falling)
-        ]
-        self._streams.begin(calls, self._day * DAY_SECONDS)
-        self._feed(calls, wrong.take(rising.places), wrong.take(falling.places))
+        self._streams.begin((call,), self._day * DAY_SECONDS)
+        self._feed(call, wrong)
         self._remember()
 
     def _remember(self) -> None:
@@ -400,30 +389,25 @@ class Drift:
                 self._mistaken.add(ring)
             recent.add(rows)
 
-    def _feed(self, calls: Sequence[Call], *wrong: NDArray[np.bool_]) -> None:
-        """Feeds streams in which a rise of the error rate is looked for, and those in which a fall is."""
-        looks = self._streams.take(calls[0], wrong[0]).and_those(self._streams.take_falls(calls[1], wrong[1]))
+    def _feed(self, call: Call, wrong: NDArray[np.bool_]) -> None:
+        looks = self._streams.take(call, wrong)
         if self._episodes:
             looks = looks.of(~np.isin(looks.stream, list(self._episodes)))
         crossings = self._streams.look_at(looks)
         for crossing in crossings:
             self._open(*crossing)
         follow_from = {crossing.stream: crossing.position for crossing in crossings}
-        for call, is_wrong, follow in zip(calls, wrong, (self._follow_rise, self._follow_fall), strict=True):
-            for stream in self._touched(call):
-                follow(stream, follow_from.get(stream, -1), call, is_wrong)
-
-    def _touched(self, call: Call) -> list[int]:
-        """Streams with a drift open among those of a call, by number."""
-        return sorted(self._episodes.keys() & call.touched.tolist()) if self._episodes else []
+        for stream in sorted(self._episodes.keys() & call.touched.tolist()) if self._episodes else ():
+            follow = self._follow_fall if watches_fall(self._key(stream)) else self._follow_rise
+            follow(stream, follow_from.get(stream, -1), call, wrong)
 
     def _follow_rise(self, stream: int, after: int, call: Call, wrong: NDArray[np.bool_]) -> None:
         """Takes a stream's outcomes one by one, while a drift is open and for the rest of the segment."""
-        positions, at_s = call.positions, call.at_s
-        (mine,) = np.nonzero((call.ids == stream) & (positions > after))
+        mine = call.of_stream(stream)
+        mine = mine[call.positions[mine] > after]
         since = 0
         for nth, place in enumerate(mine.tolist(), 1):
-            position, is_wrong, second = int(positions[place]), bool(wrong[place]), int(at_s[place])
+            position, is_wrong, second = int(call.positions[place]), bool(wrong[place]), int(call.at_s[place])
             if stream in self._episodes:
                 if self._continue(stream, position, is_wrong):
                     since = 0
@@ -438,11 +422,11 @@ class Drift:
 
     def _follow_fall(self, stream: int, after: int, call: Call, wrong: NDArray[np.bool_]) -> None:
         """As `_follow_rise`."""
-        positions, at_s = call.positions, call.at_s
-        (mine,) = np.nonzero((call.ids == stream) & (positions > after))
+        mine = call.of_stream(stream)
+        mine = mine[call.positions[mine] > after]
         pending = 0
         for nth, place in enumerate(mine.tolist(), 1):
-            position, is_wrong = int(positions[place]), bool(wrong[place])
+            position, is_wrong, second = int(call.positions[place]), bool(wrong[place]), int(call.at_s[place])
             if stream in self._episodes:
                 if self._continue(stream, position, is_wrong):
                     pending = 0
@@ -450,7 +434,7 @@ class Drift:
                 pending += 1
             else:
                 statistic, pending = self._streams.fall(stream, pending, is_wrong), 0
-                run_length = self._streams.run_length(stream, len(mine) - nth, int(at_s[place]), position)
+                run_length = self._streams.run_length(stream, len(mine) - nth, second, position)
                 if statistic >= run_length:
                     self._open(stream, position, statistic, run_length)
         self._streams.set_gap(stream, pending)

@@ -1,7 +1,7 @@
 """The newest reviews of each site and labels of each project, row by row: what a cause and examples are found in."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,18 +51,51 @@ def gathered(rows: Rows, places: NDArray[np.integer[Any]]) -> Rows:
     return chosen
 
 
-def together(numbers: Ints) -> tuple[Ints, Ints]:
-    """Puts equal numbers together, each in the order of the log.
+def begins(numbers: NDArray[np.integer[Any]]) -> Ints:
+    """Where in a column another number begins than the one before, its first place included."""
+    is_new = np.ones(len(numbers), bool)
+    np.not_equal(numbers[1:], numbers[:-1], out=is_new[1:])
+    return np.flatnonzero(is_new)
 
-    Args:
-        numbers: 0 and above, shape (n,).
 
-    Returns:
-        The order, shape (n,), and where in it each number begins.
+def lengths(starts: Ints, end: int) -> Ints:
+    """How long the pieces are that begin at `starts` and end where the next one begins, the last one at `end`."""
+    counts = np.empty_like(starts)
+    np.subtract(starts[1:], starts[:-1], out=counts[:-1])
+    counts[-1:] = end - starts[-1:]
+    return counts
+
+
+class Groups(NamedTuple):
+    """Places of a column put together by what they have in common.
+
+    Attributes:
+        order: The places, group by group, each in the order of the log, shape (n,).
+        starts, counts: Where each group begins in it, and how many it has, shape (groups,).
     """
-    # Of 16 bits numpy sorts by radix, several times faster.
-    order = np.argsort(numbers.astype(np.uint16) if numbers.max(initial=0) < 1 << 16 else numbers, kind="stable")
-    return order, np.flatnonzero(np.diff(numbers.take(order), prepend=-1))
+
+    order: Ints
+    starts: Ints
+    counts: Ints
+
+    @classmethod
+    def of(cls, numbers: Ints, places: Ints | None = None) -> "Groups":
+        """Puts equal numbers together, 0 and above, of some places or of all."""
+        # Of 16 bits numpy sorts by radix, several times faster.
+        keys = numbers.astype(np.uint16) if numbers.max(initial=0) < 1 << 16 else numbers
+        order = keys.argsort(kind="stable")
+        starts = begins(keys.take(order))
+        return cls(order if places is None else places.take(order), starts, lengths(starts, len(order)))
+
+    @property
+    def firsts(self) -> Ints:
+        """The first place of each group."""
+        return self.order.take(self.starts)
+
+    def only(self, kept: NDArray[np.bool_]) -> "Groups":
+        """Some of the groups, told by a flag each."""
+        counts = self.counts[kept]
+        return Groups(self.order[np.repeat(kept, self.counts)], np.cumsum(counts) - counts, counts)
 
 
 def _words(rows: Rows) -> NDArray[np.int64]:
@@ -100,10 +133,12 @@ class Waiting:
             return
         rings, rows = np.concatenate(self._rings), np.concatenate(self._rows).view(self._kind).reshape(-1)
         self._rings, self._rows, self.count = [], [], 0
-        order, starts = together(rings)
-        rows, stops = gathered(rows, order), np.append(starts[1:], len(order))
-        for start, stop, ring in zip(starts.tolist(), stops.tolist(), rings[order[starts]].tolist(), strict=True):
-            yield ring, order[start:stop], rows[start:stop]
+        groups = Groups.of(rings)
+        rows = gathered(rows, groups.order)
+        for ring, start, count in zip(
+            rings.take(groups.firsts).tolist(), groups.starts.tolist(), groups.counts.tolist(), strict=True
+        ):
+            yield ring, groups.order[start : start + count], rows[start : start + count]
 
 
 class Recent:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from detectors import cluster, falling, mixture, rounds, self_starting
 from detectors.budget import ADAPTION, DAYS_A_MONTH, adapted
 from detectors.rounds import Floats
-from streams.engine.drift.recent import together
+from streams.engine.drift.recent import Groups, begins, lengths
 from streams.engine.panes import Ints, Slot
 
 Flags = NDArray[np.bool_]
@@ -107,10 +107,6 @@ class Looks(NamedTuple):
             self.run_length[chosen],
         )
 
-    def and_those(self, other: "Looks") -> "Looks":
-        """Those of other streams after them."""
-        return Looks(*(np.concatenate(columns) for columns in zip(self, other, strict=True)))
-
 
 class Crossing(NamedTuple):
     """A stream whose statistic has reached its threshold.
@@ -156,33 +152,47 @@ def stretches(at_ms: Ints, day: int) -> list[tuple[int, int, int]]:
 
 
 class Call(NamedTuple):
-    """Outcomes in the order of the log, put together by stream: where each stream's begin in `order`, and how many.
+    """Outcomes in the order of the log, stream by stream: one review is an outcome of several streams.
 
     Attributes:
-        ids: Stream of each outcome, shape (n,); one review is an outcome of several streams.
-        positions: Place in the log that orders outcomes, shape (n,), rising within a stream.
-        at_s: Time, epoch seconds, shape (n,).
-        order: Stream by stream, shape (n,).
-        starts, counts, touched: By stream, shape (streams,).
+        positions: Place in the log of each review, rising, shape (reviews,).
+        at_s: Its time, epoch seconds, shape (reviews,).
+        order: Of each outcome the review, stream by stream, shape (n,).
+        starts, counts, touched: By stream where its outcomes begin in `order`, how many, and its number, (streams,).
+        rising: How many streams, the first ones, are watched for a rise; the others are for a fall.
     """
 
-    ids: Ints
     positions: Ints
     at_s: Ints
     order: Ints
     starts: Ints
     counts: Ints
     touched: Ints
+    rising: int
 
     @classmethod
-    def of(cls, ids: Ints, positions: Ints, at_s: Ints) -> "Call":
-        """Outcomes as they come, put together by stream."""
-        order, starts = together(ids)
-        return cls(ids, positions, at_s, order, starts, np.diff(starts, append=len(ids)), ids[order[starts]])
+    def of(
+        cls,
+        positions: Ints,
+        at_s: Ints,
+        rising: Sequence[tuple[Groups, Ints]],
+        falling: Sequence[tuple[Groups, Ints]] = (),
+    ) -> "Call":
+        """Outcomes of reviews that are put together, with the stream of each group, -1 where there is none."""
+        named = [
+            (groups, streams) if (has := streams >= 0).all() else (groups.only(has), streams[has])
+            for groups, streams in (*rising, *falling)
+        ]
+        order = np.concatenate([groups.order for groups, _ in named])
+        counts = np.concatenate([groups.counts for groups, _ in named])
+        touched = np.concatenate([streams for _, streams in named])
+        risings = sum(len(streams) for _, streams in named[: len(rising)])
+        return cls(positions, at_s, order, np.cumsum(counts) - counts, counts, touched, risings)
 
-    def of_others(self, ids: Ints) -> "Call":
-        """The same outcomes as those of other streams, which are one to one with these."""
-        return self._replace(ids=ids, touched=ids[self.order[self.starts]])
+    def of_stream(self, stream: int) -> Ints:
+        """The reviews that are outcomes of a stream, in the order of the log."""
+        place = int(np.flatnonzero(self.touched == stream)[0])
+        return self.order[self.starts[place] : self.starts[place] + self.counts[place]]
 
 
 class Streams:
@@ -297,62 +307,72 @@ class Streams:
     # --- outcomes
 
     def take(self, call: Call, wrong: Flags) -> Looks:
-        """Counts outcomes, and finds the errors among them with what each needs.
+        """Counts outcomes, and finds where a look is due.
 
         Args:
             call: The outcomes.
-            wrong: Whether it is an error, shape (n,).
+            wrong: Whether a review found an error, shape (reviews,).
 
         Returns:
-            The errors, to be looked at by `look_at`.
+            Errors; and for a fall, where correct outcomes since the last error reach a multiple of `LOOK_EVERY`. To be
+            looked at by `look_at`.
         """
         self.count(call)
-        order, starts, counts, touched = call.order, call.starts, call.counts, call.touched
-        errors = np.flatnonzero(wrong.take(order))
+        _, _, order, starts, counts, touched, rising = call
+        bad = wrong.take(order)
+        cut = int(counts[:rising].sum())
+        of, correct, places = self._rises(starts[:rising], counts[:rising], touched[:rising], bad[:cut])
+        of_falls, correct_of_falls, places_of_falls = self._fallen(
+            starts[rising:] - cut, counts[rising:], touched[rising:], bad[cut:]
+        )
+        of = np.concatenate((of, of_falls + rising))
+        places = np.concatenate((places, places_of_falls + cut))
+        here = order.take(places)
+        number, positions, at_s = touched.take(of), call.positions.take(here), call.at_s.take(here)
+        later = (starts + counts - 1).take(of) - places
+        return Looks(
+            number,
+            np.concatenate((correct, correct_of_falls)),
+            bad.take(places),
+            positions,
+            at_s,
+            self.run_lengths(number, later, at_s, positions),
+        )
+
+    def _rises(self, starts: Ints, counts: Ints, touched: Ints, bad: Flags) -> tuple[Ints, Ints, Ints]:
+        """Errors: of each the stream, the correct outcomes before it, and its place."""
+        errors = np.flatnonzero(bad)
         of = np.searchsorted(starts, errors, side="right") - 1
         rank = errors - starts[of]
         again = np.zeros(len(errors), bool)
         again[1:] = of[1:] == of[:-1]
         since = self._core["since"][touched].astype(np.int64)
         gaps = rank + since[of]
-        gaps[1:] = np.where(again[1:], np.diff(errors) - 1, gaps[1:])
+        gaps[1:] = np.where(again[1:], errors[1:] - errors[:-1] - 1, gaps[1:])
         since += counts
         if len(errors):
             last = np.ones(len(errors), bool)
             last[:-1] = ~again[1:]
             since[of[last]] = counts[of[last]] - rank[last] - 1
         self._core["since"][touched] = since
+        return of, gaps, errors
 
-        here = order[errors]
-        number, when, place = touched[of], call.at_s[here], call.positions[here]
-        run_lengths = self.run_lengths(number, counts[of] - rank - 1, when, place)
-        return Looks(number, gaps, np.ones(len(number), bool), place, when, run_lengths)
-
-    def take_falls(self, call: Call, wrong: Flags) -> Looks:
-        """Counts outcomes of streams watched for a fall, and finds where a look is due; arguments as of `take`.
-
-        It is due at an error, and where correct outcomes since the last error reach a multiple of
-        `LOOK_EVERY`.
-        """
-        self.count(call)
-        order, starts, counts, touched = call.order, call.starts, call.counts, call.touched
-        bad = wrong.take(order)
-        place = np.arange(len(order))
+    def _fallen(self, starts: Ints, counts: Ints, touched: Ints, bad: Flags) -> tuple[Ints, Ints, Ints]:
+        """Looks for a fall: of each the stream, the correct outcomes since the last look before it, and its place."""
+        place = np.arange(len(bad))
         group = np.repeat(np.arange(len(touched)), counts)
         # Correct outcomes since the error before or, where none is here, since the last look.
         last = np.maximum.accumulate(np.where(bad, place + 1, 0))
-        earlier = np.concatenate(([0], last[:-1]))
-        before_any = earlier <= starts[group]
-        pending = self._core["since"][touched].astype(np.int64)[group]
-        since = place - np.where(before_any, starts[group], earlier) + np.where(before_any, pending, 0)
+        earlier = np.zeros(len(bad), np.int64)
+        earlier[1:] = last[:-1]
+        begun = starts.take(group)
+        pending = self._core["since"][touched].astype(np.int64).take(group)
+        since = place - np.where(earlier <= begun, begun - pending, earlier)
         due = bad | ((since + 1) % falling.LOOK_EVERY == 0)
         ends = starts + counts - 1
         self._core["since"][touched] = np.where(bad[ends], 0, (since[ends] + 1) % falling.LOOK_EVERY)
         (looks,) = np.nonzero(due)
-        of, here = group[looks], order[looks]
-        number, where, when = touched[of], call.positions[here], call.at_s[here]
-        run_lengths = self.run_lengths(number, ends[of] - looks, when, where)
-        return Looks(number, since[looks] % falling.LOOK_EVERY, bad[looks], where, when, run_lengths)
+        return group.take(looks), since.take(looks) % falling.LOOK_EVERY, looks
 
     def count(self, call: Call) -> None:
         """Moves counts and times of every stream touched past the call."""
@@ -379,9 +399,9 @@ class Streams:
         self._born = []
         if all(self._shares[call.touched].all() for call in calls):
             return
-        ids = np.concatenate([call.ids for call in calls])
-        positions = np.concatenate([call.positions for call in calls])
-        at_s = np.concatenate([call.at_s for call in calls])
+        ids = np.concatenate([np.repeat(call.touched, call.counts) for call in calls])
+        positions = np.concatenate([call.positions.take(call.order) for call in calls])
+        at_s = np.concatenate([call.at_s.take(call.order) for call in calls])
         fresh = ~self._shares[ids] & (at_s >= day_s - IDLE_SECONDS)
         begins = np.unique(ids[fresh])
         at = np.full(len(begins), np.iinfo(np.int64).max)
@@ -447,15 +467,15 @@ class Streams:
         The same as `advance`, or `fall`, look by look.
 
         Args:
-            looks: As of `take` and `take_falls`.
+            looks: As of `take`.
 
         Returns:
             Streams that reach it.
         """
         if not len(looks.stream):
             return []
-        starts = np.flatnonzero(np.diff(looks.stream, prepend=-1))
-        counts = np.diff(starts, append=len(looks.stream))
+        starts = begins(looks.stream)
+        counts = lengths(starts, len(looks.stream))
         streams = looks.stream[starts]
         tempers = np.ones(len(looks.stream))
         correct = looks.correct + ~looks.wrong
