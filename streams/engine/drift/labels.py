@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -83,6 +84,22 @@ class _Columns(NamedTuple):
     at: Ints
     handle_ms: Ints
     classes: Ints
+
+
+class _Full(NamedTuple):
+    """Groups that are full: parallel columns, shape (n,), (n, width) for sums.
+
+    Attributes:
+        streams: Whose.
+        ends: Place of the last label within the segment.
+        later: Labels of the stream that come after it there.
+        sums: As of `Group`.
+    """
+
+    streams: Ints
+    ends: Ints
+    later: Ints
+    sums: Ints
 
 
 class Happened(NamedTuple):
@@ -204,37 +221,48 @@ class Labels:
             self._own = np.concatenate((self._own, np.full((more, self._own.shape[1]), -1, np.int32)))
 
     def _segment(self, start: int, stop: int, labels: _Columns) -> None:
-        _, kinds, at, handle_ms, classes = labels
-        by_time, by_mix = self._by_kind.take(kinds[start:stop], axis=0).T
-        has_time = (by_time >= 0) & (handle_ms[start:stop] >= 0)
-        has_class = (by_mix >= 0) & (classes[start:stop] >= 0)
-        timed, mixed = start + np.flatnonzero(has_time), start + np.flatnonzero(has_class)
-        of_time, of_mix = by_time.take(timed - start), by_mix.take(mixed - start)
-        at_of_time = at_of_mix = at.take(timed)
-        groups = groups_of_mix = Groups.of(of_time)
-        by_time_call = Call.of(timed, at_of_time // 1000, ((groups, of_time.take(groups.firsts)),))
-        if not np.array_equal(timed, mixed):
-            groups_of_mix, at_of_mix = Groups.of(of_mix), at.take(mixed)
-        by_mix_call = Call.of(mixed, at_of_mix // 1000, ((groups_of_mix, of_mix.take(groups_of_mix.firsts)),))
-        self._streams.begin((by_time_call, by_mix_call), self._day * DAY_SECONDS)
-        if len(timed):
-            logs = mean_shift.quantised(handle_ms.take(timed))
-            self._here = of_time, self._rows(labels, timed, logs)
-            self._fill(by_time_call, at_of_time, HANDLED, logs)
-            self._waiting.add(*self._here)
-            if self._waiting.is_full:
-                self._settle()
-        if len(mixed):
-            self._fill(by_mix_call, at_of_mix, MIXED, self._places(of_mix, classes.take(mixed)))
+        labels = _Columns(*(column[start:stop] for column in labels))
+        by_time, by_mix = self._by_kind.take(labels.kinds, axis=0).T
+        timed = np.flatnonzero((by_time >= 0) & (labels.handle_ms >= 0))
+        mixed = np.flatnonzero((by_mix >= 0) & (labels.classes >= 0))
+        of_time, of_mix = by_time.take(timed), by_mix.take(mixed)
+        groups = Groups.of(of_time, timed)
+        # Both have a stream for each project, so what is together for one is for the other.
+        groups_of_mix = groups if np.array_equal(timed, mixed) else Groups.of(of_mix, mixed)
+        streams, streams_of_mix = by_time.take(groups.firsts), by_mix.take(groups_of_mix.firsts)
+        call = Call.of(np.arange(start, stop), labels.at // 1000, ((groups, streams), (groups_of_mix, streams_of_mix)))
+        self._streams.begin((call,), self._day * DAY_SECONDS)
+        self._streams.count(call)
+        logs, places = mean_shift.quantised(labels.handle_ms), np.zeros(len(by_mix), np.int64)
+        places[mixed] = self._places(of_mix, labels.classes.take(mixed))
+        rows = self._rows(labels, logs)
+        self._here = of_time, rows if len(timed) == len(rows) else gathered(rows, timed)
+        full = [
+            self._fill(groups, streams, HANDLED, logs),
+            self._fill(groups_of_mix, streams_of_mix, MIXED, places),
+        ]
+        of, at, later = (np.concatenate(columns) for columns in zip(*(each[:3] for each in full), strict=True))
+        lengths_now = self._streams.run_lengths(of, later, call.at_s.take(at), call.positions.take(at))
+        for number, total, at_ms, position, left, run_length in zip(
+            of.tolist(),
+            chain.from_iterable(each.sums.tolist() for each in full),
+            labels.at.take(at).tolist(),
+            (at + start).tolist(),
+            later.tolist(),
+            lengths_now.tolist(),
+            strict=True,
+        ):
+            self._look(number, Group(tuple(total), at_ms), position, left, run_length)
+        self._waiting.add(*self._here)
+        if self._waiting.is_full:
+            self._settle()
 
-    def _rows(self, labels: _Columns, places: Ints, logs: Ints) -> Rows:
-        """The rings' rows of labels at some places of a batch."""
-        rows = np.zeros(len(places), LABEL)
-        kinds = labels.kinds.take(places)
-        rows["agent"], rows["handled"] = self._agents.of(labels.persons.take(places)), logs
-        rows["market"], rows["sop_version"] = self._markets.of(kinds), self._versions.of(kinds)
-        classes = labels.classes.take(places)
-        rows["label"] = np.where(classes < 0, NONE, classes)
+    def _rows(self, labels: _Columns, logs: Ints) -> Rows:
+        """The rings' rows of labels."""
+        rows = np.zeros(len(logs), LABEL)
+        rows["agent"], rows["handled"] = self._agents.of(labels.persons), logs
+        rows["market"], rows["sop_version"] = self._markets.of(labels.kinds), self._versions.of(labels.kinds)
+        rows["label"] = np.where(labels.classes < 0, NONE, labels.classes)
         return rows
 
     def _places(self, streams: Ints, classes: Ints) -> Ints:
@@ -261,22 +289,23 @@ class Labels:
             own[len(known)] = number
             known.append(self._names[number])
 
-    def _fill(self, call: Call, at: Ints, size: int, values: Ints) -> None:
-        """Puts labels into their streams' groups, and looks where one is full.
+    def _fill(self, groups: Groups, touched: Ints, size: int, values: Ints) -> _Full:
+        """Puts labels into their streams' groups.
 
         Args:
-            call: The labels, n of them.
-            at: Time of each, ms, shape (n,).
-            size: Labels of a group.
-            values: Of each its logarithm, or the place of its class.
+            groups: The labels, stream by stream.
+            touched: The streams.
+            size: Labels of a group, a power of 2.
+            values: Of each label its logarithm, or the place of its class.
+
+        Returns:
+            The groups that are full.
         """
-        self._streams.count(call)
-        order, starts, counts, touched = call.order, call.starts, call.counts, call.touched
-        values = values.take(order)
-        held = self._held[touched]
+        order, starts, counts = groups
+        values, held, last = values.take(order), self._held[touched], size - 1
         rank = np.arange(len(values)) - np.repeat(starts - held, counts)
         # A piece ends with its stream, or where a group is full.
-        cuts = rank % size == 0
+        cuts = rank & last == 0
         cuts[starts] = True
         pieces = np.flatnonzero(cuts)
         long = lengths(pieces, len(values))
@@ -292,26 +321,15 @@ class Labels:
         firsts = np.searchsorted(pieces, starts)
         sums[firsts] += self._sums[touched, :width]
         lasts = firsts + lengths(firsts, len(pieces)) - 1
-        full = rank[ends] % size == size - 1
+        full = rank[ends] & last == last
         # What is left over waits for the next labels.
         waits = ~full[lasts]
-        self._held[touched] = np.where(waits, (held + counts) % size, 0)
+        self._held[touched] = np.where(waits, held + counts & last, 0)
         self._sums[touched, :width] = np.where(waits[:, None], sums[lasts], 0)
         self._changed.update(touched.tolist())
         here = ends[full]
         of = np.searchsorted(starts, here, side="right") - 1
-        streams, later, here = touched[of], starts[of] + counts[of] - here - 1, order[here]
-        positions, times = call.positions[here], at[here]
-        for stream, total, at_ms, position, left, run_length in zip(
-            streams.tolist(),
-            sums[full].tolist(),
-            times.tolist(),
-            positions.tolist(),
-            later.tolist(),
-            self._streams.run_lengths(streams, later, times // 1000, positions).tolist(),
-            strict=True,
-        ):
-            self._look(stream, Group(tuple(total), at_ms), position, left, run_length)
+        return _Full(touched[of], order[here], starts[of] + counts[of] - here - 1, sums[full])
 
     def _settle(self) -> None:
         """Puts the labels that wait into their rings."""
