@@ -114,18 +114,19 @@ def advance(row: list[float], counts: Sequence[int], learns: bool = True, tests:
                 continue  # as long as a class is unknown, there is nothing to lose in not starting
             statistic += _class_moved(row, label, count, n, known[label], scale)
         statistic /= 2 * CLASSES * len(SHIFTS)
-    often = [share if share >= _OFTEN else 0.0 for share in known]
-    freedom = sum(1.0 - share for share in often if share)
+    freedom = 0.0
+    for share in known:
+        if share >= _OFTEN:
+            freedom += 1.0 - share
     if learned and freedom > 0.01:
-        weights = [1.0 / (n * share * freedom) if share else 0.0 for share in often]
+        weights = [1.0 / (n * share * freedom) if share >= _OFTEN else 0.0 for share in known]
         dispersion.add(row, _DISPERSION, groups, counts, weights)
         row[0] = groups = groups + 1
         if groups % _EFFECT_EVERY == 0:
             row[_EFFECT] = dispersion.design_effect(row, _DISPERSION, groups, freedom)
     if learns and learned < FREEZE_AFTER:
         row[1] = learned + power * n
-        for label, count in enumerate(counts, _SHARES):
-            row[label] += power * count
+        row[_SHARES:_RISE] = [of + power * count for of, count in zip(row[_SHARES:_RISE], counts, strict=True)]
     return statistic
 
 

@@ -29,21 +29,35 @@ def add(row: list[float], at: int, groups: int, values: Sequence[float], weights
         weights: Of their squared differences: such that for independent values the weighted sum of
             the squares of (value - mean) is 1 on average.
     """
-    width = len(values)
-    sums = list(values)
-    for level in range(LEVELS):
-        first = at + LEVELS + level * width
-        if not groups >> level & 1:
-            row[first : first + width] = sums
-            return
-        squares = 0.0
-        others = row[first : first + width]
-        for place, (weight, one, other) in enumerate(zip(weights, sums, others, strict=True)):
-            if one or other:
+    width, level, first = len(values), 0, at + LEVELS
+    while groups >> level & 1:
+        squares, sums = 0.0, []
+        for weight, one, other in zip(weights, values, row[first : first + width], strict=True):
+            if weight:
                 away = one - other
                 squares += weight * away * away
-                sums[place] = one + other
+            sums.append(one + other)
         row[at + level] += squares / (2 << level)
+        level += 1
+        if level == LEVELS:
+            return
+        values = sums
+        first += width
+    row[first : first + width] = values
+
+
+def add_one(row: list[float], at: int, groups: int, value: float, weight: float) -> None:
+    """As `add` for groups that are one number each, in a third of the time."""
+    level, first = 0, at + LEVELS
+    while groups >> level & 1:
+        other = row[first + level]
+        away = value - other
+        row[at + level] += weight * away * away / (2 << level)
+        level += 1
+        if level == LEVELS:
+            return
+        value += other
+    row[first + level] = value
 
 
 def design_effect(row: Sequence[float], at: int, groups: int, freedom: float = 1.0) -> float:

@@ -46,6 +46,7 @@ _MOST, _FURTHEST = 3.0, 4.0
 FIRST, _YOUNG = 320.0, 256.0
 #: Standard deviation of logarithms at first, as if it came from so many values; and its least.
 _DEVIATION, _PRIOR, _LEAST = 0.5, 4.0, 0.05
+_PRIOR_SQUARES, _LEAST_VARIANCE, _UNIT2 = _PRIOR * _DEVIATION**2, _LEAST**2, UNIT**2
 _R, _EFFECT, _DISPERSION = 4, 10, 11
 #: Groups after which the design effect is worked out again.
 _EFFECT_EVERY = 8
@@ -80,10 +81,8 @@ def quantised(handle_ms: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
 
 def variance(row: Sequence[float], n: int = GROUP) -> float:
     """Variance of one logarithm, from within groups of n."""
-    return max(
-        (row[3] + _PRIOR * _DEVIATION**2) / (row[0] * (n - 1) + _PRIOR),
-        _LEAST**2,
-    )
+    found = (row[3] + _PRIOR_SQUARES) / (row[0] * (n - 1) + _PRIOR)
+    return found if found > _LEAST_VARIANCE else _LEAST_VARIANCE
 
 
 def temper(row: Sequence[float]) -> float:
@@ -105,10 +104,8 @@ def advance(row: list[float], n: int, total: int, squares: int, learns: bool = T
     Returns:
         Mean of the R over rises and falls: a drift is signalled where it reaches the run length, in values.
     """
-    groups, learned, mean = row[0], row[1], row[2]
-    value = total / (n * UNIT)
-    one = variance(row, n)
-    power = 1.0 / row[_EFFECT]
+    groups, learned, mean, within = row[:4]
+    value, one, power = total / (n * UNIT), variance(row, n), 1.0 / row[_EFFECT]
     off = value - mean if learned else 0.0
     statistic = 0.0
     if tests and learned >= FIRST:
@@ -123,16 +120,17 @@ def advance(row: list[float], n: int, total: int, squares: int, learns: bool = T
         weight = power * n
         row[1] = learned + weight
         row[2] = value if not learned else mean + min(max(off, -furthest), furthest) * weight / row[1]
-    dispersion.add(row, _DISPERSION, int(groups), (value,), (n / one,))
+    dispersion.add_one(row, _DISPERSION, int(groups), value, n / one)
     row[0] = groups + 1.0
     if row[0] % _EFFECT_EVERY == 0:
         row[_EFFECT] = dispersion.design_effect(row, _DISPERSION, int(row[0]))
-    row[3] += (squares - total * total / n) / UNIT**2
+    row[3] = within + (squares - total * total / n) / _UNIT2
     return statistic
 
 
 def _moved(r: float, n: int, gain: float) -> float:
-    return min((r + n) * math.exp(min(gain, _MOST)), R_MAX)
+    r = (r + n) * math.exp(gain if gain < _MOST else _MOST)
+    return r if r < R_MAX else R_MAX
 
 
 def directions(row: Sequence[float]) -> tuple[float, float]:

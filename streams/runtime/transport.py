@@ -57,15 +57,15 @@ _FAUST_LOG = logging.getLogger("faust")
 
 #: Records that are applied at a time: enough to make the cost of a Faust message and of each step vanish (half as many
 #: cost .7 us an event more), too few to stall the loop (50 ms).
-BATCH_RECORDS = 10_000
+BATCH_RECORDS = 20_000
 #: Bytes of one fetch of a partition; four times more halves the throughput.
-FETCH_BYTES = 4 << 20
+FETCH_BYTES = 6 << 20
 #: How long the broker holds an empty fetch, and so how late a lone event may be.
 FETCH_WAIT_SECONDS = 0.1
 #: How long one look for records takes when there are none; a partition opened meanwhile waits for its end.
 _IDLE_SECONDS = 0.2
 #: Batches waiting in Faust's queue before it stops fetching.
-_QUEUED_BATCHES = 8
+_QUEUED_BATCHES = 5
 _REQUEST_SECONDS = 10.0
 _CALL_SECONDS = 5.0
 _REBALANCE_SECONDS = 30.0

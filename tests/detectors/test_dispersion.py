@@ -23,6 +23,14 @@ def test_neighbouring_sums_are_compared_at_every_level(groups):
         assert row[level] == pytest.approx(squares)
 
 
+def test_one_number_is_taken_as_several_are():
+    values = np.random.default_rng(5).normal(size=(777, 1))
+    row = [0.0] * dispersion.size(1)
+    for number, value in enumerate(values[:, 0].tolist()):
+        dispersion.add_one(row, 0, number, value, 1.0)
+    assert row == fed(values)
+
+
 def test_independent_groups_have_no_design_effect():
     rng = np.random.default_rng(2)
     effects = [dispersion.design_effect(fed(rng.normal(size=(1024, 1))), 0, 1024) for _ in range(50)]
