@@ -62,13 +62,6 @@ _DIMENSIONS = {
 _UNKNOWN = -2
 
 
-class Mistake(NamedTuple):
-    """A review that found an error, by its number in the ring."""
-
-    number: int
-    task_id: str
-
-
 class _Here(NamedTuple):
     """Reviews on their way to their rings: of each the ring, the position in the batch, and the row."""
 
@@ -142,7 +135,8 @@ class Drift:
         self._names = {by: Names(b"%s|%s" % (_PREFIX, by.encode()), most) for by, most in _DIMENSIONS.items()}
         self._rings: list[Recent] = []
         self._ring_numbers: dict[tuple[str, str], int] = {}
-        self._mistakes: list[deque[Mistake]] = []
+        #: By ring, of its newest reviews that found an error: its number in the ring, and its task.
+        self._mistakes: list[deque[tuple[int, str]]] = []
         self._mistaken: set[int] = set()
         self._waiting = Waiting(REVIEW)
         #: By place among the reviews that wait, the task of one that found an error.
@@ -220,9 +214,9 @@ class Drift:
         self._by_reviewer = _longer(self._by_reviewer, len(intake.reviewers))
         made = np.flatnonzero(reviewers >= 0)
         new = {
-            *first_places(kinds, np.flatnonzero(self._by_kind[kinds, 0] == _UNKNOWN)),
-            *first_places(persons, np.flatnonzero(self._by_person[persons, 0] == _UNKNOWN)),
-            *first_places(reviewers, made[self._by_reviewer[reviewers[made], 0] == _UNKNOWN]),
+            *first_places(kinds, np.flatnonzero(self._by_kind[:, 0].take(kinds) == _UNKNOWN)),
+            *first_places(persons, np.flatnonzero(self._by_person[:, 0].take(persons) == _UNKNOWN)),
+            *first_places(reviewers, made[self._by_reviewer[:, 0].take(reviewers[made]) == _UNKNOWN]),
         }
         for place in sorted(new):
             of = intake.verdicts[int(kinds[place])]
@@ -384,8 +378,8 @@ class Drift:
             recent = self._rings[ring]
             wrong = np.flatnonzero(rows["wrong"])[-_MISTAKES_KEPT:]
             if len(wrong):
-                found = zip((wrong + recent.count).tolist(), places[wrong].tolist(), strict=True)
-                self._mistakes[ring].extend(Mistake(number, tasks[place]) for number, place in found)
+                found = map(tasks.__getitem__, places[wrong].tolist())
+                self._mistakes[ring].extend(zip((wrong + recent.count).tolist(), found, strict=True))
                 self._mistaken.add(ring)
             recent.add(rows)
 
@@ -579,9 +573,9 @@ class Drift:
         ring = self._ring_numbers[stream.site, role]
         mine, count = self._up_to(position, ring), self._rings[ring].count
         wrong = np.flatnonzero(self._here.rows["wrong"].take(mine))
-        here = zip((wrong + count).tolist(), self._here.positions.take(mine[wrong]).tolist(), strict=True)
-        mistakes = [*self._mistakes[ring], *(Mistake(number, self._tasks[place]) for number, place in here)]
-        tasks = [mistake.task_id for mistake in reversed(mistakes[-_MISTAKES_KEPT:]) if mistake.number in numbers]
+        here = map(self._tasks.__getitem__, self._here.positions.take(mine[wrong]).tolist())
+        mistakes = [*self._mistakes[ring], *zip((wrong + count).tolist(), here, strict=True)]
+        tasks = [task for number, task in reversed(mistakes[-_MISTAKES_KEPT:]) if number in numbers]
         episode.task_ids = tuple(dict.fromkeys(tasks))[:TASKS]
 
     def _cause(self, stream: Stream, part: Part) -> Cause:
@@ -746,7 +740,7 @@ class Drift:
             number = self._ring(site, role)
             self._rings[number].restore(count, slots)
             if (mistakes := slots.get(b"%s|mistakes|%d" % (_PREFIX, number))) is not None:
-                self._mistakes[number].extend(msgspec.msgpack.decode(mistakes, type=list[Mistake]))
+                self._mistakes[number].extend(msgspec.msgpack.decode(mistakes, type=list[tuple[int, str]]))
         for stream, episode in header.episodes:
             number = self._streams.number(stream)
             self._episodes[number] = episode
