@@ -30,12 +30,14 @@ from streams.exporter.pseudonyms import Pseudonyms
 from streams.exporter.text import render
 from streams.runtime import worker
 from streams.runtime.settings import Settings
-from streams.runtime.transport import Unread
+from streams.runtime.transport import BATCH_RECORDS, Unread
 
 #: 2025-11-22; the events end there.
 END_MS = 1_763_800_000_000
 #: Records of one batch of the producer, as `benchmarks.load` makes them at full speed.
 PRODUCER_BATCH = 2_000
+#: Of them, how many the broker puts into one answer.
+ANSWER_BATCHES = BATCH_RECORDS // PRODUCER_BATCH
 #: A scrape comes every 5 s; this many events lie between two at 200,000 a second.
 EVENTS_A_SCRAPE = 1_000_000
 
@@ -81,7 +83,7 @@ def answers(count: int, *, seed: int, people: int) -> list[bytes]:
         batch.append(place, END_MS, site.encode(), encode(event), [])
     assert batch is not None
     batches.append(_built(batch, (count - 1) // PRODUCER_BATCH * PRODUCER_BATCH))
-    return [b"".join(batches[start : start + 5]) for start in range(0, len(batches), 5)]
+    return [b"".join(batches[at : at + ANSWER_BATCHES]) for at in range(0, len(batches), ANSWER_BATCHES)]
 
 
 def _built(batch: Any, base_offset: int) -> bytes:

@@ -33,7 +33,7 @@ CAP_MS = 1_800_000
 #: Ids held in a partition (8 bytes each, about 75 in the newest minutes); above it the oldest minute is forgotten.
 DUPLICATE_IDS_MAX = 4_000_000
 #: Where the log is cut for `enforce_cap`: by offset, so that batches do not change what is forgotten.
-CAP_CHECK_RECORDS = 65_536
+CAP_CHECK_RECORDS = 262_144
 #: Names kept as numbers, of people and of kinds of work; above it they are looked up afresh, so that a million of
 #: them cost no memory.
 NAMES_HELD_MAX = 250_000
