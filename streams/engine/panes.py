@@ -365,6 +365,12 @@ class Table:
 
     # --- the durable form
 
+    @property
+    def slots_pending(self) -> int:
+        """How many slots have changed since the last call of `slots`."""
+        panes = self._dirty_panes.values() if self.windows else ()
+        return sum(int(np.count_nonzero(flags)) for flags in (self._dirty_keys, self._dirty_scalars, *panes))
+
     def slots(self) -> Iterator[Slot]:
         """What has changed since the last call, and clears the marks.
 

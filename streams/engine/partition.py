@@ -125,6 +125,11 @@ class PartitionEngine:
         return len(self._dead_letters)
 
     @property
+    def slots_pending(self) -> int:
+        """Slots of the tables that have changed since the last checkpoint."""
+        return sum(table.slots_pending for table in self._tables)
+
+    @property
     def urgent(self) -> bool:
         """Whether a drift that pages has opened and no checkpoint has handed it over yet."""
         return self._drift.pages_pending

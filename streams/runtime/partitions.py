@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 #: So many dead letters, or bytes of them, force a checkpoint that the partition's flow waits for.
 DEAD_LETTERS_PENDING = 1_000
 DEAD_LETTER_BYTES_PENDING = 16 << 20
+#: Changed slots after which a checkpoint is due, some kB each: where events are few for the time and the people that
+#: they speak of, each changes one.
+SLOTS_PENDING = 10_000
 #: The last checkpoints before a hand-over take no longer: the whole group waits meanwhile.
 HAND_OVER_SECONDS = 4.0
 _WRITE_SECONDS = 30.0
@@ -409,16 +412,16 @@ class Partitions:
     async def _pace(self, owned: _Owned) -> None:
         """Has a checkpoint written when enough has come; when far too much has, the flow waits for it."""
         engine = owned.engine
-        letters = engine.dead_letters_pending
+        letters, slots = engine.dead_letters_pending, engine.slots_pending
         if letters >= DEAD_LETTERS_PENDING or owned.letter_bytes >= DEAD_LETTER_BYTES_PENDING:
             await self._checkpoint(owned)
         elif engine.urgent and not owned.lock.locked():
             # A page waits for no timer: its record goes out with a checkpoint.
             self._spawn(self._checkpoint(owned))
-        elif engine.pending_records >= self._settings.checkpoint_records:
+        elif (fill := max(engine.pending_records / self._settings.checkpoint_records, slots / SLOTS_PENDING)) >= 1:
             if not owned.lock.locked():
                 self._spawn(self._checkpoint(owned))
-            elif engine.pending_records >= 2 * self._settings.checkpoint_records:
+            elif fill >= 2:
                 await self._checkpoint(owned)
 
     # --- checkpoints

@@ -268,6 +268,18 @@ async def test_no_figures_while_a_partition_is_opened_again(
         await until(lambda: made.consumer.opened == [0, 0])
 
 
+async def test_many_changed_slots_are_a_reason_for_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bench(monkeypatch, checkpoint_seconds=3600) as made:
+        await made.take(0)
+        changed = made.partitions._owned[0].engine.slots_pending
+        assert changed > 0
+        assert made.disk.manifest is None
+        monkeypatch.setattr("streams.runtime.partitions.SLOTS_PENDING", changed)
+        await made.take(1)
+        await until(lambda: made.disk.manifest is not None)
+        assert made.partitions._owned[0].engine.slots_pending == 0
+
+
 async def test_many_dead_letters_are_written_before_more_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     async with bench(monkeypatch, checkpoint_seconds=3600) as made:
         await made.take(*range(DEAD_LETTERS_PENDING - 1), bad=True)
