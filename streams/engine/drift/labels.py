@@ -221,7 +221,7 @@ class Labels:
             self._own = np.concatenate((self._own, np.full((more, self._own.shape[1]), -1, np.int32)))
 
     def _segment(self, start: int, stop: int, labels: _Columns) -> None:
-        labels = _Columns(*(column[start:stop] for column in labels))
+        labels = _Columns(*(each[start:stop] for each in labels))
         by_time, by_mix = self._by_kind.take(labels.kinds, axis=0).T
         timed = np.flatnonzero((by_time >= 0) & (labels.handle_ms >= 0))
         mixed = np.flatnonzero((by_mix >= 0) & (labels.classes >= 0))
@@ -231,7 +231,7 @@ class Labels:
         groups_of_mix = groups if np.array_equal(timed, mixed) else Groups.of(of_mix, mixed)
         streams, streams_of_mix = by_time.take(groups.firsts), by_mix.take(groups_of_mix.firsts)
         call = Call.of(np.arange(start, stop), labels.at // 1000, ((groups, streams), (groups_of_mix, streams_of_mix)))
-        self._streams.begin((call,), self._day * DAY_SECONDS)
+        self._streams.begin(call, self._day * DAY_SECONDS)
         self._streams.count(call)
         logs, places = mean_shift.quantised(labels.handle_ms), np.zeros(len(by_mix), np.int64)
         places[mixed] = self._places(of_mix, labels.classes.take(mixed))
@@ -242,14 +242,15 @@ class Labels:
             self._fill(groups_of_mix, streams_of_mix, MIXED, places),
         ]
         of, at, later = (np.concatenate(columns) for columns in zip(*(each[:3] for each in full), strict=True))
-        lengths_now = self._streams.run_lengths(of, later, call.at_s.take(at), call.positions.take(at))
+        positions = call.positions.take(at)
+        run_lengths = self._streams.run_lengths(of, later, call.at_s.take(at), positions)
         for number, total, at_ms, position, left, run_length in zip(
             of.tolist(),
             chain.from_iterable(each.sums.tolist() for each in full),
             labels.at.take(at).tolist(),
-            (at + start).tolist(),
+            positions.tolist(),
             later.tolist(),
-            lengths_now.tolist(),
+            run_lengths.tolist(),
             strict=True,
         ):
             self._look(number, Group(tuple(total), at_ms), position, left, run_length)

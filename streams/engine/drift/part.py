@@ -357,7 +357,7 @@ class Drift:
             ),
             falling=((of_finding, by_finding.take(of_finding.firsts)), (of_reviewers, found_fewer)),
         )
-        self._streams.begin((call,), self._day * DAY_SECONDS)
+        self._streams.begin(call, self._day * DAY_SECONDS)
         self._feed(call, wrong)
         self._remember()
 
@@ -397,8 +397,7 @@ class Drift:
 
     def _follow_rise(self, stream: int, after: int, call: Call, wrong: NDArray[np.bool_]) -> None:
         """Takes a stream's outcomes one by one, while a drift is open and for the rest of the segment."""
-        mine = call.of_stream(stream)
-        mine = mine[call.positions[mine] > after]
+        mine = call.of_stream(stream, after)
         since = 0
         for nth, place in enumerate(mine.tolist(), 1):
             position, is_wrong, second = int(call.positions[place]), bool(wrong[place]), int(call.at_s[place])
@@ -416,8 +415,7 @@ class Drift:
 
     def _follow_fall(self, stream: int, after: int, call: Call, wrong: NDArray[np.bool_]) -> None:
         """As `_follow_rise`."""
-        mine = call.of_stream(stream)
-        mine = mine[call.positions[mine] > after]
+        mine = call.of_stream(stream, after)
         pending = 0
         for nth, place in enumerate(mine.tolist(), 1):
             position, is_wrong, second = int(call.positions[place]), bool(wrong[place]), int(call.at_s[place])

@@ -189,10 +189,11 @@ class Call(NamedTuple):
         risings = sum(len(streams) for _, streams in named[: len(rising)])
         return cls(positions, at_s, order, np.cumsum(counts) - counts, counts, touched, risings)
 
-    def of_stream(self, stream: int) -> Ints:
-        """The reviews that are outcomes of a stream, in the order of the log."""
+    def of_stream(self, stream: int, after: int) -> Ints:
+        """The reviews after a position that are outcomes of a stream, in the order of the log."""
         place = int(np.flatnonzero(self.touched == stream)[0])
-        return self.order[self.starts[place] : self.starts[place] + self.counts[place]]
+        mine = self.order[self.starts[place] : self.starts[place] + self.counts[place]]
+        return mine[self.positions[mine] > after]
 
 
 class Streams:
@@ -321,8 +322,8 @@ class Streams:
         _, _, order, starts, counts, touched, rising = call
         bad = wrong.take(order)
         cut = int(counts[:rising].sum())
-        of, correct, places = self._rises(starts[:rising], counts[:rising], touched[:rising], bad[:cut])
-        of_falls, correct_of_falls, places_of_falls = self._fallen(
+        of, correct, places = self._look_for_rises(starts[:rising], counts[:rising], touched[:rising], bad[:cut])
+        of_falls, correct_of_falls, places_of_falls = self._look_for_falls(
             starts[rising:] - cut, counts[rising:], touched[rising:], bad[cut:]
         )
         of = np.concatenate((of, of_falls + rising))
@@ -339,7 +340,7 @@ class Streams:
             self.run_lengths(number, later, at_s, positions),
         )
 
-    def _rises(self, starts: Ints, counts: Ints, touched: Ints, bad: Flags) -> tuple[Ints, Ints, Ints]:
+    def _look_for_rises(self, starts: Ints, counts: Ints, touched: Ints, bad: Flags) -> tuple[Ints, Ints, Ints]:
         """Errors: of each the stream, the correct outcomes before it, and its place."""
         errors = np.flatnonzero(bad)
         of = np.searchsorted(starts, errors, side="right") - 1
@@ -357,7 +358,7 @@ class Streams:
         self._core["since"][touched] = since
         return of, gaps, errors
 
-    def _fallen(self, starts: Ints, counts: Ints, touched: Ints, bad: Flags) -> tuple[Ints, Ints, Ints]:
+    def _look_for_falls(self, starts: Ints, counts: Ints, touched: Ints, bad: Flags) -> tuple[Ints, Ints, Ints]:
         """Looks for a fall: of each the stream, the correct outcomes since the last look before it, and its place."""
         place = np.arange(len(bad))
         group = np.repeat(np.arange(len(touched)), counts)
@@ -390,18 +391,17 @@ class Streams:
             core["last_s"][touched] = np.maximum(core["last_s"][touched], np.maximum.reduceat(at, starts))
         self._changed["core"].update((touched // _BLOCK).tolist())
 
-    def begin(self, calls: Sequence[Call], day_s: int) -> None:
-        """Says which streams have outcomes in the calls that follow: new ones share the budget from their first on.
+    def begin(self, call: Call, day_s: int) -> None:
+        """Says which streams have outcomes in the call that follows: new ones share the budget from their first on.
 
         An outcome from before the 30 days that count lets none share, as in `_recount`: else a restart would count
         otherwise.
         """
         self._born = []
-        if all(self._shares[call.touched].all() for call in calls):
+        if self._shares[call.touched].all():
             return
-        ids = np.concatenate([np.repeat(call.touched, call.counts) for call in calls])
-        positions = np.concatenate([call.positions.take(call.order) for call in calls])
-        at_s = np.concatenate([call.at_s.take(call.order) for call in calls])
+        ids = np.repeat(call.touched, call.counts)
+        positions, at_s = call.positions.take(call.order), call.at_s.take(call.order)
         fresh = ~self._shares[ids] & (at_s >= day_s - IDLE_SECONDS)
         begins = np.unique(ids[fresh])
         at = np.full(len(begins), np.iinfo(np.int64).max)
