@@ -25,6 +25,7 @@ from schemas.topics import DRIFT, EVENTS, REJECTED, checkpoints_topic
 from streams.engine.intake import DeadLetter
 from streams.engine.partition import Checkpoint
 from streams.runtime.broker import Refusal
+from streams.runtime.packed import Record, packed
 from streams.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,6 @@ _DETAIL_BYTES = 1000
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
 
 _Header = tuple[str, bytes]
-_Record = tuple[bytes, bytes | None, list[_Header]]
 
 
 class Fenced(Exception):
@@ -114,7 +114,7 @@ class CheckpointStore:
         #: Slots that stand in more than one part; a shorter successor must delete the rest.
         self._part_counts: dict[bytes, int] = {}
         #: Plain form: what a half-written checkpoint left behind, with the value that counts.
-        self._heal: dict[bytes, _Record] = {}
+        self._heal: dict[bytes, Record] = {}
         self._crash = _CrashPoint.armed()
 
     async def start(self) -> None:
@@ -245,7 +245,7 @@ class CheckpointStore:
         self,
         letters: Sequence[dict[str, Any]],
         drift: Sequence[tuple[bytes, bytes]],
-        state: list[_Record],
+        state: list[Record],
         manifest: bytes,
     ) -> None:
         producer = self._producer
@@ -260,7 +260,7 @@ class CheckpointStore:
             headers = [("checkpoint", b"%s-%d" % (self._session.encode(), self._written))]
             state = [record for record in self._heal.values() if record[0] not in {key for key, _, _ in state}] + state
             state = [(key, value, more + headers) for key, value, more in state]
-        last: _Record = (
+        last: Record = (
             _MANIFEST_KEY,
             manifest,
             [("format", b"%d" % FORMAT), ("partitions", b"%d" % self._partitions), *headers],
@@ -290,21 +290,12 @@ class CheckpointStore:
         except KafkaError as error:
             raise DeadLettersRefused(f"{REJECTED} does not take a dead letter: {error}") from error
 
-    async def _send_state(self, producer: AIOKafkaProducer, records: Iterable[_Record]) -> list["asyncio.Future[Any]"]:
+    async def _send_state(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> list["asyncio.Future[Any]"]:
         """Sends records in whole batches, which costs one future a megabyte rather than one a record."""
-        sent = []
-        batch = producer.create_batch()
-        for key, value, headers in records:
-            if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                sent.append(await producer.send_batch(batch, self._topic, partition=self.partition))
-                batch = producer.create_batch()
-                batch.append(key=key, value=value, timestamp=None, headers=headers)
-                await asyncio.sleep(0)  # building one takes milliseconds, and other partitions have work to do
-        if batch.record_count():
-            sent.append(await producer.send_batch(batch, self._topic, partition=self.partition))
-        return sent
+        batches = await asyncio.to_thread(packed, records, producer.create_batch)
+        return [await producer.send_batch(batch, self._topic, partition=self.partition) for batch in batches]
 
-    def _state(self, slots: Iterable[tuple[bytes, bytes | None]]) -> Iterator[_Record]:
+    def _state(self, slots: Iterable[tuple[bytes, bytes | None]]) -> Iterator[Record]:
         """The records of changed slots: long values in parts, and the deletion of parts no longer needed."""
         for key, value in slots:
             before = self._part_counts.pop(key, 1)
@@ -388,9 +379,9 @@ class _Reader:
             slots[key] = value
         return slots, counts
 
-    def torn(self) -> dict[bytes, _Record]:
+    def torn(self) -> dict[bytes, Record]:
         """Records to write again, since what came after the last manifest stands behind the values that count."""
-        healed: dict[bytes, _Record] = {}
+        healed: dict[bytes, Record] = {}
         for key in self._pending:
             value, parts = self._values.get(key, (None, 1))
             healed[key] = (key, value, [("parts", b"%d" % parts)] if parts > 1 else [])
