@@ -56,6 +56,7 @@ _SHARES, _RISE = 2, 2 + CLASSES
 _FALL = _RISE + CLASSES * len(SHIFTS)
 _EFFECT = _FALL + CLASSES * len(SHIFTS)
 _DISPERSION = _EFFECT + 1
+_NONE: list[list[tuple[int, float, float]]] = []
 #: Weight, in groups, of the old share in the new one's estimate.
 _OLD = 0.25
 
@@ -90,71 +91,91 @@ def temper(row: Sequence[float]) -> float:
     return 1.0 / row[_EFFECT]
 
 
-def advance(row: list[float], counts: Sequence[int], learns: bool = True, tests: bool = True) -> float:
-    """Takes a group of items.
+def advance(row: list[float], counts: Sequence[int], learns: bool = True) -> float:
+    """Takes a group of items, as `run`; returns the mean of the R."""
+    return run(row, [counts], [True], math.inf, learns)[1]
+
+
+def run(
+    row: list[float], groups: Sequence[Sequence[int]], tests: Iterable[bool], limit: float, learns: bool = True
+) -> tuple[int, float]:
+    """Takes groups of items, one after the other, up to the one at which a drift is signalled.
 
     Args:
         row: `ROW`, changed in place.
-        counts: Items of each class, shape (`CLASSES`,); their sum is the same for every group of a stream.
+        groups: Items of each class, shape (k, `CLASSES`), at least one group; their sum is the same for every group of
+            a stream.
+        tests: Of each whether a change is looked for, which is most of the cost; if not, the R stay as they are.
+        limit: What the mean of the R over classes, ways and shifts must reach, in items.
         learns: Whether the baseline takes them in.
-        tests: Whether a change is looked for, which is most of the cost; if not, the R stay as they are.
 
     Returns:
-        Mean of the R over classes, ways and shifts: a drift is signalled where it reaches the run length, in items.
+        How many groups were taken, at least one, and the mean of the R after the last of them.
     """
-    groups, learned, power = int(row[0]), row[1], 1.0 / row[_EFFECT]
-    n = sum(counts)
-    known = shares(row)
-    statistic = 0.0
-    if tests and learned >= FIRST:
-        # A young baseline is rough itself: the group's shares are less far from it than they look.
-        scale = power * learned / (learned + n)
-        for label, count in enumerate(counts):
-            if not count and not row[_SHARES + label]:
-                continue  # as long as a class is unknown, there is nothing to lose in not starting
-            statistic += _class_moved(row, label, count, n, known[label], scale)
-        statistic /= 2 * CLASSES * len(SHIFTS)
-    freedom = 0.0
-    for share in known:
-        if share >= _OFTEN:
+    seen, learned, n = int(row[0]), row[1], sum(groups[0])
+    of, taken, statistic, exp, is_new, gains = row[_SHARES:_RISE], 0, 0.0, math.exp, True, _NONE
+    for counts, is_tested in zip(groups, tests, strict=True):
+        power, statistic = 1.0 / row[_EFFECT], 0.0
+        if is_new:
+            freedom, weights, gains, is_new = *_weights(of, learned, n), _NONE, False
+        if is_tested and learned >= FIRST:
+            # A young baseline is rough itself: the group's shares are less far from it than they look.
+            scale = power * learned / (learned + n)
+            gains = gains or [_gains(label, share) for label, share in enumerate(shares(row))]
+            for known, count, of_class in zip(of, counts, gains, strict=True):
+                if not count and not known:
+                    continue  # as long as a class is unknown, there is nothing to lose in not starting
+                rest = n - count
+                for place, on_class, on_rest in of_class:
+                    gain = scale * (count * on_class + rest * on_rest)
+                    r = (row[place] + n) * exp(gain if gain < _MOST else _MOST)
+                    row[place] = r = r if r < R_MAX else R_MAX
+                    statistic += r
+            statistic /= 2 * CLASSES * len(SHIFTS)
+        if learned and weights:
+            dispersion.add(row, _DISPERSION, seen, counts, weights)
+            seen += 1
+            if seen % _EFFECT_EVERY == 0:
+                row[_EFFECT] = dispersion.design_effect(row, _DISPERSION, seen, freedom)
+        if learns and learned < FREEZE_AFTER:
+            learned = row[1] = learned + power * n
+            of = row[_SHARES:_RISE] = [known + power * count for known, count in zip(of, counts, strict=True)]
+            is_new = True
+        taken += 1
+        if statistic >= limit:
+            break
+    row[0] = seen
+    return taken, statistic
+
+
+def _weights(of: Sequence[float], learned: float, n: int) -> tuple[float, list[tuple[int, float]]]:
+    """Degrees of freedom of a group's counts, and the weights of `dispersion.add`: none where all is one class."""
+    total = learned + _PRIOR * CLASSES
+    least, freedom, often = _OFTEN * total - _PRIOR, 0.0, []
+    for label, known in enumerate(of):
+        if known >= least:
+            share = (known + _PRIOR) / total
             freedom += 1.0 - share
-    if learned and freedom > 0.01:
-        weights = [1.0 / (n * share * freedom) if share >= _OFTEN else 0.0 for share in known]
-        dispersion.add(row, _DISPERSION, groups, counts, weights)
-        row[0] = groups = groups + 1
-        if groups % _EFFECT_EVERY == 0:
-            row[_EFFECT] = dispersion.design_effect(row, _DISPERSION, groups, freedom)
-    if learns and learned < FREEZE_AFTER:
-        row[1] = learned + power * n
-        row[_SHARES:_RISE] = [of + power * count for of, count in zip(row[_SHARES:_RISE], counts, strict=True)]
-    return statistic
-
-
-def _class_moved(row: list[float], label: int, count: int, n: int, share: float, scale: float) -> float:
-    """Moves the R of a class; returns their sum."""
-    total = 0.0
-    rise, rest = _RISE + label * len(SHIFTS), n - count
-    for place, on_class, on_rest in _gains(share):
-        gain = scale * (count * on_class + rest * on_rest)
-        r = min((row[rise + place] + n) * math.exp(gain if gain < _MOST else _MOST), R_MAX)
-        row[rise + place] = r
-        total += r
-    return total
+            often.append((label, share))
+    if freedom <= 0.01:
+        return freedom, []
+    scale = n * freedom
+    return freedom, [(label, 1.0 / (scale * share)) for label, share in often]
 
 
 @lru_cache(maxsize=4096)
-def _gains(share: float) -> list[tuple[int, float, float]]:
-    """By place from the class's first rise on: log-likelihood ratio of an item of the class, and of another one.
+def _gains(label: int, share: float) -> list[tuple[int, float, float]]:
+    """By place in the row of the R of a class: log-likelihood ratio of an item of the class, and of another one.
 
     A baseline that is frozen asks for the same ones again and again.
     """
     gains = []
-    for number, shift in enumerate(SHIFTS):
-        for place, (null, changed) in ((number, _risen(share, shift)), (_FALL - _RISE + number, _fallen(share, shift))):
+    for number, shift in enumerate(SHIFTS, label * len(SHIFTS)):
+        for place, (null, changed) in ((_RISE, _risen(share, shift)), (_FALL, _fallen(share, shift))):
             if changed != null:
-                gains.append((place, math.log(changed / null), math.log((1 - changed) / (1 - null))))
+                gains.append((place + number, math.log(changed / null), math.log((1 - changed) / (1 - null))))
             else:
-                gains.append((place, _DROPPED, _DROPPED))
+                gains.append((place + number, _DROPPED, _DROPPED))
     return gains
 
 

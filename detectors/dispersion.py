@@ -1,6 +1,7 @@
 """How much more the sums of groups vary than independent values would: the design effect of what comes in groups."""
 
 from collections.abc import Sequence
+from operator import add as add_up
 
 #: Sums of 1, 2, 4 ... 128 groups are compared with the sums after them.
 LEVELS = 8
@@ -13,7 +14,7 @@ def size(width: int) -> int:
     return LEVELS * (1 + width)
 
 
-def add(row: list[float], at: int, groups: int, values: Sequence[float], weights: Sequence[float]) -> None:
+def add(row: list[float], at: int, groups: int, values: Sequence[float], weights: Sequence[tuple[int, float]]) -> None:
     """Takes the numbers of a group.
 
     Like a binary counter: two sums of 2^l groups that stand side by side are compared once, and
@@ -26,22 +27,21 @@ def add(row: list[float], at: int, groups: int, values: Sequence[float], weights
         at: Where they stand in the row.
         groups: How many came before.
         values: The group's numbers, shape (width,).
-        weights: Of their squared differences: such that for independent values the weighted sum of
-            the squares of (value - mean) is 1 on average.
+        weights: Places of the numbers that count, each with the weight of its squared difference: such that for
+            independent values the weighted sum of the squares of (value - mean) is 1 on average.
     """
     width, level, first = len(values), 0, at + LEVELS
     while groups >> level & 1:
-        squares, sums = 0.0, []
-        for weight, one, other in zip(weights, values, row[first : first + width], strict=True):
-            if weight:
-                away = one - other
-                squares += weight * away * away
-            sums.append(one + other)
+        others = row[first : first + width]
+        squares = 0.0
+        for place, weight in weights:
+            away = values[place] - others[place]
+            squares += weight * away * away
         row[at + level] += squares / (2 << level)
         level += 1
         if level == LEVELS:
             return
-        values = sums
+        values = list(map(add_up, values, others))
         first += width
     row[first : first + width] = values
 

@@ -51,8 +51,14 @@ _R, _EFFECT, _DISPERSION = 4, 10, 11
 #: Groups after which the design effect is worked out again.
 _EFFECT_EVERY = 8
 _SHORTEST_MS, _LONGEST_MS = 100, 3_600_000
-#: By factor: its distance from the tolerance, and the middle of both, as logarithms.
-_STEPS = tuple((math.log(factor / TOLERANCE), math.log(factor * TOLERANCE) / 2) for factor in FACTORS)
+#: By factor: where its R stands, its distance from the tolerance, and the middle of both, as logarithms.
+_RISES, _FALLS = (
+    tuple(
+        (place, math.log(factor / TOLERANCE), math.log(factor * TOLERANCE) / 2)
+        for place, factor in enumerate(FACTORS, first)
+    )
+    for first in (_R, _R + len(FACTORS))
+)
 #: Weight, in groups, of the old level in the new one's estimate.
 _OLD = 0.25
 
@@ -90,47 +96,65 @@ def temper(row: Sequence[float]) -> float:
     return 1.0 / row[_EFFECT]
 
 
-def advance(row: list[float], n: int, total: int, squares: int, learns: bool = True, tests: bool = True) -> float:
-    """Takes a group of values.
+def advance(row: list[float], n: int, total: int, squares: int, learns: bool = True) -> float:
+    """Takes a group of values, as `run`; returns the mean of the R."""
+    return run(row, n, [(total, squares)], [True], math.inf, learns)[1]
+
+
+def run(
+    row: list[float], n: int, groups: Iterable[Sequence[int]], tests: Iterable[bool], limit: float, learns: bool = True
+) -> tuple[int, float]:
+    """Takes groups of values, one after the other, up to the one at which a drift is signalled.
 
     Args:
         row: `ROW`, changed in place.
-        n: Values in the group, at least 2; the same for every group of a stream.
-        total: Sum of their `quantised`.
-        squares: Sum of the squares of their `quantised`.
+        n: Values in a group, at least 2; the same for every group of a stream.
+        groups: Of each the sum of its `quantised`, and the sum of their squares.
+        tests: Of each whether a change is looked for; if not, the R stay as they are.
+        limit: What the mean of the R over rises and falls must reach, in values.
         learns: Whether the baseline takes them in.
-        tests: Whether a change is looked for; if not, the R stay as they are.
 
     Returns:
-        Mean of the R over rises and falls: a drift is signalled where it reaches the run length, in values.
+        How many groups were taken, at least one, and the mean of the R after the last of them.
     """
-    groups, learned, mean, within = row[:4]
-    value, one, power = total / (n * UNIT), variance(row, n), 1.0 / row[_EFFECT]
-    off = value - mean if learned else 0.0
-    statistic = 0.0
-    if tests and learned >= FIRST:
-        # A young baseline is rough itself: the group's mean is less far from it than it looks.
-        scale = power * learned / (learned + n + _YOUNG) * n / one
-        for number, (gap, middle) in enumerate(_STEPS, _R):
-            row[number] = _moved(row[number], n, scale * gap * (off - middle))
-            row[number + 3] = _moved(row[number + 3], n, scale * gap * (-off - middle))
-        statistic = sum(row[_R:_EFFECT]) / 6.0
-    if learns and learned < FREEZE_AFTER:
-        furthest = _FURTHEST * math.sqrt(one / n / power)
-        weight = power * n
-        row[1] = learned + weight
-        row[2] = value if not learned else mean + min(max(off, -furthest), furthest) * weight / row[1]
-    dispersion.add_one(row, _DISPERSION, int(groups), value, n / one)
-    row[0] = groups + 1.0
-    if row[0] % _EFFECT_EVERY == 0:
-        row[_EFFECT] = dispersion.design_effect(row, _DISPERSION, int(row[0]))
-    row[3] = within + (squares - total * total / n) / _UNIT2
-    return statistic
-
-
-def _moved(r: float, n: int, gain: float) -> float:
-    r = (r + n) * math.exp(gain if gain < _MOST else _MOST)
-    return r if r < R_MAX else R_MAX
+    seen, learned, mean, within = row[:4]
+    effect, size, taken, statistic, exp = row[_EFFECT], n * UNIT, 0, 0.0, math.exp
+    for (total, squares), is_tested in zip(groups, tests, strict=True):
+        one = (within + _PRIOR_SQUARES) / (seen * (n - 1) + _PRIOR)
+        if one < _LEAST_VARIANCE:
+            one = _LEAST_VARIANCE
+        value, power = total / size, 1.0 / effect
+        off = value - mean if learned else 0.0
+        statistic = 0.0
+        if is_tested and learned >= FIRST:
+            # A young baseline is rough itself: the group's mean is less far from it than it looks.
+            scale = power * learned / (learned + n + _YOUNG) * n / one
+            for place, gap, middle in _RISES:
+                gain = scale * gap * (off - middle)
+                r = (row[place] + n) * exp(gain if gain < _MOST else _MOST)
+                row[place] = r = r if r < R_MAX else R_MAX
+                statistic += r
+            for place, gap, middle in _FALLS:
+                gain = scale * gap * (-off - middle)
+                r = (row[place] + n) * exp(gain if gain < _MOST else _MOST)
+                row[place] = r = r if r < R_MAX else R_MAX
+                statistic += r
+            statistic /= 6.0
+        if learns and learned < FREEZE_AFTER:
+            furthest, weight = _FURTHEST * math.sqrt(one / n / power), power * n
+            step = off if -furthest < off < furthest else math.copysign(furthest, off)
+            mean = mean + step * weight / (learned + weight) if learned else value
+            learned += weight
+        dispersion.add_one(row, _DISPERSION, int(seen), value, n / one)
+        seen += 1.0
+        if seen % _EFFECT_EVERY == 0:
+            effect = row[_EFFECT] = dispersion.design_effect(row, _DISPERSION, int(seen))
+        within += (squares - total * total / n) / _UNIT2
+        taken += 1
+        if statistic >= limit:
+            break
+    row[:4] = seen, learned, mean, within
+    return taken, statistic
 
 
 def directions(row: Sequence[float]) -> tuple[float, float]:

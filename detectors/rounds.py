@@ -1,5 +1,6 @@
 """The detectors of outcomes on many streams side by side: to the last bit what they make look by look."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,6 @@ class Looks(NamedTuple):
         correct: Correct outcomes that the look takes, before the error if it takes one.
         wrong: Whether it takes an error; always where a rise is looked for.
         temper: 1 / design effect.
-        threshold: Where a drift is signalled.
     """
 
     starts: Ints
@@ -34,7 +34,6 @@ class Looks(NamedTuple):
     correct: Ints
     wrong: Flags
     temper: Floats
-    threshold: Floats
 
     def of(self, streams: Flags) -> "Looks":
         """The looks of some of the streams, told by a flag each."""
@@ -48,7 +47,6 @@ class Looks(NamedTuple):
             self.correct[mine],
             self.wrong[mine],
             self.temper[mine],
-            self.threshold[mine],
         )
 
     def first(self, stream: int, count: int) -> "Looks":
@@ -60,7 +58,6 @@ class Looks(NamedTuple):
             self.correct[here],
             self.wrong[here],
             self.temper[here],
-            self.threshold[here],
         )
 
 
@@ -137,7 +134,9 @@ class _Rounds(NamedTuple):
         return self.firsts[taken - 1] + np.arange(len(taken))
 
 
-def take(rows: Floats, looks: Looks, target: Floats, falls: Flags) -> Taken:
+def take(
+    rows: Floats, looks: Looks, target: Floats, falls: Flags, thresholds: Callable[[Ints], Floats], least: float
+) -> Taken:
     """Takes looks of streams of every kind: what a call costs is then paid once.
 
     A rise against the stream's own baseline as `self_starting.advance`, against a target as
@@ -149,12 +148,14 @@ def take(rows: Floats, looks: Looks, target: Floats, falls: Flags) -> Taken:
         looks: Of the streams; where a rise is looked for each at an error.
         target: The rate that a stream is held to, NaN where it is its own past, shape (streams,).
         falls: Whether a fall is looked for, only against the stream's own past, shape (streams,).
+        thresholds: Says of looks where a drift is signalled.
+        least: No threshold is below it: of looks with a statistic that is, none is asked for.
     """
     rounds = _Rounds.made(looks.starts, looks.counts)
     rows, target = rows.take(rounds.order, axis=0), target[rounds.order]
     is_own = np.isnan(target)
     own, p0, falling = is_own.take(rounds.of), target.take(rounds.of), falls[rounds.order].take(rounds.of)
-    correct, wrong, temper, threshold = (column.take(rounds.looks) for column in looks[2:])
+    correct, wrong, temper = (column.take(rounds.looks) for column in looks[2:])
 
     # How the baseline grows does not depend on the R. As long as it is learning, it has seen all outcomes.
     taken_in = looks.correct + looks.wrong
@@ -197,7 +198,9 @@ def take(rows: Floats, looks: Looks, target: Floats, falls: Flags) -> Taken:
     statistic = (after[0] + after[1] + after[2]) / 3.0
 
     taken, reached = looks.counts[rounds.order], []
-    (over,) = np.nonzero(statistic >= threshold)
+    (over,) = np.nonzero(statistic >= least)
+    if len(over):
+        over = over[statistic[over] >= thresholds(rounds.looks[over])]
     if len(over):
         streams, first_over = np.unique(rounds.of[over], return_index=True)
         over = over[first_over]

@@ -28,7 +28,7 @@ from streams.engine.sites import SiteView
 
 #: Format of manifests and slots. A newer one is refused. Format 1 has no drift slots: detectors then start afresh.
 #: Rings of reviews and labels are larger in older builds, and are taken over.
-FORMAT = 3
+FORMAT = 4
 BUILD = "0.1.0"
 
 #: Every reason for which a record can be rejected.

@@ -7,7 +7,8 @@ from detectors import dispersion
 def fed(values: np.ndarray) -> list[float]:
     row = [0.0] * dispersion.size(values.shape[1])
     for number, group in enumerate(values.tolist()):
-        dispersion.add(row, 0, number, group, [1.0 / values.shape[1]] * values.shape[1])
+        weights = [(place, 1.0 / values.shape[1]) for place in range(values.shape[1])]
+        dispersion.add(row, 0, number, group, weights)
     return row
 
 

@@ -10,7 +10,7 @@ from detectors import cluster, falling, mixture, rounds, self_starting
 NEVER = 1e150
 
 
-def looks_of(rng: random.Random, streams: int, most: int, falls: bool, threshold: float) -> rounds.Looks:
+def looks_of(rng: random.Random, streams: int, most: int, falls: bool) -> rounds.Looks:
     counts = np.array([rng.randint(1, most) for _ in range(streams)])
     n = int(counts.sum())
     wrong = np.array([not falls or rng.random() < 0.4 for _ in range(n)])
@@ -18,9 +18,20 @@ def looks_of(rng: random.Random, streams: int, most: int, falls: bool, threshold
     if falls:
         correct = [each % 16 if is_wrong else 16 for each, is_wrong in zip(correct, wrong.tolist(), strict=True)]
     temper = np.array([rng.choice((1.0, 0.93, 0.4)) for _ in range(n)])
-    return rounds.Looks(
-        np.cumsum(counts) - counts, counts, np.array(correct), wrong, temper, np.full(n, threshold, np.float64)
-    )
+    return rounds.Looks(np.cumsum(counts) - counts, counts, np.array(correct), wrong, temper)
+
+
+class Thresholds:
+    """A threshold for each look, the least one or up to twice as high; remembers which looks it was asked of."""
+
+    def __init__(self, rng: random.Random, looks: rounds.Looks, least: float) -> None:
+        self.least = least
+        self.of = np.array([least * rng.choice((1.0, rng.uniform(1.0, 2.0))) for _ in looks.correct])
+        self.asked: list[int] = []
+
+    def __call__(self, looks: np.ndarray) -> np.ndarray:
+        self.asked += looks.tolist()
+        return self.of[looks]
 
 
 def learned_rows(rng: random.Random, streams: int) -> np.ndarray:
@@ -34,13 +45,13 @@ def learned_rows(rng: random.Random, streams: int) -> np.ndarray:
     return np.array(rows)
 
 
-def one_by_one(rows, looks, take):
+def one_by_one(rows, looks, thresholds, take):
     """The same with the detectors' own functions."""
     out, taken, reached = [], [], []
     for place, (row, start, count) in enumerate(zip(rows.tolist(), looks.starts, looks.counts, strict=True)):
         for look in range(start, start + count):
             statistic = take(row, int(looks.correct[look]), bool(looks.wrong[look]), float(looks.temper[look]), place)
-            if statistic >= looks.threshold[look]:
+            if statistic >= thresholds.of[look]:
                 reached.append((place, statistic))
                 break
         out.append(row)
@@ -48,9 +59,9 @@ def one_by_one(rows, looks, take):
     return out, taken, reached
 
 
-def taken_together(rows, looks, targets=None, falls=False) -> rounds.Taken:
+def taken_together(rows, looks, thresholds, targets=None, falls=False) -> rounds.Taken:
     targets = np.full(len(rows), np.nan) if targets is None else np.array(targets)
-    return rounds.take(rows, looks, targets, np.full(len(rows), falls))
+    return rounds.take(rows, looks, targets, np.full(len(rows), falls), thresholds, thresholds.least)
 
 
 def the_same(found: rounds.Taken, expected) -> None:
@@ -60,39 +71,48 @@ def the_same(found: rounds.Taken, expected) -> None:
     assert found.rows.tolist() == rows
 
 
-@pytest.mark.parametrize("threshold", [NEVER, 3_000.0, 1.0])
+@pytest.mark.parametrize("least", [NEVER, 3_000.0, 1.0])
 @pytest.mark.parametrize("seed", range(6))
-def test_rises_are_those_of_the_self_starting_detector(seed, threshold):
+def test_rises_are_those_of_the_self_starting_detector(seed, least):
     rng = random.Random(seed)
-    rows, looks = learned_rows(rng, 40), looks_of(rng, 40, rng.choice((1, 5, 60)), False, threshold)
-    expected = one_by_one(rows, looks, lambda row, correct, _, temper, __: self_starting.advance(row, correct, temper))
-    the_same(taken_together(rows, looks), expected)
+    rows, looks = learned_rows(rng, 40), looks_of(rng, 40, rng.choice((1, 5, 60)), False)
+    thresholds = Thresholds(rng, looks, least)
+
+    def take(row, correct, _, temper, __):
+        return self_starting.advance(row, correct, temper)
+
+    the_same(taken_together(rows, looks, thresholds), one_by_one(rows, looks, thresholds, take))
+    assert len(thresholds.asked) < len(looks.correct) or least == 1.0, "of calm looks no threshold is asked for"
 
 
-@pytest.mark.parametrize("threshold", [NEVER, 3_000.0, 1.0])
+@pytest.mark.parametrize("least", [NEVER, 3_000.0, 1.0])
 @pytest.mark.parametrize("seed", range(6))
-def test_rises_above_a_target_are_those_of_the_mixture(seed, threshold):
+def test_rises_above_a_target_are_those_of_the_mixture(seed, least):
     rng = random.Random(seed)
-    rows, looks = learned_rows(rng, 30)[:, 3:], looks_of(rng, 30, rng.choice((1, 5, 60)), False, threshold)
+    rows, looks = learned_rows(rng, 30)[:, 3:], looks_of(rng, 30, rng.choice((1, 5, 60)), False)
     targets = [rng.choice((0.005, 0.05, 0.3, 0.95)) for _ in range(30)]
-    expected = one_by_one(
-        rows, looks, lambda row, correct, _, temper, place: mixture.advance(row, correct, targets[place], temper)
-    )
-    found = taken_together(np.hstack((rows, np.full((30, 3), 7.0))), looks, targets)
+    thresholds = Thresholds(rng, looks, least)
+
+    def take(row, correct, _, temper, place):
+        return mixture.advance(row, correct, targets[place], temper)
+
+    expected = one_by_one(rows, looks, thresholds, take)
+    found = taken_together(np.hstack((rows, np.full((30, 3), 7.0))), looks, thresholds, targets)
     assert (found.rows[:, 3:] == 7.0).all(), "what stands after a row of the mixture's is left alone"
     the_same(found._replace(rows=found.rows[:, :3]), expected)
 
 
-@pytest.mark.parametrize("threshold", [NEVER, 3_000.0, 1.0])
+@pytest.mark.parametrize("least", [NEVER, 3_000.0, 1.0])
 @pytest.mark.parametrize("seed", range(6))
-def test_falls_are_those_of_the_detector_of_falls(seed, threshold):
+def test_falls_are_those_of_the_detector_of_falls(seed, least):
     rng = random.Random(seed)
-    rows, looks = learned_rows(rng, 40), looks_of(rng, 40, rng.choice((1, 5, 60)), True, threshold)
+    rows, looks = learned_rows(rng, 40), looks_of(rng, 40, rng.choice((1, 5, 60)), True)
+    thresholds = Thresholds(rng, looks, least)
 
     def take(row, correct, wrong, temper, _):
         return falling.advance(row, correct, wrong, temper)
 
-    the_same(taken_together(rows, looks, falls=True), one_by_one(rows, looks, take))
+    the_same(taken_together(rows, looks, thresholds, falls=True), one_by_one(rows, looks, thresholds, take))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -102,12 +122,19 @@ def test_streams_of_all_kinds_are_taken_together_as_each_kind_alone(seed):
     rows = learned_rows(rng, 60)
     targets = np.array([0.05 if kind == "target" else np.nan for kind in kinds])
     falls = np.array([kind == "fall" for kind in kinds])
-    looks = looks_of(rng, 60, 9, True, 300.0)
+    looks = looks_of(rng, 60, 9, True)
     looks = looks._replace(wrong=looks.wrong | ~np.repeat(falls, looks.counts))
-    found = rounds.take(rows, looks, targets, falls)
+    found = rounds.take(rows, looks, targets, falls, lambda places: np.full(len(places), 300.0), 300.0)
     for kind in ("rise", "target", "fall"):
         chosen = np.array([each == kind for each in kinds])
-        alone = rounds.take(rows[chosen], looks.of(chosen), targets[chosen], falls[chosen])
+        alone = rounds.take(
+            rows[chosen],
+            looks.of(chosen),
+            targets[chosen],
+            falls[chosen],
+            lambda places: np.full(len(places), 300.0),
+            300.0,
+        )
         assert found.rows[chosen].tolist() == alone.rows.tolist()
         assert found.looks[chosen].tolist() == alone.looks.tolist()
         places = np.flatnonzero(chosen).tolist()
@@ -117,7 +144,7 @@ def test_streams_of_all_kinds_are_taken_together_as_each_kind_alone(seed):
 
 
 def test_looks_of_some_streams_are_theirs_alone():
-    looks = looks_of(random.Random(1), 6, 5, False, NEVER)
+    looks = looks_of(random.Random(1), 6, 5, False)
     chosen = np.array([True, False, True, True, False, False])
     some = looks.of(chosen)
     assert some.counts.tolist() == looks.counts[chosen].tolist()
@@ -135,7 +162,7 @@ def test_looks_taken_together_tell_the_same_of_clusters_as_one_by_one(wrong_at, 
     since = [0] * streams
     rows = np.zeros((streams, len(cluster.ROW) + 1))
     for _ in range(400):
-        looks = looks_of(rng, streams, 40, falls, NEVER)
+        looks = looks_of(rng, streams, 40, falls)
         if falls and rng.random() < 0.1:
             looks = looks._replace(wrong=np.zeros(len(looks.wrong), bool))
         gaps = [int(rng.expovariate(wrong_at)) * (rng.random() < 0.6) for _ in looks.correct]

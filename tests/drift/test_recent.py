@@ -5,15 +5,49 @@ import random
 import numpy as np
 import pytest
 
-from streams.engine.drift.recent import LABEL, Recent, Waiting
+from streams.engine.drift.names import FEW, MANY
+from streams.engine.drift.recent import LABEL, REVIEW, Layout, Recent, Rows, Waiting
 
-LOOK_BACK = 1_024
+#: Rows of a chunk: 512.
+LOOK_BACK = 2_048
+FIRST = -2_303
 
 
-def rows_of(numbers: range) -> np.ndarray:
-    rows = np.zeros(len(numbers), LABEL)
-    rows["handled"] = numbers
-    return rows
+def rows_of(numbers: range) -> Rows:
+    """Rows that tell their number by two of their fields."""
+    n = np.array(numbers, np.int64)
+    return LABEL.pack(agent=n // 10_000, kind=np.zeros_like(n), label=np.ones_like(n), handled=n % 10_000 + FIRST)
+
+
+def numbers_of(rows: Rows) -> list[int]:
+    return (LABEL.of(rows, "agent") * 10_000 + LABEL.of(rows, "handled") - FIRST).tolist()
+
+
+#: The largest value of each field of a row, and its least.
+ENDS = {
+    LABEL: {"agent": (0, MANY), "kind": (0, FEW), "label": (0, FEW), "handled": (FIRST, 8_189)},
+    REVIEW: {
+        "at": (0, 253_402_300_799_999),
+        "kind": (0, FEW),
+        "agent": (0, MANY),
+        "reviewer": (0, MANY),
+        "trait": (0, MANY),
+        "wrong": (0, 1),
+    },
+}
+
+
+@pytest.mark.parametrize("layout", [LABEL, REVIEW], ids=["label", "review"])
+def test_every_field_of_a_row_comes_back_whatever_stands_beside_it(layout: Layout):
+    rng = random.Random(1)
+    columns = {
+        name: np.array([least, most, *(rng.choice((least, rng.randint(least, most), most)) for _ in range(500))])
+        for name, (least, most) in ENDS[layout].items()
+    }
+    rows = layout.pack(**columns)
+    assert rows.shape == (502, layout.words)
+    for name, column in columns.items():
+        assert layout.of(rows, name).tolist() == column.tolist(), name
 
 
 def filled(ring: Recent, rng: random.Random, count: int, look_back: int = LOOK_BACK) -> None:
@@ -28,7 +62,7 @@ def filled(ring: Recent, rng: random.Random, count: int, look_back: int = LOOK_B
 def look(ring: Recent, look_back: int = LOOK_BACK, after: int = 0) -> None:
     end = ring.count + after
     found = ring.newest(rows_of(range(ring.count, end)))
-    assert found["handled"].tolist() == list(range(max(end - look_back, 0), end))
+    assert numbers_of(found) == list(range(max(end - look_back, 0), end))
 
 
 def written(ring: Recent, slots: dict[bytes, bytes]) -> None:
@@ -47,7 +81,7 @@ def restored(ring: Recent, slots: dict[bytes, bytes], look_back: int = LOOK_BACK
     return again
 
 
-@pytest.mark.parametrize("count", [1, 255, 256, 1_023, 1_024, 1_025, 9_000])
+@pytest.mark.parametrize("count", [1, 511, 512, 2_047, 2_048, 2_049, 9_000])
 def test_looks_are_those_of_a_list_before_and_after_a_restart(count):
     rng, slots = random.Random(count), {}
     ring = Recent(b"ring", LABEL, LOOK_BACK)
@@ -59,26 +93,56 @@ def test_looks_are_those_of_a_list_before_and_after_a_restart(count):
         assert not ring.changed
 
 
-@pytest.mark.parametrize("count", [700, 1_024, 1_025, 1_791, 1_792, 1_793, 2_000, 2_304, 2_305, 9_001])
-def test_a_larger_ring_of_an_older_build_is_taken_over(count):
-    rng, slots = random.Random(count), {}
-    large = Recent(b"ring", LABEL, 1_792)
-    filled(large, rng, count, 1_792)
-    written(large, slots)
-    ring = restored(large, slots)
-    look(ring)
+@pytest.mark.parametrize("count", [1, 700, 2_047, 2_048, 2_049, 9_001])
+@pytest.mark.parametrize("held", [2_048, 2_500])
+def test_rows_of_an_older_form_are_taken_over_as_far_as_a_look_goes_back(count, held):
+    rng, slots = random.Random(count), {b"old|0": b"", b"old|1": b""}
+    ring, held = Recent(b"ring", LABEL, LOOK_BACK), min(held, count)
+    ring.take_over(count, rows_of(range(count - held, count)), list(slots))
+    assert numbers_of(ring.newest(rows_of(range(0))))[-held:] == list(
+        range(max(count - held, count - LOOK_BACK), count)
+    )
     written(ring, slots)
-    assert len(slots) == -(-min(count, LOOK_BACK) // 256), "nothing is left behind of the larger one"
+    assert b"old|0" not in slots
+    assert b"old|1" not in slots
     again = restored(ring, slots)
+    filled(again, rng, count + LOOK_BACK)
     look(again)
-    filled(again, rng, count + 3_000)
+    filled(again, rng, count + LOOK_BACK + 3_000)
     look(again)
+
+
+def test_a_review_is_revised_where_it_stands():
+    n = np.arange(3_000)
+    ring = Recent(b"ring", REVIEW, LOOK_BACK)
+    ring.add(REVIEW.pack(at=n // 2, kind=n % 7, agent=n % 5, reviewer=n % 3, trait=n % 11, wrong=n % 4 == 0))
+    slots: dict[bytes, bytes] = {}
+    written(ring, slots)
+    before = ring.newest(np.zeros((0, REVIEW.words), np.int64)).copy()
+    ring.revise(at=1_250, agent=0, old=True)
+    assert ring.changed
+    after = restored_reviews(ring, slots).newest(np.zeros((0, REVIEW.words), np.int64))
+    (changed,) = np.nonzero((before != after).any(axis=1))
+    assert REVIEW.of(before[changed], "at").tolist() == [1_250]
+    assert REVIEW.of(before[changed], "wrong").tolist() == [1]
+    assert REVIEW.of(after[changed], "wrong").tolist() == [0]
+    for name in ("at", "kind", "agent", "reviewer", "trait"):
+        assert REVIEW.of(after, name).tolist() == REVIEW.of(before, name).tolist(), name
+    ring.revise(at=1_250, agent=0, old=True)
+    assert not ring.changed, "there is no such review any more"
+
+
+def restored_reviews(ring: Recent, slots: dict[bytes, bytes]) -> Recent:
+    written(ring, slots)
+    again = Recent(b"ring", REVIEW, LOOK_BACK)
+    again.restore(ring.count, slots)
+    return again
 
 
 @pytest.mark.parametrize("most", [3, 70_000])
 def test_what_waits_comes_into_its_ring_in_the_order_of_the_log(most):
     rng = np.random.default_rng(most)
-    waiting = Waiting(LABEL)
+    waiting = Waiting()
     rings, count = np.zeros(0, np.int64), 0
     assert list(waiting.taken()) == []
     while count < 100_000:
@@ -90,6 +154,6 @@ def test_what_waits_comes_into_its_ring_in_the_order_of_the_log(most):
     taken = list(waiting.taken())
     assert [ring for ring, _, _ in taken] == sorted({*rings.tolist()})
     for ring, places, rows in taken[:100]:
-        assert places.tolist() == rows["handled"].tolist() == np.flatnonzero(rings == ring).tolist()
+        assert places.tolist() == numbers_of(rows) == np.flatnonzero(rings == ring).tolist()
     assert waiting.count == 0
     assert not waiting.is_full

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors import categorical, mean_shift
 from detectors.mean_shift import GROUPS_KEPT
@@ -14,15 +14,18 @@ from detectors.protocol import Estimate
 from detectors.reverse import LIKELIHOOD_RATIO
 from schemas.drift import Cause, Level
 from schemas.policy import Policy
+from streams.engine.drift import older
 from streams.engine.drift.cause import CAUSES, all_parts, largest, verdict
 from streams.engine.drift.episodes import Closed, Episode, again, drift_id
-from streams.engine.drift.names import FEW, MANY, NONE, Names
-from streams.engine.drift.recent import LABEL, Groups, Recent, Rows, Waiting, gathered, lengths
-from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams, first_places, stretches
+from streams.engine.drift.names import FEW, MANY, NONE, Combinations, Names
+from streams.engine.drift.recent import LABEL, Groups, Recent, Rows, Waiting, begins, lengths
+from streams.engine.drift.streams import DAY_SECONDS, LEAST_RUN_LENGTH, Call, Stream, Streams, first_places, stretches
 from streams.engine.intake import Batch, Intake, WorkKind, column
 from streams.engine.panes import Ints, Slot
 from streams.engine.parts import Numbers
 
+#: What labels are watched for; all other signals are of reviews.
+SIGNALS_OF_LABELS = frozenset(("handle_time", "label_mix"))
 #: Labels of a group: an update costs what it costs, so groups are as large as a quiet project's day allows.
 HANDLED, MIXED = 64, 128
 #: Share of the tickets' budget that these signals draw on, apart from the others: a partition's labels and reviews
@@ -34,6 +37,8 @@ LEARNING_MS = 3 * DAY_SECONDS * 1000
 _PREFIX = b"drift-labels"
 #: As of reviews: what causes are told by beside the label, and the bound of each table of names.
 _NAMES = {"agent": MANY, "market": FEW, "sop_version": FEW}
+#: Those of them that a row holds as one number.
+_KIND = ("market", "sop_version")
 #: Of which more or less is other work. A label is nobody's error here: some take longer.
 _KINDS_OF_WORK = ("market", "label")
 _UNKNOWN = -2
@@ -44,11 +49,8 @@ _LOG_RATIO = math.log(LIKELIHOOD_RATIO)
 _EITHER = "either"
 
 
-class Group(NamedTuple):
-    """A group as it is remembered: sum of logarithms or counts by class, and its last label's time in ms."""
-
-    sums: tuple[int, ...]
-    at_ms: int
+#: A group as it is remembered: sums of logarithms and of their squares, or counts by class; its last label's time, ms.
+Group = tuple[list[int], int]
 
 
 class _Watched(msgspec.Struct):
@@ -62,7 +64,7 @@ class _Watched(msgspec.Struct):
         recent: The newest groups, oldest first.
         classes: Names of the classes that have a number, in order of appearance.
         score: The reverse test's, while a drift is open.
-        first_ms: Time of its first group; -1 before it.
+        first_ms: Time of its first group, as of the last checkpoint; -1 before it.
         rows: Labels ever put into its ring.
     """
 
@@ -121,27 +123,32 @@ class Labels:
     """
 
     def __init__(self, policy: Policy, partitions: int) -> None:
-        self._watched = frozenset(policy.detection.signals) & {"handle_time", "label_mix"}
+        self._watched = SIGNALS_OF_LABELS.intersection(policy.detection.signals)
         tickets = LABEL_SHARE * policy.oncall.false_tickets_per_month / partitions
-        signals = dict.fromkeys(("handle_time", "label_mix"), "ticket")
+        signals = dict.fromkeys(SIGNALS_OF_LABELS, "ticket")
         #: For volumes and run lengths alone: the rows here have their own form.
         self._streams = Streams({"ticket": tickets}, signals, lambda _: None)
         self._states: dict[int, _Watched] = {}
         #: By stream, the group that is being filled: how many labels, and their sums.
         self._held = np.zeros(0, np.int64)
         self._sums = np.zeros((0, categorical.CLASSES), np.int64)
+        #: By stream, the time of its first group; -1 before it.
+        self._first_ms = np.zeros(0, np.int64)
         #: By stream, the classes that have a place of their own, in that order; -1 where one is free.
         self._own = np.full((0, categorical.CLASSES - 1), -1, np.int32)
         #: Of streams of handling time, the labels that their newest groups were made of.
         self._rings: dict[int, Recent] = {}
-        self._waiting = Waiting(LABEL)
+        self._waiting = Waiting()
         #: Of the segment at hand: the ring of each label, and its row.
-        self._here: tuple[Ints, Rows] = np.zeros(0, np.int64), np.zeros(0, LABEL)
+        self._here: tuple[Ints, Rows] = np.zeros(0, np.int64), np.zeros((0, LABEL.words), np.int64)
         self._names = Names(_PREFIX + b"|class", FEW)
         self._members = {by: Names(b"%s|%s" % (_PREFIX, by.encode()), most) for by, most in _NAMES.items()}
+        self._kinds = Combinations(_PREFIX + b"|kind", FEW, {by: self._members[by] for by in _KIND})
+        self._tables: tuple[Names | Combinations, ...] = (self._names, *self._members.values(), self._kinds)
         self._agents: Numbers[tuple[str, str, str]] = Numbers(lambda person: self._members["agent"].number(person[2]))
-        self._markets: Numbers[WorkKind] = Numbers(lambda work: self._members["market"].number(work.market))
-        self._versions: Numbers[WorkKind] = Numbers(self._version)
+        self._kinds_of_work: Numbers[WorkKind] = Numbers(
+            lambda work: self._kinds.number(work.market, self._sops[work.sop][2] if work.sop >= 0 else None)
+        )
         self._sops: Sequence[tuple[str, str, str]] = ()
         #: Whose numbers index the next.
         self._works: Sequence[WorkKind] = ()
@@ -167,8 +174,7 @@ class Labels:
             return
         self._sops = intake.sops
         self._agents.sync(intake.persons)
-        self._markets.sync(intake.works)
-        self._versions.sync(intake.works)
+        self._kinds_of_work.sync(intake.works)
         self._meet(kinds, intake.works)
         self._classes.sync(intake.classes)
         classes = self._classes.of(column(batch.classes))
@@ -179,9 +185,6 @@ class Labels:
                 self._day = day
                 self.header_changed = True
             self._segment(start, stop, labels)
-
-    def _version(self, work: WorkKind) -> int:
-        return self._members["sop_version"].number(self._sops[work.sop][2] if work.sop >= 0 else None)
 
     def _meet(self, kinds: Ints, works: Sequence[WorkKind]) -> None:
         """Makes streams for projects that label for the first time, in the order of the log."""
@@ -211,12 +214,13 @@ class Labels:
 
     @staticmethod
     def _ring(number: int) -> Recent:
-        return Recent(b"%s|ring|%d" % (_PREFIX, number), LABEL, GROUPS_KEPT * HANDLED)
+        return Recent(b"%s|recent|%d" % (_PREFIX, number), LABEL, GROUPS_KEPT * HANDLED)
 
     def _room(self, number: int) -> None:
         if number >= len(self._held):
             more = number - len(self._held) + _ROOM
             self._held = np.concatenate((self._held, np.zeros(more, np.int64)))
+            self._first_ms = np.concatenate((self._first_ms, np.full(more, -1)))
             self._sums = np.concatenate((self._sums, np.zeros((more, categorical.CLASSES), np.int64)))
             self._own = np.concatenate((self._own, np.full((more, self._own.shape[1]), -1, np.int32)))
 
@@ -233,42 +237,57 @@ class Labels:
         call = Call.of(np.arange(start, stop), labels.at // 1000, ((groups, streams), (groups_of_mix, streams_of_mix)))
         self._streams.begin(call, self._day * DAY_SECONDS)
         self._streams.count(call)
-        logs, places = mean_shift.quantised(labels.handle_ms), np.zeros(len(by_mix), np.int64)
+        logs, places = mean_shift.quantised(labels.handle_ms), np.zeros(len(by_mix), np.int8)
         places[mixed] = self._places(of_mix, labels.classes.take(mixed))
-        rows = self._rows(labels, logs)
-        self._here = of_time, rows if len(timed) == len(rows) else gathered(rows, timed)
-        full = [
-            self._fill(groups, streams, HANDLED, logs),
-            self._fill(groups_of_mix, streams_of_mix, MIXED, places),
-        ]
-        of, at, later = (np.concatenate(columns) for columns in zip(*(each[:3] for each in full), strict=True))
-        positions = call.positions.take(at)
-        run_lengths = self._streams.run_lengths(of, later, call.at_s.take(at), positions)
-        for number, total, at_ms, position, left, run_length in zip(
-            of.tolist(),
-            chain.from_iterable(each.sums.tolist() for each in full),
-            labels.at.take(at).tolist(),
-            positions.tolist(),
-            later.tolist(),
-            run_lengths.tolist(),
-            strict=True,
-        ):
-            self._look(number, Group(tuple(total), at_ms), position, left, run_length)
+        rows = LABEL.pack(
+            agent=self._agents.of(labels.persons),
+            kind=self._kinds_of_work.of(labels.kinds),
+            label=np.where(labels.classes < 0, NONE, labels.classes),
+            handled=logs,
+        )
+        self._here = of_time, rows if len(timed) == len(rows) else rows.take(timed, axis=0)
+        of_times = self._fill(groups, streams, HANDLED, logs)
+        of_mixes = self._fill(groups_of_mix, streams_of_mix, MIXED, places)
+        self._look(of_times, of_mixes, call, labels.at)
         self._waiting.add(*self._here)
         if self._waiting.is_full:
             self._settle()
 
-    def _rows(self, labels: _Columns, logs: Ints) -> Rows:
-        """The rings' rows of labels."""
-        rows = np.zeros(len(logs), LABEL)
-        rows["agent"], rows["handled"] = self._agents.of(labels.persons), logs
-        rows["market"], rows["sop_version"] = self._markets.of(labels.kinds), self._versions.of(labels.kinds)
-        rows["label"] = np.where(labels.classes < 0, NONE, labels.classes)
-        return rows
+    def _look(self, of_times: _Full, of_mixes: _Full, call: Call, at_ms: Ints) -> None:
+        """Takes the groups that are full, stream by stream."""
+        of, at, later = (np.concatenate(columns) for columns in zip(of_times[:3], of_mixes[:3], strict=True))
+        at_ms, positions, firsts = at_ms.take(at), call.positions.take(at), begins(of)
+        streams = of.take(firsts)
+        first_ms = self._first_ms[streams]
+        self._first_ms[streams] = np.where(first_ms < 0, at_ms.take(firsts), first_ms)
+        tests = (at_ms >= self._first_ms[of] + LEARNING_MS).tolist()
+        sums = [*of_times.sums.tolist(), *of_mixes.sums.tolist()]
+        groups = list(zip(sums, at_ms.tolist(), strict=True))
+        ends = firsts + lengths(firsts, len(of))
+        for number, taken, end in zip(streams.tolist(), firsts.tolist(), ends.tolist(), strict=True):
+            state = self._states[number]
+            while taken < end:
+                if number in self.episodes:
+                    self._continue(number, state, groups[taken], int(positions[taken]))
+                    taken += 1
+                    continue
+                if _is_mix(state):
+                    count, statistic = categorical.run(state.row, sums[taken:end], tests[taken:end], LEAST_RUN_LENGTH)
+                else:
+                    count, statistic = mean_shift.run(
+                        state.row, HANDLED, sums[taken:end], tests[taken:end], LEAST_RUN_LENGTH
+                    )
+                _append(state.recent, groups[taken : taken + count])
+                taken += count
+                if statistic >= LEAST_RUN_LENGTH:
+                    place, left = int(positions[taken - 1]), int(later[taken - 1])
+                    run_length = self._streams.run_length(number, left, groups[taken - 1][1] // 1000, place)
+                    if statistic >= run_length:
+                        self._open(number, state, place, left, statistic, run_length)
 
-    def _places(self, streams: Ints, classes: Ints) -> Ints:
-        """Place of each label's class in its stream's counts: the first seven have their own, the rest share one."""
-        places = np.full(len(streams), categorical.CLASSES - 1)
+    def _places(self, streams: Ints, classes: Ints) -> NDArray[np.int8]:
+        """Place of each label's class in its stream's counts: the first eight have their own, the rest share one."""
+        places = np.full(len(streams), categorical.CLASSES - 1, np.int8)
         rest = np.arange(len(streams))
         # Class by class in order of appearance: most labels are of the first few.
         for place, of_streams in enumerate(self._own.T):
@@ -290,7 +309,7 @@ class Labels:
             own[len(known)] = number
             known.append(self._names[number])
 
-    def _fill(self, groups: Groups, touched: Ints, size: int, values: Ints) -> _Full:
+    def _fill(self, groups: Groups, touched: Ints, size: int, values: NDArray[np.integer[Any]]) -> _Full:
         """Puts labels into their streams' groups.
 
         Args:
@@ -337,55 +356,36 @@ class Labels:
         for ring, _, rows in self._waiting.taken():
             self._rings[ring].add(rows)
 
-    def _look(self, number: int, group: Group, position: int, later: int, run_length: float) -> None:
-        """Takes a full group of a stream, of which `later` labels come after it in the segment."""
-        mix = len(group.sums) == categorical.CLASSES
-        state = self._states[number]
-        state.recent.append(group)
-        if len(state.recent) > GROUPS_KEPT:
-            del state.recent[0]
-        if number in self.episodes:
-            self._continue(number, state, group, position, mix)
-            return
-        if state.first_ms < 0:
-            state.first_ms = group.at_ms
-        tests = group.at_ms >= state.first_ms + LEARNING_MS
-        if mix:
-            statistic = categorical.advance(state.row, group.sums, tests=tests)
-        else:
-            statistic = mean_shift.advance(state.row, HANDLED, group.sums[0], group.sums[1], tests=tests)
-        if tests and statistic >= run_length:
-            self._open(number, state, group, position, later, statistic, run_length)
-
     def _open(
-        self, number: int, state: _Watched, group: Group, position: int, later: int, statistic: float, run_length: float
+        self, number: int, state: _Watched, position: int, later: int, statistic: float, run_length: float
     ) -> None:
+        """Opens a drift with the newest group of a stream, after which `later` labels of it come in the segment."""
         key = self._streams.keys[number]
         assert key is not None  # it has just had a label
         mix = key.signal == "label_mix"
-        newest = state.recent[::-1]
+        sums, times = [each for each, _ in reversed(state.recent)], [at_ms for _, at_ms in reversed(state.recent)]
+        at_ms = times[0]
         lead = categorical.leading(state.row) if mix else None
-        first = self._locate(state, newest, lead)
+        first = self._locate(state, sums, lead)
         size = MIXED if mix else HANDLED
-        changed = newest[: first.began_ago // size]
+        changed = sums[: first.began_ago // size]
         if mix:
-            categorical.unlearn(state.row, [each.sums for each in changed])
+            categorical.unlearn(state.row, changed)
         else:
-            mean_shift.unlearn(state.row, HANDLED, [each.sums[0] for each in changed])
-        found = self._locate(state, newest, lead)
-        since, before = newest[: found.began_ago // size], newest[found.began_ago // size :]
+            mean_shift.unlearn(state.row, HANDLED, [total for total, _ in changed])
+        found = self._locate(state, sums, lead)
+        since, before = sums[: found.began_ago // size], sums[found.began_ago // size :]
         direction = lead.direction if lead else mean_shift.leaning(state.row)
         stream = key._replace(direction=direction)
-        closed = again(self.closed.pop(number, None), group.at_ms)
-        times = [each.at_ms for each in newest]
+        closed = again(self.closed.pop(number, None), at_ms)
         began, low, high = (
             times[min(back // size, len(times)) - 1]
             for back in (found.began_ago, found.began_ago_high, found.began_ago_low)
         )
         episode = Episode(
-            drift_id=closed.drift_id if closed else drift_id(stream, f"{group.at_ms}/{int(state.row[0])}"),
+            drift_id=closed.drift_id if closed else drift_id(stream, f"{at_ms}/{int(state.row[0])}"),
             opening=closed.opening + 1 if closed else 1,
-            opened_at=group.at_ms,
+            opened_at=at_ms,
             began_at=began,
             began_at_low=low,
             began_at_high=high,
@@ -405,22 +405,24 @@ class Labels:
         state.score = 0.0
         self.episodes[number] = (stream, episode)
         self.header_changed = True
-        self.happened.append(Happened(position, stream, "opened", msgspec.structs.replace(episode), group.at_ms))
+        self.happened.append(Happened(position, stream, "opened", msgspec.structs.replace(episode), at_ms))
 
     @staticmethod
-    def _locate(state: _Watched, newest: Sequence[Group], lead: categorical.Leading | None) -> Estimate:
+    def _locate(state: _Watched, newest: Sequence[Sequence[int]], lead: categorical.Leading | None) -> Estimate:
         if lead is not None:
-            return categorical.locate([each.sums for each in newest], state.row, lead)
-        return mean_shift.locate([each.sums[0] for each in newest], state.row, HANDLED)
+            return categorical.locate(newest, state.row, lead)
+        return mean_shift.locate([total for total, _ in newest], state.row, HANDLED)
 
     @staticmethod
-    def _total(groups: Sequence[Group], lead: categorical.Leading | None) -> float:
+    def _total(groups: Sequence[Sequence[int]], lead: categorical.Leading | None) -> float:
         """Sum of what the level averages: labels of the class, or logarithms of seconds."""
         if lead is not None:
-            return float(sum(each.sums[lead.label] for each in groups))
-        return sum(each.sums[0] for each in groups) / mean_shift.UNIT
+            return float(sum(counts[lead.label] for counts in groups))
+        return sum(total for total, _ in groups) / mean_shift.UNIT
 
-    def _level(self, state: _Watched, groups: Sequence[Group], lead: categorical.Leading | None, known: float) -> Level:
+    def _level(
+        self, state: _Watched, groups: Sequence[Sequence[int]], lead: categorical.Leading | None, known: float
+    ) -> Level:
         """The figure of groups; the learned baseline where there is none."""
         n = len(groups) * (HANDLED if lead is None else MIXED)
         if not n:
@@ -433,7 +435,7 @@ class Labels:
         self._settle()
         ids, rows = self._here
         (mine,) = np.nonzero(ids == number)
-        return self._rings[number].newest(gathered(rows, mine[: len(mine) - later]))
+        return self._rings[number].newest(rows.take(mine[: len(mine) - later], axis=0))
 
     def _explain(self, episode: Episode, rows: Rows, before: int) -> None:
         """Says what made a project slower or quicker, from the labels that its newest groups were made of.
@@ -447,9 +449,10 @@ class Labels:
         if end <= 0 or not before:
             return
         then, since = rows[max(end - before, 0) : end], rows[end:]
-        y_then, y_since = then["handled"] / mean_shift.UNIT, since["handled"] / mean_shift.UNIT
+        y_then, y_since = (LABEL.of(each, "handled") / mean_shift.UNIT for each in (then, since))
         names: dict[str, Names] = {**self._members, "label": self._names}
-        parts = all_parts({by: (then[by], since[by]) for by in names}, y_then, y_since, "", NONE)
+        columns_then, columns_since = self._columns(then), self._columns(since)
+        parts = all_parts({by: (columns_then[by], columns_since[by]) for by in names}, y_then, y_since, "", NONE)
         change = float(y_since.mean() - y_then.mean())
         episode.verdict = verdict(parts, change, _KINDS_OF_WORK)
         episode.causes = tuple(
@@ -457,7 +460,13 @@ class Labels:
             for part in largest(parts, change, CAUSES)
         )
 
-    def _moves(self, state: _Watched, since: Sequence[Group], before: Sequence[Group]) -> tuple[Cause, ...]:
+    def _columns(self, rows: Rows) -> dict[str, Ints]:
+        """What rows say, by dimension."""
+        return {by: LABEL.of(rows, by) for by in ("agent", "label")} | self._kinds.columns(LABEL.of(rows, "kind"))
+
+    def _moves(
+        self, state: _Watched, since: Sequence[Sequence[int]], before: Sequence[Sequence[int]]
+    ) -> tuple[Cause, ...]:
         """How each class's share has moved: all of them add up to 0, and the largest tell what came for what."""
         if not since or not before:
             return ()
@@ -467,34 +476,36 @@ class Labels:
         return tuple(Cause("label", name, "mix", points) for points, name in moves[:CAUSES] if points)
 
     @staticmethod
-    def _share(groups: Sequence[Group], place: int) -> float:
-        return sum(each.sums[place] for each in groups) / (len(groups) * MIXED)
+    def _share(groups: Sequence[Sequence[int]], place: int) -> float:
+        return sum(counts[place] for counts in groups) / (len(groups) * MIXED)
 
-    def _continue(self, number: int, state: _Watched, group: Group, position: int, mix: bool) -> None:
+    def _continue(self, number: int, state: _Watched, group: Group, position: int) -> None:
         """Takes a group of a stream with a drift open, which it may clear."""
         stream, episode = self.episodes[number]
+        sums, at_ms = group
+        _append(state.recent, [group])
         lead = None
-        if mix:
+        if _is_mix(state):
             lead = categorical.Leading(int(episode.test), "up" if stream.direction == "up" else "down")
-        episode.n += MIXED if mix else HANDLED
-        episode.wrong += self._total([group], lead)
+        episode.n += HANDLED if lead is None else MIXED
+        episode.wrong += self._total([sums], lead)
         if lead is not None:
-            state.score = categorical.back(state.score, state.row, lead, episode.estimate, group.sums)
+            state.score = categorical.back(state.score, state.row, lead, episode.estimate, sums)
         else:
-            state.score = mean_shift.back(state.score, state.row, episode.estimate, HANDLED, group.sums[0])
+            state.score = mean_shift.back(state.score, state.row, episode.estimate, HANDLED, sums[0])
         self.header_changed = True
         if state.score < _LOG_RATIO:
             return
-        self.happened.append(Happened(position, stream, "cleared", episode, group.at_ms))
+        self.happened.append(Happened(position, stream, "cleared", episode, at_ms))
         del self.episodes[number]
-        self.closed[number] = Closed(episode.drift_id, episode.opening, group.at_ms)
+        self.closed[number] = Closed(episode.drift_id, episode.opening, at_ms)
         state.recent = []
         self._restart(state)
 
     @staticmethod
     def _restart(state: _Watched) -> None:
         """Starts the test afresh with the baseline as it is."""
-        if len(state.sums) == categorical.CLASSES:
+        if _is_mix(state):
             categorical.restart(state.row)
         else:
             mean_shift.restart(state.row)
@@ -505,8 +516,8 @@ class Labels:
         """What has changed since the last call."""
         self._settle()
         yield from self._streams.slots(_PREFIX)
-        for names in (self._names, *self._members.values()):
-            yield from names.slots()
+        for table in self._tables:
+            yield from table.slots()
         for ring in self._rings.values():
             yield from ring.slots()
         for number in sorted(self._changed):
@@ -514,6 +525,7 @@ class Labels:
             state.labels = int(self._held[number])
             if number in self._rings:
                 state.rows = self._rings[number].count
+            state.first_ms = int(self._first_ms[number])
             state.sums = self._sums[number, : len(state.sums)].tolist()
             yield b"%s|state|%d" % (_PREFIX, number), msgspec.msgpack.encode(state)
         self._changed.clear()
@@ -533,16 +545,34 @@ class Labels:
         )
         self.episodes = {number: (stream, episode) for number, stream, episode in episodes}
         self.closed = dict(closed)
-        for names in (self._names, *self._members.values()):
-            names.restore(slots)
+        for table in self._tables:
+            table.restore(slots)
         self._streams.restore(_PREFIX, slots, self._day * DAY_SECONDS, unwatched)
         for number, key in enumerate(self._streams.keys):
             if key is not None and (state := slots.get(b"%s|state|%d" % (_PREFIX, number))) is not None:
                 known = self._states[number] = msgspec.msgpack.decode(state, type=_Watched)
                 self._room(number)
-                self._held[number] = known.labels
+                self._held[number], self._first_ms[number] = known.labels, known.first_ms
                 self._sums[number, : len(known.sums)] = known.sums
                 if key.signal == "handle_time":
                     self._rings[number] = self._ring(number)
                     self._rings[number].restore(known.rows, slots)
+                    self._take_over(number, known.rows, slots)
                 self._own[number, : len(known.classes)] = [self._names.find(name) for name in known.classes]
+
+    def _take_over(self, number: int, count: int, slots: Mapping[bytes, bytes]) -> None:
+        """Takes a ring of an older form."""
+        rows, keys = older.rows(slots, b"%s|ring|%d" % (_PREFIX, number), count, older.LABEL)
+        if keys:
+            kinds = self._kinds.numbers([rows[by] for by in _KIND])
+            packed = LABEL.pack(agent=rows["agent"], kind=kinds, label=rows["label"], handled=rows["handled"])
+            self._rings[number].take_over(count, packed, keys)
+
+
+def _is_mix(state: _Watched) -> bool:
+    return len(state.sums) == categorical.CLASSES
+
+
+def _append(recent: list[Group], groups: list[Group]) -> None:
+    recent += groups
+    del recent[:-GROUPS_KEPT]

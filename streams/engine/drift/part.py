@@ -16,6 +16,7 @@ from detectors.reverse import ReverseTest
 from schemas.drift import BUDGET_OF, BUDGETS, Cause, DriftRecord, Level
 from schemas.events import ReviewRevised, ReviewVersion
 from schemas.policy import Policy
+from streams.engine.drift import older
 from streams.engine.drift.cause import CAUSES, Part, all_parts, largest, verdict
 from streams.engine.drift.episodes import (
     TASKS,
@@ -29,9 +30,9 @@ from streams.engine.drift.episodes import (
     shows_accuracy,
 )
 from streams.engine.drift.hold import Hold
-from streams.engine.drift.labels import LABEL_SHARE, Happened, Labels
-from streams.engine.drift.names import FEW, MANY, NONE, Names
-from streams.engine.drift.recent import REVIEW, Groups, Recent, Rows, Waiting, gathered
+from streams.engine.drift.labels import LABEL_SHARE, SIGNALS_OF_LABELS, Happened, Labels
+from streams.engine.drift.names import FEW, MANY, NONE, SOME, Combinations, Names
+from streams.engine.drift.recent import REVIEW, Groups, Recent, Rows, Waiting
 from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams, first_places, stretches, watches_fall
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, Trait, VerdictKind, column
@@ -59,6 +60,8 @@ _DIMENSIONS = {
     "error_type": FEW,
     "stratum": FEW,
 }
+#: Those of them that a row holds as one number: of a kind of review, and of what it says beside it.
+_KIND, _TRAIT = ("project", "market", "sop_version"), ("label", "stratum", "error_type")
 _UNKNOWN = -2
 
 
@@ -121,6 +124,7 @@ class Drift:
         self._watched = frozenset(policy.detection.signals)
         oncall = policy.oncall
         false_a_month = dict(zip(BUDGETS, (oncall.false_pages_per_month, oncall.false_tickets_per_month), strict=True))
+        self._watches_reviews = bool(self._watched - SIGNALS_OF_LABELS)
         self._labels = Labels(policy, partitions)
         #: By place in the list of the streams of sites.
         self._labels_of_sites: list[tuple[str, ...]] = []
@@ -133,16 +137,19 @@ class Drift:
             self._target_error,
         )
         self._names = {by: Names(b"%s|%s" % (_PREFIX, by.encode()), most) for by, most in _DIMENSIONS.items()}
+        self._of_kind = Combinations(_PREFIX + b"|kind", SOME, {by: self._names[by] for by in _KIND})
+        self._of_trait = Combinations(_PREFIX + b"|trait", MANY, {by: self._names[by] for by in _TRAIT})
+        self._numbered: tuple[Names | Combinations, ...] = (*self._names.values(), self._of_kind, self._of_trait)
         self._rings: list[Recent] = []
         self._ring_numbers: dict[tuple[str, str], int] = {}
         #: By ring, of its newest reviews that found an error: its number in the ring, and its task.
         self._mistakes: list[deque[tuple[int, str]]] = []
         self._mistaken: set[int] = set()
-        self._waiting = Waiting(REVIEW)
+        self._waiting = Waiting()
         #: By place among the reviews that wait, the task of one that found an error.
         self._tasks_waiting: dict[int, str] = {}
         #: Of the segment at hand.
-        self._here = _Here(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, REVIEW))
+        self._here = _Here(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, REVIEW.words), np.int64))
         self._episodes: dict[int, Episode] = {}
         self._tests: dict[int, ReverseTest] = {}
         self._closed: dict[int, Closed] = {}
@@ -172,16 +179,14 @@ class Drift:
         self._by_person = _table(1)
         #: A reviewer's streams of errors found, for a rise and for a fall.
         self._by_reviewer = _table(2)
-        self._projects: Numbers[VerdictKind] = Numbers(lambda kind: self._names["project"].number(kind.project))
-        self._markets: Numbers[VerdictKind] = Numbers(lambda kind: self._names["market"].number(kind.market))
-        self._versions: Numbers[VerdictKind] = Numbers(self._version)
+        self._combined: Numbers[VerdictKind] = Numbers(
+            lambda kind: self._of_kind.number(
+                kind.project, kind.market, self._sops[kind.sop][2] if kind.sop >= 0 else None
+            )
+        )
         self._agents: Numbers[tuple[str, str, str]] = Numbers(lambda person: self._names["agent"].number(person[2]))
         self._reviewers: Numbers[tuple[str, str]] = Numbers(lambda made: self._names["reviewer"].number(made[1]))
-        self._traits: dict[str, Numbers[Trait]] = {
-            "label": Numbers(lambda trait: self._names["label"].number(trait.label)),
-            "stratum": Numbers(lambda trait: self._names["stratum"].number(trait.stratum)),
-            "error_type": Numbers(lambda trait: self._names["error_type"].number(trait.error_type)),
-        }
+        self._traits: Numbers[Trait] = Numbers(lambda trait: self._of_trait.number(*trait))
 
     # --- which streams there are
 
@@ -199,7 +204,7 @@ class Drift:
         key = (site, role)
         if key not in self._ring_numbers:
             self._ring_numbers[key] = len(self._rings)
-            self._rings.append(Recent(b"%s|ring|%d" % (_PREFIX, len(self._rings)), REVIEW))
+            self._rings.append(Recent(b"%s|recent|%d" % (_PREFIX, len(self._rings)), REVIEW))
             self._mistakes.append(deque(maxlen=_MISTAKES_KEPT))
         return self._ring_numbers[key]
 
@@ -245,9 +250,6 @@ class Drift:
             self._stream("error_finding", kind.site),
         )
 
-    def _version(self, kind: VerdictKind) -> int:
-        return self._names["sop_version"].number(self._sops[kind.sop][2] if kind.sop >= 0 else None)
-
     # --- reviews
 
     def apply(self, batch: Batch, intake: Intake) -> None:
@@ -257,15 +259,14 @@ class Drift:
         for happened in self._labels.happened:
             self._opened_or_cleared(happened)
         self._labels.happened.clear()
-        if not batch.reviews.at and not batch.revised:
+        if not self._watches_reviews or not (batch.reviews.at or batch.revised):
             return
         self._sops = intake.sops
-        for numbers in (self._headline, self._agents_work, self._projects, self._markets, self._versions):
+        for numbers in (self._headline, self._agents_work, self._combined):
             numbers.sync(intake.verdicts)
         self._agents.sync(intake.persons)
         self._reviewers.sync(intake.reviewers)
-        for of_traits in self._traits.values():
-            of_traits.sync(intake.traits)
+        self._traits.sync(intake.traits)
         persons, kinds, at, correct = batch.reviews.arrays()
         self._ids, self._tasks, self._at = batch.ids, batch.mistakes, at
         self._clock = at if batch.clock is None else column(batch.clock)
@@ -273,7 +274,7 @@ class Drift:
         positions = np.flatnonzero(self._headline.of(kinds) > 0)
         rows = self._rows(column(batch.traits), reviewers, persons, kinds, at, correct)
         if len(positions) < len(rows):
-            rows = gathered(rows, positions)
+            rows = rows.take(positions, axis=0)
         revised = batch.revised
         for start, stop, day in self._cuts(self._clock.take(positions), positions, revised):
             while revised and revised[0][0] <= positions[start]:
@@ -318,17 +319,17 @@ class Drift:
 
     def _rows(self, traits: Ints, reviewers: Ints, persons: Ints, kinds: Ints, at: Ints, correct: Ints) -> Rows:
         """The ring's rows of reviews."""
-        rows = np.zeros(len(kinds), REVIEW)
-        for by, of_traits in self._traits.items():
-            rows[by] = of_traits.of(traits)
-        rows["reviewer"] = NONE
-        named = reviewers >= 0
-        rows["reviewer"][named] = self._reviewers.of(reviewers[named])
-        rows["at"], rows["wrong"] = at, correct == 0
-        rows["agent"] = self._agents.of(persons)
-        rows["project"], rows["market"] = self._projects.of(kinds), self._markets.of(kinds)
-        rows["sop_version"] = self._versions.of(kinds)
-        return rows
+        named = np.full(len(kinds), NONE)
+        has = reviewers >= 0
+        named[has] = self._reviewers.of(reviewers[has])
+        return REVIEW.pack(
+            at=at,
+            kind=self._combined.of(kinds),
+            agent=self._agents.of(persons),
+            reviewer=named,
+            trait=self._traits.of(traits),
+            wrong=correct == 0,
+        )
 
     def _segment(
         self, positions: Ints, rows: Rows, kinds: Ints, persons: Ints, reviewers: Ints, intake: Intake
@@ -338,7 +339,7 @@ class Drift:
         self._meet(kinds, persons, reviewers, intake)
         rings, by_site, by_target, by_project, by_finding = self._by_kind.take(kinds, axis=0).T
         self._here = _Here(rings, positions, rows)
-        at_s, wrong = self._clock.take(positions) // 1000, rows["wrong"] > 0
+        at_s, wrong = self._clock.take(positions) // 1000, REVIEW.of(rows, "wrong") > 0
         made = np.flatnonzero(reviewers >= 0)
         # Streams that share their outcomes are put together once. 0 stands for no stream.
         of_sites, of_projects, of_persons = Groups.of(rings), Groups.of(by_project + 1), Groups.of(persons)
@@ -359,12 +360,12 @@ class Drift:
         )
         self._streams.begin(call, self._day * DAY_SECONDS)
         self._feed(call, wrong)
-        self._remember()
+        self._remember(np.flatnonzero(wrong))
 
-    def _remember(self) -> None:
-        """Lets the reviews of the segment wait for their rings."""
+    def _remember(self, wrong: Ints) -> None:
+        """Lets the reviews of the segment wait for their rings; `wrong` are the places of those that found an error."""
         rings, positions, rows = self._here
-        wrong, tasks, before = np.flatnonzero(rows["wrong"]), self._tasks, self._waiting.count
+        tasks, before = self._tasks, self._waiting.count
         found = zip((wrong + before).tolist(), map(tasks.__getitem__, positions[wrong].tolist()), strict=True)
         self._tasks_waiting.update(found)
         self._waiting.add(rings, rows)
@@ -376,7 +377,7 @@ class Drift:
         tasks, self._tasks_waiting = self._tasks_waiting, {}
         for ring, places, rows in self._waiting.taken():
             recent = self._rings[ring]
-            wrong = np.flatnonzero(rows["wrong"])[-_MISTAKES_KEPT:]
+            wrong = np.flatnonzero(REVIEW.of(rows, "wrong"))[-_MISTAKES_KEPT:]
             if len(wrong):
                 found = map(tasks.__getitem__, places[wrong].tolist())
                 self._mistakes[ring].extend(zip((wrong + recent.count).tolist(), found, strict=True))
@@ -495,19 +496,21 @@ class Drift:
         ring = self._ring_numbers[stream.site, role]
         self._settle()
         mine = self._up_to(position, ring)
-        rows = self._rings[ring].newest(gathered(self._here.rows, mine))
+        rows = self._rings[ring].newest(self._here.rows.take(mine, axis=0))
         end = self._rings[ring].count + len(mine)
         chosen = np.ones(len(rows), bool)
         if stream.project:
-            chosen &= rows["project"] == self._names["project"].find(stream.project)
+            projects = self._of_kind.columns(REVIEW.of(rows, "kind"))["project"]
+            chosen &= projects == self._names["project"].find(stream.project)
         if stream.signal == "error_finding":
-            found = rows["reviewer"]
+            found = REVIEW.of(rows, "reviewer")
             chosen &= found == self._names["reviewer"].find(stream.agent) if stream.agent else found != NONE
         elif stream.agent:
-            chosen &= rows["agent"] == self._names["agent"].find(stream.agent)
+            chosen &= REVIEW.of(rows, "agent") == self._names["agent"].find(stream.agent)
         numbers = np.flatnonzero(chosen)[::-1]
         newest_first = rows[numbers]
-        return _Seen(newest_first[newest_first["at"] > cleared_at], newest_first, numbers + (end - len(rows)))
+        later = REVIEW.of(newest_first, "at") > cleared_at
+        return _Seen(newest_first[later], newest_first, numbers + (end - len(rows)))
 
     def _up_to(self, position: int, ring: int) -> Ints:
         """Places of a ring's reviews within the segment, up to a position in the batch."""
@@ -516,7 +519,7 @@ class Drift:
     def _locate(self, number: int, stream: Stream, position: int, at: int, cleared_at: int) -> _Change:
         """When the change began and what the figure was before; what was learned of it is unlearned."""
         seen = self._seen(stream, position, cleared_at)
-        wrong = seen.rows["wrong"][:_LOCATED_IN]
+        wrong = REVIEW.of(seen.rows[:_LOCATED_IN], "wrong").astype(np.uint8)
         gaps, times = self._streams.outcomes(number)
         remembered = from_gaps(0, gaps)
         from_ring = len(wrong) >= min(len(remembered), _LOCATED_IN)
@@ -537,7 +540,7 @@ class Drift:
         found = estimate()
         n, errors = found.began_ago, int(outcomes[: found.began_ago].sum())
         if from_ring:
-            when = seen.rows["at"]
+            when = REVIEW.of(seen.rows, "at")
         else:
             # Errors' times are known; those of correct outcomes lie between them.
             ago = np.cumsum([1, *(gap + 1 for gap in gaps[:-1])])
@@ -546,7 +549,7 @@ class Drift:
             int(when[min(back, len(when)) - 1]) if back and len(when) else at
             for back in (found.began_ago, found.began_ago_high, found.began_ago_low)
         )
-        earlier = seen.earlier["wrong"][n:]
+        earlier = REVIEW.of(seen.earlier[n:], "wrong")
         if from_ring and len(earlier) >= _LEAST_BEFORE:
             before = level(stream, float(earlier.sum()), len(earlier))
         else:
@@ -559,22 +562,28 @@ class Drift:
         seen = self._seen(stream, position, cleared_at)
         since, before = seen.earlier[: episode.n], seen.earlier[episode.n :]
         if len(before) >= _LEAST_BEFORE and len(since):
-            columns = {by: (before[by], since[by]) for by in _DIMENSIONS}
-            parts = all_parts(
-                columns, before["wrong"].astype(np.float64), since["wrong"].astype(np.float64), "error_type", NONE
-            )
-            change = float(since["wrong"].mean() - before["wrong"].mean())
+            columns_before, columns_since = self._columns(before), self._columns(since)
+            columns = {by: (columns_before[by], columns_since[by]) for by in _DIMENSIONS}
+            y_before, y_since = (REVIEW.of(each, "wrong").astype(np.float64) for each in (before, since))
+            parts = all_parts(columns, y_before, y_since, "error_type", NONE)
+            change = float(y_since.mean() - y_before.mean())
             episode.verdict = verdict(parts, change)
             episode.causes = tuple(self._cause(stream, part) for part in largest(parts, change, CAUSES))
         numbers = set(seen.numbers[: episode.n].tolist())
         role = "qa" if stream.signal == "qa_accuracy" else "agent"
         ring = self._ring_numbers[stream.site, role]
         mine, count = self._up_to(position, ring), self._rings[ring].count
-        wrong = np.flatnonzero(self._here.rows["wrong"].take(mine))
+        wrong = np.flatnonzero(REVIEW.of(self._here.rows.take(mine, axis=0), "wrong"))
         here = map(self._tasks.__getitem__, self._here.positions.take(mine[wrong]).tolist())
         mistakes = [*self._mistakes[ring], *zip((wrong + count).tolist(), here, strict=True)]
         tasks = [task for number, task in reversed(mistakes[-_MISTAKES_KEPT:]) if number in numbers]
         episode.task_ids = tuple(dict.fromkeys(tasks))[:TASKS]
+
+    def _columns(self, rows: Rows) -> dict[str, Ints]:
+        """What rows say, by dimension."""
+        of_people = {by: REVIEW.of(rows, by) for by in ("agent", "reviewer")}
+        kinds, traits = REVIEW.of(rows, "kind"), REVIEW.of(rows, "trait")
+        return of_people | self._of_kind.columns(kinds) | self._of_trait.columns(traits)
 
     def _cause(self, stream: Stream, part: Part) -> Cause:
         points = -part.points if shows_accuracy(stream) else part.points
@@ -592,7 +601,8 @@ class Drift:
             return
         agent = self._names["agent"].find(event.agent_id)
         self._settle()
-        self._rings[ring].revise(event.reviewed_at, agent, old, bool(new))
+        if old != bool(new):
+            self._rings[ring].revise(event.reviewed_at, agent, old)
         for number, episode in self._episodes.items():
             stream = self._key(number)
             of_role = (stream.signal == "qa_accuracy") == (event.role == "qa")
@@ -664,7 +674,7 @@ class Drift:
                 ("drifts_total", np.array([counts.pop(stream, 0) for _, stream in calm], np.int64)),
             ):
                 figures.add_column(f"labelwatch_{name}", self._labels_of_sites, np.array(places, np.int64), values)
-            tell_silent = [stream for stream in counts if stream.signal in ("handle_time", "label_mix")]
+            tell_silent = [stream for stream in counts if stream.signal in SIGNALS_OF_LABELS]
             is_open = {stream for stream, _ in open_now}
             for stream in tell_silent:
                 if stream not in is_open:
@@ -700,8 +710,8 @@ class Drift:
         yield from self._streams.slots(_PREFIX)
         yield from self._labels.slots()
         yield from self._hold.slots()
-        for names in self._names.values():
-            yield from names.slots()
+        for table in self._numbered:
+            yield from table.slots()
         for ring in self._rings:
             if ring.changed:
                 self._changed = True  # the header counts its rows
@@ -730,13 +740,14 @@ class Drift:
         if packed is None:
             return
         header = msgspec.msgpack.decode(packed, type=_Header)
-        for names in self._names.values():
-            names.restore(slots)
+        for table in self._numbered:
+            table.restore(slots)
         self._day = header.day
         self._streams.restore(_PREFIX, slots, header.day * DAY_SECONDS, header.unwatched)
         for site, role, count in header.rings:
             number = self._ring(site, role)
             self._rings[number].restore(count, slots)
+            self._take_over(number, count, slots)
             if (mistakes := slots.get(b"%s|mistakes|%d" % (_PREFIX, number))) is not None:
                 self._mistakes[number].extend(msgspec.msgpack.decode(mistakes, type=list[tuple[int, str]]))
         for stream, episode in header.episodes:
@@ -746,6 +757,17 @@ class Drift:
         self._closed = {self._streams.number(stream): closed for stream, closed in header.closed}
         self._opened = dict(header.opened)
         self._committed = dict(header.opened)
+
+    def _take_over(self, number: int, count: int, slots: Mapping[bytes, bytes]) -> None:
+        """Takes a ring of an older form."""
+        rows, keys = older.rows(slots, b"%s|ring|%d" % (_PREFIX, number), count, older.REVIEW)
+        if keys:
+            columns = {by: rows[by] for by in ("at", "agent", "reviewer", "wrong")}
+            kinds, traits = (
+                table.numbers([rows[each] for each in by])
+                for table, by in ((self._of_kind, _KIND), (self._of_trait, _TRAIT))
+            )
+            self._rings[number].take_over(count, REVIEW.pack(kind=kinds, trait=traits, **columns), keys)
 
 
 def _table(width: int) -> NDArray[np.int64]:

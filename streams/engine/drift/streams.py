@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from detectors import cluster, falling, mixture, rounds, self_starting
 from detectors.budget import ADAPTION, DAYS_A_MONTH, adapted
-from detectors.rounds import Floats
 from streams.engine.drift.recent import Groups, begins, lengths
 from streams.engine.panes import Ints, Slot
 
@@ -86,7 +85,7 @@ class Looks(NamedTuple):
         wrong: Whether it is an error; where a fall is looked for, it may be one more correct outcome.
         position: Of the outcome within the call.
         at_s: Its time, epoch seconds.
-        run_length: The stream's threshold at it.
+        later: Outcomes of the stream that come after it in the call.
     """
 
     stream: Ints
@@ -94,7 +93,7 @@ class Looks(NamedTuple):
     wrong: Flags
     position: Ints
     at_s: Ints
-    run_length: Floats
+    later: Ints
 
     def of(self, chosen: Flags) -> "Looks":
         """Some of them, told by a flag each."""
@@ -104,7 +103,7 @@ class Looks(NamedTuple):
             self.wrong[chosen],
             self.position[chosen],
             self.at_s[chosen],
-            self.run_length[chosen],
+            self.later[chosen],
         )
 
 
@@ -329,15 +328,13 @@ class Streams:
         of = np.concatenate((of, of_falls + rising))
         places = np.concatenate((places, places_of_falls + cut))
         here = order.take(places)
-        number, positions, at_s = touched.take(of), call.positions.take(here), call.at_s.take(here)
-        later = (starts + counts - 1).take(of) - places
         return Looks(
-            number,
+            touched.take(of),
             np.concatenate((correct, correct_of_falls)),
             bad.take(places),
-            positions,
-            at_s,
-            self.run_lengths(number, later, at_s, positions),
+            call.positions.take(here),
+            call.at_s.take(here),
+            (starts + counts - 1).take(of) - places,
         )
 
     def _look_for_rises(self, starts: Ints, counts: Ints, touched: Ints, bad: Flags) -> tuple[Ints, Ints, Ints]:
@@ -479,7 +476,7 @@ class Streams:
         streams = looks.stream[starts]
         tempers = np.ones(len(looks.stream))
         correct = looks.correct + ~looks.wrong
-        of_all = rounds.Looks(starts, counts, correct, looks.wrong, tempers, looks.run_length)
+        of_all = rounds.Looks(starts, counts, correct, looks.wrong, tempers)
         of_cluster = self._cluster_of[streams]
         clustered = of_cluster >= 0
         before = self._clusters[of_cluster[clustered]]
@@ -487,7 +484,15 @@ class Streams:
             found, self._clusters[of_cluster[clustered]] = rounds.clusters(before, of_all.of(clustered))
             tempers[np.repeat(clustered, counts)] = found
         falls = self._falls[streams]
-        taken = rounds.take(self._core["row"][streams], of_all, self._target[streams], falls)
+        where = looks.stream, looks.later, looks.at_s, looks.position
+        taken = rounds.take(
+            self._core["row"][streams],
+            of_all,
+            self._target[streams],
+            falls,
+            lambda places: self.run_lengths(*(column.take(places) for column in where)),
+            LEAST_RUN_LENGTH,
+        )
         self._core["row"][streams] = taken.rows
         crossings = []
         for place, statistic in taken.reached:
@@ -496,7 +501,9 @@ class Streams:
                 mine = np.count_nonzero(clustered[:place])
                 looked = of_all.first(place, int(taken.looks[place]))
                 _, self._clusters[of_cluster[place]] = rounds.clusters(before[mine : mine + 1], looked)
-            crossings.append(Crossing(stream, int(looks.position[last]), statistic, float(looks.run_length[last])))
+            position = int(looks.position[last])
+            run_length = self.run_length(stream, int(looks.later[last]), int(looks.at_s[last]), position)
+            crossings.append(Crossing(stream, position, statistic, run_length))
         self._remember(streams, starts, counts, np.where(falls, 0, taken.looks), looks)
         return crossings
 
