@@ -32,12 +32,12 @@ _T = TypeVar("_T")
 
 
 def tune_collector() -> None:
-    """Lets the garbage collector look at new objects by tens of thousands, not by hundreds.
+    """Lets the garbage collector look at new objects by hundreds of thousands, not by hundreds.
 
-    A batch of 5,000 records is 10,000 objects that hold each other in no circle and are gone a moment later; looking
-    through them takes a fifth of the time of fetching, and finds nothing.
+    A batch of 20,000 records is 40,000 objects that hold each other in no circle and are gone a moment later; looking
+    through what there is of them takes milliseconds, and finds nothing.
     """
-    gc.set_threshold(50_000, 10, 10)
+    gc.set_threshold(250_000, 10, 10)
 
 
 def run(settings: Settings) -> int:
