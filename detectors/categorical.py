@@ -56,7 +56,6 @@ _SHARES, _RISE = 2, 2 + CLASSES
 _FALL = _RISE + CLASSES * len(SHIFTS)
 _EFFECT = _FALL + CLASSES * len(SHIFTS)
 _DISPERSION = _EFFECT + 1
-_NONE: list[list[tuple[int, float, float]]] = []
 #: Weight, in groups, of the old share in the new one's estimate.
 _OLD = 0.25
 
@@ -113,17 +112,20 @@ def run(
         How many groups were taken, at least one, and the mean of the R after the last of them.
     """
     seen, learned, n = int(row[0]), row[1], sum(groups[0])
-    of, taken, statistic, exp, is_new, gains = row[_SHARES:_RISE], 0, 0.0, math.exp, True, _NONE
+    taken, statistic, exp, is_new = 0, 0.0, math.exp, True
     for counts, is_tested in zip(groups, tests, strict=True):
         power, statistic = 1.0 / row[_EFFECT], 0.0
         if is_new:
-            freedom, weights, gains, is_new = *_weights(of, learned, n), _NONE, False
+            of, known = row[_SHARES:_RISE], shares(row)
+            freedom, weights = _weights(known, n)
+            gains: list[list[tuple[int, float, float]]] = []
+            is_new = False
         if is_tested and learned >= FIRST:
             # A young baseline is rough itself: the group's shares are less far from it than they look.
             scale = power * learned / (learned + n)
-            gains = gains or [_gains(label, share) for label, share in enumerate(shares(row))]
-            for known, count, of_class in zip(of, counts, gains, strict=True):
-                if not count and not known:
+            gains = gains or [_gains(label, share) for label, share in enumerate(known)]
+            for learned_of, count, of_class in zip(of, counts, gains, strict=True):
+                if not count and not learned_of:
                     continue  # as long as a class is unknown, there is nothing to lose in not starting
                 rest = n - count
                 for place, on_class, on_rest in of_class:
@@ -139,7 +141,7 @@ def run(
                 row[_EFFECT] = dispersion.design_effect(row, _DISPERSION, seen, freedom)
         if learns and learned < FREEZE_AFTER:
             learned = row[1] = learned + power * n
-            of = row[_SHARES:_RISE] = [known + power * count for known, count in zip(of, counts, strict=True)]
+            row[_SHARES:_RISE] = [before + power * count for before, count in zip(of, counts, strict=True)]
             is_new = True
         taken += 1
         if statistic >= limit:
@@ -148,13 +150,11 @@ def run(
     return taken, statistic
 
 
-def _weights(of: Sequence[float], learned: float, n: int) -> tuple[float, list[tuple[int, float]]]:
+def _weights(known: Sequence[float], n: int) -> tuple[float, list[tuple[int, float]]]:
     """Degrees of freedom of a group's counts, and the weights of `dispersion.add`: none where all is one class."""
-    total = learned + _PRIOR * CLASSES
-    least, freedom, often = _OFTEN * total - _PRIOR, 0.0, []
-    for label, known in enumerate(of):
-        if known >= least:
-            share = (known + _PRIOR) / total
+    freedom, often = 0.0, []
+    for label, share in enumerate(known):
+        if share >= _OFTEN:
             freedom += 1.0 - share
             often.append((label, share))
     if freedom <= 0.01:

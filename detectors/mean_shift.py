@@ -51,13 +51,9 @@ _R, _EFFECT, _DISPERSION = 4, 10, 11
 #: Groups after which the design effect is worked out again.
 _EFFECT_EVERY = 8
 _SHORTEST_MS, _LONGEST_MS = 100, 3_600_000
-#: By factor: where its R stands, its distance from the tolerance, and the middle of both, as logarithms.
-_RISES, _FALLS = (
-    tuple(
-        (place, math.log(factor / TOLERANCE), math.log(factor * TOLERANCE) / 2)
-        for place, factor in enumerate(FACTORS, first)
-    )
-    for first in (_R, _R + len(FACTORS))
+#: By R, as in the row: its way, its factor's distance from the tolerance, and the middle of both, as logarithms.
+_STEPS = tuple(
+    (way, math.log(factor / TOLERANCE), math.log(factor * TOLERANCE) / 2) for way in (1.0, -1.0) for factor in FACTORS
 )
 #: Weight, in groups, of the old level in the new one's estimate.
 _OLD = 0.25
@@ -87,7 +83,11 @@ def quantised(handle_ms: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
 
 def variance(row: Sequence[float], n: int = GROUP) -> float:
     """Variance of one logarithm, from within groups of n."""
-    found = (row[3] + _PRIOR_SQUARES) / (row[0] * (n - 1) + _PRIOR)
+    return _variance(row[0], row[3], n)
+
+
+def _variance(seen: float, within: float, n: int) -> float:
+    found = (within + _PRIOR_SQUARES) / (seen * (n - 1) + _PRIOR)
     return found if found > _LEAST_VARIANCE else _LEAST_VARIANCE
 
 
@@ -120,22 +120,14 @@ def run(
     seen, learned, mean, within = row[:4]
     effect, size, taken, statistic, exp = row[_EFFECT], n * UNIT, 0, 0.0, math.exp
     for (total, squares), is_tested in zip(groups, tests, strict=True):
-        one = (within + _PRIOR_SQUARES) / (seen * (n - 1) + _PRIOR)
-        if one < _LEAST_VARIANCE:
-            one = _LEAST_VARIANCE
-        value, power = total / size, 1.0 / effect
+        value, one, power = total / size, _variance(seen, within, n), 1.0 / effect
         off = value - mean if learned else 0.0
         statistic = 0.0
         if is_tested and learned >= FIRST:
             # A young baseline is rough itself: the group's mean is less far from it than it looks.
             scale = power * learned / (learned + n + _YOUNG) * n / one
-            for place, gap, middle in _RISES:
-                gain = scale * gap * (off - middle)
-                r = (row[place] + n) * exp(gain if gain < _MOST else _MOST)
-                row[place] = r = r if r < R_MAX else R_MAX
-                statistic += r
-            for place, gap, middle in _FALLS:
-                gain = scale * gap * (-off - middle)
+            for place, (way, gap, middle) in enumerate(_STEPS, _R):
+                gain = scale * gap * (way * off - middle)
                 r = (row[place] + n) * exp(gain if gain < _MOST else _MOST)
                 row[place] = r = r if r < R_MAX else R_MAX
                 statistic += r

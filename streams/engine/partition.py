@@ -27,7 +27,7 @@ from streams.engine.persons import PeopleView
 from streams.engine.sites import SiteView
 
 #: Format of manifests and slots. A newer one is refused. Format 1 has no drift slots: detectors then start afresh.
-#: Rings of reviews and labels are larger in older builds, and are taken over.
+#: Formats 2 and 3 have rings of reviews and labels in another form, and larger ones; these are taken over.
 FORMAT = 4
 BUILD = "0.1.0"
 

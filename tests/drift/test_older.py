@@ -2,24 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from schemas.policy import Policy
 from streams.engine.drift.recent import LABEL, REVIEW, Recent
 from streams.engine.partition import PartitionEngine
-from streams.runtime.checkpoints import _Reader
-from tests.faults.recording import FOLDER, PARTITION, Recording, load
+from tests.faults.recording import FOLDER, PARTITION, load, reader_of
 from tests.oracle.compare import commit
 
 RECORDINGS = [path for path in sorted(FOLDER.glob("*.msgpack.gz")) if not path.name.startswith("format-1-1")]
-
-
-def slots_of(recording: Recording) -> tuple[dict[bytes, bytes], bytes | None]:
-    reader = _Reader(transactional=True)
-    for stored in recording.topic:
-        reader.take(stored.key, stored.value, stored.headers)
-    return reader.slots()[0], reader.manifest
 
 
 def reviews(engine: PartitionEngine) -> dict[tuple[str, str], list[tuple[object, ...]]]:
@@ -38,7 +29,7 @@ def labels(engine: PartitionEngine) -> dict[tuple[str, str], list[tuple[object, 
 
 
 def told(part, ring: Recent, layout) -> list[tuple[object, ...]]:
-    rows = ring.newest(np.zeros((0, layout.words), np.int64))
+    rows = ring.newest(layout.blank())
     tables = part._names if layout is REVIEW else {**part._members, "label": part._names}
     named = [[tables[by][number] for number in column.tolist()] for by, column in sorted(part._columns(rows).items())]
     plain = [layout.of(rows, name).tolist() for name in (("at", "wrong") if layout is REVIEW else ("handled",))]
@@ -48,7 +39,8 @@ def told(part, ring: Recent, layout) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.name.split(".")[0])
 def test_an_older_ring_is_taken_over_row_by_row(path: Path):
     recording = load(path)
-    slots, manifest = slots_of(recording)
+    reader = reader_of(recording)
+    (slots, _), manifest = reader.slots(), reader.manifest
     older = [key for key in slots if b"|ring|" in key]
     assert older
     engine = PartitionEngine.restore(PARTITION, Policy(), slots, manifest)

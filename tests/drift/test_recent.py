@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from streams.engine.drift.names import FEW, MANY
+from streams.engine.drift.names import FEW, MANY, SOME
 from streams.engine.drift.recent import LABEL, REVIEW, Layout, Recent, Rows, Waiting
 
 #: Rows of a chunk: 512.
@@ -23,12 +23,12 @@ def numbers_of(rows: Rows) -> list[int]:
     return (LABEL.of(rows, "agent") * 10_000 + LABEL.of(rows, "handled") - FIRST).tolist()
 
 
-#: The largest value of each field of a row, and its least.
+#: The least value of each field of a row, and the largest.
 ENDS = {
     LABEL: {"agent": (0, MANY), "kind": (0, FEW), "label": (0, FEW), "handled": (FIRST, 8_189)},
     REVIEW: {
         "at": (0, 253_402_300_799_999),
-        "kind": (0, FEW),
+        "kind": (0, SOME),
         "agent": (0, MANY),
         "reviewer": (0, MANY),
         "trait": (0, MANY),
@@ -118,10 +118,10 @@ def test_a_review_is_revised_where_it_stands():
     ring.add(REVIEW.pack(at=n // 2, kind=n % 7, agent=n % 5, reviewer=n % 3, trait=n % 11, wrong=n % 4 == 0))
     slots: dict[bytes, bytes] = {}
     written(ring, slots)
-    before = ring.newest(np.zeros((0, REVIEW.words), np.int64)).copy()
+    before = ring.newest(REVIEW.blank()).copy()
     ring.revise(at=1_250, agent=0, old=True)
     assert ring.changed
-    after = restored_reviews(ring, slots).newest(np.zeros((0, REVIEW.words), np.int64))
+    after = restored_reviews(ring, slots).newest(REVIEW.blank())
     (changed,) = np.nonzero((before != after).any(axis=1))
     assert REVIEW.of(before[changed], "at").tolist() == [1_250]
     assert REVIEW.of(before[changed], "wrong").tolist() == [1]

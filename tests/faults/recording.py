@@ -15,7 +15,7 @@ from schemas.topics import checkpoints_topic, topics
 from streams.engine import partition as engine_partition
 from streams.engine.partition import PartitionEngine
 from streams.runtime import checkpoints
-from streams.runtime.checkpoints import CheckpointStore
+from streams.runtime.checkpoints import CheckpointStore, _Reader
 from streams.runtime.settings import Settings
 from tests.kafka.conftest import read_all
 from tests.oracle.traffic import HOUR_MS, adversarial
@@ -56,6 +56,14 @@ class Recording(msgspec.Struct):
 def load(path: Path) -> Recording:
     """Reads a recording."""
     return msgspec.msgpack.decode(gzip.decompress(path.read_bytes()), type=Recording)
+
+
+def reader_of(recording: Recording) -> _Reader:
+    """Reads the topic of a recording as a worker that starts."""
+    reader = _Reader(transactional=True)
+    for stored in recording.topic:
+        reader.take(stored.key, stored.value, stored.headers)
+    return reader
 
 
 async def _write(bootstrap: str, worker_id: str, events: list[Event]) -> int:

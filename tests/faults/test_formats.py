@@ -9,7 +9,7 @@ from schemas.policy import Policy
 from streams.engine import partition as engine_partition
 from streams.engine.partition import FormatError, PartitionEngine
 from streams.runtime.checkpoints import _Reader
-from tests.faults.recording import FOLDER, PARTITION, Recording, load
+from tests.faults.recording import FOLDER, PARTITION, Recording, load, reader_of
 from tests.oracle.compare import commit, differences
 from tests.oracle.oracle import Oracle
 from tests.oracle.traffic import HOUR_MS
@@ -18,9 +18,7 @@ RECORDINGS = sorted(FOLDER.glob("*.msgpack.gz"))
 
 
 def restored(recording: Recording) -> tuple[_Reader, PartitionEngine]:
-    reader = _Reader(transactional=True)
-    for stored in recording.topic:
-        reader.take(stored.key, stored.value, stored.headers)
+    reader = reader_of(recording)
     slots, _ = reader.slots()
     return reader, PartitionEngine.restore(PARTITION, Policy(), slots, reader.manifest)
 

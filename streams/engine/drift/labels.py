@@ -140,7 +140,7 @@ class Labels:
         self._rings: dict[int, Recent] = {}
         self._waiting = Waiting()
         #: Of the segment at hand: the ring of each label, and its row.
-        self._here: tuple[Ints, Rows] = np.zeros(0, np.int64), np.zeros((0, LABEL.words), np.int64)
+        self._here: tuple[Ints, Rows] = np.zeros(0, np.int64), LABEL.blank()
         self._names = Names(_PREFIX + b"|class", FEW)
         self._members = {by: Names(b"%s|%s" % (_PREFIX, by.encode()), most) for by, most in _NAMES.items()}
         self._kinds = Combinations(_PREFIX + b"|kind", FEW, {by: self._members[by] for by in _KIND})

@@ -149,7 +149,7 @@ class Drift:
         #: By place among the reviews that wait, the task of one that found an error.
         self._tasks_waiting: dict[int, str] = {}
         #: Of the segment at hand.
-        self._here = _Here(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, REVIEW.words), np.int64))
+        self._here = _Here(np.zeros(0, np.int64), np.zeros(0, np.int64), REVIEW.blank())
         self._episodes: dict[int, Episode] = {}
         self._tests: dict[int, ReverseTest] = {}
         self._closed: dict[int, Closed] = {}

@@ -40,14 +40,14 @@ class Layout:
 
     def pack(self, **columns: NDArray[Any]) -> Rows:
         """Rows of columns, all shape (n,)."""
-        words: list[Ints] = [np.zeros(0, np.int64)] * self.words
+        rows = self.blank(len(next(iter(columns.values()))))
         for name, (word, shift, _, least) in self._fields.items():
-            column = columns[name].astype(np.int64)
-            if least:
-                column -= least
-            column <<= shift
-            words[word] = words[word] | column if len(words[word]) else column
-        return np.stack(words, axis=1)
+            rows[:, word] |= (columns[name].astype(np.int64) - least) << shift
+        return rows
+
+    def blank(self, n: int = 0) -> Rows:
+        """Rows that are all 0."""
+        return np.zeros((n, self.words), np.int64)
 
     def of(self, rows: Rows, name: str) -> Ints:
         """A field of rows, as a column."""
@@ -195,7 +195,7 @@ class Recent:
     def _room(self, rows: int) -> Rows:
         """Blank rows, at least so many, up to the bound."""
         chunks = max(-(-rows // self._chunk), 1)
-        return np.zeros((min(chunks * self._chunk, self._capacity), self._layout.words), np.int64)
+        return self._layout.blank(min(chunks * self._chunk, self._capacity))
 
     def add(self, rows: Rows) -> None:
         """Adds rows."""
