@@ -111,6 +111,20 @@ class Prometheus:
             assert time.monotonic() < deadline, f"not within {seconds} s: {query}"
             time.sleep(0.5)
 
+    def wait_for_rules(self, seconds: float = WAIT_SECONDS) -> None:
+        """Waits until what the pages show now has gone through every chain of rules.
+
+        A group is evaluated by its own clock and sees what others recorded before: what one group has to say of a page
+        has reached every other after as many evaluations as there are groups.
+        """
+        seen: dict[str, set[str]] = {}
+        deadline = time.monotonic() + seconds
+        while not seen or min(map(len, seen.values())) <= len(seen) + 1:
+            assert time.monotonic() < deadline, f"rules were not evaluated within {seconds} s: {seen}"
+            for group in self.ask("rules")["groups"]:
+                seen.setdefault(group["name"], set()).add(group["lastEvaluation"])
+            time.sleep(0.25)
+
     def _ready(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5) as response:

@@ -133,10 +133,7 @@ def test_no_worker_is_told_on_every_board_and_nothing_looks_calm(dip: tuple[Oper
     operation, prometheus = dip
     operation.stop_worker()
     prometheus.wait_for('absent(labelwatch_consumer_lag_seconds{job="labelwatch"})')
-    prometheus.wait_for("absent(site:labelwatch_accuracy_target:ratio)")
-    prometheus.wait_for("absent(company:labelwatch_min_reviews:max)")
-    # Of another group of rules than the two before: only the site whose drift is still known has a state.
-    prometheus.wait_for("count(site:labelwatch_state:code) == 1")
+    prometheus.wait_for_rules()
     answers = ask_all(prometheus, "manila-1")
     for uid in BOARDS:
         live, late, _, down = (answers[uid, f"Monitor {letter}"] for letter in "ABCD")
