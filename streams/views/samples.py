@@ -92,6 +92,7 @@ def _get(url: str, login: tuple[str, str] | None = None) -> str:
             text: str = answer.read().decode()
             return text
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code != HTTPStatus.UNAUTHORIZED:
             raise Unreachable(f"nobody answers at {shown}: {error.reason}") from error
         wrong = "needs a password" if login is None else "does not take this user name and password"

@@ -66,6 +66,7 @@ class Prometheus:
 
     def _refusal(self, error: urllib.error.HTTPError) -> Exception:
         try:
-            return QueryRefused(str(json.load(error)["error"]))
+            with error:
+                return QueryRefused(str(json.load(error)["error"]))
         except (ValueError, KeyError, TypeError):
             return Unreachable(f"{self._url} does not answer as a Prometheus does: {error}")
