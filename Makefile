@@ -9,9 +9,8 @@ STAMP := $(VENV)/.labelwatch-setup
 # The first interpreter that is new enough and can make a virtual environment (tested versions first); PYTHON=... chooses another.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
-# Not more: a process may start a broker and workers. By file, what a file sets up once is set up once; simulations set up
-# nothing, and are taken one by one.
-SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist
+# Not more than four: each may start a broker and workers. By file: what a file sets up once is set up once.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -46,10 +45,10 @@ stack: $(STAMP) ## The same stack without Docker: what pages, what does not, and
 	@$(BIN)/pytest -m promtool -o log_cli=true -o log_cli_level=INFO tests/stack/test_stack.py
 
 test: $(STAMP) ## Every test that needs no Java
-	@$(BIN)/pytest $(SIDE_BY_SIDE) loadfile -m "not kafka and not slow and not promtool"
+	@$(BIN)/pytest $(SIDE_BY_SIDE) -m "not kafka and not slow and not promtool"
 
 test-slow: $(STAMP) ## Long simulations: weeks of a large site, fleets of streams
-	@$(BIN)/pytest $(SIDE_BY_SIDE) worksteal -m slow
+	@$(BIN)/pytest $(SIDE_BY_SIDE) -m slow
 
 test-kafka: $(STAMP) ## The tests on real Apache Kafka (Java 17 and Maven)
 	@$(BIN)/pytest -m kafka
