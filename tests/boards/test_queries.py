@@ -134,6 +134,10 @@ def test_no_worker_is_told_on_every_board_and_nothing_looks_calm(dip: tuple[Oper
     operation.stop_worker()
     prometheus.wait_for('absent(labelwatch_consumer_lag_seconds{job="labelwatch"})')
     prometheus.wait_for_rules()
+    for gone in ("site:labelwatch_accuracy_target:ratio", "company:labelwatch_min_reviews:max"):
+        assert prometheus.value(f"absent({gone})") == 1, gone
+    # Only the site whose drift is still known has a state.
+    assert prometheus.value("count(site:labelwatch_state:code)") == 1
     answers = ask_all(prometheus, "manila-1")
     for uid in BOARDS:
         live, late, _, down = (answers[uid, f"Monitor {letter}"] for letter in "ABCD")
