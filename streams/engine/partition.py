@@ -27,8 +27,9 @@ from streams.engine.persons import PeopleView
 from streams.engine.sites import SiteView
 
 #: Format of manifests and slots. A newer one is refused. Format 1 has no drift slots: detectors then start afresh.
-#: Formats 2 and 3 have rings of reviews and labels in another form, and larger ones; these are taken over.
-FORMAT = 4
+#: Formats 2 and 3 have rings of reviews and labels in another form, and larger ones; these are taken over. Format 4 has
+#: an older test of whether a drift is over; it starts afresh.
+FORMAT = 5
 BUILD = "0.1.0"
 
 #: Every reason for which a record can be rejected.
