@@ -69,9 +69,10 @@ def _head(board: Board) -> None:
 def _who(board: Board) -> None:
     board.table(
         (0, 4, 15, 11),
-        Words("People, most surely below target first", "人员，最可能低于目标者在前"),
+        Words("People, worst against target first", "人员，相对目标最差者在前"),
         [("agent", AGENT)],
         [
+            Query(signals.AGENT_GAP, Words("Against target", "对照目标")),
             Query(signals.AGENT_RISK),
             Query(signals.AGENT_ACCURACY),
             Query(signals.AGENT_LOWER),
@@ -82,10 +83,11 @@ def _who(board: Board) -> None:
             Query(signals.AGENT_UTILIZATION),
         ],
         says=Words(
-            "A hundred people at most. Read the interval, not the figure: an upper bound below target is proven, all else may be "
-            "luck. Who has too few reviews is not listed.",
-            "最多一百人。请看区间而非单个数字：上限低于目标才是确定，其余可能是运气。复核太少的人不列出。",
+            "A hundred people at most, by the points from the target to the upper bound of the interval: below 0 is proven, all "
+            "else may be luck. Who has too few reviews is not listed.",
+            "最多一百人，按区间上限与目标相差的百分点排列：低于 0 才是确定，其余可能是运气。复核太少的人不列出。",
         ),
+        ascending=True,
         hidden=("site",),
         key_props={
             "agent": {
@@ -148,7 +150,7 @@ def _drifts(board: Board) -> None:
 def _course(board: Board) -> None:
     board.lines(
         (0, 22, 12, 8),
-        Words("Accuracy of those most at risk, over $window", "风险最高者的准确率，$window"),
+        Words("Accuracy of those worst against target, over $window", "相对目标最差者的准确率，$window"),
         [
             Query(signals.AGENTS_AT_RISK, "{{agent}}", colour=VERMILLION, shades=True),
             Query(

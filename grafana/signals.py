@@ -668,26 +668,50 @@ SOP_STARTS = Signal(
 
 # --- people who label
 
-_RISK = 'max by (site, agent) (labelwatch_agent_below_target_probability{<of>,role="agent",window="<window>"})'
-#: People in a table at most: the surest first.
+_AGENT = '<of>,role="agent",window="<window>"'
+
+
+def _of_person(metric: str) -> str:
+    """PromQL: a figure of everyone who labels."""
+    return f"max by (site, agent) (labelwatch_agent_{metric}{{{_AGENT}}})"
+
+
+#: Upper bound minus target, 0 to 1: below 0 is proven below target by so much. The lower, the worse.
+_AGAINST_TARGET = (
+    f"({_of_person('accuracy_upper_ratio')}"
+    ' - on (site) group_left () site:labelwatch_accuracy_target:ratio{site!=""})'
+)
+#: The same, and of equal ones who has more reviews first: so few parts in 10^12 change no other order.
+_WORST = f"({_AGAINST_TARGET} - 1e-12 * {_of_person('reviews')})"
+#: People in a table at most: the worst first.
 PEOPLE = 100
 
 
 def _person(metric: str) -> str:
-    """PromQL: a figure of the people most surely below target."""
-    figure = f'max by (site, agent) (labelwatch_agent_{metric}{{<of>,role="agent",window="<window>"}})'
-    return f"{figure} and on (site, agent) topk({PEOPLE}, {_RISK})"
+    """PromQL: a figure of the people who are worst against their target."""
+    return f"{_of_person(metric)} and on (site, agent) bottomk({PEOPLE}, {_WORST})"
 
 
+AGENT_GAP = Signal(
+    _W("Upper bound against target", "上限对照目标"),
+    _W(
+        "Points from the target to the upper bound of the 95% interval. Below 0: proven below target by so much, coach. "
+        "Above 0: nothing bad is proven.",
+        "95% 区间上限与目标相差的百分点。低于 0：确定低于目标这么多，应辅导。高于 0：没有证实的问题。",
+    ),
+    f"100 * bottomk({PEOPLE}, {_WORST})",
+    "points",
+    1,
+)
 AGENT_RISK = Signal(
     _W("P(below target)", "低于目标概率"),
     _W(
         "Probability that the true accuracy is below target. Above 95%: coach; below 50% says nothing bad.",
         "真实准确率低于目标的概率。高于 95%：应辅导；低于 50% 并无问题。",
     ),
-    f"topk({PEOPLE}, {_RISK})",
+    _person("below_target_probability"),
     "percentunit",
-    0,
+    1,
 )
 AGENT_ACCURACY = Signal(
     _W("Accuracy", "准确率"),
@@ -733,12 +757,18 @@ AGENT_UTILIZATION = Signal(
 
 # --- reviewers
 
-_MADE = 'max by (site, agent) (labelwatch_reviewer_reviews{<of>,window="<window>"})'
-_FOUND = '(max by (site, agent) (labelwatch_reviewer_errors_found{<of>,window="<window>"}) or 0 * ' + _MADE + ")"
+
+# Of agents' work alone: who audits other reviewers finds few errors by right, and is not lenient.
+_MADE = 'max by (site, agent) (labelwatch_reviewer_agent_reviews{<of>,window="<window>"})'
+_FOUND = 'max by (site, agent) (labelwatch_reviewer_agent_errors_found{<of>,window="<window>"})'
 _ENOUGH = f"({_MADE} >= {_MIN})"
 _USUAL = f"(sum by (site) ({_FOUND}) / sum by (site) ({_MADE}))"
 REVIEWER_REVIEWS = Signal(
-    _W("Reviews", "复核数"), _W("Reviews that the person made.", "该质检员完成的复核数。"), _MADE, "short", 0
+    _W("Reviews", "复核数"),
+    _W("Reviews of agents' work that the person made.", "该质检员对标注员工作的复核数。"),
+    _MADE,
+    "short",
+    0,
 )
 REVIEWER_FOUND = Signal(
     _W("Errors found", "发现错误占比"),
@@ -754,8 +784,8 @@ REVIEWER_DEVIATION = Signal(
     _W("Against colleagues", "与同事相比"),
     _W(
         "Errors found against the site's usual share, in standard errors. Below -3: lenient or given easy work; above 3: strict. "
-        "Who audits reviewers finds few errors and stands low by right.",
-        "发现错误数与站点平均水平之差，以标准误计。低于 -3：过宽或任务容易；高于 3：过严。审核质检员的人本来就发现得少。",
+        "Audits of other reviewers do not count.",
+        "发现错误数与站点平均水平之差，以标准误计。低于 -3：过宽或任务容易；高于 3：过严。对其他质检员的审核不计入。",
     ),
     f"({_FOUND} - on (site, agent) ({_ENOUGH} * on (site) group_left () {_USUAL}))"
     f" / on (site, agent) sqrt({_ENOUGH} * on (site) group_left () ({_USUAL} * (1 - {_USUAL}) > 0))",
@@ -768,14 +798,14 @@ REVIEWER_SECONDS = Signal(
         "Mean seconds a review, where reviewers report it. Very short: not looked at.",
         "单次复核平均秒数（若有上报）。很短：没有认真看。",
     ),
-    f'max by (site, agent) (labelwatch_reviewer_seconds{{<of>,window="<window>"}}) / ({_MADE} > 0) > 0',
+    'max by (site, agent) (labelwatch_reviewer_seconds{<of>,window="<window>"})'
+    ' / (max by (site, agent) (labelwatch_reviewer_reviews{<of>,window="<window>"}) > 0) > 0'
+    f" and on (site, agent) {_MADE}",
     "s",
     1,
 )
 
 # --- people: how many, and the worst of them over time
-
-_AGENT = '<of>,role="agent",window="<window>"'
 
 
 def _people(metric: str, having: str = "") -> str:
@@ -811,7 +841,8 @@ PEOPLE_BELOW = Signal(
         "95% 区间全部低于站点目标的人数。仅凭偶然，四十人中也会有一人。",
     ),
     f"count(max by (site, agent) (labelwatch_agent_accuracy_upper_ratio{{{_AGENT}}})"
-    f" < on (site) group_left () site:labelwatch_accuracy_target:ratio{{<of>}}) or 0 * count(labelwatch_agent_reviews{{{_AGENT}}})",
+    ' < on (site) group_left () site:labelwatch_accuracy_target:ratio{site!=""})'
+    f" or 0 * count(labelwatch_agent_reviews{{{_AGENT}}})",
     "short",
     0,
 )
@@ -829,8 +860,8 @@ _PERSON_ACCURACY = f"max by (site, agent) (labelwatch_agent_accuracy_ratio{{{_AG
 _PERSON_SPEED = f"max by (site, agent) (labelwatch_agent_labels_per_productive_hour{{{_AGENT}}})"
 AGENTS_AT_RISK = Signal(
     _W("Accuracy of people at risk", "有风险人员的准确率"),
-    _W("Accuracy over time of the six people most surely below target now.", "当前最可能低于目标的六人的准确率走势。"),
-    f"{_PERSON_ACCURACY} and on (site, agent) topk(6, last_over_time(({_RISK})[10m:1m] @ end()))",
+    _W("Accuracy over time of the six people worst against their target now.", "当前相对目标最差的六人的准确率走势。"),
+    f"{_PERSON_ACCURACY} and on (site, agent) bottomk(6, last_over_time({_WORST}[10m:1m] @ end()))",
     "percentunit",
     1,
 )
@@ -840,7 +871,7 @@ AGENTS_RISK_SPEED = Signal(
         "Labels a productive hour of the same six. Speed up and accuracy down: haste.",
         "同样六人的每生产小时标注数。速度升、准确率降：赶工。",
     ),
-    f"{_PERSON_SPEED} and on (site, agent) topk(6, last_over_time(({_RISK})[10m:1m] @ end()))",
+    f"{_PERSON_SPEED} and on (site, agent) bottomk(6, last_over_time({_WORST}[10m:1m] @ end()))",
     "short",
     0,
 )
@@ -1073,8 +1104,8 @@ SEVERITIES = Signal(
 REVIEWERS_LENIENT = Signal(
     _W("Most lenient", "最宽"),
     _W(
-        "The eight reviewers who find the fewest errors against their colleagues, standard errors. Below -3: calibrate, or an auditor, or easy work.",
-        "与同事相比发现错误最少的八名质检员，以标准误计。低于 -3：需校准；或为审核员，或任务容易。",
+        "The eight reviewers who find the fewest errors against their colleagues, standard errors. Below -3: calibrate, or easy work.",
+        "与同事相比发现错误最少的八名质检员，以标准误计。低于 -3：需校准，或任务容易。",
     ),
     f"bottomk(8, {REVIEWER_DEVIATION.expr})",
     "short",

@@ -191,6 +191,7 @@ def _people(board: Board) -> None:
         Words("People at risk over $window", "$window 有风险的人员"),
         [("agent", AGENT)],
         [
+            Query(signals.AGENT_GAP, Words("Against target", "对照目标")),
             Query(signals.AGENT_RISK),
             Query(signals.AGENT_ACCURACY),
             Query(signals.AGENT_LOWER),
@@ -198,9 +199,11 @@ def _people(board: Board) -> None:
             Query(signals.AGENT_REVIEWS),
         ],
         says=Words(
-            "People most surely below target first; open a name to coach. Who has too few reviews is not listed.",
-            "最可能低于目标的人员在前；点击姓名查看辅导。复核太少的人不列出。",
+            "People worst against target first: below 0, the whole 95% interval is below it by so many points. Open a name to "
+            "coach. Who has too few reviews is not listed.",
+            "相对目标最差的人员在前：低于 0 表示整个 95% 区间低于目标这么多百分点。点击姓名查看辅导。复核太少的人不列出。",
         ),
+        ascending=True,
         most=10,
         hidden=("site",),
         key_props={

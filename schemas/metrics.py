@@ -140,7 +140,9 @@ CATALOGUE: tuple[Metric, ...] = (
     _agent("below_target_probability", "Probability that the true accuracy is below the target (Jeffreys posterior).", "ratio"),
     _reviewer("reviews", "Reviews made by this reviewer."),
     _reviewer("seconds", "Seconds spent reviewing.", "seconds"),
-    _reviewer("errors_found", "Reviews in which this reviewer found the work wrong. Near 0: lenient."),
+    _reviewer("errors_found", "Reviews in which this reviewer found the work wrong; an auditor of reviewers finds few by right."),
+    _reviewer("agent_reviews", "Those of labelwatch_reviewer_reviews that judge agents' work: audits of other reviewers left out."),
+    _reviewer("agent_errors_found", "Those in which the agents' work was wrong. Near 0: lenient."),
     # Policy, resolved, so that rules hold no number.
     _gauge("target_ratio", (*_SPM, "kind"), "The policy's target: accuracy, qa_accuracy, critical_error or utilization.", unit="ratio"),
     _gauge("target_handle_seconds", _SPM, "The policy's target for handling time.", unit="seconds"),

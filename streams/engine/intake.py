@@ -211,7 +211,8 @@ class Batch:
         skips: value = 0.
         reviews: value = 1 when correct, else 0.
         label_changes, review_changes: as above with a weight of +1 or -1 from revisions: windows only.
-        made: reviews by reviewer: person = reviewer id, kind = review_ms, value = 1 where an error was found.
+        made: reviews by reviewer: person = reviewer id, kind = review_ms, value = 1 where an error was found, 2 more
+            where the work is a reviewer's.
         delays: label to review: kind = verdict kind, value = ms.
         errors: errors found, one by one.
         states: `state_changed` and `agent_profiled` with the site's name and its clock after the event.
@@ -441,7 +442,7 @@ class Intake:
                     made_person(reviewer)
                     made_ms(0 if review_ms is None else min(review_ms, CAP_MS))
                     made_at(at)
-                    made_value(not correct)
+                    made_value(not correct if role != "qa" else 2 + (not correct))
                 if labeled_at is not None:
                     delay_kind(kind)
                     delay_value(at - labeled_at if at > labeled_at else 0)

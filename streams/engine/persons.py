@@ -110,13 +110,19 @@ class PeopleView:
         columns: dict[tuple[str, str], NDArray[np.float64]] = {}
         volume = np.zeros(len(rows))
         for window in WINDOWS:
-            sums = self._sums(self._reviewers, ("reviews", "review_ms", "errors"), (window,), at_ms)
-            reviews, review_ms, errors = (column[rows] for column in sums)
+            sums = self._sums(
+                self._reviewers, ("reviews", "review_ms", "errors", "audits", "audit_errors"), (window,), at_ms
+            )
+            reviews, review_ms, errors, audits, audit_errors = (column[rows] for column in sums)
             made = reviews > 0
             volume += reviews
             columns["labelwatch_reviewer_reviews", window] = _above_0(reviews)
             columns["labelwatch_reviewer_seconds", window] = np.where(made, review_ms / 1000, np.nan)
             columns["labelwatch_reviewer_errors_found", window] = np.where(made, errors, np.nan)
+            columns["labelwatch_reviewer_agent_reviews", window] = _above_0(reviews - audits)
+            columns["labelwatch_reviewer_agent_errors_found", window] = np.where(
+                reviews > audits, errors - audit_errors, np.nan
+            )
         return PeopleGroup(list(keys), columns, volume)
 
     def _used(self, table: Table) -> tuple[Ints, list[Key]]:

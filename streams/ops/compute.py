@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import msgspec
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,7 +21,7 @@ from schemas.policy import Policy
 from streams.engine.figures import Figures, PeopleFigures
 from streams.engine.partition import PartitionEngine
 from streams.ops.errors import CommandError
-from streams.views.reading import Accuracy, State
+from streams.views.reading import Accuracy, State, percent
 
 #: Lines applied at once: enough to make the columns pay, small beside the memory of the state.
 _LINES = 10_000
@@ -172,7 +173,7 @@ def trouble_lines(computed: Computed) -> Iterator[str]:
 
 
 def print_tables(computed: Computed, policy: Policy, console: Console) -> None:
-    """Writes the sites, worst first, and the people most likely below target, for reading."""
+    """Writes the sites and the people, both worst first, for reading."""
     if not computed.at_ms:
         console.print("No event in the file.")
         return
@@ -182,7 +183,7 @@ def print_tables(computed: Computed, policy: Policy, console: Console) -> None:
     console.print(_sites(samples, policy, console.width))
     people = _people(computed.people, policy, console.width)
     if people is not None:
-        console.print("\nPeople most likely below target", style="bold", highlight=False)
+        console.print("\nPeople, furthest below target first", style="bold", highlight=False)
         console.print(people)
     if computed.drifts:
         console.print("\nDrifts, as they opened and cleared", style="bold", highlight=False)
@@ -231,18 +232,22 @@ def _people(people: PeopleFigures, policy: Policy, width: int) -> Table | None:
     probability = agents.columns.get(("labelwatch_agent_below_target_probability", _WINDOW))
     if probability is None:
         return None
-    known = [row for row, value in enumerate(probability.tolist()) if not math.isnan(value)]
-    rows = []
-    for row in sorted(known, key=lambda row: -probability[row])[:_PEOPLE_SHOWN]:
-        site, agent, role = agents.labels[row]
+    known = []
+    for row in np.flatnonzero(~np.isnan(probability)).tolist():
+        site, _, role = agents.labels[row]
         targets = policy.resolve(site=site)
         n, ratio, lower, upper = (
             float(agents.columns[f"labelwatch_agent_{name}", _WINDOW][row])
             for name in ("reviews", "accuracy_ratio", "accuracy_lower_ratio", "accuracy_upper_ratio")
         )
-        accuracy = Accuracy(int(n), ratio, lower, upper, targets.qa_accuracy if role == "qa" else targets.accuracy)
-        cells = (site, role, agent, *_accuracy_cells(accuracy), f"{probability[row]:.1%}")
-        rows.append((accuracy.state, cells))
+        target = targets.qa_accuracy if role == "qa" else targets.accuracy
+        known.append((row, Accuracy(int(n), ratio, lower, upper, target)))
+    # By how far the whole interval lies below the target; a probability is 1.0 for hundreds.
+    known.sort(key=lambda person: (person[1].upper_gap, -person[1].reviews))
+    rows = []
+    for row, accuracy in known[:_PEOPLE_SHOWN]:
+        site, agent, role = agents.labels[row]
+        rows.append((accuracy.state, (site, role, agent, *_accuracy_cells(accuracy), percent(probability[row]))))
     return _table(("site", "role", "agent", *_ACCURACY, "P(below)"), rows, width, ("target", "role")) if rows else None
 
 

@@ -97,6 +97,11 @@ class Accuracy:
         return ABOVE if self.lower >= self.target else NEAR
 
     @property
+    def upper_gap(self) -> float:
+        """The interval's upper bound minus the target: below 0 is proven below by so much. The lower, the worse."""
+        return 0.0 if self.upper is None or math.isnan(self.target) else self.upper - self.target
+
+    @property
     def proven_gap(self) -> float:
         """By how much the interval clears the target: below 0 proven below, above 0 proven above, else 0."""
         if self.lower is None or self.upper is None or math.isnan(self.target):
@@ -256,6 +261,16 @@ def monitor(reading: Reading | None, trouble: str | None, now_seconds: float) ->
     if age > _REPLAY_SECONDS and any(line.labels_per_hour for line in reading.sites):
         return REPLAY, ""
     return (NO_EVENTS, f"for {span(age)}") if age > SILENT_SECONDS else (LIVE, "")
+
+
+def percent(ratio: float, decimals: int = 1) -> str:
+    """A share for people: with so many more digits that what is below 100% never reads 100%, nor above 0% reads 0%."""
+    for digits in range(decimals, 5):
+        shown = f"{ratio:.{digits}%}"
+        # Bounds come from a square root: what differs by less than that is the same.
+        if float(shown[:-1]) not in (0, 100) or min(abs(ratio), abs(1 - ratio)) < 1e-9:
+            return shown
+    return ">99.99%" if ratio > 0.5 else "<0.01%"
 
 
 def span(seconds: float) -> str:

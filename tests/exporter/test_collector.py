@@ -164,6 +164,7 @@ def test_each_metric_is_merged_by_its_meaning():
         *("partition_labels_window", "partition_headline_reviews_window", "partition_headline_correct_reviews_window"),
         *("site_reviews", "site_correct_reviews", "site_labels", "site_agents", "site_active_agents"),
         *("agent_reviews", "agent_labels", "reviewer_reviews", "reviewer_seconds", "reviewer_errors_found"),
+        *("reviewer_agent_reviews", "reviewer_agent_errors_found"),
         *("unwatched_streams", "held_reviews"),
     }
     assert all(m.kind is Kind.GAUGE or merge_rule(m) is Merge.SUM for m in CATALOGUE)

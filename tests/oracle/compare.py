@@ -20,6 +20,7 @@ ZERO_IS_DATA = {
     "labelwatch_partition_headline_correct_reviews_window": "labelwatch_partition_headline_reviews_window",
     "labelwatch_reviewer_errors_found": "labelwatch_reviewer_reviews",
     "labelwatch_reviewer_seconds": "labelwatch_reviewer_reviews",
+    "labelwatch_reviewer_agent_errors_found": "labelwatch_reviewer_agent_reviews",
 }
 #: Before the highest event time, seconds of a minute that is still running are not defined by the contract.
 FROM_HIGHEST_EVENT_TIME = ("state_seconds", "utilization", "occupancy", "available", "productive_hour", "site_agents")

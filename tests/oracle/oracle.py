@@ -5,6 +5,7 @@ It shares no code with the engine. Slow on purpose: the definitions of docs/cont
 
 import heapq
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -254,6 +255,9 @@ class Oracle:
             self._moment(at, "active", site, "qa", reviewer)
             self._moment(at, "reviewer_reviews", site, reviewer)
             self._moment(at, "reviewer_errors", site, reviewer, by=not correct)
+            if role == "agent":
+                self._moment(at, "reviewer_agent_reviews", site, reviewer)
+                self._moment(at, "reviewer_agent_errors", site, reviewer, by=not correct)
             self._moment(at, "reviewer_ms", site, reviewer, by=min(event.get("review_ms", 0), CAP_MS))
 
     def _reviewed(
@@ -426,7 +430,7 @@ class Oracle:
                 positive(metric, (*labels, "agent"), amount)
             elif metric == "agent_reviews" and people:
                 positive(metric, labels, amount)
-            elif metric in ("reviewer_reviews", "reviewer_errors") and people:
+            elif re.fullmatch(r"reviewer_(agent_)?(reviews|errors)", metric) and people:
                 positive(metric.replace("errors", "errors_found"), labels, amount)
             elif metric == "reviewer_ms" and people:
                 positive("reviewer_seconds", labels, amount / 1000)

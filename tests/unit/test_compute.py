@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from schemas.metrics import METRICS
 from schemas.policy import Policy
 from streams.ops.compute import Computed, as_json, compute, print_json, print_tables, trouble_lines
 from streams.ops.errors import WRONG_USE, CommandError
+from streams.views.reading import percent
 
 AT = 1_763_985_600_000
 
@@ -121,7 +123,7 @@ def test_people_at_risk_are_named_by_their_plain_ids_and_the_worst_first(tmp_pat
     result = computed(
         tmp_path, *reviews(60, 20, agent_id="a-bad"), *reviews(60, 6, 1000, agent_id="a-so-so"), *reviews(9, 9, 2000)
     )
-    people = tables(result).split("People most likely below target")[1].split("\n\n")[0]
+    people = tables(result).split("People, furthest below target first")[1].split("\n\n")[0]
     assert [line.split()[4] for line in people.splitlines()[2:]] == ["a-bad", "a-so-so"]
 
 
@@ -135,3 +137,39 @@ def test_tables_fit_and_never_cut_an_id(tmp_path: Path, width: int) -> None:
     assert len(rows_of(text, long)) == 2
     assert "a-100777" in text
     assert ("30.0" in text) == (width > 80)
+
+
+def test_people_stand_by_how_far_the_whole_interval_is_below_target_then_by_n(tmp_path: Path) -> None:
+    """A probability is 1.0 for each of them: a hundred such people stood in the order of their first review."""
+    people = (("a-early", 400, 100), ("a-more", 800, 200), ("a-none-right", 35, 35), ("a-late", 900, 300))
+    result = computed(
+        tmp_path,
+        *(
+            each
+            for n, (who, count, wrong) in enumerate(people)
+            for each in reviews(count, wrong, n * 1000, agent_id=who)
+        ),
+        *reviews(40, 0, 5000, agent_id="a-all-right"),
+        *reviews(80, 0, 6000, agent_id="a-all-right-too"),
+    )
+    text = tables(result).split("People, furthest below target first")[1].split("\n\n")[0]
+    order = [re.search(r"a-[a-z-]+", line)[0] for line in text.splitlines()[2:]]  # type: ignore[index]  # each has one
+    # Wilson's upper bounds: 0 of 35 9.9%, 600 of 900 69.7%, 600 of 800 77.9%, 300 of 400 79.0%, twice 100%.
+    assert order == ["a-none-right", "a-late", "a-more", "a-early", "a-all-right-too", "a-all-right"]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "shown"),
+    [
+        (0.996, "99.6%"),
+        (0.9996, "99.96%"),
+        (0.9999999, ">99.99%"),
+        (1.0, "100.0%"),
+        (0.0004, "0.04%"),
+        (0.0, "0.0%"),
+        (2.0, "200.0%"),
+    ],
+)
+def test_what_is_below_100_percent_never_reads_100(ratio: float, shown: str) -> None:
+    assert percent(ratio) == shown
+    assert percent(0.996, 0) == "99.6%"

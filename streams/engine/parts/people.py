@@ -91,21 +91,29 @@ class People:
 
 
 class Reviewers:
-    """QAs' own work: reviews made, time spent, errors found, by (site, reviewer)."""
+    """QAs' own work: reviews made, time spent, errors found, by (site, reviewer).
+
+    Audits of other reviewers' verdicts are counted apart too: who makes them finds few errors by right, and is no
+    lenient reviewer. A checkpoint of before has none of these counts, which then begin at 0.
+    """
 
     def __init__(self, rings: Rings) -> None:
-        self.table = Table("reviewers", rings, {"reviews": _COUNT, "review_ms": _TIME, "errors": _COUNT})
+        columns = {"reviews": _COUNT, "review_ms": _TIME, "errors": _COUNT, "audits": _COUNT, "audit_errors": _COUNT}
+        self.table = Table("reviewers", rings, columns)
         self.tables: Sequence[Table] = (self.table,)
         self._rows: Numbers[Key] = rows_of_people(self.table)
 
     def apply(self, batch: Batch, intake: Intake) -> None:
         """Adds reviews made: every round, purpose and role."""
         self._rows.sync(intake.reviewers)
-        reviewers, review_ms, at, wrong = batch.made.arrays()
+        reviewers, review_ms, at, found = batch.made.arrays()
         if len(reviewers):
             if self._rows.incomplete:
                 intake.tally.add("unnamed", int((self._rows.of(reviewers) < 0).sum()))
+            wrong, audits = found & 1, found >> 1
             columns = {"reviews": np.ones(len(reviewers), np.int64), "review_ms": review_ms, "errors": wrong}
+            if audits.any():
+                columns |= {"audits": audits, "audit_errors": wrong & audits}
             add_named(self.table, self._rows, reviewers, at, columns)
 
     def restored(self) -> None:
