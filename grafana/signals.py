@@ -18,14 +18,14 @@ LAG = Signal(
         "Age of the oldest event not counted yet. Above a minute the figures speak of the past.",
         "尚未计入的最早事件的时长。超过一分钟时，数字反映的是过去。",
     ),
-    'max(labelwatch_consumer_lag_seconds{job="labelwatch"}) <= 60',
+    'max(labelwatch_figures_lag_seconds{job="labelwatch"}) <= 60',
     "s",
     1,
 )
 LATE = Signal(
     _W("STALE", "滞后"),
     _W("As above, past a minute: the figures are old by this much.", "同上，已超过一分钟：数字滞后这么久。"),
-    'max(labelwatch_consumer_lag_seconds{job="labelwatch"}) > 60',
+    'max(labelwatch_figures_lag_seconds{job="labelwatch"}) > 60',
     "s",
     0,
 )
@@ -35,7 +35,7 @@ DOWN = Signal(
         "No worker shows a partition: no figure is live and no drift can be found.",
         "没有监控实例提供任何分区：没有实时数字，也无法发现漂移。",
     ),
-    'vector(1) unless on () max(labelwatch_consumer_lag_seconds{job="labelwatch"})',
+    'vector(1) unless on () max(labelwatch_figures_lag_seconds{job="labelwatch"})',
 )
 UNREAD = Signal(
     _W("UNREAD", "未读分区"),
@@ -1476,8 +1476,8 @@ ALERTS_NOW = Signal(
 LAG_SECONDS = Signal(
     _W("Lag by partition", "各分区滞后"),
     _W(
-        "Age of the oldest record not processed; 0 at the end. It grows while a partition is stuck; above 60 s figures are old.",
-        "尚未处理的最早记录的时长；追上时为 0。卡住时增长；超过 60 秒数字陈旧。",
+        "Age of the oldest record that no checkpoint holds; some seconds under load. It grows while a partition is stuck or no checkpoint can be written.",
+        "尚未写入检查点的最早记录的时长；有负载时为数秒。卡住或无法写入检查点时增长。",
     ),
     "max by (partition) (labelwatch_consumer_lag_seconds{<of>})",
     "s",
@@ -1485,8 +1485,8 @@ LAG_SECONDS = Signal(
 LAG_RECORDS = Signal(
     _W("Records waiting", "待处理记录"),
     _W(
-        "Records not processed yet, by partition. Rising for minutes: the worker is too slow or stuck.",
-        "各分区尚未处理的记录数。持续数分钟上升：处理太慢或卡住。",
+        "Records that no checkpoint holds yet, by partition. Rising for minutes: the worker is too slow or stuck, or cannot write.",
+        "各分区尚未写入检查点的记录数。持续数分钟上升：处理太慢、卡住或无法写入。",
     ),
     "max by (partition) (labelwatch_consumer_lag_records{<of>})",
     "short",

@@ -1,5 +1,6 @@
 """The engine of one partition: records in; checkpoints and figures out. What the runtime drives."""
 
+import dataclasses
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -71,6 +72,15 @@ class Checkpoint:
     _totals: list[dict[str, Ints]] = field(default_factory=list)
     _opened: dict[Stream, int] = field(default_factory=dict)
     _tally: dict[str, int] = field(default_factory=dict)
+
+    def with_earlier(self, earlier: "Checkpoint") -> "Checkpoint":
+        """This checkpoint together with the one before it, which was not written: one transaction for both."""
+        return dataclasses.replace(
+            self,
+            slots=list({**dict(earlier.slots), **dict(self.slots)}.items()),
+            dead_letters=earlier.dead_letters + self.dead_letters,
+            drift_records=earlier.drift_records + self.drift_records,
+        )
 
 
 class _Manifest(msgspec.Struct):
@@ -187,7 +197,7 @@ class PartitionEngine:
     # --- checkpoints
 
     def checkpoint(self) -> Checkpoint:
-        """Takes what has changed. If it cannot be written, drop this engine and restore another."""
+        """Takes what has changed. If it cannot be written, drop this engine, or let `with_earlier` take it along."""
         with self.lock:
             slots = [
                 *self._intake.slots(),

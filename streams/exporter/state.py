@@ -20,6 +20,8 @@ Clock = Literal["wall", "event"]
 
 #: Why a worker is not ready, in the order in which it becomes so.
 REASONS = ("member", "assigned", "restored", "caught_up", "dead_letters")
+#: Why a checkpoint can fail, as `streams.runtime.checkpoints.failure` says.
+CHECKPOINT_FAILURES = ("fenced", "dead_letters", "too_large", "not_allowed", "no_topic", "no_answer", "refused")
 
 
 class Engine(Protocol):
@@ -70,16 +72,19 @@ class _Partition:
     engine: Engine | None = None
     caught_up: bool = False
     lag: tuple[int, float] | None = None
+    figures_lag_seconds: float | None = None
     last_commit_seconds: float | None = None
     checkpoints: int = 0
     checkpoint_seconds: _Histogram = field(default_factory=_histogram("labelwatch_checkpoint_seconds"))
+    checkpoint_failures: Counter[str] = field(default_factory=Counter)
+    restore_failures: int = 0
     dead_letter_failures: int = 0
     dead_letters_refused: bool = False
     delays: _Histogram = field(default_factory=_histogram("labelwatch_event_delay_seconds"))
 
     def release(self) -> None:
         self.owned = self.caught_up = self.dead_letters_refused = False
-        self.engine = self.lag = self.last_commit_seconds = None
+        self.engine = self.lag = self.figures_lag_seconds = self.last_commit_seconds = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +195,14 @@ class MonitorState:
         self._loop_turned = (self._monotonic(), self._now_ms())
 
     def lag(self, partition: int, records: int, seconds: float) -> None:
-        """How far behind the log end; `seconds` is the age of the oldest record not processed, 0 at the end."""
+        """How far durable state is behind the log end; `seconds` is the age of the oldest such record, 0 at the end."""
         with self._lock:
             self._partitions[partition].lag = (records, seconds)
+
+    def figures_lag(self, partition: int, seconds: float) -> None:
+        """Age of the oldest record that was not applied, 0 at the end."""
+        with self._lock:
+            self._partitions[partition].figures_lag_seconds = seconds
 
     def committed(self, partition: int, took_seconds: float) -> None:
         """A checkpoint was acknowledged, its dead letters with it."""
@@ -202,6 +212,21 @@ class MonitorState:
             known.checkpoint_seconds.observe(took_seconds)
             known.last_commit_seconds = self._now_ms() / 1000
             known.dead_letters_refused = False
+
+    def committed_before(self, partition: int, at_seconds: float) -> None:
+        """The checkpoint that was restored is from then."""
+        with self._lock:
+            self._partitions[partition].last_commit_seconds = at_seconds
+
+    def checkpoint_failed(self, partition: int, reason: str) -> None:
+        """A checkpoint was not written; one of `CHECKPOINT_FAILURES`."""
+        with self._lock:
+            self._partitions[partition].checkpoint_failures[reason] += 1
+
+    def restore_failed(self, partition: int) -> None:
+        """A partition's state could not be read back; it is tried again."""
+        with self._lock:
+            self._partitions[partition].restore_failures += 1
 
     def dead_letter_failed(self, partition: int) -> None:
         """Dead letters could not be written: not ready until the next `committed`."""
@@ -326,9 +351,14 @@ class MonitorState:
         if owned and known.lag is not None:
             figures.add("labelwatch_consumer_lag_records", labels, known.lag[0])
             figures.add("labelwatch_consumer_lag_seconds", labels, known.lag[1])
+        if owned and known.figures_lag_seconds is not None:
+            figures.add("labelwatch_figures_lag_seconds", labels, known.figures_lag_seconds)
         if owned and known.last_commit_seconds is not None:
             figures.add("labelwatch_last_commit_timestamp_seconds", labels, known.last_commit_seconds)
         figures.add("labelwatch_checkpoints_total", labels, known.checkpoints)
+        for reason in CHECKPOINT_FAILURES:
+            figures.add("labelwatch_checkpoint_failures_total", (reason, *labels), known.checkpoint_failures[reason])
+        figures.add("labelwatch_restore_failures_total", labels, known.restore_failures)
         figures.add("labelwatch_dead_letter_failures_total", labels, known.dead_letter_failures)
         for name, histogram in (
             ("labelwatch_checkpoint_seconds", known.checkpoint_seconds),

@@ -12,6 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
     KafkaError,
+    MessageSizeTooLargeError,
     TransactionalIdAuthorizationFailed,
     UnknownError,
     UnsupportedVersionError,
@@ -75,6 +76,28 @@ async def examine(settings: Settings) -> Findings:
             "check the address, that the broker runs, and the security settings."
         ) from error
     return findings
+
+
+async def why_unwritten(error: BaseException | None, what: str, settings: Settings) -> str:
+    """Why something could not be written to, or read from, the broker, and what to do: one sentence.
+
+    Args:
+        error: What came.
+        what: What was written or read: a topic's name, or more words.
+        settings: Of the worker.
+    """
+    error = error or KafkaError()
+    if forbidden := denied(error, settings):
+        return forbidden
+    if isinstance(error, MessageSizeTooLargeError) and what in (REJECTED, checkpoints_topic(settings.id)):
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                problems = (await _examine_topics(settings, settings.security())).problems
+        except (KafkaError, OSError, TimeoutError):
+            problems = []
+        named = [sentence for sentence in problems if what in sentence]
+        return named[0] if named else f"{what} takes no record of this size: raise its max.message.bytes."
+    return f"{what}: {_text(error)}; `labelwatch doctor` says what is wrong with the brokers and the topics."
 
 
 def _text(error: BaseException) -> str:

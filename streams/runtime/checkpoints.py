@@ -19,7 +19,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import (
+    BrokerResponseError,
+    InvalidProducerEpoch,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    UnknownTopicOrPartitionError,
+)
 
 from schemas.topics import DRIFT, EVENTS, REJECTED, checkpoints_topic
 from streams.engine.intake import DeadLetter
@@ -64,6 +73,22 @@ class DeadLettersRefused(Exception):
     """A dead letter could not be written, so the checkpoint was not; the message says why."""
 
 
+def failure(error: BaseException) -> str:
+    """Which reason of `labelwatch_checkpoint_failures_total` an error is."""
+    if isinstance(error, Fenced):
+        return "fenced"
+    if isinstance(error, DeadLettersRefused):
+        return "dead_letters"
+    if isinstance(error, MessageSizeTooLargeError):
+        return "too_large"
+    if isinstance(error, (TopicAuthorizationFailedError, TransactionalIdAuthorizationFailed)):
+        return "not_allowed"
+    if isinstance(error, UnknownTopicOrPartitionError):
+        return "no_topic"
+    # Whatever the broker answered; the rest is silence: time-outs, and connections that are gone.
+    return "refused" if isinstance(error, BrokerResponseError) else "no_answer"
+
+
 class Restored(NamedTuple):
     """What stands in the checkpoint topic.
 
@@ -71,18 +96,21 @@ class Restored(NamedTuple):
         slots: The engine's slots.
         manifest: The engine's manifest, None before the first checkpoint.
         records: How many records were read to find it.
+        at_ms: When the checkpoint was written, epoch milliseconds by its writer's clock; 0 before the first.
     """
 
     slots: dict[bytes, bytes]
     manifest: bytes | None
     records: int
+    at_ms: int = 0
 
 
 class CheckpointStore:
     """One partition's checkpoints.
 
-    `start` fences every earlier owner, `restore` then reads, `write` adds; after an error the
-    store is closed and a new one made, since only a new one knows what the broker has.
+    `start` fences every earlier owner, `restore` then reads, `write` adds. After an error the store is closed. Where
+    `nothing_counts`, it may be started again and write the same and more; else a new one is made, since only a
+    restore knows what the broker has.
 
     Args:
         settings: Of the worker.
@@ -109,6 +137,10 @@ class CheckpointStore:
         self._topic = checkpoints_topic(settings.id)
         self._producer: AIOKafkaProducer | None = None
         self._written = 0
+        #: What is written now: a topic's name, or the commit of the transaction; for the log.
+        self.at = self._topic
+        #: Whether a failed write left nothing that counts, for certain: its transaction was never to be committed.
+        self.nothing_counts = False
         self._session = uuid.uuid4().hex[:12]
         self._manifest: bytes | None = None
         #: Slots that stand in more than one part; a shorter successor must delete the rest.
@@ -118,7 +150,7 @@ class CheckpointStore:
         self._crash = _CrashPoint.armed()
 
     async def start(self) -> None:
-        """Connects; with transactions, ends what earlier owners left open and shuts them out."""
+        """Connects; with transactions, ends what earlier owners left open and shuts them out. Also after `close`."""
         transaction: dict[str, Any] = {}
         if self._transactional:
             transaction = {
@@ -165,7 +197,7 @@ class CheckpointStore:
             while await consumer.position(partition) < end:
                 # A short wait: control records alone never end one early.
                 for record in (await consumer.getmany(partition, timeout_ms=20)).get(partition, ()):
-                    reader.take(record.key, record.value, record.headers)
+                    reader.take(record.key, record.value, record.headers, record.timestamp)
                 highwater = consumer.highwater(partition) or 0
                 if highwater > end and await consumer.position(partition) >= end:
                     # An open transaction of a fenced owner hides what follows it until the broker has ended it.
@@ -193,7 +225,7 @@ class CheckpointStore:
                     f"{self._topic} was written when {EVENTS} had {reader.partitions} partitions, and now it has "
                     f"{self._partitions}: sites have moved between partitions; start a new group with --id and replay."
                 )
-        return Restored(slots, reader.manifest, reader.records)
+        return Restored(slots, reader.manifest, reader.records, reader.at_ms)
 
     async def write(self, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint: all of it or, when this raises, nothing that counts.
@@ -203,16 +235,18 @@ class CheckpointStore:
             DeadLettersRefused: The dead-letter topic does not take a record.
             KafkaError: The broker failed.
         """
+        part_counts = dict(self._part_counts)
         try:
             await self._write(
                 [self._letter(letter) for letter in checkpoint.dead_letters],
                 checkpoint.drift_records,
-                list(self._state(checkpoint.slots)),
+                list(_state(checkpoint.slots, part_counts)),
                 checkpoint.manifest,
             )
         except (*_FENCED, AssertionError) as error:
             # aiokafka asserts that a producer which has failed is not used again.
             raise Fenced(str(error) or "its producer failed after the last checkpoint") from error
+        self._part_counts = part_counts
         self._manifest = checkpoint.manifest
 
     async def prove(self) -> bool:
@@ -252,6 +286,7 @@ class CheckpointStore:
         if producer is None:
             raise Fenced("the store is closed")
         self._written += 1
+        self.nothing_counts = self._transactional
         crash = self._crash
         headers: list[_Header] = []
         if self._transactional:
@@ -268,13 +303,17 @@ class CheckpointStore:
         if crash is not None and crash.at("half"):
             await _settle(await self._send_state(producer, state[: len(state) // 2]))
             crash.fire()
+        self.at = REJECTED
         await self._send_letters(producer, letters)
-        pending = [await producer.send(DRIFT, key=key, value=value) for key, value in drift]
-        pending += await self._send_state(producer, [*state, last] if self._transactional else state)
-        await _settle(pending)
+        self.at = DRIFT
+        await _settle([await producer.send(DRIFT, key=key, value=value) for key, value in drift])
+        self.at = self._topic
+        await _settle(await self._send_state(producer, [*state, last] if self._transactional else state))
         if crash is not None and crash.at("prepared"):
             crash.fire()
         if self._transactional:
+            self.at = f"the commit of a transaction for {self._topic}"
+            self.nothing_counts = False
             await producer.commit_transaction()
         else:
             await _settle(await self._send_state(producer, [last]))
@@ -295,19 +334,6 @@ class CheckpointStore:
         batches = await asyncio.to_thread(packed, records, producer.create_batch)
         return [await producer.send_batch(batch, self._topic, partition=self.partition) for batch in batches]
 
-    def _state(self, slots: Iterable[tuple[bytes, bytes | None]]) -> Iterator[Record]:
-        """The records of changed slots: long values in parts, and the deletion of parts no longer needed."""
-        for key, value in slots:
-            before = self._part_counts.pop(key, 1)
-            parts = _cut(value)
-            if len(parts) > 1:
-                self._part_counts[key] = len(parts)
-                yield _SLOT + key, parts[0], [("parts", b"%d" % len(parts))]
-            else:
-                yield _SLOT + key, parts[0], []
-            for index in range(1, max(before, len(parts))):
-                yield _part_key(index, key), parts[index] if index < len(parts) else None, []
-
     def _letter(self, letter: DeadLetter) -> dict[str, Any]:
         headers = [
             ("reason", letter.reason.encode()),
@@ -327,6 +353,7 @@ class _Reader:
 
     def __init__(self, transactional: bool) -> None:
         self.records = 0
+        self.at_ms = 0
         self.manifest: bytes | None = None
         self.format = FORMAT
         self.partitions = 0
@@ -335,7 +362,7 @@ class _Reader:
         #: Plain form: what came since the last manifest.
         self._pending: dict[bytes, tuple[bytes | None, int]] = {}
 
-    def take(self, key: bytes, value: bytes | None, header_list: Iterable[_Header]) -> None:
+    def take(self, key: bytes, value: bytes | None, header_list: Iterable[_Header], at_ms: int = 0) -> None:
         self.records += 1
         headers = dict(header_list)
         parts = int(headers.get("parts", b"1"))
@@ -353,7 +380,7 @@ class _Reader:
                 self._put(each, slot, count)
             self._pending.clear()
         if key == _MANIFEST_KEY:
-            self.manifest = value
+            self.manifest, self.at_ms = value, at_ms
             self.format = int(headers.get("format", b"0"))
             self.partitions = int(headers.get("partitions", b"0"))
         else:
@@ -386,6 +413,25 @@ class _Reader:
             value, parts = self._values.get(key, (None, 1))
             healed[key] = (key, value, [("parts", b"%d" % parts)] if parts > 1 else [])
         return healed
+
+
+def _state(slots: Iterable[tuple[bytes, bytes | None]], part_counts: dict[bytes, int]) -> Iterator[Record]:
+    """The records of changed slots: long values in parts, and the deletion of parts no longer needed.
+
+    Args:
+        slots: Changed slots; None deletes one.
+        part_counts: Of the slots that stand in several parts; brought up to date.
+    """
+    for key, value in slots:
+        before = part_counts.pop(key, 1)
+        parts = _cut(value)
+        if len(parts) > 1:
+            part_counts[key] = len(parts)
+            yield _SLOT + key, parts[0], [("parts", b"%d" % len(parts))]
+        else:
+            yield _SLOT + key, parts[0], []
+        for index in range(1, max(before, len(parts))):
+            yield _part_key(index, key), parts[index] if index < len(parts) else None, []
 
 
 def _cut(value: bytes | None) -> list[bytes | None]:

@@ -1,6 +1,7 @@
 """The partitions that this worker owns: engine, checkpoints and flow of each, from assignment to hand-over."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import time
@@ -11,15 +12,15 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from schemas.policy import Policy
-from schemas.topics import EVENTS
+from schemas.topics import EVENTS, checkpoints_topic
 from streams.engine.intake import Record
 from streams.engine.partition import Checkpoint, FormatError, PartitionEngine
 from streams.exporter import MonitorState
 from streams.runtime.access import denied
-from streams.runtime.broker import Refusal
-from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced
+from streams.runtime.broker import Refusal, why_unwritten
+from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced, failure
 from streams.runtime.memory import FreedMemory
-from streams.runtime.settings import Settings
+from streams.runtime.settings import Settings, option_of
 from streams.runtime.transport import Batch, BatchConsumer
 from streams.runtime.watchdog import repartitioned
 
@@ -57,6 +58,9 @@ class _Owned:
         cut: A checkpoint being taken from the engine, which must not change meanwhile.
         lost: Offsets that retention deleted; counted together with the next batch, so that they are counted once.
         letter_bytes: At most so many bytes of dead letters are pending.
+        unwritten: What the last checkpoint was to write and did not, for certain: the next one writes it too.
+        retry_at: Monotonic seconds before which nothing is tried again.
+        halted: Too many dead letters wait to be written, so the flow is closed until they are.
     """
 
     partition: int
@@ -69,17 +73,32 @@ class _Owned:
     cut: "asyncio.Future[Checkpoint] | None" = None
     lost: int = 0
     letter_bytes: int = 0
+    unwritten: Checkpoint | None = None
+    retry_at: float = 0.0
+    halted: bool = False
     caught_up: bool = False
     checkpointed: float = field(default_factory=time.monotonic)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether all that was applied is durable."""
+        return not self.engine.pending_records and self.unwritten is None
+
+    @property
+    def is_full_of_letters(self) -> bool:
+        """Whether so many dead letters wait that no more may come."""
+        waiting = self.engine.dead_letters_pending + (len(self.unwritten.dead_letters) if self.unwritten else 0)
+        return waiting >= DEAD_LETTERS_PENDING or self.letter_bytes >= DEAD_LETTER_BYTES_PENDING
 
 
 class Partitions:
     """Owner of the partitions' state; the transport's `Owner`.
 
     Exactness rests on three rules. A batch is applied only where the one before it ended. An engine
-    whose checkpoint did not succeed is dropped and restored, since nobody knows what was written. And
-    before a partition is restored, every earlier owner is fenced.
+    whose checkpoint failed in its commit is dropped and restored, since nobody knows what was written; one
+    whose checkpoint failed before that goes on, its figures too, and what was not written goes out with the
+    next one. And before a partition is restored, every earlier owner is fenced.
 
     Args:
         settings: Of the worker.
@@ -115,6 +134,8 @@ class Partitions:
         self._failures: dict[int, int] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._shown_offsets: dict[int, int] = {}
+        #: Where the next owner would go on, of each partition that is assigned and was once opened here.
+        self._durable: dict[int, int] = {}
         self._closed = False
 
     def attach(self, consumer: BatchConsumer) -> None:
@@ -129,13 +150,21 @@ class Partitions:
 
     def positions(self) -> dict[int, int]:
         """Partition to the offset it waits for, of the partitions that run; safe from any thread."""
-        return {p: self.consumer.reached(p, owned.expected) for p, owned in tuple(self._owned.items())}
+        return {
+            p: self.consumer.reached(p, owned.expected) for p, owned in tuple(self._owned.items()) if not owned.halted
+        }
+
+    def durable(self) -> dict[int, int]:
+        """Partition to the first offset that is not durable, while it is opened again too; safe from any thread."""
+        reached = {p: self.consumer.reached(p, o.expected) for p, o in tuple(self._owned.items()) if o.is_written}
+        return {**self._durable, **reached}
 
     def describe(self) -> list[str]:
         """A sentence for each partition, for the log of a worker that is stuck."""
         lines = [
-            f"partition {p}: runs, next offset {owned.expected}, {owned.engine.pending_records} records since the last "
-            f"checkpoint, checkpoint {'being written' if owned.lock.locked() else 'idle'}"
+            f"partition {p}: {'halted' if owned.halted else 'runs'}, next offset {owned.expected}, "
+            f"{owned.engine.pending_records} records since the last checkpoint was cut, durable up to "
+            f"{self._durable.get(p)}, checkpoint {'being written' if owned.lock.locked() else 'idle'}"
             for p, owned in sorted(self._owned.items())
         ]
         return lines + [f"partition {p}: being opened" for p in sorted(self._opening)]
@@ -159,6 +188,7 @@ class Partitions:
             self._spawn(self._parked.pop(partition).store.close())
         self._cancel_openings()
         self._mine = set(partitions)
+        self._durable = {p: offset for p, offset in self._durable.items() if p in self._mine}
         for partition in sorted(partitions - self._owned.keys()):
             self._start_opening(partition)
 
@@ -181,13 +211,13 @@ class Partitions:
         started = time.monotonic()
         for each in owned:
             self.consumer.close_partition(each.partition)
-        checkpoints = [asyncio.ensure_future(self._checkpoint(each)) for each in owned]
+        checkpoints = [asyncio.ensure_future(self._checkpoint(each, now=True)) for each in owned]
         _, late = await asyncio.wait(checkpoints, timeout=within_seconds)
         for task in late:
             task.cancel()  # drops that engine: the next owner restores what the broker has
         if late:
             await asyncio.wait(late)
-        kept = {p: o for p, o in self._owned.items() if not o.engine.pending_records and not o.lock.locked()}
+        kept = {p: o for p, o in self._owned.items() if o.is_written and not o.lock.locked()}
         for partition, each in self._owned.items():
             if partition not in kept:
                 self._spawn(each.store.close())
@@ -246,8 +276,16 @@ class Partitions:
                 self._fail(1, str(error))
                 return
             except _TRANSIENT as error:
-                why = denied(error, self._settings) or repr(error)
-                log.warning("partition=%d not restored, tried again in %.1f s: %s", partition, delay, why)
+                self._state.restore_failed(partition)
+                self._spawn(self._say_unrestored(partition, delay, error))
+
+    async def _say_unrestored(self, partition: int, delay: float, error: BaseException) -> None:
+        what = f"partition {partition} of {checkpoints_topic(self._settings.id)}"
+        if isinstance(error, TimeoutError):
+            bound = self._settings.restore_seconds
+            what = f"reading {what} took longer than {option_of('restore_seconds')} {bound:g}, which may be raised"
+        why = await why_unwritten(error, what, self._settings)
+        log.warning("partition=%d not restored, tried again in %.1f s: %s", partition, delay, why)
 
     async def _open_once(self, partition: int) -> bool:
         started = time.monotonic()
@@ -266,6 +304,7 @@ class Partitions:
             raise
         owned.checkpointed = time.monotonic()
         self._owned[partition] = owned
+        self._durable[partition] = owned.expected
         log.info(
             "partition=%d opened at offset=%d, %d behind the end, %s, in %.2f s",
             partition,
@@ -311,6 +350,8 @@ class Partitions:
         # What was restored stays: the collector need not look through it again and again.
         gc.freeze()
         durable = None if restored.manifest is None else engine.applied + 1
+        if restored.at_ms:
+            self._state.committed_before(partition, restored.at_ms / 1000)
         owned = _Owned(partition, engine, store, engine.applied + 1, 0, durable)
         return owned, f"restored from {len(restored.slots)} slots in {restored.records} records"
 
@@ -333,7 +374,7 @@ class Partitions:
                 self._lose(owned, begin)
             owned.expected = begin
         owned.catch_up_to = end
-        owned.caught_up = False
+        owned.caught_up = owned.halted = False
         owned.gap = None
 
     def _lose(self, owned: _Owned, begin: int) -> None:
@@ -412,9 +453,12 @@ class Partitions:
     async def _pace(self, owned: _Owned) -> None:
         """Has a checkpoint written when enough has come; when far too much has, the flow waits for it."""
         engine = owned.engine
-        letters = engine.dead_letters_pending
-        if letters >= DEAD_LETTERS_PENDING or owned.letter_bytes >= DEAD_LETTER_BYTES_PENDING:
+        if owned.is_full_of_letters:
             await self._checkpoint(owned)
+            if owned.is_full_of_letters and self._owned.get(owned.partition) is owned and not owned.halted:
+                # Others share the flow, so nothing may wait in it: this partition's is closed until they are written.
+                owned.halted = True
+                self.consumer.close_partition(owned.partition)
         elif engine.urgent and not owned.lock.locked():
             # A page waits for no timer: its record goes out with a checkpoint.
             self._spawn(self._checkpoint(owned))
@@ -431,30 +475,61 @@ class Partitions:
 
     # --- checkpoints
 
-    async def _checkpoint(self, owned: _Owned) -> None:
-        """Writes what has changed. On failure the engine is dropped, and the partition opened again from the broker."""
+    async def _checkpoint(self, owned: _Owned, *, now: bool = False) -> None:
+        """Writes what has changed, and what the last checkpoint could not write.
+
+        Where nothing of a failed one counts, for certain, it is kept and tried again, at once if `now`; else the
+        engine is dropped, and the partition opened again from the broker.
+        """
         async with owned.lock:
-            if self._owned.get(owned.partition) is not owned or not owned.engine.pending_records:
+            if self._owned.get(owned.partition) is not owned or owned.is_written:
                 return
-            started = owned.checkpointed = time.monotonic()
-            owned.letter_bytes = 0
+            started = time.monotonic()
+            if started < owned.retry_at and not now:
+                return
+            owned.checkpointed = started
             # In a thread: with many people it takes a tenth of a second, and the loop must keep turning.
             owned.cut = asyncio.ensure_future(asyncio.to_thread(owned.engine.checkpoint))
             try:
                 checkpoint = await owned.cut
+                if owned.unwritten is not None:
+                    checkpoint = checkpoint.with_earlier(owned.unwritten)
                 async with asyncio.timeout(_WRITE_SECONDS):
+                    if owned.unwritten is not None:
+                        await self._start_again(owned.store)
                     await owned.store.write(checkpoint)
             except BaseException as error:
-                dropped = self._drop(owned)
+                self._failed(owned, checkpoint if owned.cut.done() else None, error)
                 if not isinstance(error, (Fenced, DeadLettersRefused, *_TRANSIENT)):
                     raise
-                if dropped:
-                    self._recover(owned.partition, error)
                 return
             owned.engine.committed(checkpoint)
-            owned.durable = checkpoint.applied + 1
+            owned.durable = self._durable[owned.partition] = checkpoint.applied + 1
+            owned.unwritten, owned.letter_bytes = None, 0
             self._failures.pop(owned.partition, None)
             self._state.committed(owned.partition, time.monotonic() - started)
+        if owned.halted and not now:
+            await self._resume(owned)
+
+    async def _resume(self, owned: _Owned) -> None:
+        """Opens the flow of a halted partition where it stands."""
+        owned.halted = False
+        with contextlib.suppress(*_TRANSIENT):
+            if await self.consumer.open_at(owned.partition, owned.expected):
+                return
+        if self._drop(owned):
+            self._start_opening(owned.partition)
+
+    async def _start_again(self, store: CheckpointStore) -> None:
+        """A store whose write has failed, connected anew: what it had sent is ended first.
+
+        Raises:
+            TimeoutError: The group does not count this worker as a member, so somebody else may own the partition.
+        """
+        if not await self.consumer.prove():
+            raise TimeoutError("the group does not count this worker as a member now")
+        await store.close()
+        await store.start()
 
     def _drop(self, owned: _Owned) -> bool:
         """Forgets an engine whose checkpoint may or may not be written; False when it was given away meanwhile."""
@@ -466,21 +541,39 @@ class Partitions:
         self._spawn(owned.store.close())
         return True
 
-    def _recover(self, partition: int, error: BaseException) -> None:
+    def _failed(self, owned: _Owned, checkpoint: Checkpoint | None, error: BaseException) -> None:
+        """A checkpoint was not written, or nobody knows: keeps it for the next one, or drops the engine."""
+        known = isinstance(error, (DeadLettersRefused, *_TRANSIENT))
+        keep = known and checkpoint is not None and owned.store.nothing_counts
+        if keep:
+            owned.unwritten = checkpoint
+        elif not self._drop(owned) or not (known or isinstance(error, Fenced)):
+            return
+        partition = owned.partition
         failures = self._failures[partition] = self._failures.get(partition, 0) + 1
         delay = min(_FIRST_RETRY_SECONDS * 2 ** (failures - 1), _LAST_RETRY_SECONDS)
+        owned.retry_at = time.monotonic() + delay
+        self._state.checkpoint_failed(partition, failure(error))
+        if isinstance(error, DeadLettersRefused):
+            self._state.dead_letter_failed(partition)
         if isinstance(error, Fenced):
             # By a new owner, of which a rebalance tells; or after a pause so long that the broker ended the
             # transaction. Its owner is whoever the group says, so wait for it to say.
             delay = max(delay, self._settings.session_timeout_seconds / 3)
             log.warning("partition=%d fenced: its state is dropped and restored if it is still ours", partition)
-        elif isinstance(error, DeadLettersRefused):
-            self._state.dead_letter_failed(partition)
-            log.error("partition=%d stands still: %s; tried again in %.1f s", partition, error, delay)
         else:
-            why = denied(error, self._settings) or repr(error)
-            log.warning("partition=%d checkpoint failed, restored in %.1f s: %s", partition, delay, why)
-        self._start_opening(partition, delay)
+            now = "its figures go on" if keep else "it is restored"
+            self._spawn(
+                self._say_unwritten(f"partition={partition} checkpoint failed, {now}", owned.store.at, delay, error)
+            )
+        if not keep:
+            self._start_opening(partition, delay)
+
+    async def _say_unwritten(self, what: str, at: str, delay: float, error: BaseException) -> None:
+        why = await why_unwritten(
+            error.__cause__ if isinstance(error, DeadLettersRefused) else error, at, self._settings
+        )
+        log.error("%s, tried again in %.1f s: %s", what, delay, why)
 
     async def tick(self) -> None:
         """Runs for ever: checkpoints by time, signs of life, offsets for Kafka's own tools, freed memory."""
@@ -494,8 +587,8 @@ class Partitions:
             for owned in list(self._owned.values()):
                 if not owned.caught_up:
                     self._follow(owned)
-                due = now - owned.checkpointed >= self._settings.checkpoint_seconds
-                if due and owned.engine.pending_records and not owned.lock.locked():
+                due = now - owned.checkpointed >= self._settings.checkpoint_seconds or now >= owned.retry_at > 0
+                if due and not owned.is_written and not owned.lock.locked():
                     self._spawn(self._checkpoint(owned))
             if now - shown >= _SHOW_SECONDS and (showing is None or showing.done()):
                 shown = now
@@ -508,7 +601,7 @@ class Partitions:
     async def _show_offsets(self) -> None:
         offsets = {}
         for partition, owned in self._owned.items():
-            idle = not owned.engine.pending_records
+            idle = owned.is_written
             offset = self.consumer.reached(partition, owned.expected) if idle else owned.durable
             if offset is not None and self._shown_offsets.get(partition) != offset:
                 offsets[partition] = offset

@@ -46,6 +46,9 @@ class Watched(Protocol):
     def positions(self) -> dict[int, int]:
         """Partition to the offset it waits for, of the partitions that run."""
 
+    def durable(self) -> dict[int, int]:
+        """Partition to the first offset that is not durable, of the partitions that are assigned and were opened."""
+
     def describe(self) -> list[str]:
         """A sentence for each partition."""
 
@@ -97,7 +100,8 @@ class LogWatch:
         watched: The partitions.
         partitions: How many the events topic has, as the worker found it.
         exact_ends: Whether the broker tells log ends exactly; the embedded one tells the start of the last batch.
-        lag: Called with partition, records behind, and the age of the oldest of them in seconds.
+        lag: Called with partition, records that are not durable, and the age of the oldest of them in seconds.
+        figures_lag: Called with partition, and the age of the oldest record that was not applied in seconds.
         fail: Ends the worker in good order: exit code and a sentence.
     """
 
@@ -109,6 +113,7 @@ class LogWatch:
         partitions: int,
         exact_ends: bool,
         lag: Callable[[int, int, float], None],
+        figures_lag: Callable[[int, float], None],
         fail: Callable[[int, str], None],
     ) -> None:
         self._settings = settings
@@ -116,12 +121,13 @@ class LogWatch:
         self._partitions = partitions
         self._exact_ends = exact_ends
         self._lag = lag
+        self._figures_lag = figures_lag
         self._fail = fail
         self._progress = Progress(settings.watchdog_seconds)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="labelwatch-watch", daemon=True)
-        #: Appended when the oldest unprocessed record was, epoch seconds, by partition and its offset.
-        self._oldest: dict[int, tuple[int, float]] = {}
+        #: When a record was appended, epoch seconds, by partition and offset: of those that waited at the last look.
+        self._appended: dict[tuple[int, int], float] = {}
         self._shrunk: dict[int, int] = {}
 
     def start(self) -> None:
@@ -184,17 +190,21 @@ class LogWatch:
                     await consumer.stop()
 
     async def _look(self, consumer: AIOKafkaConsumer) -> None:
-        positions = self._watched.positions()
-        if not positions:
+        positions, durable = self._watched.positions(), self._watched.durable()
+        if not durable:
             self._progress.forget()
             return
         async with asyncio.timeout(_REQUEST_SECONDS):
-            found = await consumer.end_offsets([TopicPartition(EVENTS, partition) for partition in positions])
+            found = await consumer.end_offsets([TopicPartition(EVENTS, partition) for partition in durable])
         ends = {tp.partition: end for tp, end in found.items()}
-        for partition, position in positions.items():
-            records = max(0, ends[partition] - position)
-            age = await self._age_seconds(consumer, partition, position) if records else 0.0
-            self._lag(partition, records, age)
+        waiting = {(p, offset) for each in (positions, durable) for p, offset in each.items() if offset < ends[p]}
+        self._appended = {key: at for key, at in self._appended.items() if key in waiting}
+        for partition, offset in durable.items():
+            age = await self._age_seconds(consumer, partition, offset, ends[partition])
+            self._lag(partition, max(0, ends[partition] - offset), age)
+            # A partition whose flow is halted, or that is opened again, has applied nothing beyond what is durable.
+            at = positions.get(partition, offset)
+            self._figures_lag(partition, await self._age_seconds(consumer, partition, at, ends[partition]))
         if self._exact_ends:
             self._check_shrunk(positions, ends)
         known = len(consumer.partitions_for_topic(EVENTS) or ())
@@ -205,13 +215,15 @@ class LogWatch:
         if stuck and not self._stopped.is_set():
             self._end(stuck, positions, ends)
 
-    async def _age_seconds(self, consumer: AIOKafkaConsumer, partition: int, position: int) -> float:
-        """Age of the oldest record that waits, by its own timestamp; the record is fetched once for each position."""
-        known = self._oldest.get(partition)
-        if known is None or known[0] != position:
+    async def _age_seconds(self, consumer: AIOKafkaConsumer, partition: int, offset: int, end: int) -> float:
+        """Age of the oldest record from an offset on, by its own timestamp; it is fetched once for each offset."""
+        if offset >= end:
+            return 0.0
+        appended = self._appended.get((partition, offset))
+        if appended is None:
             tp = TopicPartition(EVENTS, partition)
             consumer.assign([tp])
-            consumer.seek(tp, position)
+            consumer.seek(tp, offset)
             records = (await consumer.getmany(tp, timeout_ms=1000, max_records=1)).get(tp)
             for answer in consumer._fetcher._records.values():
                 if isinstance(answer, FetchResult) and answer._partition_records is not None:
@@ -219,8 +231,8 @@ class LogWatch:
             consumer.unsubscribe()
             if not records:
                 return 0.0  # markers only
-            known = self._oldest[partition] = (position, records[0].timestamp / 1000)
-        return max(0.0, time.time() - known[1])
+            appended = self._appended[partition, offset] = records[0].timestamp / 1000
+        return max(0.0, time.time() - appended)
 
     def _check_shrunk(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> None:
         for partition, position in positions.items():

@@ -138,6 +138,7 @@ class _Worker:
             partitions=findings.partitions,
             exact_ends=findings.transactional,
             lag=state.lag,
+            figures_lag=state.figures_lag,
             fail=self._end_soon,
         )
         watch.start()

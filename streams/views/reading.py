@@ -296,7 +296,7 @@ def _pipeline(samples: Samples) -> Pipeline:
     return Pipeline(
         answers=bool(ready),
         not_ready=tuple(sorted(waiting, key=lambda reason: list(_WAITS).index(reason) if reason in _WAITS else 9)),
-        lag_seconds=samples.value("labelwatch_consumer_lag_seconds") or 0.0,
+        lag_seconds=samples.value("labelwatch_figures_lag_seconds") or 0.0,
         lag_records=int(samples.total("labelwatch_consumer_lag_records")),
         newest_event_seconds=samples.value("labelwatch_watermark_timestamp_seconds"),
         loop_seconds=min((value for _, value in samples.select("labelwatch_loop_timestamp_seconds")), default=None),

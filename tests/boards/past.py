@@ -220,6 +220,7 @@ class Past:
                     engine.apply(batch[begin : begin + _RECORDS])
                 engine.committed(engine.checkpoint())
                 state.lag(number, 0, 0.0)
+                state.figures_lag(number, 0.0)
                 state.committed(number, 0.05)
             state.loop_turned()
             lines = [f'up{{job="labelwatch",instance="{_INSTANCE}"}} 1 {at}\n']

@@ -132,7 +132,7 @@ def test_every_board_is_drawn_from_it_and_names_the_site_that_dips(
 def test_no_worker_is_told_on_every_board_and_nothing_looks_calm(dip: tuple[Operation, Prometheus]) -> None:
     operation, prometheus = dip
     operation.stop_worker()
-    prometheus.wait_for('absent(labelwatch_consumer_lag_seconds{job="labelwatch"})')
+    prometheus.wait_for('absent(labelwatch_figures_lag_seconds{job="labelwatch"})')
     prometheus.wait_for_rules()
     for gone in ("site:labelwatch_accuracy_target:ratio", "company:labelwatch_min_reviews:max"):
         assert prometheus.value(f"absent({gone})") == 1, gone
@@ -160,6 +160,8 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeEngin
     state.assign([0, 1], 3)
     state.lag(0, 0, 0.0)
     state.lag(1, 5_000, 300.0)
+    state.figures_lag(0, 0.0)
+    state.figures_lag(1, 300.0)
     with MetricsServer(state, plain, host="127.0.0.1", port=0) as server:
         target = server.url.removeprefix("http://").rstrip("/")
         prometheus = Prometheus(folder, [target])

@@ -65,6 +65,7 @@ def test_an_assignment_releases_what_it_does_not_name_and_keeps_the_rest(state):
 def test_membership_that_is_no_longer_proven_hides_everything_of_partitions(state, clocks):
     showing(FakeEngine(), state=state)
     state.lag(0, 5, 1.5)
+    state.figures_lag(0, 0.5)
     state.committed(0, 0.05)
     state.prove_membership(clocks.seconds + 6)
     gauges = ("labelwatch_consumer_lag_records", "labelwatch_last_commit_timestamp_seconds")
@@ -187,6 +188,7 @@ def test_delays_are_counted_in_the_buckets_that_prometheus_means(batches):
 def test_the_state_gives_every_process_metric_of_the_catalogue_and_no_other():
     state = showing(FakeEngine())
     state.lag(0, 5, 1.5)
+    state.figures_lag(0, 0.5)
     state.committed(0, 0.05)
     for page in {metric.page for metric in METRICS.values()}:
         state.rendered(page, 0.1)

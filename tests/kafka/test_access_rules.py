@@ -265,7 +265,7 @@ _READ, _WRITE = AclOperation.READ, AclOperation.WRITE
         ((_TOPIC, EVENTS, _READ), f"User 'worker' may not use topic {EVENTS} as is needed"),
         ((_TOPIC, CHECKPOINTS, _READ), f"User 'worker' may not use topic {CHECKPOINTS} as is needed"),
         ((_TOPIC, CHECKPOINTS, _WRITE), f"User 'worker' may not use topic {CHECKPOINTS} as is needed"),
-        ((_TOPIC, REJECTED, _WRITE), f"stands still: {REJECTED} does not take a dead letter"),
+        ((_TOPIC, REJECTED, _WRITE), f"User 'worker' may not use topic {REJECTED} as is needed"),
         ((_GROUP, "labelwatch-main", _READ), "User 'worker' may not join group labelwatch-main"),
         ((_TRANSACTIONS, "labelwatch-main-", _WRITE), "allow Write and Describe on transactional ids that begin with"),
     ],

@@ -257,7 +257,7 @@ def test_before_the_first_figures_it_is_starting_and_after_them_live() -> None:
 def test_a_monitor_behind_or_not_ready_does_not_look_live() -> None:
     behind = Scrape()
     behind.site("lima-1", (0.97, 0.955, 0.98))
-    behind.add("labelwatch_consumer_lag_seconds", 60, topic="t", partition="0")
+    behind.add("labelwatch_figures_lag_seconds", 60, topic="t", partition="0")
     behind.add("labelwatch_consumer_lag_records", 5_000, topic="t", partition="0")
     text = picture(behind.reading())
     assert "STALE" in text
