@@ -284,7 +284,10 @@ def explain(
     window: Annotated[str, typer.Option(help="15m (sites only), 1h, 24h or 7d.")],
     agent: Annotated[str | None, typer.Option(help="One person's figure, by the plain id.")] = None,
     role: Annotated[str, typer.Option(help="Whose accuracy: agent or qa.")] = "agent",
-    at: Annotated[int | None, typer.Option(help="End of the window, epoch ms; else now by --clock.", min=0)] = None,
+    at: Annotated[
+        int | None,
+        typer.Option(help="What was known then, epoch ms: by --clock, wall by what the broker had; else now.", min=0),
+    ] = None,
     limit: Annotated[int, typer.Option(help="Events shown, worst first; 0 shows all.", min=0)] = 50,
     plain: Annotated[bool, typer.Option("--plain", help="Lines for scripts: values with tabs between.")] = False,
     policy: PolicyFile = None,
@@ -300,9 +303,10 @@ def explain(
 
     settings = _settings(bootstrap=bootstrap, clock=clock, policy=policy)
     rules = _policy(settings.policy)
+    known_by: Any = "" if at is None else {"wall": "append"}.get(settings.clock, "event")
     if at is None and settings.clock == "wall":
         at = time.time_ns() // 1_000_000
-    answer = ops.explain(ops.Question(site, figure, window, agent, role, at), rules, settings)
+    answer = ops.explain(ops.Question(site, figure, window, agent, role, at, known_by), rules, settings)
     items = answer.worst_first()
     shown = items[:limit] if limit else items
     if plain:

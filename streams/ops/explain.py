@@ -5,17 +5,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from aiokafka.errors import KafkaError
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from schemas.events import ROLES, ClockAdvanced, Event, LabelReviewed, LabelRevised, LabelSubmitted, ReviewRevised
 from schemas.metrics import SITE_WINDOWS, WINDOWS
 from schemas.policy import Policy
+from schemas.text import visible
 from schemas.topics import EVENTS
 from streams.engine.decode import Refusal, Unknown, decode
 from streams.engine.intake import AHEAD_MS, CAP_MS, DUPLICATE_MINUTES, Record
@@ -26,6 +26,8 @@ from streams.ops.records import Events
 from streams.runtime.access import denied, why_not
 from streams.runtime.settings import Settings
 from streams.sources.sinks import partition_of
+from streams.views import fold
+from streams.views.fold import Column
 
 FIGURES = ("accuracy", "labels", "handle")
 #: Read so much before the window: brokers' clocks differ, and duplicates follow their first within minutes.
@@ -43,6 +45,8 @@ class Question:
         agent: One person's figure, by the plain id; None: the site's.
         role: Whose accuracy, `agent` or `qa`.
         at_ms: End of the window; None: the highest event time of the partition.
+        known_by: What was known at that time: `append`, records that the broker had by then, as a board showed it;
+            `event`, events of then and before, as on the events' own clock. Empty: whatever the topic has.
     """
 
     site: str
@@ -51,6 +55,7 @@ class Question:
     agent: str | None = None
     role: str = "agent"
     at_ms: int | None = None
+    known_by: Literal["", "append", "event"] = ""
 
     def __post_init__(self) -> None:
         for option, value, allowed in (
@@ -62,6 +67,13 @@ class Question:
                 of_whom = "" if self.agent is None else " of a person"
                 where = f" with --figure {self.figure}{of_whom}" if option != "--figure" else ""
                 raise CommandError(f"{option} {value!r}: {' or '.join(allowed)} is allowed{where}", WRONG_USE)
+
+    def knows(self, event: Event, append_ms: int | None) -> bool:
+        """Whether an event was known at the time that is asked for; a topic without append times knows by `at`."""
+        if self.at_ms is None or not self.known_by:
+            return True
+        by_append = self.known_by == "append" and append_ms is not None and append_ms >= 0
+        return (append_ms if by_append else event.at) <= self.at_ms  # type: ignore[operator]  # not None there
 
     @property
     def metric(self) -> str:
@@ -85,6 +97,7 @@ class Item(NamedTuple):
     """One event in a figure.
 
     Attributes:
+        expected: What the reviewer holds for right; of a review, as `reviewer` and `error_type`.
         value: 1 or 0 for a correct or wrong review; handling time in ms; -1 for a label without one.
         weight: 1; -1 where a revision takes out an event that was not read.
         note: What a revision did to it.
@@ -98,6 +111,12 @@ class Item(NamedTuple):
     value: int
     weight: int = 1
     note: str = ""
+    label: str = ""
+    expected: str = ""
+    reviewer: str = ""
+    error_type: str = ""
+    sop_version: str = ""
+    market: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +128,8 @@ class Answer:
         at_ms: End of the window.
         items: The events, in the order of the log.
         left_out: Events of the site in the window that do not count, by reason.
-        site_events: Events of the site that were read, in the window or before.
+        site_events: Events of the site that were read and known, in the window or before.
+        later: Events of the site that were read and not known yet at the time that is asked for.
     """
 
     question: Question
@@ -117,6 +137,7 @@ class Answer:
     items: list[Item]
     left_out: Counter[str]
     site_events: int
+    later: int = 0
 
     @property
     def n(self) -> int:
@@ -151,6 +172,7 @@ class Explainer:
     _clock_ms: int = 0
     _site_clock_ms: int = -1
     _site_events: int = 0
+    _later: int = 0
     _seen: dict[int, set[tuple[str, int]]] = field(default_factory=dict)
     _items: dict[int, Item] = field(default_factory=dict)
     _left_out: list[tuple[int, str]] = field(default_factory=list)
@@ -163,8 +185,12 @@ class Explainer:
         for record, event in zip(records, decode([record.value for record in records]), strict=True):
             if isinstance(event, Refusal | Unknown) or _is_ahead(event, record.timestamp):
                 continue
+            is_sites = event.site_id == self.question.site and not isinstance(event, ClockAdvanced)
+            if not self.question.knows(event, record.timestamp):
+                self._later += is_sites
+                continue
             self._clock_ms = max(self._clock_ms, event.at)
-            if event.site_id == self.question.site and not isinstance(event, ClockAdvanced):
+            if is_sites:
                 self._site_events += 1
                 self._count(event)
 
@@ -197,7 +223,7 @@ class Explainer:
             return
         if known_as:
             self._by_id[known_as] = self._number
-        self._put(Item(event.event_id, event.at, event.agent_id, event.project_id, event.task_id, value))
+        self._put(_item(event, value))
 
     def _put(self, item: Item) -> None:
         self._items[self._number] = item
@@ -284,7 +310,26 @@ class Explainer:
         first, last = self.question.panes(at_ms)
         items = [item for item in self._items.values() if first <= item.at <= last]
         left_out = Counter(reason for at, reason in self._left_out if first <= at <= last)
-        return Answer(self.question, at_ms, items, left_out, self._site_events)
+        return Answer(self.question, at_ms, items, left_out, self._site_events, self._later)
+
+
+def _item(event: LabelReviewed | LabelSubmitted, value: int) -> Item:
+    of_review: dict[str, str] = {}
+    if isinstance(event, LabelReviewed):
+        # As the engine counts them: the list says more than the two fields, where it is there.
+        errors = [error.type for error in event.errors or ()] or [event.error_type or ""]
+        of_review = {
+            "expected": event.expected or "",
+            "reviewer": event.reviewer_id or "",
+            "error_type": ", ".join(errors),
+        }
+    return Item(
+        *(event.event_id, event.at, event.agent_id, event.project_id, event.task_id, value),
+        label=event.label or "",
+        sop_version=event.sop_version or "",
+        market=event.market or "",
+        **of_review,
+    )
 
 
 def _handle_ms(given: int | None) -> int:
@@ -326,6 +371,17 @@ async def _explain(question: Question, policy: Policy, settings: Settings) -> An
         async for batch in events.read(partition, from_ms):
             explainer.add(batch)
     answer = explainer.answer()
+    if not answer.site_events and answer.later:
+        raise CommandError(
+            f"nothing of site {question.site!r} was known at {_when(question.at_ms or 0)}: "
+            f"the {answer.later:,} events read "
+            + (
+                "came to the broker later, in a replay or a simulated past for example; "
+                "--clock event goes by the events' own times"
+                if question.known_by == "append"
+                else "are of later; give a later --at"
+            )
+        )
     if not answer.site_events:
         since = "" if from_ms is None else f" since {_when(from_ms)}"
         raise CommandError(
@@ -346,6 +402,8 @@ def summary(answer: Answer, policy: Policy) -> Iterator[str]:
     yield _figure(answer, policy)
     if answer.left_out:
         yield "not counted: " + ", ".join(f"{n:,} {reason}" for reason, n in answer.left_out.most_common())
+    if answer.later:
+        yield f"not known yet then: {answer.later:,} later events of the site that were read"
 
 
 def _figure(answer: Answer, policy: Policy) -> str:
@@ -362,34 +420,65 @@ def _figure(answer: Answer, policy: Policy) -> str:
     return f"{counts}; ratio {total / n:.6f}; 95% interval {lower:.6f} to {upper:.6f}"
 
 
-def plain_lines(answer: Answer, items: Sequence[Item], policy: Policy) -> Iterator[str]:
-    """For scripts: `#` lines, then event id, at, agent, project, task, value, with tabs between.
+#: Columns of the table, and what of an item stands there.
+_COLUMNS = (
+    Column("at (UTC)"),
+    Column("agent", folds=True),
+    Column("project", folds=True, goes=1),
+    Column("task", folds=True, goes=2),
+    Column("label", folds=True, goes=5),
+    Column("expected", folds=True, goes=6),
+    Column("reviewer", folds=True, goes=7),
+    Column("error type", folds=True, goes=4),
+    Column("SOP version", folds=True, goes=8),
+    Column("market", folds=True, goes=9),
+    Column("event", folds=True, goes=3),
+    Column("", folds=True, goes=10),
+)
 
-    The value is true or false for a review, seconds for a label; a minus takes out an event that was not read.
+
+def plain_lines(answer: Answer, items: Sequence[Item], policy: Policy) -> Iterator[str]:
+    """For scripts: `#` lines, then with tabs between event id, at, agent, project, task, value, and the context.
+
+    The value is true or false for a review, seconds for a label; a minus takes out an event that was not read. The
+    context is label, expected, reviewer, error types, SOP version, market, note. Control and bidirectional characters
+    are escaped.
     """
     for line in summary(answer, policy):
-        yield f"# {line}"
+        yield f"# {visible(line)}"
     for item in items:
         sign = "-" if item.weight < 0 else ""
         value = f"{sign}{_value(item, answer.question)}"
-        yield "\t".join((item.event_id, str(item.at), item.agent, item.project, item.task, value))
+        head = (item.event_id, str(item.at), item.agent, item.project, item.task, value)
+        yield "\t".join(map(visible, (*head, *_context(item), item.note)))
 
 
 def print_answer(answer: Answer, items: Sequence[Item], policy: Policy, console: Console) -> None:
-    """For reading: the figure, and a table."""
+    """For reading: the figure, and a table that keeps every column at any width."""
     for line in summary(answer, policy):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    value_heading = "correct" if answer.question.figure == "accuracy" else "seconds"
-    table = Table(box=None, pad_edge=False)
-    for heading in ("at (UTC)", "event", "agent", "project", "task", value_heading, ""):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "at (UTC)")
-    for item in items:
-        taken_out = "takes out one that was not read, " if item.weight < 0 else ""
-        value = _value(item, answer.question)
-        at = _when(item.at).removesuffix(" UTC")
-        cells = (at, item.event_id, item.agent, item.project, item.task, value, taken_out + item.note)
-        table.add_row(*map(Text, cells), style="bold #E69F00" if value == "false" else None)
-    console.print(table)
+        console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
+    value = "correct" if answer.question.figure == "accuracy" else "seconds"
+    columns = (*_COLUMNS[:1], Column(value, right=True), *_COLUMNS[1:])
+    rows = [_row(item, answer.question) for item in items]
+    # A column that is empty everywhere says nothing.
+    used = [place for place in range(len(columns)) if place < 2 or any(row[place].plain for row in rows)]
+    for part in fold.lines(
+        [columns[place] for place in used], [[row[place] for place in used] for row in rows], console.width
+    ):
+        console.print(part)
+
+
+def _row(item: Item, question: Question) -> list[Text]:
+    style = "bold #E69F00" if question.figure == "accuracy" and not item.value else ""
+    note = ("takes out one that was not read, " if item.weight < 0 else "") + item.note
+    label, expected, reviewer, error_type, sop_version, market = _context(item)
+    whose = (item.agent, item.project, item.task, label, expected, reviewer, error_type, sop_version, market)
+    cells = (_when(item.at).removesuffix(" UTC"), _value(item, question), *whose, item.event_id, note)
+    return [Text(visible(cell), style=style) for cell in cells]
+
+
+def _context(item: Item) -> tuple[str, ...]:
+    return item.label, item.expected, item.reviewer, item.error_type, item.sop_version, item.market
 
 
 def _value(item: Item, question: Question) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import math
+import re
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,6 +13,7 @@ from rich.console import Console
 from schemas.events import ROLES
 from schemas.metrics import SITE_WINDOWS
 from schemas.policy import Policy
+from schemas.text import visible
 from schemas.topics import EVENTS
 from streams.engine.partition import PartitionEngine
 from streams.ops.embedded import EmbeddedBroker
@@ -184,9 +186,96 @@ def test_lines_for_scripts_hold_the_figure_and_one_event_each() -> None:
     lines = list(plain_lines(answer, answer.worst_first(), POLICY))
     assert lines[0] == '# labelwatch_site_accuracy_ratio{site="lima-1",role="agent",window="1h"}'
     assert [line for line in lines if not line.startswith("#")] == [
-        f"1\t{NOON}\ta\tspam\tt-1\tfalse",
-        f"2\t{NOON}\ta\tspam\tt-2\ttrue",
+        f"1\t{NOON}\ta\tspam\tt-1\tfalse\t\t\t\t\t\t\t",
+        f"2\t{NOON}\ta\tspam\tt-2\ttrue\t\t\t\t\t\t\t",
     ]
+
+
+CONTEXT = {
+    "label": "violating",
+    "expected": "ok",
+    "reviewer_id": "q-12",
+    "error_type": "brand_confusion",
+    "sop_version": "v3",
+    "market": "US",
+}
+
+
+def test_a_row_says_what_was_labelled_what_was_right_and_who_said_so() -> None:
+    answer = ask([review("1", False, **CONTEXT)])
+    (line,) = (line for line in plain_lines(answer, answer.items, POLICY) if line[0] != "#")
+    assert line.split("\t")[6:12] == ["violating", "ok", "q-12", "brand_confusion", "v3", "US"]
+    several = {**CONTEXT, "errors": [{"type": "brand_confusion"}, {"type": "missed"}]}
+    assert ask([review("1", False, **several)]).items[0].error_type == "brand_confusion, missed"
+
+
+@pytest.mark.parametrize("width", [80, 120, 300])
+def test_the_table_keeps_every_column_at_any_width(width: int) -> None:
+    out = io.StringIO()
+    answer = ask([review("1", False, **CONTEXT), review("2", True, **CONTEXT)])
+    print_answer(answer, answer.worst_first(), POLICY, Console(file=out, width=width))
+    text = out.getvalue()
+    assert max(map(len, text.splitlines()[3:])) <= width, "after the summary's three lines"
+    for word in CONTEXT.values():
+        assert len(re.findall(rf"\b{word}\b", text)) == 2, word
+    assert all(heading in text for heading in ("correct", "agent", "project", "task", "error type", "SOP version"))
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [("a\u202eb", r"a\u202eb"), ("\x1b[31mred", r"\x1b[31mred"), ("a\tb\nc", r"a\tb\nc"), ("\u200b", r"\u200b")],
+)
+def test_what_hides_or_turns_text_is_written_out(given: str, shown: str) -> None:
+    answer = ask([review("1", False, label=given)])
+    out = io.StringIO()
+    print_answer(answer, answer.items, POLICY, Console(file=out, width=300))
+    assert shown in out.getvalue()
+    (line,) = (line for line in plain_lines(answer, answer.items, POLICY) if line[0] != "#")
+    assert line.split("\t")[6] == shown
+
+
+def test_joiners_that_a_script_needs_stay() -> None:
+    persian = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
+    assert visible(f"{persian} 日本 naïve") == f"{persian} 日本 naïve"
+    assert visible("manila\u200c-1") == r"manila\u200c-1"
+
+
+# --- what was known at a time
+
+
+def known(rows: list[tuple[dict[str, Any], int]], **more: Any) -> Answer:
+    explainer = Explainer(Question("lima-1", "accuracy", **{"window": "24h", "at_ms": NOON, **more}), POLICY)
+    explainer.add([Row(number, msgspec.json.encode(each), at) for number, (each, at) in enumerate(rows)])
+    return explainer.answer()
+
+
+def test_a_time_within_an_hour_shows_what_was_known_then_and_nothing_later() -> None:
+    rows = [
+        (review("before", True, NOON - 5), NOON - 4),
+        (review("came-late", False, NOON - 3), NOON + 1),
+        (review("after", False, NOON + 20 * MINUTE), NOON + 20 * MINUTE),
+        (revised("x", "before", {"correct": True}, {"correct": False}), NOON + 2),
+    ]
+    answer = known(rows, known_by="append")
+    assert [(item.event_id, item.value) for item in answer.items] == [("before", 1)]
+    assert answer.later == 3
+    assert "not known yet then: 3 later events of the site that were read" in list(summary(answer, POLICY))
+    # On the events' own clock a replay is the past that it replays, whenever it was written.
+    assert ids(known([(each, at + 10 * HOUR) for each, at in rows[:3]], known_by="event")) == ["came-late", "before"]
+    assert ids(known(rows[:3])) == ["after", "came-late", "before"], "without a time: whatever the topic has"
+
+
+def test_the_figure_at_a_time_is_the_one_that_the_engine_showed(traffic: list[Row]) -> None:
+    """Inside an hour, of 24 h, with late events and revisions among those that came later."""
+    at_ms = NOON - 3 * HOUR - 17 * MINUTE
+    engine = PartitionEngine(0, Policy())
+    engine.apply([row for row in traffic if (row.timestamp or 0) <= at_ms])
+    figures = figures_of(engine, at_ms)
+    for site in engine.sites():
+        answer = _explained(traffic, Policy(), Question(site, "accuracy", "24h", at_ms=at_ms, known_by="append"))
+        assert answer.n == figures["labelwatch_site_reviews", site, "agent", "24h"]
+        assert answer.total == figures["labelwatch_site_correct_reviews", site, "agent", "24h"]
+        assert answer.later > 50
 
 
 def test_the_table_shows_ids_as_they_are() -> None:
