@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.topics import EVENTS, checkpoints_topic, topics
+from streams.views.http import open_url, request_to
 from tests.support.kafka import create_topics
 from tests.support.ports import free_port
 
@@ -169,7 +169,7 @@ class Worker:
 
     def page(self, path: str) -> bytes:
         """One of its pages."""
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:
+        with open_url(request_to(f"{self.url}{path}"), 30) as answer:
             body: bytes = answer.read()
         return body
 

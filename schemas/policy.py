@@ -165,7 +165,8 @@ class Policy:
         if path is None:
             return cls()
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            # Windows' editors write a byte order mark.
+            text = Path(path).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise PolicyError(f"{path}: cannot be read ({error}); give the path of a TOML file in UTF-8") from error
         return cls.parse(text, str(path))

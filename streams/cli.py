@@ -9,8 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
+from streams.ops import terminal
 from streams.ops.errors import FAILED, WRONG_USE, CommandError
-from streams.runtime.settings import Settings, SettingsError, default_of, help_of, option_of
+from streams.runtime.settings import (
+    CONNECTION,
+    LOGIN,
+    Settings,
+    SettingsError,
+    default_of,
+    help_of,
+    option_of,
+    service_links,
+)
 from streams.sources.errors import SourceError
 from streams.sources.scenarios import SCENARIOS
 
@@ -51,8 +61,11 @@ MetricsPort = Annotated[int | None, _setting("metrics_port")]
 _SCENARIO = typer.Option(help="; ".join(f"{name}: {what}" for name, what in SCENARIOS.items()) + ".")
 
 
-def _settings(**flags: Any) -> Any:
-    return Settings.resolve(**flags)
+def _settings(*only: str, **flags: Any) -> Settings:
+    """Settings of a command: its flags, and what else it uses; no command fails for a variable that it does not use."""
+    for sentence in service_links(only=[*flags, *only]):
+        terminal.say(f"labelwatch: {sentence}", err=True)
+    return Settings.resolve(only=only, **flags)
 
 
 def _policy(path: Path | None) -> Any:
@@ -68,7 +81,7 @@ def _kafka(bootstrap: str | None) -> Any:
     from streams.runtime.access import why_not
     from streams.sources.sinks import KafkaTarget
 
-    settings = _settings(bootstrap=bootstrap)
+    settings = _settings(*CONNECTION, bootstrap=bootstrap)
     return KafkaTarget(settings.bootstrap, security=settings.security(), why_not=functools.partial(why_not, settings))
 
 
@@ -118,6 +131,7 @@ def worker(
     ssl_cafile: Annotated[Path | None, _setting("ssl_cafile")] = None,
     ssl_certfile: Annotated[Path | None, _setting("ssl_certfile")] = None,
     ssl_keyfile: Annotated[Path | None, _setting("ssl_keyfile")] = None,
+    ssl_key_password_file: Annotated[Path | None, _setting("ssl_key_password_file")] = None,
     metrics_username: Annotated[str | None, _setting("metrics_username")] = None,
     metrics_password_file: Annotated[Path | None, _setting("metrics_password_file")] = None,
 ) -> None:
@@ -125,7 +139,7 @@ def worker(
 
     Each setting is the flag, else its LABELWATCH_ variable, else the default.
     """
-    settings = _settings(**locals())
+    settings = Settings.resolve(**locals())
     from streams.runtime.worker import run
 
     raise typer.Exit(run(settings))
@@ -145,11 +159,12 @@ def compute(
     rules = _policy(_settings(policy=policy).policy)
     computed = ops.compute(file, rules)
     if as_json:
+        terminal.write_utf_8()
         ops.print_json(computed, sys.stdout)
     else:
         ops.print_tables(computed, rules, Console())
     for line in ops.trouble_lines(computed):
-        typer.echo(line, err=True)
+        terminal.say(line, err=True)
 
 
 @app.command()
@@ -169,11 +184,12 @@ def backtest(
     rules = _policy(_settings(policy=policy).policy)
     result = ops.backtest(file, rules)
     if as_json:
+        terminal.write_utf_8()
         ops.print_json(result, sys.stdout)
     else:
         ops.print_report(result, rules, Console())
     for line in trouble_lines(result.computed):
-        typer.echo(line, err=True)
+        terminal.say(line, err=True)
 
 
 @app.command()
@@ -223,9 +239,9 @@ def simulate(
         scenario, rate, seconds, seed, _speed(speed), history_seconds, sites, points, change_seconds, out
     )
     summary = run_simulation(options, None if out else _kafka(bootstrap))
-    typer.echo(f"{summary.records:,} records")
+    terminal.say(f"{summary.records:,} records")
     for change in summary.truth.changes:
-        typer.echo(f"injected: {change}")
+        terminal.say(f"injected: {change}")
 
 
 @app.command()
@@ -269,7 +285,7 @@ def watch(
             "--url: a password in an address shows in lists of processes; give it in LABELWATCH_METRICS_PASSWORD_FILE",
             WRONG_USE,
         )
-    login = None if prometheus else _settings().metrics_login()
+    login = None if prometheus else _settings(*LOGIN).metrics_login()
     watcher = ops.Watcher(ops.source_of(url, prometheus, login), (url if prometheus else f"{url}/metrics",))
     if svg is not None:
         ops.save_svg(watcher, svg, seconds)
@@ -301,7 +317,7 @@ def explain(
 
     from streams.ops import explain as ops
 
-    settings = _settings(bootstrap=bootstrap, clock=clock, policy=policy)
+    settings = _settings(*CONNECTION, bootstrap=bootstrap, clock=clock, policy=policy)
     rules = _policy(settings.policy)
     known_by: Any = "" if at is None else {"wall": "append"}.get(settings.clock, "event")
     if at is None and settings.clock == "wall":
@@ -311,11 +327,11 @@ def explain(
     shown = items[:limit] if limit else items
     if plain:
         for line in ops.plain_lines(answer, shown, rules):
-            typer.echo(line)
+            terminal.say(line)
     else:
         ops.print_answer(answer, shown, rules, Console())
     if len(shown) < len(items):
-        typer.echo(f"{len(shown):,} of {len(items):,} events shown; --limit 0 shows all", err=True)
+        terminal.say(f"{len(shown):,} of {len(items):,} events shown; --limit 0 shows all", err=True)
 
 
 @app.command()
@@ -327,12 +343,12 @@ def doctor(
     data_dir: Annotated[Path | None, _setting("data_dir")] = None,
 ) -> None:
     """Checks everything that a worker relies on: a line each, ok or what to do; exit code 1 if anything fails."""
-    settings = _settings(**locals())
+    settings = Settings.resolve(**locals())
     from streams.ops.doctor import Mark, examine_all
 
     failed = False
     for line in examine_all(settings):
-        typer.echo(f"{line.mark:<5} {line.about}: {line.text}")
+        terminal.say(f"{line.mark:<5} {line.about}: {line.text}")
         failed |= line.mark == Mark.FAIL
     if failed:
         raise typer.Exit(FAILED)
@@ -365,7 +381,7 @@ def policy_check(
         return
     assumed = reviews_a_month or ASSUMED_A_MONTH
     print_budget(watched_by_name(rules, assumed), console)
-    typer.echo(f"Assumed: {assumed:,.0f} reviews a month of each site. --history FILE.jsonl takes your own.")
+    terminal.say(f"Assumed: {assumed:,.0f} reviews a month of each site. --history FILE.jsonl takes your own.")
 
 
 topics = typer.Typer(help="Create or verify the topics and their settings.", no_args_is_help=True)
@@ -381,8 +397,8 @@ def topics_create(
     """Creates the topics that are missing, with their settings."""
     from streams.ops.topics import create
 
-    for line in create(_settings(bootstrap=bootstrap, id=id), partitions):
-        typer.echo(line)
+    for line in create(_settings(*CONNECTION, bootstrap=bootstrap, id=id), partitions):
+        terminal.say(line)
 
 
 @topics.command("check")
@@ -390,15 +406,15 @@ def topics_check(bootstrap: Bootstrap = None, id: GroupId = None) -> None:
     """Says what is missing or set otherwise, and how to mend it; exit code 1 if anything is."""
     from streams.ops.topics import check
 
-    findings = check(_settings(bootstrap=bootstrap, id=id))
+    findings = check(_settings(*CONNECTION, bootstrap=bootstrap, id=id))
     differences = [*findings.problems, *findings.warnings]
     for line in differences:
-        typer.echo(line)
+        terminal.say(line)
     for setting in findings.untold:
-        typer.echo(f"not checked, the broker does not tell it: {setting}")
+        terminal.say(f"not checked, the broker does not tell it: {setting}")
     if differences:
         raise typer.Exit(FAILED)
-    typer.echo("All topics are there" + (", with their settings." if not findings.untold else "."))
+    terminal.say("All topics are there" + (", with their settings." if not findings.untold else "."))
 
 
 boards = typer.Typer(help="The Grafana boards.", no_args_is_help=True)
@@ -430,7 +446,7 @@ def boards_preview(
         chosen.setdefault(name, []).append(value)
     options = PreviewOptions(prometheus, out, uids or (), chosen, f"now-{span}" if span else start, end, folder)
     for path in preview(options):
-        typer.echo(path)
+        terminal.say(path)
 
 
 def main() -> None:
@@ -439,6 +455,7 @@ def main() -> None:
         # Python shows their warnings where nothing is configured; the error's one sentence says it all.
         for library in ("aiokafka", "kafka"):
             logging.getLogger(library).addHandler(logging.NullHandler())
+    terminal.prepare()
     try:
         app()
     except CommandError as error:
@@ -456,7 +473,7 @@ def main() -> None:
 def _fail(message: str, code: int) -> None:
     if os.environ.get(_DEBUG):
         raise  # called from an except block
-    typer.echo(f"labelwatch: {message}", err=True)
+    terminal.say(f"labelwatch: {message}", err=True)
     sys.exit(code)
 
 

@@ -12,6 +12,10 @@ pytest_plugins = ["tests.support.kafka", "tests.support.tansu"]
 KAFKA_TESTS = Path(__file__).parent / "kafka"
 IN_CI = os.environ.get("CI") == "true"
 
+# Servers of tests are on this machine, where no proxy of the environment can reach them.
+for _name in ("no_proxy", "NO_PROXY"):
+    os.environ[_name] = ",".join(filter(None, ["127.0.0.1,localhost,::1", os.environ.get(_name)]))
+
 # No deadlines: the machine may be busy, and a test says nothing about speed.
 settings.register_profile("labelwatch", deadline=None, print_blob=True)
 settings.load_profile("labelwatch")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ from schemas.policy import Policy
 from streams.engine.figures import Figures, PeopleFigures
 from streams.engine.partition import PartitionEngine
 from streams.ops.errors import CommandError
+from streams.sources.lines import json_lines
 from streams.views.reading import Accuracy, State, percent
 
 #: Lines applied at once: enough to make the columns pay, small beside the memory of the state.
@@ -97,7 +98,7 @@ def run_file(path: Path, policy: Policy) -> Run:
     run = Run(PartitionEngine(0, policy))
     try:
         with path.open("rb") as file:
-            for lines in _batches(file):
+            for lines in _batches(json_lines(file, path)):
                 if not run.began_ms:
                     run.engine.apply(lines[:1])
                     run.began_ms = run.engine.clock_ms
@@ -111,15 +112,13 @@ def run_file(path: Path, policy: Policy) -> Run:
     return run
 
 
-def _batches(file: Any) -> Iterator[list[Line]]:
+def _batches(lines: Iterator[tuple[int, bytes]]) -> Iterator[list[Line]]:
     batch: list[Line] = []
-    for number, raw in enumerate(file):
-        line = raw.rstrip(b"\r\n")
-        if line:
-            batch.append(Line(number, line))
-            if len(batch) == _LINES:
-                yield batch
-                batch = []
+    for number, line in lines:
+        batch.append(Line(number, line))
+        if len(batch) == _LINES:
+            yield batch
+            batch = []
     if batch:
         yield batch
 

@@ -25,9 +25,10 @@ from streams.ops.ports import is_free
 from streams.ops.records import Events
 from streams.runtime.access import denied
 from streams.runtime.broker import Findings, Refusal, examine
-from streams.runtime.settings import Settings, SettingsError
+from streams.runtime.settings import Settings, SettingsError, service_links
 from streams.sources.sinks import partition_of
-from streams.views.samples import Unreachable, read_worker
+from streams.views.http import Unreachable
+from streams.views.samples import read_worker
 
 _PYTHON = (3, 11)
 #: Newest records looked at in each partition.
@@ -66,6 +67,7 @@ def examine_all(settings: Settings) -> Iterator[Line]:
     yield _key(settings)
     yield _port(settings)
     yield _readers(settings)
+    yield from (Line(Mark.NOTE, "environment", sentence) for sentence in service_links())
     yield from _broker(settings)
 
 
@@ -139,7 +141,8 @@ def _port(settings: Settings) -> Line:
     if is_free(port, host):
         return Line(Mark.OK, "metrics port", f"{port} is free" if port else "0 picks a free one")
     with contextlib.suppress(Unreachable, SettingsError):
-        if read_worker(f"http://{host}:{port}", settings.metrics_login()).by_name.get("labelwatch_build_info"):
+        shown = f"[{host}]" if ":" in host else host
+        if read_worker(f"http://{shown}:{port}", settings.metrics_login()).by_name.get("labelwatch_build_info"):
             return Line(Mark.OK, "metrics port", f"a labelwatch worker answers at {port}")
     return Line(
         Mark.FAIL, "metrics port", f"{host}:{port} is in use by something else, or not allowed: give --metrics-port"

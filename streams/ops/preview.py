@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from streams.ops.errors import WRONG_USE, CommandError
-from streams.views.samples import Unreachable
+from streams.views.http import Unreachable
 
 _NEEDED = ("jinja2", "markdown_it", "matplotlib")
 _INSTALL = "install labelwatch with its boards extra: pip install 'labelwatch[boards]' (`make setup` does)"

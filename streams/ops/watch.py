@@ -13,8 +13,9 @@ from rich.live import Live
 
 from streams.ops.errors import CommandError
 from streams.views.board import Board, plain_lines
+from streams.views.http import Unreachable
 from streams.views.reading import Reading, read, remember
-from streams.views.samples import Samples, Unreachable, read_prometheus, read_worker
+from streams.views.samples import Samples, read_prometheus, read_worker
 
 REFRESH_SECONDS = 1.0
 PLAIN_SECONDS = 5.0

@@ -7,7 +7,7 @@ import math
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -17,7 +17,24 @@ SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
-_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^\s,:]+):\d{1,5}")
+_ADDRESS = re.compile(r"(?:\[(?P<ip6>[^\[\]]+)\]|(?P<name>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
+#: What Kubernetes puts into LABELWATCH_METRICS_PORT for a service named labelwatch-metrics.
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+:[0-9]+")
+#: Settings that a client of the brokers uses, and those that a reader of /metrics does.
+CONNECTION = (
+    "bootstrap",
+    "security_protocol",
+    "sasl_mechanism",
+    "sasl_username",
+    "sasl_password_file",
+    "sasl_password",
+    "ssl_cafile",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_key_password_file",
+    "ssl_key_password",
+)
+LOGIN = ("metrics_username", "metrics_password_file", "metrics_password")
 
 
 class SettingsError(ValueError):
@@ -55,13 +72,23 @@ class Settings:
     ssl_cafile: Path | None = _setting(None, "Certificate authority of the brokers; else the system's own.")
     ssl_certfile: Path | None = _setting(None, "This client's own certificate, where the brokers ask for one.")
     ssl_keyfile: Path | None = _setting(None, "The key to it; else the certificate's file holds it.")
+    ssl_key_password_file: Path | None = _setting(None, "File that holds the passphrase of an encrypted key.")
+    ssl_key_password: str | None = _setting(None, "The passphrase itself, where a file is not possible.", secret=True)
     metrics_username: str = _setting("prometheus", "User name of /metrics, where it has a password.")
     metrics_password_file: Path | None = _setting(None, "File that holds the password of /metrics; else it has none.")
     metrics_password: str | None = _setting(None, "The password itself, where a file is not possible.", secret=True)
 
     @classmethod
-    def resolve(cls, *, environ: Mapping[str, str] = os.environ, **flags: Any) -> Self:
+    def resolve(
+        cls, *, only: Collection[str] | None = None, environ: Mapping[str, str] = os.environ, **flags: Any
+    ) -> Self:
         """Settings from flags (None: not given), else environment, else defaults.
+
+        Args:
+            only: Settings that are used beside the flags; None is all. The others keep their defaults, whatever
+                their variables say.
+            environ: The environment.
+            **flags: By setting.
 
         Raises:
             SettingsError: A value is of the wrong kind or out of range.
@@ -75,7 +102,7 @@ class Settings:
             variable = variable_of(name)
             if flags.get(name) is not None:
                 values[name] = _convert(each, flags[name], option_of(name))
-            elif environ.get(variable):
+            elif (only is None or name in only or name in flags) and _given(variable, environ):
                 values[name] = _convert(each, environ[variable], variable)
         settings = cls(**values)
         settings._check()
@@ -85,8 +112,12 @@ class Settings:
         if not _ID.fullmatch(self.id):
             raise SettingsError(f"--id {self.id!r}: only letters, digits, dot, underscore and minus are allowed.")
         for address in self.bootstrap.split(","):
-            if not _ADDRESS.fullmatch(address.strip()):
-                raise SettingsError(f"--bootstrap {self.bootstrap!r}: {address!r} is not host:port.")
+            if (wrong := _wrong_address(address.strip())) is not None:
+                raise SettingsError(f"--bootstrap {self.bootstrap!r}: {address!r} is not host:port{wrong}.")
+        if not self.metrics_host or self.metrics_host.startswith("["):
+            raise SettingsError(
+                f"--metrics-host {self.metrics_host!r}: an address is needed, without brackets; 0.0.0.0 is every one."
+            )
         if self.metrics_port > 65535:
             raise SettingsError(f"--metrics-port {self.metrics_port}: 0 to 65535 is allowed.")
         if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.password()):
@@ -155,15 +186,72 @@ class Settings:
                 f"{variable_of('ssl_cafile')}: cannot read {self.ssl_cafile}: {_reason(error)}."
             ) from error
         if self.ssl_certfile is not None:
+            passphrase = _secret("ssl_key_password_file", self.ssl_key_password_file, self.ssl_key_password)
             try:
                 # Without a password of its own OpenSSL asks for one at the terminal.
-                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password="")
-            except (OSError, ssl.SSLError) as error:
+                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password=passphrase or "")
+            except (OSError, ValueError) as error:
+                key = self.ssl_keyfile or self.ssl_certfile
                 raise SettingsError(
                     f"{variable_of('ssl_certfile')}: cannot use {self.ssl_certfile} with the key in "
-                    f"{self.ssl_keyfile or self.ssl_certfile}: {_reason(error)}."
+                    f"{key}: {_reason_of_key(error, key, passphrase) or _reason(error)}."
                 ) from error
         return context
+
+
+def service_links(*, only: Collection[str] | None = None, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """A sentence for each setting's variable that Kubernetes has set to the address of a service; it is ignored.
+
+    Args:
+        only: Settings that matter; None is all.
+        environ: The environment.
+    """
+    names = [variable_of(each.name) for each in dataclasses.fields(Settings) if only is None or each.name in only]
+    return [
+        f"{name}={environ[name]} is ignored: Kubernetes sets it for a service of that name "
+        "(enableServiceLinks: false in the pod's spec ends that)."
+        for name in names
+        if _is_service_link(name, environ)
+    ]
+
+
+def _is_service_link(variable: str, environ: Mapping[str, str]) -> bool:
+    return variable.endswith("_PORT") and _SERVICE_LINK.fullmatch(environ.get(variable, "")) is not None
+
+
+def _given(variable: str, environ: Mapping[str, str]) -> bool:
+    """Whether a person has set a variable, to more than nothing."""
+    return bool(environ.get(variable)) and not _is_service_link(variable, environ)
+
+
+def _wrong_address(address: str) -> str | None:
+    """What is wrong with a broker's address, to go on with after its sentence; None where it is sound."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        return "" if address.isascii() else ": only letters, digits, dot, underscore and minus of ASCII are allowed"
+    if not 1 <= int(found["port"]) <= 65535:
+        return f": port {found['port']} is not between 1 and 65535"
+    if found["ip6"] is not None:
+        try:
+            ipaddress.IPv6Address(found["ip6"])
+        except ValueError:
+            return f": {found['ip6']!r} is no IPv6 address"
+    return None
+
+
+def _reason_of_key(error: Exception, key: Path, passphrase: str | None) -> str | None:
+    """Why an encrypted key does not open; None where that is not what is wrong, for which OpenSSL has no clear word."""
+    if not isinstance(error, ssl.SSLError) or error.reason == "KEY_VALUES_MISMATCH":
+        return None
+    try:
+        if "ENCRYPTED" not in key.read_text("ascii"):
+            return None
+    except (OSError, UnicodeDecodeError):
+        return None
+    variable = variable_of("ssl_key_password_file")
+    if not passphrase:
+        return f"the key is encrypted; give its passphrase in {variable}"
+    return f"the passphrase in {variable} does not open it"
 
 
 def option_of(name: str) -> str:
@@ -192,7 +280,8 @@ def _secret(name: str, file: Path | None, given: str | None) -> str | None:
     if file is None:
         return given
     try:
-        return file.read_text("utf-8").rstrip("\r\n")
+        # Windows' editors write a byte order mark, which nobody types.
+        return file.read_text("utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         # Not the error's own words: those of a wrong encoding show bytes of the secret.
         reason = _reason(error) if isinstance(error, OSError) else "it is not UTF-8"

@@ -20,7 +20,7 @@ from streams.runtime import logs
 from streams.runtime.broker import Findings, Refusal, examine
 from streams.runtime.memory import keep_freed
 from streams.runtime.partitions import Partitions
-from streams.runtime.settings import Settings, SettingsError
+from streams.runtime.settings import Settings, SettingsError, service_links
 from streams.runtime.transport import App
 from streams.runtime.watchdog import LogWatch
 
@@ -76,6 +76,8 @@ class _Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop, signal.Signals(number).name)
         log.info("worker of group %s starts, broker %s", self._settings.group, self._settings.bootstrap)
+        for sentence in service_links():
+            log.warning("%s", sentence)
         findings = await self._unless_ended(self._examine())
         if findings is None:
             return self._code

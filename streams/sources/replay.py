@@ -12,6 +12,7 @@ import msgspec
 
 from schemas.events import EVERY_SITE, AnyEvent
 from streams.sources.errors import SourceError
+from streams.sources.lines import json_lines
 from streams.sources.sinks import KafkaSink, KafkaTarget, Outgoing, pump, run, write_file
 
 #: What a row may give, by our own names; `expected` makes a gold review of it.
@@ -142,7 +143,7 @@ def paced(records: Iterator[tuple[int, bytes, bytes]], speed: float, begun_secon
 
 def _count_lines(path: Path) -> int:
     with path.open("rb") as file:
-        return sum(line not in (b"\n", b"\r\n") for line in file)
+        return sum(1 for _ in json_lines(file, path))
 
 
 def _lines(path: Path, done: Replayed) -> Iterator[tuple[int, bytes, bytes]]:
@@ -151,10 +152,7 @@ def _lines(path: Path, done: Replayed) -> Iterator[tuple[int, bytes, bytes]]:
     # What the worker turns away as lying in the future must not set its clock, or be waited for.
     latest_ms = int(time.time() * 1000) + _FUTURE_MS
     with path.open("rb") as file:
-        for raw in file:
-            line = raw.removesuffix(b"\n").removesuffix(b"\r")
-            if not line:
-                continue
+        for _, line in json_lines(file, path):
             at_ms, site_id = 0, ""
             try:
                 event = decode_event(line)

@@ -3,7 +3,6 @@
 import json
 import urllib.error
 import urllib.parse
-import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,14 +10,12 @@ from http import HTTPStatus
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from streams.views.http import Unreachable, open_url, request_to
+
 _TIMEOUT_SECONDS = 3.0
 #: People's series and buckets may be a hundred thousand, and no view needs them.
 _SERIES = '{__name__=~"labelwatch_.*",__name__!~"labelwatch_(agent|reviewer)_.*|.*_bucket"}'
 Labels = Mapping[str, str]
-
-
-class Unreachable(Exception):
-    """The metrics cannot be read; the message says from where and why."""
 
 
 @dataclass(slots=True)
@@ -84,11 +81,11 @@ def read_prometheus(url: str) -> Samples:
 def _get(url: str, login: tuple[str, str] | None = None) -> str:
     shown = url.partition("?")[0]
     try:
-        request = urllib.request.Request(url)
+        request = request_to(url)
         if login is not None:
             # Not to where it might be sent on to.
             request.add_unredirected_header("Authorization", f"Basic {b64encode(':'.join(login).encode()).decode()}")
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
+        with open_url(request, _TIMEOUT_SECONDS) as answer:
             text: str = answer.read().decode()
             return text
     except urllib.error.HTTPError as error:

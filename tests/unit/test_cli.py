@@ -1,5 +1,6 @@
 """The command line from outside: exit codes, and one sentence for whatever goes wrong."""
 
+import io
 import json
 import os
 import re
@@ -16,10 +17,13 @@ import typer
 
 from schemas.topics import EVENTS
 from streams import cli
+from streams.exporter import MetricsServer, MonitorState
+from streams.exporter.pseudonyms import plain
 from streams.ops.embedded import EmbeddedBroker
 from tests.support.ports import free_port
 
 NOWHERE = "127.0.0.1:1"
+SITE = "上海-2"
 NOBODY = "http://127.0.0.1:1"
 
 
@@ -156,9 +160,34 @@ def test_a_broken_policy_is_refused_by_every_command_that_reads_one(
 
 def test_a_setting_of_the_environment_is_named_as_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABELWATCH_METRICS_PORT", "abc")
-    ended = run("topics", "check")
+    ended = run("doctor")
     assert ended.code == 2
     assert "LABELWATCH_METRICS_PORT 'abc': a whole number is needed" in one_sentence(ended)
+
+
+def test_no_command_fails_for_a_setting_that_it_does_not_use(
+    run: Run, monkeypatch: pytest.MonkeyPatch, events: Path
+) -> None:
+    for name in ("METRICS_PORT", "CHECKPOINT_SECONDS", "CLOCK", "METRICS_USERNAME", "BOOTSTRAP"):
+        monkeypatch.setenv(f"LABELWATCH_{name}", "a:b c")
+    assert run("compute", events).code == 0
+    monkeypatch.delenv("LABELWATCH_BOOTSTRAP")
+    assert NOWHERE in one_sentence(run("topics", "check", "--bootstrap", NOWHERE))
+
+
+def test_a_service_of_kubernetes_is_no_port_and_is_told_where_a_port_is_used(
+    run: Run, monkeypatch: pytest.MonkeyPatch, events: Path
+) -> None:
+    for name in ("METRICS_PORT", "PORT"):
+        monkeypatch.setenv(f"LABELWATCH_{name}", "tcp://10.96.0.5:9464")
+    monkeypatch.setenv("LABELWATCH_SERVICE_HOST", "10.96.0.5")
+    assert "ignored" not in run("compute", events).err
+    told = "LABELWATCH_METRICS_PORT=tcp://10.96.0.5:9464 is ignored: Kubernetes sets it for a service of that name"
+    ended = run("demo", "--rate", 0)
+    assert ended.code == 2
+    ended = run("doctor", "--bootstrap", NOWHERE)
+    assert ended.code == 1
+    assert f"note  environment: {told}" in ended.out
 
 
 @pytest.mark.parametrize(
@@ -294,6 +323,85 @@ def test_topics_are_made_checked_filled_and_explained(tansu: EmbeddedBroker, run
     shown = [line.split("\t") for line in ended.out.splitlines() if not line.startswith("#")]
     assert [(cells[0], cells[-1]) for cells in shown] == [("review-0", "false"), ("review-39", "true")]
     assert "2 of 40 events shown" in ended.err
+
+
+@pytest.fixture
+def histories(tmp_path: Path) -> Path:
+    """A folder with reviews of a site that no western encoding can write, and a policy for it."""
+    usual = {"type": "label_reviewed", "site_id": SITE, "agent_id": "é-1", "project_id": "p≈", "task_id": "t"}
+    lines = [
+        json.dumps({**usual, "event_id": f"r{n}", "at": 1_763_985_600_000 + n, "correct": n > 9}, ensure_ascii=False)
+        for n in range(40)
+    ]
+    text = "\n".join([*lines, '{"\u4e0a"', ""])
+    (tmp_path / "events.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (tmp_path / "policy.toml").write_bytes(b"\xef\xbb\xbf" + f'[site."{SITE}"]\naccuracy_target = 0.97\n'.encode())
+    return tmp_path
+
+
+def encoded(run: Run, monkeypatch: pytest.MonkeyPatch, encoding: str, *arguments: object) -> tuple[Ended, bytes]:
+    """A command whose standard output and error have an encoding: how it ended, and the bytes of its output."""
+    with monkeypatch.context() as patch:
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True) for _ in range(2))
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        patch.setattr(sys, "argv", ["labelwatch", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        texts = [stream.buffer.getvalue().decode(stream.encoding) for stream in (out, err)]
+        return Ended(code, *texts), out.buffer.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "utf-8"])
+def test_every_command_writes_to_a_terminal_of_any_encoding(
+    encoding: str, run: Run, monkeypatch: pytest.MonkeyPatch, histories: Path, tansu: EmbeddedBroker
+) -> None:
+    def ended(*arguments: object, code: int = 0) -> str:
+        found, _ = encoded(run, monkeypatch, encoding, *arguments)
+        assert found.code == code, found
+        assert "Traceback" not in found.err
+        assert "a defect" not in found.err
+        return found.out + found.err
+
+    for path in commands(typer.main.get_command(cli.app)):
+        assert "Usage:" in ended(*path, "--help")
+    shown = SITE if encoding == "utf-8" else r"\u4e0a\u6d77-2"
+    events, policy = histories / "events.jsonl", histories / "policy.toml"
+    broker = ("--bootstrap", tansu.bootstrap)
+    assert "1 line could not be used: 1 json" in ended("compute", events)
+    ended("policy", "check", policy)
+    ended("backtest", events, "--policy", policy)
+    ended("policy", "check", policy, "--history", events)
+    ended("simulate", "--seconds", 1, "--out", histories / "上.jsonl")
+    ended("topics", "create", *broker, "--partitions", 1)
+    ended("topics", "check", *broker)
+    ended("replay", events, *broker, "--plain")
+    explained = ("explain", "--site", SITE, "--figure", "accuracy", "--window", "7d", "--clock", "event", *broker)
+    assert shown in ended(*explained, "--plain")
+    ended(*explained)
+    ended("doctor", *broker, "--data-dir", histories / SITE, "--metrics-port", 0)
+    with MetricsServer(MonitorState(), plain, port=0) as server:
+        ended("watch", "--url", server.url, "--seconds", 0, "--plain")
+    missing = ended("compute", f"{SITE}.jsonl", code=2)
+    assert f"labelwatch: {shown}.jsonl: No such file" in missing
+    for command in ("compute", "backtest"):
+        found, output = encoded(run, monkeypatch, encoding, command, events, "--json")
+        assert found.code == 0
+        json.loads(output.decode("utf-8"))
+    assert SITE.encode() in encoded(run, monkeypatch, encoding, "compute", events, "--json")[1]
+
+
+def test_a_real_process_in_another_encoding_prints_and_keeps_json_in_utf_8(histories: Path) -> None:
+    environ = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "streams.cli", "compute", str(histories / "events.jsonl")]
+    table = subprocess.run(command, env=environ, capture_output=True, timeout=60, check=True)
+    assert b"\\u4e0a" in table.stdout
+    assert b"Traceback" not in table.stderr
+    figures = subprocess.run([*command, "--json"], env=environ, capture_output=True, timeout=60, check=True)
+    assert SITE.encode() in figures.stdout
 
 
 # --- defects

@@ -1,6 +1,7 @@
 """Samples for the views: from a worker's page, from a Prometheus, and the sentence where neither answers."""
 
 import json
+import socket
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -11,7 +12,9 @@ import pytest
 
 from streams.exporter import MetricsServer, MonitorState
 from streams.exporter.pseudonyms import plain
-from streams.views.samples import Samples, Unreachable, read_prometheus, read_worker
+from streams.views import http
+from streams.views.http import Unreachable
+from streams.views.samples import Samples, read_prometheus, read_worker
 
 PAGE = """# HELP labelwatch_site_reviews Reviews.
 # TYPE labelwatch_site_reviews gauge
@@ -111,10 +114,75 @@ def test_an_answer_that_is_none_is_called_so(
 
 
 @pytest.mark.parametrize("reader", [read_worker, read_prometheus])
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "127.0.0.1:1", "http://", "ftp:/x"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://localhost:1"])
 def test_an_address_where_nobody_is_fails_by_name(reader: Callable[[str], Samples], url: str) -> None:
     with pytest.raises(Unreachable, match="nobody answers at"):
         reader(url)
+
+
+@pytest.mark.parametrize("reader", [read_worker, read_prometheus])
+@pytest.mark.parametrize(
+    "url",
+    ["127.0.0.1:1", "localhost:9464", "http://", "http://:9464", "ftp:/x", "http://h:65536", "http://h:0",
+     "http://h:\uff19464", "http://\uff48:9464", "http://[::1:9464", "http://h:port", "file:///etc/passwd"],
+)  # fmt: skip
+def test_what_is_no_address_is_called_so(reader: Callable[[str], Samples], url: str) -> None:
+    with pytest.raises(Unreachable, match="is no address: write http://HOST:PORT"):
+        reader(url)
+
+
+def test_what_answers_without_http_is_called_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"220 mail.example.org ESMTP\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(Unreachable, match="does not answer in HTTP"):
+            read_worker(f"http://127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+
+
+@pytest.mark.parametrize("reader", [read_worker, read_prometheus])
+def test_a_proxy_is_asked_only_for_what_lies_beyond_this_machine(
+    reader: Callable[[str], Samples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxied: list[str] = []
+    empty = json.dumps({"data": {"result": []}}) if reader is read_prometheus else PAGE
+
+    def proxy(path: str) -> tuple[int, str]:
+        proxied.append(path.partition("/")[2].partition("/")[2].partition("/")[0])
+        return 200, empty
+
+    with serving(proxy) as proxy_url, serving(lambda _: (200, empty)) as url:
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, proxy_url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.setenv(name, "inside.example,10.1.0.0/16")
+        port = url.rpartition(":")[2]
+        for host in ("127.0.0.1", "localhost", "127.9.9.9", "0.0.0.0", "[::ffff:127.0.0.1]"):
+            if host == "127.9.9.9":  # the server listens on one address alone
+                with pytest.raises(Unreachable, match="refused"):
+                    reader(f"http://{host}:{port}")
+            else:
+                reader(f"http://{host}:{port}")
+        assert proxied == []
+        reader("http://prometheus.example:9090")
+        reader("http://10.2.0.7:9090")
+        assert proxied == ["prometheus.example:9090", "10.2.0.7:9090"]
+        with pytest.raises(Unreachable, match="nobody answers at"):
+            reader("http://inside.example:9090")
+        assert len(proxied) == 2
+
+
+@pytest.mark.parametrize(("host", "excepted"), [("10.1.2.3", True), ("10.2.0.7", False), ("::1", False), ("a", False)])
+def test_no_proxy_may_name_a_network(host: str, excepted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "inside.example, 10.1.0.0/16,nonsense/99")
+    assert http._excepted(host) is excepted
 
 
 def test_a_workers_password_is_given_to_the_worker_alone() -> None:

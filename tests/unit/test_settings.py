@@ -5,8 +5,19 @@ import traceback
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
-from streams.runtime.settings import Settings, SettingsError, default_of, help_of, option_of, variable_of
+from streams.runtime.settings import (
+    CONNECTION,
+    Settings,
+    SettingsError,
+    default_of,
+    help_of,
+    option_of,
+    service_links,
+    variable_of,
+)
+from tests.support.certificates import Authority
 
 
 def test_flag_before_environment_before_default() -> None:
@@ -43,6 +54,32 @@ def test_text_becomes_the_settings_own_type() -> None:
         ({}, {"STOP_SECONDS": "nan"}, "LABELWATCH_STOP_SECONDS 'nan': a number above 0 is needed."),
         ({"id": "a b"}, {}, "--id 'a b': only letters, digits, dot, underscore and minus are allowed."),
         ({"bootstrap": "kafka:9092,nowhere"}, {}, "--bootstrap 'kafka:9092,nowhere': 'nowhere' is not host:port."),
+        *(
+            (
+                {"bootstrap": f"kafka:9092,{address}"},
+                {},
+                f"--bootstrap 'kafka:9092,{address}': {address!r} is not {why}.",
+            )
+            for address, why in {
+                "host:65536": "host:port: port 65536 is not between 1 and 65535",
+                "host:0": "host:port: port 0 is not between 1 and 65535",
+                "host:\uff19092": "host:port: only letters, digits, dot, underscore and minus of ASCII are allowed",
+                "\uff48ost:9092": "host:port: only letters, digits, dot, underscore and minus of ASCII are allowed",
+                ":9092": "host:port",
+                "": "host:port",
+                "[]:9092": "host:port",
+                "host:": "host:port",
+                "[::1::]:9092": "host:port: '::1::' is no IPv6 address",
+                "::1:9092": "host:port",
+                "kafka://host:9092": "host:port",
+            }.items()
+        ),
+        ({"metrics_host": ""}, {}, "--metrics-host '': an address is needed, without brackets; 0.0.0.0 is every one."),
+        (
+            {"metrics_host": "[::1]"},
+            {},
+            "--metrics-host '[::1]': an address is needed, without brackets; 0.0.0.0 is every one.",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(flags: dict[str, object], environ: dict[str, str], sentence: str) -> None:
@@ -51,9 +88,87 @@ def test_what_is_wrong_is_named(flags: dict[str, object], environ: dict[str, str
     assert str(caught.value) == sentence
 
 
-@pytest.mark.parametrize("address", ["kafka:9092", "10.0.0.1:9092,10.0.0.2:9092", "[::1]:9092", "a.b-c.d:1, e:2"])
+@pytest.mark.parametrize(
+    "address", ["kafka:9092", "10.0.0.1:9092,10.0.0.2:9092", "[::1]:9092", "[fe80::1%eth0]:65535", "a.b-c_d:1, e:2"]
+)
 def test_addresses_that_are_fine(address: str) -> None:
     assert Settings.resolve(environ={}, bootstrap=address).bootstrap == address
+
+
+def service_link(service: str) -> dict[str, str]:
+    """What Kubernetes sets in every pod of a namespace for a service with one unnamed and one named port."""
+    name, at = service.upper().replace("-", "_"), "10.96.0.5"
+    first = {f"{name}_SERVICE_HOST": at, f"{name}_SERVICE_PORT": "9464", f"{name}_SERVICE_PORT_WEB": "80"}
+    links = {f"{name}_PORT": f"tcp://{at}:9464"}
+    for port, protocol in (("9464", "tcp"), ("80", "tcp"), ("53", "udp")):
+        link = f"{name}_PORT_{port}_{protocol.upper()}"
+        links |= {
+            link: f"{protocol}://{at}:{port}",
+            f"{link}_PROTO": protocol,
+            f"{link}_PORT": port,
+            f"{link}_ADDR": at,
+        }
+    return first | links
+
+
+def test_what_kubernetes_sets_for_a_service_is_no_setting() -> None:
+    names = [each.name.replace("_", "-") for each in dataclasses.fields(Settings)]
+    # Services named like each setting, and like each beginning of one.
+    parts = {name.rsplit("-", count)[0] for name in names for count in range(3)}
+    environ: dict[str, str] = {}
+    for service in ("labelwatch", *(f"labelwatch-{part}" for part in parts)):
+        environ |= service_link(service)
+    assert environ["LABELWATCH_METRICS_PORT"] == "tcp://10.96.0.5:9464"
+    assert Settings.resolve(environ=environ) == Settings()
+    (said,) = service_links(environ=environ)
+    assert said.startswith("LABELWATCH_METRICS_PORT=tcp://10.96.0.5:9464 is ignored: Kubernetes sets it")
+    assert service_links(only=["bootstrap"], environ=environ) == []
+    assert service_links(environ={"LABELWATCH_METRICS_PORT": "9464"}) == []
+
+
+def test_a_setting_that_is_not_used_is_not_looked_at() -> None:
+    environ = {"LABELWATCH_METRICS_PORT": "web", "LABELWATCH_BOOTSTRAP": "kafka:9092", "LABELWATCH_ID": "a b"}
+    settings = Settings.resolve(only=CONNECTION, environ=environ, policy=None)
+    assert (settings.bootstrap, settings.metrics_port, settings.id) == ("kafka:9092", 9464, "main")
+    with pytest.raises(SettingsError, match="LABELWATCH_METRICS_PORT 'web'"):
+        Settings.resolve(only=CONNECTION, environ=environ, metrics_port=None)
+
+
+@pytest.mark.parametrize("name", ["sasl_password", "metrics_password"])
+def test_a_byte_order_mark_is_no_part_of_a_password(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(b"\xef\xbb\xbfs3cret\r\n")
+    settings = Settings.resolve(environ={f"LABELWATCH_{name.upper()}_FILE": str(file)})
+    assert "s3cret" in (settings.password(), (settings.metrics_login() or ("", ""))[1])
+
+
+def test_an_encrypted_key_opens_with_its_passphrase_and_says_so_without(tmp_path: Path) -> None:
+    plain = Authority(tmp_path).issue("client")
+    key = serialization.load_pem_private_key(plain.read_bytes(), None)
+    secret = serialization.BestAvailableEncryption(b"s3cret")
+    file, words = tmp_path / "client.key", tmp_path / "passphrase"
+    for form in (serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL):
+        file.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, secret))
+
+        def tls(**environ: str) -> object:
+            files = {"LABELWATCH_SSL_CERTFILE": str(plain), "LABELWATCH_SSL_KEYFILE": str(file)}
+            named = {f"LABELWATCH_SSL_KEY_PASSWORD{name}": value for name, value in environ.items()}
+            return Settings.resolve(security_protocol="SSL", environ=files | named).security()["ssl_context"]
+
+        begin = f"LABELWATCH_SSL_CERTFILE: cannot use {plain} with the key in {file}: the "
+        with pytest.raises(SettingsError) as caught:
+            tls()
+        assert str(caught.value) == begin + "key is encrypted; give its passphrase in LABELWATCH_SSL_KEY_PASSWORD_FILE."
+        for wrong in ("wr0ng", "w" * 2000):
+            with pytest.raises(SettingsError, match=r"with the key in .*: ") as caught:
+                tls(**{"": wrong})
+            assert wrong not in str(caught.value)
+        with pytest.raises(SettingsError) as caught:
+            tls(**{"": "wr0ng"})
+        assert str(caught.value) == begin + "passphrase in LABELWATCH_SSL_KEY_PASSWORD_FILE does not open it."
+        assert tls(**{"": "s3cret"}) is not None
+        words.write_bytes(b"\xef\xbb\xbfs3cret\r\n")
+        assert tls(_FILE=str(words)) is not None
 
 
 def test_login_needs_name_and_password() -> None:

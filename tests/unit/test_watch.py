@@ -9,8 +9,9 @@ from rich.console import Console
 
 from streams.ops.errors import CommandError
 from streams.ops.watch import Rate, Watcher, save_svg, show, watch
+from streams.views.http import Unreachable
 from streams.views.reading import UNKNOWN
-from streams.views.samples import Samples, Unreachable
+from streams.views.samples import Samples
 
 
 def page(site: str = "lima-1", **more: float) -> Samples:

@@ -3,10 +3,9 @@
 import json
 import urllib.error
 import urllib.parse
-import urllib.request
 from typing import Any
 
-from streams.views.samples import Unreachable
+from streams.views.http import Unreachable, open_url, request_to
 
 _TIMEOUT_SECONDS = 30.0
 
@@ -54,8 +53,8 @@ class Prometheus:
         self.asked += 1
         try:
             # A long query does not fit into an address.
-            request = urllib.request.Request(url, encoded.encode()) if post else f"{url}?{encoded}"
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
+            request = request_to(url, encoded.encode()) if post else request_to(f"{url}?{encoded}")
+            with open_url(request, _TIMEOUT_SECONDS) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             raise self._refusal(error) from error
