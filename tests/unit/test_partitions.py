@@ -37,14 +37,21 @@ class Disk:
         self.restores = 0
         self.letters: list[int] = []
         self.proofs = True
+        self.nothing_counts = False
 
     def store(self, settings: Settings, partition: int, **_: Any) -> "FakeStore":
         return FakeStore(self)
 
 
 class FakeStore:
+    at = "labelwatch-main-checkpoints"
+
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+
+    @property
+    def nothing_counts(self) -> bool:
+        return self._disk.nothing_counts
 
     async def start(self) -> None:
         self._disk.restores += 1
@@ -79,9 +86,10 @@ class FakeConsumer:
         self.opened: list[int] = []
         self.epoch = 0
         self.is_open = False
+        self.member = True
 
     async def prove(self) -> bool:
-        return True
+        return self.member
 
     async def log_bounds(self, partition: int) -> tuple[int, int]:
         return self.begin, self.end
@@ -142,6 +150,10 @@ class Bench:
                 records,
             )
         )
+
+    async def write_again(self) -> None:
+        """As the ticker does when the time has come."""
+        await self.partitions._checkpoint(self.partitions._owned[0], now=True)
 
     @property
     def expected(self) -> int:
@@ -239,7 +251,46 @@ async def test_what_retention_deleted_is_counted_once_and_with_the_records_after
     assert labels(engine) == 3
 
 
-async def test_a_checkpoint_that_fails_drops_the_engine_and_restores(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_checkpoint_that_failed_before_its_commit_goes_out_with_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with bench(monkeypatch, checkpoint_records=2) as made:
+        made.state.prove_membership(float("inf"))
+        made.consumer.end = 0
+        made.state.caught_up(0)
+        made.disk.nothing_counts = True
+        made.disk.errors = [KafkaConnectionError(), DeadLettersRefused("too large")]
+        await made.take(0, 1)
+        await until(lambda: len(made.disk.errors) == 1)
+        await made.take(2, bad=True)
+        await made.write_again()
+        assert made.disk.errors == []
+        assert made.state.shown().engines
+        await made.take(3, 4)
+        await made.write_again()
+        assert made.disk.manifest is not None
+        assert made.consumer.opened == [0], "nothing is read again"
+    assert made.disk.letters == [2]
+    assert labels(made.durable()) == 4
+
+
+async def test_a_partition_that_may_be_anothers_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bench(monkeypatch, checkpoint_records=2) as made:
+        made.disk.nothing_counts = True
+        made.disk.errors = [KafkaConnectionError()]
+        await made.take(0, 1)
+        await until(lambda: not made.disk.errors)
+        made.consumer.member = False
+        await made.write_again()
+        assert made.disk.manifest is None
+        made.consumer.member = True
+        await made.write_again()
+        assert made.disk.manifest is not None
+
+
+async def test_a_checkpoint_that_fails_in_its_commit_drops_the_engine_and_restores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with bench(monkeypatch, checkpoint_records=2) as made:
         await made.take(0, 1)
         await until(lambda: made.disk.manifest is not None)
