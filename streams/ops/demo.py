@@ -144,15 +144,8 @@ def _simulator(options: DemoOptions, bootstrap: str) -> list[str]:
 
 
 def demo_policy() -> str:
-    """The simulated operation's policy, in TOML: each site with its vendor, zone and shifts, the first one stricter."""
-    shifts = ", ".join(
-        f'{{ name = "{name}", start = "{start}:00", end = "{end}:00" }}'
-        for name, start, end in (("early", "06", "14"), ("late", "14", "22"), ("night", "22", "06"))
-    )
-    sites = [
-        f'[site.{name}]\nvendor = "{vendor}"\ntimezone = "{zone}"\nshifts = [{shifts}]\n'
-        for name, vendor, zone, *_ in PLACES
-    ]
+    """The simulated operation's policy, in TOML: each site with its vendor and zone, the first one stricter."""
+    sites = [f'[site.{name}]\nvendor = "{vendor}"\ntimezone = "{zone}"\n' for name, vendor, zone, *_ in PLACES]
     sites[0] += "accuracy_target = 0.96\n"
     return "\n".join(["[defaults]\nutilization_target = 0.75\n", *sites])
 

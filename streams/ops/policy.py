@@ -10,7 +10,7 @@ from rich.text import Text
 
 from detectors.budget import DAYS_A_MONTH, delay_reviews, run_length
 from schemas.drift import BUDGET_OF, BUDGETS
-from schemas.policy import Policy, Shift
+from schemas.policy import Policy
 
 _NUMBERS = ("accuracy", "QA", "critical", "util.", "s/label", "reviews")
 
@@ -34,11 +34,10 @@ def print_policy(policy: Policy, source: str, console: Console) -> None:
     console.print(scopes)
     if policy.sites():
         sites = _table("Sites")
-        for heading in ("site", "vendor", "time zone", "shifts"):
+        for heading in ("site", "vendor", "time zone"):
             sites.add_column(heading, overflow="fold")
         for site in policy.sites():
-            shifts = "; ".join(map(_shift, policy.shifts(site)))
-            sites.add_row(*map(Text, (site, policy.vendor(site), policy.timezone(site), shifts)))
+            sites.add_row(*map(Text, (site, policy.vendor(site), policy.timezone(site))))
         console.print(sites)
     for line in _rules(policy):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -64,10 +63,6 @@ def _rules(policy: Policy) -> list[str]:
 
 def _percent(ratio: float) -> str:
     return f"{ratio * 100:.6g}%"
-
-
-def _shift(shift: Shift) -> str:
-    return f"{shift.name} {shift.start} to {shift.end}, {shift.days}"
 
 
 #: Rises, in ratio points, whose delay is told.

@@ -14,7 +14,6 @@ false_pages_per_month = 2
 vendor = "acme [b]"
 accuracy_target = 0.96
 timezone = "Asia/Manila"
-shifts = [{ name = "day", start = "08:00", end = "17:00", days = "mon-fri" }]
 [project.counterfeit]
 accuracy_target = 0.97
 [project.counterfeit.market.US]
@@ -39,8 +38,8 @@ def test_each_scope_named_has_the_numbers_that_apply_there_and_fits_80_columns()
     assert "manila-1 counterfeit any 97.5% 98% 0.5% 80% 45 30" in lines
 
 
-def test_a_site_shows_vendor_zone_and_shifts() -> None:
-    assert "manila-1 acme [b] Asia/Manila day 08:00 to 17:00, mon-fri" in shown(TEXT)
+def test_a_site_shows_vendor_and_zone() -> None:
+    assert "manila-1 acme [b] Asia/Manila" in shown(TEXT)
     assert "Sites" not in shown("")
 
 
