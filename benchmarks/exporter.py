@@ -77,6 +77,7 @@ def sites(count: int = 200, projects: int = 5, markets: int = 2) -> Figures:
         "role": ["agent"],
         "source": ["qa", "gold"],
         "sampling": ["random", "targeted"],
+        "headline": ["true"],
         "state": list(STATES),
     }
     for metric in METRICS.values():

@@ -530,7 +530,7 @@ def _within(metric: str, by: str, more: str = "") -> str:
     return f"max by (site, {by}) (sum by (site, {by}, instance) (labelwatch_{metric}_window{{{matchers}}}))"
 
 
-_HEADLINE = ',role="agent",sampling!="targeted"'
+_HEADLINE = ',role="agent",headline="true"'
 _CHOSEN = ',project=~"$project",market=~"$market"'
 _MIN = "on (site) group_left () site:labelwatch_min_reviews:max{<of>}"
 

@@ -85,7 +85,7 @@ def _reviewer(name: str, help: str, unit: str = "") -> Metric:
     return Metric(f"labelwatch_reviewer_{name}", Kind.GAUGE, help, ("site", "agent", "window"), unit, Page.AGENTS)
 
 
-_HEADLINE = "first-round production reviews, targeted ones left out"
+_HEADLINE = "first-round production reviews of the policy's headline_sources, targeted ones left out"
 
 CATALOGUE: tuple[Metric, ...] = (
     # Work, durable counters: first verdicts, never revised, so that they only rise.
@@ -96,11 +96,12 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter("sop_labels_total", ("site", "project", "sop"), "Labels by SOP version; the newest 3 of a project, older ones together."),
     _counter("sop_reviews_total", ("site", "project", "sop"), "Reviews by the SOP version of the label."),
     _counter("sop_correct_reviews_total", ("site", "project", "sop"), "Correct reviews by the SOP version of the label."),
-    _counter("errors_total", ("site", "project", "error_type", "severity"), "Errors that reviews found; past the cap of types: other."),
+    _counter("errors_total", ("site", "project", "error_type", "severity"), "Errors of work that a review found wrong; past the cap of types: other."),
+    _counter("remarks_total", ("site", "project", "error_type", "severity"), "Errors named by reviews that found the work correct all the same: in no error figure. Many: the producer fills error_type always, or correct wrongly."),
     # Work, live windows: additive, present where above 0.
     _gauge("labels_window", (*_SPM, "window"), "Labels submitted within the window."),
-    _gauge("reviews_window", (*_REVIEWED, "sampling", "window"), "First-round production reviews within the window, as they stand now."),
-    _gauge("correct_reviews_window", (*_REVIEWED, "sampling", "window"), "Correct ones of labelwatch_reviews_window."),
+    _gauge("reviews_window", (*_REVIEWED, "sampling", "headline", "window"), 'First-round production reviews within the window, as they stand now. headline="true": those that make the headline accuracy by the policy; sums of them are its n.'),
+    _gauge("correct_reviews_window", (*_REVIEWED, "sampling", "headline", "window"), "Correct ones of labelwatch_reviews_window."),
     _gauge("state_seconds_window", (*_SPM, "state", "window"), "People's seconds in a state within the window, open states up to now.", unit="seconds"),
     # The same of a partition's sites together: what spans sites is a sum of these few, not of every site's series.
     _gauge("partition_labels_window", ("project", "market", "window", *_TP), "Labels submitted within the window, all sites of the partition."),
@@ -126,7 +127,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("labelwatch_handle_seconds", Kind.HISTOGRAM, "Seconds per label, each capped.", ("site", "project"), "seconds", buckets=HANDLE_BUCKETS_SECONDS),
     Metric("labelwatch_review_delay_seconds", Kind.HISTOGRAM, "From label to review. Long: accuracy speaks of old work.", ("site",), "seconds", buckets=REVIEW_DELAY_BUCKETS_SECONDS),
     _counter("handle_capped_total", ("site",), "Labels whose handling time was above the cap. Many: timers that run while nobody works."),
-    _counter("forgotten_states_total", ("site",), "States open for more than 12 h, closed by the monitor."),
+    _counter("forgotten_states_total", ("site",), "States other than offline open for more than 12 h, closed by the monitor. Many: tools that do not report the end of a shift."),
     _counter("late_states_total", ("site",), "State changes older than the agent's newest, ignored."),
     # People.
     _agent("accuracy_ratio", f"Correct share of {_HEADLINE}; absent below min_reviews.", "ratio"),

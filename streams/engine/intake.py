@@ -21,6 +21,7 @@ from schemas.events import (
     event_types,
 )
 from streams.engine.decode import UNKNOWN, Refusal, decode
+from streams.engine.headline import why_not_windowed
 from streams.engine.ids import NEW_SHARE, SealedIds
 from streams.engine.panes import HOUR_MS, MINUTE_MS, WINDOW_PANES, Ints, Slot
 
@@ -195,12 +196,13 @@ class Columns:
 
 
 class ReviewError(NamedTuple):
-    """One error found by a first-given review."""
+    """One error found by a first-given review; a remark where the review found the work correct all the same."""
 
     site: str
     project: str
     error_type: str
     severity: str
+    is_remark: bool
 
 
 class Batch:
@@ -214,7 +216,7 @@ class Batch:
         made: reviews by reviewer: person = reviewer id, kind = review_ms, value = 1 where an error was found, 2 more
             where the work is a reviewer's.
         delays: label to review: kind = verdict kind, value = ms.
-        errors: errors found, one by one.
+        errors: errors found, and remarks on correct work, one by one.
         states: `state_changed` and `agent_profiled` with the site's name and its clock after the event.
         classes: id of the class given by each of `labels`.
         ids: `event_id` of each of `reviews`.
@@ -423,8 +425,7 @@ class Intake:
                 error_type = event.error_type
                 if error_type is not None or event.errors:
                     self._errors(batch, event)
-                    if event.errors:
-                        error_type = event.errors[0].type
+                    error_type = _error_type(event)
                 try:
                     review_trait(traits[event.label][event.stratum][error_type])
                 except KeyError:
@@ -472,8 +473,7 @@ class Intake:
             batch.ids.append(event.event_id)
             if not event.correct:
                 batch.mistakes[len(batch.reviews.at) - 1] = event.task_id
-            error_type = event.errors[0].type if event.errors else event.error_type
-            batch.traits.append(self._trait(event.label, event.stratum, error_type))
+            batch.traits.append(self._trait(event.label, event.stratum, _error_type(event)))
             reviewer = -1
             if event.reviewer_id is not None:
                 known = site.reviewers.get(event.reviewer_id)
@@ -615,7 +615,7 @@ class Intake:
                     role or "agent",
                     source or "qa",
                     sampling or "unknown",
-                    purpose in (None, "production") and review_round in (None, 1),
+                    not why_not_windowed(purpose, review_round),
                 )
             )
         return kinds[given]
@@ -644,12 +644,10 @@ class Intake:
     # --- rare events
 
     def _errors(self, batch: Batch, event: LabelReviewed) -> None:
-        if event.errors:
-            for error in event.errors:
-                batch.errors.append(ReviewError(event.site_id, event.project_id, error.type, error.severity or ""))
-        else:
+        found = [(error.type, error.severity) for error in event.errors or ()]
+        for error_type, severity in found or [(event.error_type or "", event.severity)]:
             batch.errors.append(
-                ReviewError(event.site_id, event.project_id, event.error_type or "", event.severity or "")
+                ReviewError(event.site_id, event.project_id, error_type, severity or "", is_remark=event.correct)
             )
 
     def _rare(self, batch: Batch, site: Site, event: Event) -> None:
@@ -775,6 +773,13 @@ def _suspicious_ms(records: Sequence[Record]) -> int:
     except TypeError:
         # Files have no append times; where only some records have one, each is looked at.
         return -1 if any(stamp is not None for stamp in stamps) else 1 << 62
+
+
+def _error_type(event: LabelReviewed) -> str | None:
+    """The first error that a review found; None where it found the work correct: what it says of it is a remark."""
+    if event.correct:
+        return None
+    return event.errors[0].type if event.errors else event.error_type
 
 
 def _contradiction(event: object) -> Refusal | None:

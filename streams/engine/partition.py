@@ -114,7 +114,7 @@ class PartitionEngine:
         self._intake = Intake()
         self._dead_letters: list[DeadLetter] = []
         self._committed_tally: dict[str, int] = {}
-        work, verdicts, sops = Work(self._rings), Verdicts(self._rings), Sops(self._rings)
+        work, verdicts, sops = Work(self._rings), Verdicts(self._rings, policy), Sops(self._rings)
         people, reviewers = People(self._rings, policy), Reviewers(self._rings)
         presence = Presence(self._rings, policy)
         self._drift = Drift(policy, partitions)

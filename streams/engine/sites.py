@@ -10,7 +10,7 @@ from streams.engine.figures import Figures, Labels
 from streams.engine.panes import Ints, Key, Table
 from streams.engine.parts import Grouped, Groups, Tell
 from streams.engine.parts.presence import OpenStates, Presence
-from streams.engine.parts.verdicts import Verdicts
+from streams.engine.parts.verdicts import HEADLINE, Verdicts
 from streams.engine.parts.work import Work
 from streams.engine.ratios import wilson
 
@@ -35,7 +35,7 @@ class SiteView:
         self._presence = presence
         self._of_work = Groups(work.work, _project_and_market)
         self._of_verdicts = Groups(verdicts.verdicts, _project_and_market)
-        self._purposes = Groups(verdicts.verdicts, lambda key: key[3:6])
+        self._purposes = Groups(verdicts.verdicts, lambda key: (key[3], verdicts.headline_of(key)))
         self._states = Groups(presence.states, lambda key: key[2:])
         self._site_labels: dict[tuple[str, str], list[Labels]] = {
             (role, window): [] for role in ROLES for window in SITE_WINDOWS
@@ -48,7 +48,7 @@ class SiteView:
         verdicts, states = self._verdicts.verdicts, self._presence.states
         purposes = self._purposes.now()
         headline = {
-            role: _flags(verdicts, purposes, [_is_headline(purpose, role, policy) for purpose in purposes.labels])
+            role: _flags(verdicts, purposes, [purpose == (role, HEADLINE) for purpose in purposes.labels])
             for role in ROLES
         }
         by_state = self._states.now()
@@ -190,11 +190,6 @@ def _tell_accuracy(figures: Figures, labels: list[Labels], n: Ints, k: Ints, lea
 
 def _project_and_market(key: Key) -> Key:
     return key[1:3]
-
-
-def _is_headline(purpose: Key, role: str, policy: Policy) -> bool:
-    """Whether reviews of (role, source, sampling) make the headline accuracy of a role."""
-    return purpose[0] == role and purpose[1] in policy.headline_sources and purpose[2] != "targeted"
 
 
 def _flags(table: Table, grouped: Grouped, chosen: list[bool]) -> Flags:

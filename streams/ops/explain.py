@@ -18,6 +18,7 @@ from schemas.policy import Policy
 from schemas.text import visible
 from schemas.topics import EVENTS
 from streams.engine.decode import Refusal, Unknown, decode
+from streams.engine.headline import why_not_headline, why_not_windowed
 from streams.engine.intake import AHEAD_MS, CAP_MS, DUPLICATE_MINUTES, Record
 from streams.engine.panes import HOUR_MS, MINUTE_MS, WINDOW_PANES
 from streams.engine.ratios import wilson
@@ -245,17 +246,9 @@ class Explainer:
         return False
 
     def _why_not_review(self, event: LabelReviewed) -> str:
-        if event.purpose not in (None, "production"):
-            return f"purpose {event.purpose}"
-        if event.review_round not in (None, 1):
-            return "a later review round"
-        return self._why_not_headline(event.source, event.sampling)
-
-    def _why_not_headline(self, source: str | None, sampling: str | None) -> str:
-        if sampling == "targeted":
-            return "sampling targeted"
-        source = source or "qa"
-        return "" if source in self.policy.headline_sources else f"source {source}, by the policy"
+        return why_not_windowed(event.purpose, event.review_round) or why_not_headline(
+            event.source, event.sampling, self.policy
+        )
 
     def _why_not_label(self, event: LabelSubmitted) -> str:
         if event.skipped:
@@ -273,7 +266,7 @@ class Explainer:
                 return
             at, known_as = event.reviewed_at, event.review_id
             old, new = (
-                None if v is None or self._why_not_headline(v.source, v.sampling) else int(v.correct)
+                None if v is None or why_not_headline(v.source, v.sampling, self.policy) else int(v.correct)
                 for v in (event.old, event.new)
             )
         else:

@@ -42,7 +42,7 @@ def figures(sites: tuple[str, ...], partition: int) -> Figures:
             made.add("labelwatch_site_reviews", (site, "agent", window), 400)
             made.add("labelwatch_site_correct_reviews", (site, "agent", window), 380)
         for window in ("1h", "24h", "7d"):
-            of = (site, site, site, "agent", "qa", "full", window)
+            of = (site, site, site, "agent", "qa", "full", "true", window)
             made.add("labelwatch_reviews_window", of, 400)
             made.add("labelwatch_correct_reviews_window", of, 380)
     for site in {QUOTES, LONG} & set(sites):

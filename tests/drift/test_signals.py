@@ -119,6 +119,24 @@ def test_all_right_and_all_wrong_from_the_start_is_no_change(rate):
     assert not of(records, "error_finding")
 
 
+def test_remarks_on_correct_work_are_no_errors_and_no_cause():
+    log = Log()
+    for n, rate in ((4000, 0.05), (800, 0.20)):
+        for _ in range(n):
+            correct = log.random.random() >= rate
+            # A producer that fills error_type always: every second remark would be a new kind of error.
+            remark = log.random.choice(("none", "ok" if rate > 0.1 else "none"))
+            log.reviews(1, 0.0 if correct else 1.0, error_type=remark if correct else "brand_confusion")
+    engine, records = log.run()
+    opened = next(record for record in of(records, "accuracy") if not record.project_id)
+    kinds = {cause.member: cause.points for cause in opened.causes if cause.by == "error_type"}
+    assert set(kinds) <= {"brand_confusion"}
+    shown = engine.figures(log.now).samples
+    wrong = sum(not event["correct"] for event in log.events)
+    assert dict(shown["labelwatch_errors_total"]) == {("s", "p", "brand_confusion", ""): wrong}
+    assert sum(value for _, value in shown["labelwatch_remarks_total"]) == len(log.events) - wrong
+
+
 def test_targeted_reviews_training_and_later_rounds_do_not_count():
     log = Log()
     log.reviews(3000, 0.05)

@@ -75,7 +75,7 @@ class Site:
         self.newest_state: dict[str, int] = {}
         self.oldest_first: list[tuple[int, str]] = []
         self.roles: dict[str, str] = {}
-        self.error_types: set[str] = set()
+        self.error_types: dict[str, set[str]] = {"errors": set(), "remarks": set()}
         self.newest_event: dict[str, int] = {}
         self.skew: float | None = None
 
@@ -245,7 +245,7 @@ class Oracle:
         single = [{"type": event["error_type"], "severity": event.get("severity")}] if "error_type" in event else []
         # An empty list beside an error type says nothing against it.
         for error in event.get("errors") or single:
-            self._error(site, current, project, error)
+            self._error(site, current, project, error, "remarks" if correct else "errors")
         if "labeled_at" in event:
             self._observe("review_delay_seconds", (site,), DELAY_BOUNDS, max(0, at - event["labeled_at"]))
         if event.get("review_round", 1) == 1 and event.get("purpose", "production") == "production":
@@ -265,11 +265,12 @@ class Oracle:
     ) -> None:
         """Moves the windows by one first-round production review."""
         source, sampling = version.get("source") or "qa", version.get("sampling") or "unknown"
-        full = (site, project, version.get("market") or "", role, source, sampling)
+        headline = sampling != "targeted" and source in self.policy.headline_sources
+        full = (site, project, version.get("market") or "", role, source, sampling, str(headline).lower())
         correct = by * version["correct"]
         self._moment(when, "reviews", *full, by=by)
         self._moment(when, "correct_reviews", *full, by=correct)
-        if sampling != "targeted" and source in self.policy.headline_sources:
+        if headline:
             self._moment(when, "site_reviews", site, role, by=by)
             self._moment(when, "site_correct_reviews", site, role, by=correct)
             self._moment(when, "agent_reviews", site, agent, role, by=by)
@@ -291,13 +292,13 @@ class Oracle:
             versions.append(version)
         self._count(f"{name} by version", site, project, version, by=by)
 
-    def _error(self, site: str, current: Site, project: str, error: dict[str, Any]) -> None:
-        kind = error["type"]
-        if kind not in current.error_types and len(current.error_types) >= ERROR_TYPES:
+    def _error(self, site: str, current: Site, project: str, error: dict[str, Any], counted_as: str) -> None:
+        kind, known = error["type"], current.error_types[counted_as]
+        if kind not in known and len(known) >= ERROR_TYPES:
             kind = "other"
         else:
-            current.error_types.add(kind)
-        self._count("errors_total", site, project, kind, error.get("severity") or "")
+            known.add(kind)
+        self._count(f"{counted_as}_total", site, project, kind, error.get("severity") or "")
 
     # Presence.
 
@@ -319,8 +320,9 @@ class Oracle:
         while site.oldest_first and site.clock - site.oldest_first[0][0] > FORGOTTEN_MS:
             since, agent = heapq.heappop(site.oldest_first)
             if agent in site.open and site.open[agent].since == since:
-                self._end(name, agent, site.open.pop(agent), since + FORGOTTEN_MS)
-                self._count("forgotten_states_total", name)
+                was = site.open.pop(agent)
+                self._end(name, agent, was, since + FORGOTTEN_MS)
+                self._count("forgotten_states_total", name, by=was.state != "offline")
 
     def _end(self, site: str, agent: str, was: OpenState, until: int) -> None:
         self._count("state_ms", site, was.state, by=until - was.since)
@@ -469,8 +471,8 @@ class Oracle:
                 _, project, market = rest
                 totals["labels"][project, market, window] += amount
             elif metric in ("reviews", "correct_reviews"):
-                _, project, market, role, source, sampling = rest
-                if source in self.policy.headline_sources and sampling != "targeted":
+                _, project, market, role, _, _, headline = rest
+                if headline == "true":
                     totals[f"headline_{metric}"][project, market, role, window] += amount
         for metric, series in totals.items():
             for labels, amount in series.items():

@@ -104,11 +104,12 @@ def test_adversarial_traffic_at_a_hundred_times():
     met = {metric for (metric, _), count in oracle.totals.items() if count}
     assert {"duplicates_total", "unchecked_events_total", "late_events_total", "late_states_total"} <= met
     assert {"forgotten_states_total", "handle_capped_total", "revised_reviews_total", "unknown_events_total"} <= met
+    assert "remarks_total" in met
     assert {reason for _, reason in oracle.rejected} == {"null", "encoding", "json", "schema", "future"}
     keys = {key for hour in oracle.by_hour.values() for key in hour}
     people = {key[2] for key in keys if key[:2] in (("agent_labels", "manila-1"), ("agent_reviews", "manila-1"))}
     assert len(people) > 20 * 64
-    assert any(len(site.error_types) == ERROR_TYPES for site in oracle.sites.values())
+    assert any(len(site.error_types["errors"]) == ERROR_TYPES for site in oracle.sites.values())
 
 
 @pytest.mark.parametrize("seed", range(30))

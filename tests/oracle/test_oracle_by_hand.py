@@ -90,7 +90,7 @@ def test_headline_leaves_out_targeted_re_reviews_and_other_purposes():
     assert found["labelwatch_site_accuracy_ratio"]["s", "agent", "1h"] == 2 / 3
     assert found["labelwatch_site_reviews"]["s", "qa", "1h"] == 1
     assert ("s", "qa", "1h") not in found["labelwatch_site_accuracy_ratio"]
-    assert found["labelwatch_reviews_window"]["s", "p", "", "agent", "qa", "targeted", "1h"] == 1
+    assert found["labelwatch_reviews_window"]["s", "p", "", "agent", "qa", "targeted", "false", "1h"] == 1
     assert found["labelwatch_reviews_total"]["s", "p", "", "agent", "qa"] == 5
     without_gold = figures(records, T, '[defaults]\nheadline_sources = ["qa", "audit", "consensus"]\n')
     assert without_gold["labelwatch_site_reviews"]["s", "agent", "1h"] == 2
@@ -204,7 +204,7 @@ def test_a_revision_moves_the_windows_of_the_reviews_time_and_no_total():
     # The review was within the headline, its successor is targeted: nothing is left there.
     assert "labelwatch_site_reviews" not in found
     assert found["labelwatch_correct_reviews_window"] == {
-        ("s", "p", "", "agent", "qa", "targeted", window): 1 for window in ("24h", "7d")
+        ("s", "p", "", "agent", "qa", "targeted", "false", window): 1 for window in ("24h", "7d")
     }
     assert found["labelwatch_correct_reviews_total"]["s", "p", "US", "agent", "qa"] == 0
     assert found["labelwatch_revised_reviews_total"]["labeling.events.v1", "0"] == 1
@@ -226,6 +226,32 @@ def test_the_101st_error_type_is_other():
     found = figures(records, T)["labelwatch_errors_total"]
     assert len(found) == 101
     assert (found["s", "p", "type-0", "major"], found["s", "p", "other", "major"]) == (2, 1)
+
+
+def test_an_error_of_correct_work_is_a_remark():
+    records = [
+        work("label_reviewed", T, 0, correct=True, error_type="none"),
+        work("label_reviewed", T, 1, correct=True, errors=[{"type": "typo", "severity": "minor"}, {"type": "typo"}]),
+        work("label_reviewed", T, 2, correct=False, error_type="typo", severity="critical"),
+    ]
+    found = figures(records, T)
+    assert found["labelwatch_errors_total"] == {("s", "p", "typo", "critical"): 1}
+    assert found["labelwatch_remarks_total"] == {
+        ("s", "p", "none", ""): 1, ("s", "p", "typo", "minor"): 1, ("s", "p", "typo", ""): 1,
+    }  # fmt: skip
+
+
+def test_a_night_is_no_forgotten_state():
+    records = [
+        record("state_changed", T, 0, state="offline"),
+        record("state_changed", T, 1, agent_id="b", state="productive"),
+        record("state_changed", T + 13 * HOUR, 2, state="productive"),
+        record("state_changed", T + 13 * HOUR, 3, agent_id="b", state="productive"),
+    ]
+    found = figures(records, T + 13 * HOUR)
+    assert found["labelwatch_forgotten_states_total"] == {("s",): 1}
+    # Both are closed where 12 h are over.
+    assert found["labelwatch_site_state_seconds_total"] == {("s", "offline"): 43_200, ("s", "productive"): 43_200}
 
 
 @pytest.mark.parametrize(

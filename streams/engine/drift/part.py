@@ -563,6 +563,9 @@ class Drift:
         since, before = seen.earlier[: episode.n], seen.earlier[episode.n :]
         if len(before) >= _LEAST_BEFORE and len(since):
             columns_before, columns_since = self._columns(before), self._columns(since)
+            for each, rows in ((columns_before, before), (columns_since, since)):
+                # A review that was revised to correct, or that older builds took a remark of, has no error.
+                each["error_type"] = np.where(REVIEW.of(rows, "wrong") > 0, each["error_type"], NONE)
             columns = {by: (columns_before[by], columns_since[by]) for by in _DIMENSIONS}
             y_before, y_since = (REVIEW.of(each, "wrong").astype(np.float64) for each in (before, since))
             parts = all_parts(columns, y_before, y_since, "error_type", NONE)

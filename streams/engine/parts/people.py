@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from schemas.policy import Policy
+from streams.engine.headline import why_not_headline
 from streams.engine.intake import Batch, Intake, VerdictKind, column
 from streams.engine.panes import Ints, Key, Panes, Rings, Table
 from streams.engine.parts import Numbers, Tell, rows_of_people
@@ -16,7 +17,7 @@ _TIME = Panes(np.int32, np.int32)
 
 def is_headline(kind: VerdictKind, policy: Policy) -> bool:
     """Whether a review counts in the headline accuracy (docs: what counts as accuracy)."""
-    return kind.windowed and kind.sampling != "targeted" and kind.source in policy.headline_sources
+    return kind.windowed and not why_not_headline(kind.source, kind.sampling, policy)
 
 
 class People:

@@ -14,11 +14,11 @@ from streams.engine.intake import Batch, Intake
 from streams.engine.panes import HOUR_MS, Ints, Key, Panes, Ring, Rings, Table
 from streams.engine.parts import OTHER, Groups, Tell, bounded, has_room, read_totals
 
-#: A state open for longer is closed here and counted as forgotten.
+#: A state open for longer is closed here, and counted as forgotten unless it is a night or a weekend: offline.
 FORGOTTEN_MS = 12 * HOUR_MS
 #: Codes of states in the `state` attribute; 0 is none.
 _CODES = {state: code for code, state in enumerate(STATES, start=1)}
-PRODUCTIVE = _CODES["productive"]
+PRODUCTIVE, _OFFLINE = _CODES["productive"], _CODES["offline"]
 
 
 class Interval(NamedTuple):
@@ -110,7 +110,7 @@ class Presence:
             end_ms = event.at
             if clock_ms - since_ms > FORGOTTEN_MS:
                 end_ms = since_ms + FORGOTTEN_MS
-                self._sites.add_total(self._sites.row((site,), site), "forgotten")
+                self._count_forgotten(site, state)
             closed.append(Interval(person, people.get(person, "cell"), state, since_ms, end_ms))
         key = bounded(self.states, (site, event.project_id or "", event.state), lambda key: (key[0], OTHER, key[2]))
         cell = self.states.row(key, site)
@@ -124,15 +124,19 @@ class Presence:
         since = people.scalar("since_ms")[rows]
         for row, since_ms in zip(rows.tolist(), since.tolist(), strict=True):
             if clock_ms - since_ms > FORGOTTEN_MS:
-                end_ms = since_ms + FORGOTTEN_MS
-                closed.append(Interval(row, people.get(row, "cell"), people.get(row, "state"), since_ms, end_ms))
+                state, end_ms = people.get(row, "state"), since_ms + FORGOTTEN_MS
+                closed.append(Interval(row, people.get(row, "cell"), state, since_ms, end_ms))
                 people.set(row, state=0)
-                self._sites.add_total(self._sites.row((site,), site), "forgotten")
+                self._count_forgotten(site, state)
         left = since[clock_ms - since <= FORGOTTEN_MS]
         if len(left):
             self._oldest_ms[site] = int(left.min())
         else:
             del self._oldest_ms[site]
+
+    def _count_forgotten(self, site: str, state: int) -> None:
+        if state != _OFFLINE:
+            self._sites.add_total(self._sites.row((site,), site), "forgotten")
 
     def _add(self, closed: list[Interval]) -> None:
         persons, cells, states, start, end = np.array(closed, np.int64).T

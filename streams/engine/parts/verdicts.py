@@ -1,12 +1,13 @@
 """Reviews by site, project, market, role, source and sampling; errors found; time from label to review."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from schemas.metrics import REVIEW_DELAY_BUCKETS_SECONDS, WINDOWS
 from schemas.policy import Policy
 from streams.engine.figures import Figures
+from streams.engine.headline import why_not_headline
 from streams.engine.intake import Batch, Intake, VerdictKind, column
 from streams.engine.panes import Key, Panes, Rings, Table
 from streams.engine.parts import (
@@ -19,34 +20,52 @@ from streams.engine.parts import (
     observe,
     read_histogram,
     read_totals,
-    read_windows,
     rows_of,
 )
 
 #: Error types of a site that have a series of their own.
 ERROR_TYPES_MAX = 100
+#: Values of the label `headline`.
+HEADLINE, BESIDE = "true", "false"
+_WINDOWED = {"reviews": "labelwatch_reviews_window", "correct": "labelwatch_correct_reviews_window"}
 
 
 class Verdicts:
     """What reviews said.
 
     Tables: `verdicts` (site, project, market, role, source, sampling), `errors`
-    (site, project, error type, severity), `delay` (site).
+    (site, project, error type, severity), `remarks` (the same, of correct work), `delay` (site).
+
+    Args:
+        rings: The partition's rings.
+        policy: Says which sources make the headline.
     """
 
-    def __init__(self, rings: Rings) -> None:
+    def __init__(self, rings: Rings, policy: Policy) -> None:
         wide = Panes()
+        self._policy = policy
         self.verdicts = Table("verdicts", rings, {"reviews": wide, "correct": wide}, totals=("reviews", "correct"))
         self._totals = Groups(self.verdicts, lambda key: key[:5])
+        self._of_window = {window: Groups(self.verdicts, self._within(window)) for window in WINDOWS}
         self._errors = Table("errors", rings, totals=("errors",))
+        self._remarks = Table("remarks", rings, totals=("remarks",))
         self._delay = Table("delay", rings, totals=histogram(REVIEW_DELAY_BUCKETS_SECONDS))
-        self.tables: Sequence[Table] = (self.verdicts, self._errors, self._delay)
+        self.tables: Sequence[Table] = (self.verdicts, self._errors, self._remarks, self._delay)
         self._rows: Numbers[VerdictKind] = rows_of(
             self.verdicts, _verdict_key, lambda key: (key[0], OTHER, "", *key[3:])
         )
         self._delay_rows: Numbers[VerdictKind] = rows_of(self._delay, lambda kind: (kind.site,))
         self._windowed: Numbers[VerdictKind] = Numbers(lambda kind: kind.windowed)
-        self._error_types: dict[str, set[str]] = {}
+        #: By table, then by site: remarks leave the errors' types their room.
+        self._error_types: dict[str, dict[str, set[str]]] = {"errors": {}, "remarks": {}}
+
+    def headline_of(self, key: Key) -> str:
+        """The label `headline` of a row of `verdicts`: which of the windows' reviews make the headline accuracy."""
+        return BESIDE if why_not_headline(key[4], key[5], self._policy) else HEADLINE
+
+    def _within(self, window: str) -> Callable[[Key], Key]:
+        """Labels of a row of `verdicts` within a window."""
+        return lambda key: (*key, self.headline_of(key), window)
 
     def apply(self, batch: Batch, intake: Intake) -> None:
         """Adds reviews, their revisions, errors and delays."""
@@ -68,12 +87,14 @@ class Verdicts:
         if len(kinds):
             observe(self._delay, self._delay_rows.of(kinds), delay_ms, REVIEW_DELAY_BUCKETS_SECONDS)
         for error in batch.errors:
-            key: Key = (error.site, error.project, self._capped_type(error.site, error.error_type), error.severity)
-            key = bounded(self._errors, key, lambda key: (key[0], OTHER, *key[2:]))
-            self._errors.add_total(self._errors.row(key, error.site), "errors")
+            table, total = (self._remarks, "remarks") if error.is_remark else (self._errors, "errors")
+            error_type = self._capped_type(table, error.site, error.error_type)
+            key: Key = (error.site, error.project, error_type, error.severity)
+            key = bounded(table, key, lambda key: (key[0], OTHER, *key[2:]))
+            table.add_total(table.row(key, error.site), total)
 
-    def _capped_type(self, site: str, error_type: str) -> str:
-        types = self._error_types.setdefault(site, set())
+    def _capped_type(self, table: Table, site: str, error_type: str) -> str:
+        types = self._error_types[table.name].setdefault(site, set())
         if error_type not in types:
             if len(types) >= ERROR_TYPES_MAX:
                 return OTHER
@@ -82,23 +103,25 @@ class Verdicts:
 
     def restored(self) -> None:
         """Counts the error types of each site again; `other` itself may be a real one and then is among them."""
-        for key in self._errors.index:
-            types = self._error_types.setdefault(key[0], set())
-            if len(types) < ERROR_TYPES_MAX:
-                types.add(key[2])
+        for table in (self._errors, self._remarks):
+            for key in table.index:
+                types = self._error_types[table.name].setdefault(key[0], set())
+                if len(types) < ERROR_TYPES_MAX:
+                    types.add(key[2])
 
     def read(self, at_ms: int, policy: Policy) -> Tell:
         """Totals (sampling is a dimension of windows only), windows, errors and delays."""
         totals = self._totals.now()
         reviews, correct = (totals.sums(self.verdicts.committed_total(column)) for column in ("reviews", "correct"))
+        windows = [
+            (metric, grouped.labels, grouped.sums(self.verdicts.window_sum(column, window, at_ms)))
+            for window, groups in self._of_window.items()
+            for grouped in (groups.now(),)
+            for column, metric in _WINDOWED.items()
+        ]
         tells = (
-            read_windows(
-                self.verdicts,
-                at_ms,
-                WINDOWS,
-                {"reviews": "labelwatch_reviews_window", "correct": "labelwatch_correct_reviews_window"},
-            ),
             read_totals(self._errors, {"errors": "labelwatch_errors_total"}),
+            read_totals(self._remarks, {"remarks": "labelwatch_remarks_total"}),
             read_histogram(self._delay, "labelwatch_review_delay_seconds", REVIEW_DELAY_BUCKETS_SECONDS),
         )
 
@@ -106,6 +129,9 @@ class Verdicts:
             rows = np.arange(len(reviews))
             figures.add_column("labelwatch_reviews_total", totals.labels, rows, reviews)
             figures.add_column("labelwatch_correct_reviews_total", totals.labels, rows, correct)
+            for metric, labels, sums in windows:
+                rows = np.flatnonzero(sums > 0)
+                figures.add_column(metric, labels, rows, sums[rows])
             for each in tells:
                 each(figures)
 

@@ -1,0 +1,22 @@
+"""Which reviews make the headline accuracy: the one place that decides; figures, drift and `explain` ask it.
+
+Rules, boards and runbooks read what the engine exports (`labelwatch_reviews_window{headline="true"}`), and never put
+the definition together again: it depends on the policy.
+"""
+
+from schemas.policy import Policy
+
+
+def why_not_windowed(purpose: str | None, review_round: int | None) -> str:
+    """Why a review is in no window: in words, empty where it is in them. None stands for the default."""
+    if purpose not in (None, "production"):
+        return f"purpose {purpose}"
+    return "" if review_round in (None, 1) else "a later review round"
+
+
+def why_not_headline(source: str | None, sampling: str | None, policy: Policy) -> str:
+    """Why a review that is in the windows is not in the headline: in words, empty where it is in it."""
+    if sampling == "targeted":
+        return "sampling targeted"
+    source = source or "qa"
+    return "" if source in policy.headline_sources else f"source {source}, by the policy"
