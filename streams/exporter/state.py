@@ -73,6 +73,7 @@ class _Partition:
     caught_up: bool = False
     lag: tuple[int, float] | None = None
     figures_lag_seconds: float | None = None
+    held_up: tuple[int, float] | None = None
     last_commit_seconds: float | None = None
     checkpoints: int = 0
     checkpoint_seconds: _Histogram = field(default_factory=_histogram("labelwatch_checkpoint_seconds"))
@@ -84,7 +85,7 @@ class _Partition:
 
     def release(self) -> None:
         self.owned = self.caught_up = self.dead_letters_refused = False
-        self.engine = self.lag = self.figures_lag_seconds = self.last_commit_seconds = None
+        self.engine = self.lag = self.held_up = self.figures_lag_seconds = self.last_commit_seconds = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,11 @@ class MonitorState:
         """Age of the oldest record that was not applied, 0 at the end."""
         with self._lock:
             self._partitions[partition].figures_lag_seconds = seconds
+
+    def held_up(self, partition: int, records: int, seconds: float) -> None:
+        """What an open transaction keeps from being read, by any worker; `seconds` is its age, 0 where none is open."""
+        with self._lock:
+            self._partitions[partition].held_up = (records, seconds)
 
     def committed(self, partition: int, took_seconds: float) -> None:
         """A checkpoint was acknowledged, its dead letters with it."""
@@ -353,6 +359,9 @@ class MonitorState:
             figures.add("labelwatch_consumer_lag_seconds", labels, known.lag[1])
         if owned and known.figures_lag_seconds is not None:
             figures.add("labelwatch_figures_lag_seconds", labels, known.figures_lag_seconds)
+        if owned and known.held_up is not None:
+            figures.add("labelwatch_uncommitted_records", labels, known.held_up[0])
+            figures.add("labelwatch_open_transaction_seconds", labels, known.held_up[1])
         if owned and known.last_commit_seconds is not None:
             figures.add("labelwatch_last_commit_timestamp_seconds", labels, known.last_commit_seconds)
         figures.add("labelwatch_checkpoints_total", labels, known.checkpoints)

@@ -19,6 +19,7 @@ from streams.exporter import MonitorState
 from streams.runtime.access import denied
 from streams.runtime.broker import Refusal, why_unwritten
 from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced, failure
+from streams.runtime.ends import Ends
 from streams.runtime.memory import FreedMemory
 from streams.runtime.settings import Settings, option_of
 from streams.runtime.transport import Batch, BatchConsumer
@@ -52,7 +53,7 @@ class _Owned:
 
     Attributes:
         expected: Offset of the next record to apply.
-        catch_up_to: Log end at the time of opening; figures show from there on.
+        catch_up_to: End of what could be read at the time of opening; figures show from there on.
         durable: Where the next owner would go on; None before the first checkpoint.
         gap: First offset after a gap that was met once, until a second look confirms it.
         cut: A checkpoint being taken from the engine, which must not change meanwhile.
@@ -293,8 +294,8 @@ class Partitions:
         if owned is None:
             owned, how = await self._restore(partition)
         try:
-            begin, end = await self.consumer.log_bounds(partition)
-            self._place(owned, begin, end)
+            begin, ends = await self.consumer.log_bounds(partition)
+            self._place(owned, begin, ends)
             self._state.restored(partition, owned.engine)
             if not await self.consumer.open_at(partition, owned.expected):
                 raise TimeoutError("a rebalance came first")
@@ -309,7 +310,7 @@ class Partitions:
             "partition=%d opened at offset=%d, %d behind the end, %s, in %.2f s",
             partition,
             owned.expected,
-            max(0, end - owned.expected),
+            max(0, ends.stable - owned.expected),
             how,
             time.monotonic() - started,
         )
@@ -355,13 +356,14 @@ class Partitions:
         owned = _Owned(partition, engine, store, engine.applied + 1, 0, durable)
         return owned, f"restored from {len(restored.slots)} slots in {restored.records} records"
 
-    def _place(self, owned: _Owned, begin: int, end: int) -> None:
+    def _place(self, owned: _Owned, begin: int, ends: Ends) -> None:
         """Finds the place in the log at which to go on.
 
         Raises:
             Refusal: The log ends before it.
         """
         owned.expected = owned.engine.applied + 1
+        end = ends.last
         if not self._transactional:
             end = max(end, owned.expected)  # the embedded broker tells the start of the last batch as the end
         if owned.expected > end:
@@ -373,7 +375,8 @@ class Partitions:
             if owned.durable is not None:
                 self._lose(owned, begin)
             owned.expected = begin
-        owned.catch_up_to = end
+        # Behind an open transaction there is nothing to read, and so nothing to catch up with.
+        owned.catch_up_to = ends.stable
         owned.caught_up = owned.halted = False
         owned.gap = None
 

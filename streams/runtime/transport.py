@@ -48,6 +48,7 @@ from mode import Service
 
 from schemas.topics import EVENTS
 from streams.engine.intake import Record
+from streams.runtime.ends import Ends, log_ends
 from streams.runtime.memory import break_circle
 from streams.runtime.settings import Settings
 
@@ -95,7 +96,7 @@ class Batch:
         epoch: Which opening of the partition they were fetched under.
         follows: The last offset of what came before, -1 for none.
         ends: Where the next batch begins. Between `follows` and `ends` there may be offsets that hold no record:
-            markers of transactions, or what compaction removed.
+            markers of transactions, what a producer rolled back, or what compaction removed.
     """
 
     __slots__ = ("_records", "ends", "epoch", "follows", "partition")
@@ -132,7 +133,7 @@ class Owner(Protocol):
 
 
 class Unread:
-    """A stretch of a broker's answer: its checksums fit, and nothing is parsed yet.
+    """A stretch of a broker's answer: its checksums fit, what was rolled back is left out, and nothing is parsed yet.
 
     Parsing is left to the thread that applies the records, right before it does: what has just been made is
     still in the core's cache, and what waits in a queue is bytes alone.
@@ -157,12 +158,16 @@ class Unread:
         self._batches: list[Any] = []
         self.begins = self.ends = parsed.next_fetch_offset
         left = parsed._records
+        # Nobody rolls back in most answers: then each batch costs no more than a look at this.
+        rolled_back = bool(parsed._aborted_transactions or parsed._aborted_producers)
         while self.ends - self.begins < most and left.has_next():
             batch = left.next_batch()
             if not batch.validate_crc():
                 raise CorruptRecordException(f"the records at offset {self.ends} fail their checksum")
             # Compaction may have removed its last records: the next fetch begins behind them all the same.
             self.ends = parsed.next_fetch_offset = batch.next_offset
+            if rolled_back and _is_rolled_back(parsed, batch):
+                continue
             if not batch.is_control_batch:  # those hold the ends of transactions, no records
                 self._batches.append(batch)
 
@@ -187,6 +192,19 @@ class Unread:
                 run = [record for record in run if record.offset >= self.begins]
             if run:
                 yield run
+
+
+def _is_rolled_back(parsed: PartitionRecords, batch: Any) -> bool:
+    """Whether a batch belongs to a transaction that was rolled back; to be asked of each batch, in order.
+
+    The broker names such transactions by producer and first offset; each lasts to its producer's next abort marker.
+    """
+    parsed._consume_aborted_up_to(batch.base_offset)
+    if batch.is_control_batch:
+        if parsed._contains_abort_marker(batch):
+            parsed._aborted_producers.discard(batch.producer_id)
+        return True
+    return bool(batch.is_transactional and batch.producer_id in parsed._aborted_producers)
 
 
 class _Taking:
@@ -258,6 +276,8 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
             group_instance_id=settings.instance_id,
             partition_assignment_strategy=[RoundRobinPartitionAssignor],
             enable_auto_commit=False,
+            # What a producer has rolled back, or has not committed yet, does not exist.
+            isolation_level="read_committed",
             # Retention may overtake a worker: it goes on at the oldest record, and the jump is seen and counted.
             auto_offset_reset="earliest",
             fetch_max_wait_ms=int(FETCH_WAIT_SECONDS * 1000),
@@ -307,7 +327,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
                 await asyncio.wait([fetcher._create_fetch_waiter()], timeout=left)
 
     def _positions(self, wanted: set[TP]) -> dict[int, int]:
-        """Where the next fetch begins; past the last record where transaction markers follow it."""
+        """Where the next fetch begins; past the last record where markers or what was rolled back follow it."""
         subscription = self._ensure_consumer()._subscription.subscription
         if subscription is None or subscription.assignment is None:
             return {}
@@ -324,9 +344,9 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         self._ensure_consumer().seek(tp, offset)
         self._sought[tp.partition] = epoch
 
-    async def log_bounds(self, tp: TP) -> tuple[int, int]:
+    async def log_bounds(self, tp: TP) -> tuple[int, Ends]:
         consumer = self._ensure_consumer()
-        return (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
+        return (await consumer.beginning_offsets([tp]))[tp], (await log_ends(consumer, [tp]))[tp]
 
     async def commit_for_show(self, offsets: Mapping[TP, int]) -> None:
         async with asyncio.timeout(_CALL_SECONDS):
@@ -375,7 +395,7 @@ class BatchConsumer(driver.Consumer):
         self._epoch_numbers = itertools.count(1)
         self._revocations = 0
         #: The last offset of what was handed to the stream, or the one before the opening; and where the last fetch
-        #: ended, which may have brought markers only.
+        #: ended, which may have brought no record.
         self._handed: dict[int, int] = {}
         self._fetched_to: dict[int, int] = {}
         self._may_fetch = asyncio.Event()
@@ -389,8 +409,8 @@ class BatchConsumer(driver.Consumer):
         except (KafkaError, TimeoutError):
             return False
 
-    async def log_bounds(self, partition: int) -> tuple[int, int]:
-        """The first offset that the log still has, and its end."""
+    async def log_bounds(self, partition: int) -> tuple[int, Ends]:
+        """The first offset that the log still has, and its ends."""
         async with asyncio.timeout(_REQUEST_SECONDS):
             return await self._thread.call_thread(self._thread.log_bounds, TP(EVENTS, partition))
 

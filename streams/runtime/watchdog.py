@@ -1,4 +1,4 @@
-"""Lag and watchdog, in a thread of their own: a worker whose event loop hangs must still show its lag, and end."""
+"""Lag, open transactions and watchdog, in their own thread: a worker whose loop hangs must show its lag, and end."""
 
 import asyncio
 import contextlib
@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchResult
 from aiokafka.errors import KafkaError
 
 from schemas.topics import EVENTS
 from streams.runtime.access import why_not
+from streams.runtime.ends import log_ends
 from streams.runtime.memory import break_circle
 from streams.runtime.settings import Settings
 
@@ -28,6 +29,8 @@ _REQUEST_SECONDS = 5.0
 _LOOK_BYTES = 1 << 16
 #: How old the known number of partitions may be: aiokafka looks every five minutes, in which new partitions go unread.
 _METADATA_SECONDS = 10.0
+#: A transaction open for longer is told in the log: producers end theirs within seconds.
+_HELD_SECONDS = 60.0
 #: So many looks in a row must see a log that ends below what was applied: an end may lag after a change of leader.
 _SHRUNK_LOOKS = 3
 
@@ -73,7 +76,7 @@ class Progress:
         Args:
             now: Monotonic seconds.
             positions: Running partitions and the offsets they wait for.
-            ends: Log ends, taken after the positions.
+            ends: Where what can be read ends, taken after the positions.
         """
         before, self._since = self._since, {}
         stuck = []
@@ -93,7 +96,10 @@ class Progress:
 
 
 class LogWatch:
-    """Looks at the ends of the logs every second: reports lag, and ends a worker that is stuck.
+    """Looks at the ends of the logs every second: reports lag and open transactions, and ends a worker that is stuck.
+
+    Lag ends where an open transaction begins: what is behind that no worker may read yet, so it holds up the figures,
+    and no worker is to blame.
 
     Args:
         settings: Of the worker.
@@ -102,6 +108,7 @@ class LogWatch:
         exact_ends: Whether the broker tells log ends exactly; the embedded one tells the start of the last batch.
         lag: Called with partition, records that are not durable, and the age of the oldest of them in seconds.
         figures_lag: Called with partition, and the age of the oldest record that was not applied in seconds.
+        held_up: Called with partition, records that an open transaction keeps from being read, and its age in seconds.
         fail: Ends the worker in good order: exit code and a sentence.
     """
 
@@ -114,6 +121,7 @@ class LogWatch:
         exact_ends: bool,
         lag: Callable[[int, int, float], None],
         figures_lag: Callable[[int, float], None],
+        held_up: Callable[[int, int, float], None],
         fail: Callable[[int, str], None],
     ) -> None:
         self._settings = settings
@@ -122,12 +130,17 @@ class LogWatch:
         self._exact_ends = exact_ends
         self._lag = lag
         self._figures_lag = figures_lag
+        self._held_up = held_up
         self._fail = fail
         self._progress = Progress(settings.watchdog_seconds)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="labelwatch-watch", daemon=True)
-        #: When a record was appended, epoch seconds, by partition and offset: of those that waited at the last look.
-        self._appended: dict[tuple[int, int], float] = {}
+        #: When a record was appended, epoch seconds, by partition, offset and isolation level: of those that waited at
+        #: the last look; and how far one was looked for in vain.
+        self._appended: dict[tuple[int, int, int], float] = {}
+        self._passed: dict[tuple[int, int, int], int] = {}
+        #: Offsets of open transactions that the log has told of, by partition.
+        self._told: dict[int, int] = {}
         self._shrunk: dict[int, int] = {}
 
     def start(self) -> None:
@@ -195,43 +208,71 @@ class LogWatch:
             self._progress.forget()
             return
         async with asyncio.timeout(_REQUEST_SECONDS):
-            found = await consumer.end_offsets([TopicPartition(EVENTS, partition) for partition in durable])
+            found = await log_ends(consumer, [TopicPartition(EVENTS, partition) for partition in durable])
         ends = {tp.partition: end for tp, end in found.items()}
-        waiting = {(p, offset) for each in (positions, durable) for p, offset in each.items() if offset < ends[p]}
-        self._appended = {key: at for key, at in self._appended.items() if key in waiting}
+        stable = {partition: end.stable for partition, end in ends.items()}
+        waiting = {(p, at) for each in (positions, durable, stable) for p, at in each.items() if at < ends[p].last}
+        self._appended = {key: at for key, at in self._appended.items() if key[:2] in waiting}
+        self._passed = {key: at for key, at in self._passed.items() if key[:2] in waiting}
         for partition, offset in durable.items():
-            age = await self._age_seconds(consumer, partition, offset, ends[partition])
-            self._lag(partition, max(0, ends[partition] - offset), age)
+            age = await self._age_seconds(consumer, partition, offset, stable[partition])
+            self._lag(partition, max(0, stable[partition] - offset), age)
             # A partition whose flow is halted, or that is opened again, has applied nothing beyond what is durable.
             at = positions.get(partition, offset)
-            self._figures_lag(partition, await self._age_seconds(consumer, partition, at, ends[partition]))
+            self._figures_lag(partition, await self._age_seconds(consumer, partition, at, stable[partition]))
+            await self._look_for_transaction(consumer, partition, *ends[partition])
         if self._exact_ends:
-            self._check_shrunk(positions, ends)
+            self._check_shrunk(positions, {partition: end.last for partition, end in ends.items()})
         known = len(consumer.partitions_for_topic(EVENTS) or ())
         if known > self._partitions:
             self._fail(1, repartitioned(known, self._partitions))
             self._partitions = known  # said once
-        stuck = self._progress.look(time.monotonic(), positions, ends)
+        stuck = self._progress.look(time.monotonic(), positions, stable)
         if stuck and not self._stopped.is_set():
-            self._end(stuck, positions, ends)
+            self._end(stuck, positions, stable)
 
-    async def _age_seconds(self, consumer: AIOKafkaConsumer, partition: int, offset: int, end: int) -> float:
-        """Age of the oldest record from an offset on, by its own timestamp; it is fetched once for each offset."""
+    async def _look_for_transaction(self, consumer: AIOKafkaConsumer, partition: int, begins: int, last: int) -> None:
+        """The oldest open transaction begins where what can be read ends."""
+        age = await self._age_seconds(consumer, partition, begins, last, READ_UNCOMMITTED)
+        self._held_up(partition, max(0, last - begins), age)
+        if age > _HELD_SECONDS and self._told.get(partition) != begins:
+            self._told[partition] = begins
+            log.warning(
+                "partition=%d held up at offset=%d: a producer's transaction has been open for %.0f s, and the %d "
+                "records behind it cannot be read before it ends; `labelwatch doctor` names the producer",
+                partition,
+                begins,
+                age,
+                last - begins,
+            )
+
+    async def _age_seconds(
+        self, consumer: AIOKafkaConsumer, partition: int, offset: int, end: int, level: int = READ_COMMITTED
+    ) -> float:
+        """Age of the oldest record from an offset on, by its own timestamp; it is fetched once for each offset.
+
+        0 where there is none, or none is found yet: megabytes of what was rolled back take several looks.
+        """
         if offset >= end:
             return 0.0
-        appended = self._appended.get((partition, offset))
+        key = (partition, offset, level)
+        appended = self._appended.get(key)
         if appended is None:
             tp = TopicPartition(EVENTS, partition)
+            # Between two assignments nothing is fetched, so that this holds for all of the next one.
+            consumer._fetcher._isolation_level = level
             consumer.assign([tp])
-            consumer.seek(tp, offset)
-            records = (await consumer.getmany(tp, timeout_ms=1000, max_records=1)).get(tp)
+            consumer.seek(tp, self._passed.get(key, offset))
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                records = (await consumer.getmany(tp, timeout_ms=1000, max_records=1)).get(tp)
+                self._passed[key] = await consumer.position(tp)
             for answer in consumer._fetcher._records.values():
                 if isinstance(answer, FetchResult) and answer._partition_records is not None:
                     break_circle(answer._partition_records)
             consumer.unsubscribe()
             if not records:
-                return 0.0  # markers only
-            appended = self._appended[partition, offset] = records[0].timestamp / 1000
+                return 0.0
+            appended = self._appended[key] = records[0].timestamp / 1000
         return max(0.0, time.time() - appended)
 
     def _check_shrunk(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> None:
@@ -253,7 +294,10 @@ class LogWatch:
         )
         for partition in stuck:
             log.critical(
-                "partition=%d waits for offset=%d, log end=%d", partition, positions[partition], ends[partition]
+                "partition=%d waits for offset=%d, readable to offset=%d",
+                partition,
+                positions[partition],
+                ends[partition],
             )
         for sentence in self._watched.describe():
             log.critical("%s", sentence)

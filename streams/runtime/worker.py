@@ -141,6 +141,7 @@ class _Worker:
             exact_ends=findings.transactional,
             lag=state.lag,
             figures_lag=state.figures_lag,
+            held_up=state.held_up,
             fail=self._end_soon,
         )
         watch.start()

@@ -64,6 +64,7 @@ def test_every_metric_of_the_catalogue_is_served_on_its_page_with_its_labels():
     state = showing(FakeEngine(one_of_each(agent=""), crowd()))
     state.lag(0, 5, 1.5)
     state.figures_lag(0, 0.5)
+    state.held_up(0, 3, 2.5)
     state.committed(0, 0.05)
     for page in Page:
         state.rendered(page, 0.1)

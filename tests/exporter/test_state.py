@@ -66,6 +66,7 @@ def test_membership_that_is_no_longer_proven_hides_everything_of_partitions(stat
     showing(FakeEngine(), state=state)
     state.lag(0, 5, 1.5)
     state.figures_lag(0, 0.5)
+    state.held_up(0, 3, 2.5)
     state.committed(0, 0.05)
     state.prove_membership(clocks.seconds + 6)
     gauges = ("labelwatch_consumer_lag_records", "labelwatch_last_commit_timestamp_seconds")
@@ -189,6 +190,7 @@ def test_the_state_gives_every_process_metric_of_the_catalogue_and_no_other():
     state = showing(FakeEngine())
     state.lag(0, 5, 1.5)
     state.figures_lag(0, 0.5)
+    state.held_up(0, 3, 2.5)
     state.committed(0, 0.05)
     for page in {metric.page for metric in METRICS.values()}:
         state.rendered(page, 0.1)

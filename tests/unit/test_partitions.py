@@ -15,6 +15,7 @@ from streams.exporter import MonitorState
 from streams.runtime import partitions as module
 from streams.runtime.broker import Refusal
 from streams.runtime.checkpoints import DeadLettersRefused, Fenced, Restored
+from streams.runtime.ends import Ends
 from streams.runtime.partitions import DEAD_LETTERS_PENDING, Partitions
 from streams.runtime.settings import Settings
 from streams.runtime.transport import Batch
@@ -83,6 +84,8 @@ class FakeConsumer:
 
     def __init__(self) -> None:
         self.begin, self.end = 0, 1_000_000
+        #: Where an open transaction begins.
+        self.stable: int | None = None
         self.opened: list[int] = []
         self.epoch = 0
         self.is_open = False
@@ -91,8 +94,8 @@ class FakeConsumer:
     async def prove(self) -> bool:
         return self.member
 
-    async def log_bounds(self, partition: int) -> tuple[int, int]:
-        return self.begin, self.end
+    async def log_bounds(self, partition: int) -> tuple[int, Ends]:
+        return self.begin, Ends(self.end if self.stable is None else self.stable, self.end)
 
     async def open_at(self, partition: int, offset: int) -> bool:
         self.opened.append(offset)
@@ -395,6 +398,22 @@ async def test_a_log_that_ends_before_the_checkpoint_is_refused(monkeypatch: pyt
         await until(lambda: bool(made.failures))
         assert made.failures[0][0] == 1
         assert "ends at offset 5, and the checkpoint stands at 10" in made.failures[0][1]
+
+
+async def test_what_an_open_transaction_keeps_back_is_no_reason_to_wait_or_to_refuse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not even where an older build has read into it."""
+    async with bench(monkeypatch) as made:
+        await made.take(*range(10))
+        await made.partitions.revoked()
+        made.consumer.stable, made.consumer.end = 5, 1_000
+        before = len(made.consumer.opened)
+        made.partitions.assigned({0}, 1)
+        await until(lambda: len(made.consumer.opened) > before and bool(made.partitions.positions()))
+        await made.take(10)
+        assert "caught_up" not in made.state.not_ready()
+        assert made.failures == []
 
 
 async def test_a_changed_number_of_partitions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

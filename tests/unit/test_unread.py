@@ -1,7 +1,7 @@
 """What is taken out of a broker's answer: each record once, in order, up to the place where the next fetch begins."""
 
 import pytest
-from aiokafka.consumer.fetcher import READ_UNCOMMITTED, PartitionRecords
+from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
@@ -13,9 +13,9 @@ from streams.runtime.transport import Unread
 _LAST_OFFSET_DELTA = 23
 
 
-def batch(base: int, offsets: list[int], *, codec: int = 0) -> bytearray:
+def batch(base: int, offsets: list[int], *, codec: int = 0, transaction_of: int = -1) -> bytearray:
     """A producer's batch whose records have these offsets, the others having been compacted away."""
-    builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, -1, 1 << 20)
+    builder = DefaultRecordBatchBuilder(2, codec, transaction_of >= 0, transaction_of, 0, 0, 1 << 20)
     for offset in offsets:
         builder.append(offset - base, 1_000 + offset, b"key", b"%d" % offset, [("header", b"x")])
     built = bytearray(builder.build())
@@ -23,8 +23,20 @@ def batch(base: int, offsets: list[int], *, codec: int = 0) -> bytearray:
     return built
 
 
-def answer_of(*batches: bytes, position: int = 0) -> PartitionRecords:
-    return PartitionRecords(None, MemoryRecords(b"".join(batches)), [], position, None, None, True, READ_UNCOMMITTED)
+def marker(base: int, producer: int, *, commit: bool) -> bytes:
+    """What the broker writes at the end of a producer's transaction."""
+    builder = DefaultRecordBatchBuilder(2, 0, 1, producer, 0, -1, 1 << 20)
+    builder.append(0, 1_000 + base, b"\0\0\0%c" % commit, b"\0\0\0\0\0\0", [])
+    built = bytearray(builder.build())
+    built[:8] = base.to_bytes(8, "big")
+    built[22] |= 0x20
+    return _with_checksum(built)
+
+
+def answer_of(*batches: bytes, position: int = 0, aborted: list[tuple[int, int]] | None = None) -> PartitionRecords:
+    """A broker's answer; `aborted` has the producer and first offset of transactions that were rolled back."""
+    records = MemoryRecords(b"".join(batches))
+    return PartitionRecords(None, records, aborted, position, None, None, True, READ_COMMITTED)
 
 
 def offsets(unread: Unread) -> list[int]:
@@ -76,6 +88,51 @@ def test_ends_of_transactions_are_no_records() -> None:
     unread = Unread(answer_of(_with_checksum(control), position=3))
     assert not unread
     assert unread.ends == 4
+
+
+@pytest.mark.parametrize("codec", [0, 1])
+@pytest.mark.parametrize("most", [1, 2, 4, 100])
+def test_what_was_rolled_back_is_left_out_however_producers_take_turns(codec: int, most: int) -> None:
+    """Producer 7 rolls back, then commits; 8 commits and writes on; between them stands a record of no transaction."""
+    parsed = answer_of(
+        batch(0, [0, 1], codec=codec, transaction_of=7),
+        batch(2, [2], codec=codec, transaction_of=8),
+        batch(3, [3], codec=codec),
+        batch(4, [4], codec=codec, transaction_of=7),
+        marker(5, 8, commit=True),
+        batch(6, [6], codec=codec, transaction_of=8),
+        marker(7, 7, commit=False),
+        batch(8, [8], codec=codec, transaction_of=7),
+        marker(9, 8, commit=False),
+        batch(10, [10], codec=codec, transaction_of=8),
+        marker(11, 7, commit=True),
+        marker(12, 8, commit=True),
+        aborted=[(8, 6), (7, 0)],
+    )
+    found: list[int] = []
+    begins = 0
+    while parsed._records.has_next():
+        unread = Unread(parsed, most)
+        assert unread.begins == begins
+        found += offsets(unread)
+        begins = unread.ends
+    assert found == [2, 3, 8, 10]
+    assert begins == parsed.next_fetch_offset == 13
+
+
+def test_a_transaction_that_began_before_the_place_asked_for_is_left_out_too() -> None:
+    parsed = answer_of(
+        batch(4, [4, 5], transaction_of=7), batch(6, [6]), marker(7, 7, commit=False), position=5, aborted=[(7, 2)]
+    )
+    unread = Unread(parsed)
+    assert offsets(unread) == [6]
+    assert (unread.begins, unread.ends) == (5, 8)
+
+
+def test_nothing_but_what_was_rolled_back_moves_the_place_of_the_next_fetch() -> None:
+    unread = Unread(answer_of(batch(0, [0, 1], transaction_of=7), marker(2, 7, commit=False), aborted=[(7, 0)]))
+    assert not unread
+    assert unread.ends == 3
 
 
 def test_a_flipped_bit_is_found_before_any_record_is_given_away() -> None:
