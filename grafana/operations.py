@@ -20,6 +20,7 @@ from grafana.states import (
     UNDECIDED,
     UNSEEN,
     VERMILLION,
+    State,
 )
 from grafana.theme import Board, Query, Shown, Signal
 from grafana.words import NOT_ENOUGH, NOT_KNOWN, PROJECT, SITE, Language, Words
@@ -121,32 +122,41 @@ def _head(board: Board) -> None:
 def _sites(board: Board) -> None:
     nothing = {"nothing": (NOT_ENOUGH, None)}
 
-    def tile(signal: Signal, glyph: str, word: Words, colour: str, mapping: Shown | None = None) -> Query:
-        legend = Words(f"{glyph} {word.en}  {{{{site}}}}", f"{glyph} {word.zh}  {{{{site}}}}")
-        return Query(signal, legend, instant=True, colour=colour, mapping={**(mapping or {}), **nothing})
+    interval = "{{site}} {{low}} – {{high}}"
 
-    near = {0: ("≈", None)}
+    def tile(
+        signal: Signal, state: State, whose: str = "{{site}}", *, is_calm: bool = False, mapping: Shown | None = None
+    ) -> Query:
+        # A calm one has its glyph alone, so that the interval has room.
+        legends = (f"{state.glyph} {whose}" if is_calm else f"{state.glyph} {word}  {whose}" for word in state.word)
+        mapped = {**(mapping or {}), **nothing}
+        return Query(signal, Words(*legends), instant=True, colour=state.colour, mapping=mapped)
+
     asleep = {-1: (NO_SHIFT.name, None)}
     unseen = {"-9..9": (UNSEEN.word, None)}
     board.stat(
         (0, 4, 24, 12),
-        Words("Sites, worst first", "站点，最差在前"),
+        Words(
+            "Sites, worst first: accuracy of 24 hours and its 95% interval; in a drift, accuracy since the change",
+            "站点，最差在前：24 小时准确率及其 95% 区间；漂移时为变化后的准确率",
+        ),
         [
-            tile(signals.DRIFT_TILE, DRIFT.glyph, DRIFT.word, DRIFT.colour),
-            tile(signals.SILENT_TILE, SILENT.glyph, SILENT.word, SILENT.colour),
-            tile(signals.BELOW_TILE, BELOW.glyph, BELOW.word, BELOW.colour),
-            tile(signals.BLIND_TILE, BLIND.glyph, BLIND.word, BLIND.colour),
-            tile(signals.UNSEEN_TILE, UNSEEN.glyph, UNSEEN.word, UNSEEN.colour, unseen),
-            tile(signals.FEW_TILE, "…", NOT_ENOUGH, UNDECIDED.colour),
-            tile(signals.UNDECIDED_TILE, UNDECIDED.glyph, UNDECIDED.word, UNDECIDED.colour, near),
-            tile(signals.PROVEN_TILE, PROVEN.glyph, PROVEN.word, PROVEN.colour),
-            tile(signals.ASLEEP_TILE, NO_SHIFT.glyph, NO_SHIFT.word, NO_SHIFT.colour, asleep),
+            tile(signals.DRIFT_TILE, DRIFT, "{{site}} {{project}} {{day}}"),
+            tile(signals.SILENT_TILE, SILENT),
+            tile(signals.BELOW_TILE, BELOW, interval),
+            tile(signals.BLIND_TILE, BLIND),
+            tile(signals.UNSEEN_TILE, UNSEEN, mapping=unseen),
+            tile(signals.FEW_TILE, UNDECIDED._replace(glyph="…", word=NOT_ENOUGH)),
+            tile(signals.UNDECIDED_TILE, UNDECIDED, interval, is_calm=True),
+            tile(signals.PROVEN_TILE, PROVEN, interval, is_calm=True),
+            tile(signals.ASLEEP_TILE, NO_SHIFT, mapping=asleep),
             Query(signals.MORE_SITES, instant=True, colour=DIMMED),
         ],
         says=Words(
-            "A tile a site, worst first. Orange and vermillion: points by which accuracy is proven below target, or has "
-            "fallen. Grey is unknown, never good. At most 30 sites; the last tile counts the others. Click for the why.",
-            "每个站点一格，最差在前。橙色与朱红色：准确率确定低于目标或下降的百分点。灰色表示未知，绝非良好。最多 30 个站点，最后一格为其余站点数。点击查看原因。",
+            "A tile a site, worst first: the accuracy of 24 hours with its 95% interval; in a drift the accuracy since the "
+            "change, with that of 24 hours behind the name. Grey is unknown, never good. At most 30 sites; the last tile counts "
+            "the others. Click for the why.",
+            "每个站点一格，最差在前：24 小时准确率及其 95% 区间；漂移时为变化后的准确率，站点名后为 24 小时准确率。灰色表示未知，绝非良好。最多 30 个站点，最后一格为其余站点数。点击查看原因。",
         ),
         value_size=34,
         title_size=22,

@@ -131,28 +131,58 @@ _REVIEWS_NOW = f'max by (site) (labelwatch_site_reviews{{<of>,role="agent",windo
 def _tile(code: int, figure: str, *, every: bool = True) -> str:
     """PromQL: the figure of the sites in a state, worst first; with `every`, NaN where there is none: no site vanishes."""
     here = f"({_STATE} == {code})"
-    found = f"({figure}) and on (site) {here}" + (f" or NaN * {here}" if every else "")
+    found = f"({figure}) and on (site) {here}" + (f" or on (site) NaN * {here}" if every else "")
     return f"sort(({found}) and on (site) bottomk({WALL}, {_RANK}))"
 
 
-def _change(of: str) -> str:
-    """PromQL: by site, the largest change among its open drifts, points."""
-    moved = (
-        f"last_over_time(labelwatch_drift_current_ratio{{{of}}}[10m])"
-        f" - last_over_time(labelwatch_drift_baseline_ratio{{{of}}}[10m])"
-    )
-    return f"min by (site) ({moved} and (last_over_time(labelwatch_drift_active{{{of}}}[10m]) == 1))"
+_OF_A_DAY = '{<of>,role="agent",window="24h"}'
 
 
-# The site's own change where that is open, else the worst of its projects.
+def _shown(ratio: str) -> str:
+    """PromQL: percent to a tenth, for a label; what is below 100 never reads 100."""
+    return f"(clamp_max(round(100 * {ratio}, 0.1), 99.9) + 0.1 * ({ratio} >= bool 1))"
+
+
+def _of_day(which: str = "") -> str:
+    return f"max by (site) (labelwatch_site_accuracy_{which}ratio{_OF_A_DAY})"
+
+
+#: PromQL: accuracy of 24 hours by site, with the bounds of its interval, percent, as labels `low` and `high`.
+_JUDGED = (
+    f"{_of_day()}"
+    f' * on (site) group_right () count_values by (site) ("low", {_shown(_of_day("lower_"))})'
+    f' * on (site) group_right (low) count_values by (site) ("high", {_shown(_of_day("upper_"))})'
+)
+#: PromQL: 1 by site, with the accuracy of 24 hours as label `day`.
+_DAY = f'label_replace(count_values by (site) ("day", {_shown(_of_day())}), "day", "24 h $1%", "day", "(.+)")'
+
+
+def _of_pages(figure: str, more: str = "") -> str:
+    """PromQL: a figure of the drifts that page, each for itself."""
+    series = f'labelwatch_drift_{figure}{{<of>,budget="page"{more}}}'
+    return f"max by (site, project, signal, direction) (last_over_time({series}[10m]))"
+
+
+def _moved(more: str = "") -> str:
+    """PromQL: how far each of them has moved, 0 to 1, while it is open."""
+    moved = f"{_of_pages('current_ratio', more)} - {_of_pages('baseline_ratio', more)}"
+    return f"({moved} and ({_of_pages('active', more)} == 1))"
+
+
+_OWN = ',project=""'
+# The site's own drift before those of its projects, else the one that moved furthest down.
+_SINCE = (
+    f"max by (site, project) ({_of_pages('current_ratio')}"
+    f" and bottomk by (site) (1, {_moved(_OWN)} - 10 or {_moved()}))"
+)
 DRIFT_TILE = Signal(
-    _W("Change of accuracy", "准确率变化"),
-    _W("Accuracy since the change minus before, points.", "变化后减变化前的准确率，单位为百分点。"),
-    _tile(
-        5,
-        "100 * (" + _change('<of>,budget="page",project=""') + " or " + _change('<of>,budget="page"') + ")",
+    _W("Accuracy since the change", "变化后的准确率"),
+    _W(
+        "Accuracy since the change of the site, or of the project that moved; beside it the accuracy of 24 hours.",
+        "站点（或发生变化的项目）变化后的准确率；旁边为 24 小时准确率。",
     ),
-    "points",
+    _tile(5, f"100 * {_SINCE} * on (site) group_left (day) ({_DAY} or on (site) 1 + 0 * {_STATE})"),
+    "% since",
     1,
 )
 SILENT_TILE = Signal(
@@ -165,12 +195,11 @@ SILENT_TILE = Signal(
     "s",
     0,
 )
-_GAP = "100 * site:labelwatch_accuracy_proven_gap:ratio{<of>}"
 BELOW_TILE = Signal(
-    _W("Proven below target", "确定低于目标"),
-    _W("Points by which the whole interval stays below target.", "整个区间低于目标的百分点。"),
-    _tile(3, _GAP),
-    "points",
+    _W("Accuracy, proven below target", "准确率，确定低于目标"),
+    _W("Accuracy of 24 hours and its interval, all of it below target.", "24 小时准确率及其区间，区间全部低于目标。"),
+    _tile(3, _JUDGED),
+    "percentunit",
     1,
 )
 BLIND_TILE = Signal(
@@ -191,17 +220,23 @@ FEW_TILE = Signal(
     0,
 )
 UNDECIDED_TILE = Signal(
-    _W("Near target", "接近目标"),
-    _W("The target lies inside the interval: neither below nor above is proven.", "目标在区间内：高低都未得到证实。"),
-    _tile(1, _GAP, every=False),
-    "points",
+    _W("Accuracy, near target", "准确率，接近目标"),
+    _W(
+        "Accuracy of 24 hours and its interval, which holds the target: neither below nor above is proven.",
+        "24 小时准确率及其区间；目标在区间内：高低都未得到证实。",
+    ),
+    _tile(1, _JUDGED, every=False),
+    "percentunit",
     1,
 )
 PROVEN_TILE = Signal(
-    _W("Proven above target", "确定高于目标"),
-    _W("Points by which the whole interval stays above target.", "整个区间高于目标的百分点。"),
-    _tile(0, _GAP),
-    "points",
+    _W("Accuracy, proven at target", "准确率，确定达标"),
+    _W(
+        "Accuracy of 24 hours and its interval, all of it at or above target.",
+        "24 小时准确率及其区间，区间全部达到目标。",
+    ),
+    _tile(0, _JUDGED),
+    "percentunit",
     1,
 )
 ASLEEP_TILE = Signal(
@@ -383,7 +418,7 @@ SEEN_WORKING = Signal(
     "(max by (site) (sum by (site, instance) "
     '(labelwatch_site_agents{<of>,role="agent",state!="offline"})) > 0), 1))',
     "percentunit",
-    0,
+    1,
 )
 
 # --- one site, or some
@@ -409,6 +444,13 @@ SITE_UPPER = Signal(
     _W("upper", "上限"),
     _W("Upper bound of the 95% interval. Below the target: proven below it.", "95% 区间上限。低于目标：确实低于目标。"),
     'max by (site) (labelwatch_site_accuracy_upper_ratio{<of>,role="agent",window="<window>"})',
+    "percentunit",
+    1,
+)
+SITE_SINCE = Signal(
+    _W("since the change", "变化后"),
+    _W("Accuracy since the change of the site's open drift.", "站点进行中漂移变化后的准确率。"),
+    f"max by (site) ({_of_pages('current_ratio', _OWN)} and bottomk by (site) (1, {_moved(_OWN)}))",
     "percentunit",
     1,
 )
@@ -752,7 +794,7 @@ AGENT_UTILIZATION = Signal(
     _W("Productive share of logged-in time.", "已登录时间中的生产占比。"),
     _person("utilization_ratio"),
     "percentunit",
-    0,
+    1,
 )
 
 # --- reviewers
@@ -919,7 +961,7 @@ AGENTS_IDLE = Signal(
     ),
     f"bottomk(10, max by (site, agent) (labelwatch_agent_utilization_ratio{{{_AGENT}}}))",
     "percentunit",
-    0,
+    1,
 )
 
 # --- review of reviewers, and of enough work
@@ -1262,7 +1304,7 @@ UTILIZATION_TARGET = Signal(
     _W("The policy's utilization target, the lowest of the sites.", "策略中的利用率目标，取各站点最低值。"),
     "min(site:labelwatch_utilization_target:ratio{<of>})",
     "percentunit",
-    0,
+    1,
 )
 UTILIZATION_GAP = Signal(
     _W("Utilization against target", "利用率对照目标"),

@@ -52,7 +52,10 @@ def _head(board: Board) -> None:
     board.stat(
         (4, 0, 7, 4),
         Words("Accuracy over $window, 95% interval", "$window 准确率，95% 区间"),
-        [Query(each, instant=True) for each in (signals.SITE_LOWER, signals.SITE_ACCURACY, signals.SITE_UPPER)],
+        [
+            Query(each, instant=True)
+            for each in (signals.SITE_LOWER, signals.SITE_ACCURACY, signals.SITE_UPPER, signals.SITE_SINCE)
+        ],
         says=signals.SITE_ACCURACY.says,
     )
     board.stat(

@@ -26,6 +26,9 @@ BOARDS = {uid: board for uid, board in queries.boards().items() if not uid.endsw
 #: What one scenario has found, by board and query: each query has data in one of them.
 Found = dict[tuple[str, str], int]
 SCRAPE = 5
+TILES = next(
+    panel["title"] for panel in BOARDS["labelwatch-operations"]["panels"] if panel["title"].startswith("Sites, worst")
+)
 _TOGETHER: Found = {}
 #: Rules record nothing of a past that is written before Prometheus starts; panels over hours need these.
 RECORDED = """\
@@ -102,8 +105,10 @@ def test_every_panel_has_data_during_a_site_dip(dip: tuple[Operation, Prometheus
     with_data = {(uid, _panel(where)) for (uid, where), series in answers.items() if series}
     wanted = {(uid, asked.panel) for uid, board in BOARDS.items() for asked in queries.queries(board)}
     assert sorted(wanted - with_data) == []
-    dropped = answers["labelwatch-operations", "Sites, worst first A"]
-    assert [series["metric"] for series in dropped] == [{"site": "manila-1"}], "the drift is the first tile"
+    dropped = answers["labelwatch-operations", f"{TILES} A"]
+    (tile,) = dropped
+    assert tile["metric"].pop("day").startswith("24 h "), "the accuracy of 24 hours beside that since the change"
+    assert tile["metric"]["site"] == "manila-1", "the drift is the first tile"
     alone = ask_all(prometheus, "manila-1", all_sites=False)
     for where in (
         "State A",
@@ -144,11 +149,11 @@ def test_no_worker_is_told_on_every_board_and_nothing_looks_calm(dip: tuple[Oper
         assert (live, late) == ([], []), uid
         assert [series["value"][1] for series in down] == ["1"], uid
     # A page's drift is known for ten minutes more; every other site turns grey.
-    unseen = {series["metric"]["site"] for series in answers["labelwatch-operations", "Sites, worst first E"]}
-    drifting = {series["metric"]["site"] for series in answers["labelwatch-operations", "Sites, worst first A"]}
+    unseen = {series["metric"]["site"] for series in answers["labelwatch-operations", f"{TILES} E"]}
+    drifting = {series["metric"]["site"] for series in answers["labelwatch-operations", f"{TILES} A"]}
     assert drifting == {"manila-1"}
     assert len(unseen | drifting) == 6
-    for where in ("All sites, 24 hours B", "Sites, worst first G", "Sites, worst first H"):
+    for where in ("All sites, 24 hours B", f"{TILES} G", f"{TILES} H"):
         assert answers["labelwatch-operations", where] == []
 
 
@@ -191,7 +196,7 @@ def test_names_of_every_kind_are_drawn_as_they_are(states: tuple[FakeEngine, Pro
 def test_every_state_has_its_tile_and_no_site_vanishes(states: tuple[FakeEngine, Prometheus]) -> None:
     _, prometheus = states
     answers = ask_all(prometheus, given.QUOTES)
-    tiles = {letter: answers["labelwatch-operations", f"Sites, worst first {letter}"] for letter in "ABCDEFGHIJ"}
+    tiles = {letter: answers["labelwatch-operations", f"{TILES} {letter}"] for letter in "ABCDEFGHIJ"}
     names = {letter: [series["metric"].get("site") for series in found] for letter, found in tiles.items()}
     assert set(names["A"]) == {given.QUOTES, given.LONG}, "names come through as they are"
     assert names["B"] == ["silent"]
@@ -209,8 +214,17 @@ def test_every_state_has_its_tile_and_no_site_vanishes(states: tuple[FakeEngine,
     values = {
         series["metric"]["site"]: series["value"][1] for found in tiles.values() for series in found if series["metric"]
     }
-    assert float(values[given.LONG]) == pytest.approx(-5)
-    assert float(values["below"]) == pytest.approx(-5)
+    assert float(values[given.LONG]) == pytest.approx(90), "since the change, not by how much it fell"
+    assert float(values["below"]) == pytest.approx(0.88), "accuracy, not its distance from the target"
+    intervals = {
+        series["metric"]["site"]: (series["metric"]["low"], series["metric"]["high"])
+        for letter in "CGH"
+        for series in tiles[letter]
+    }
+    assert intervals["below"] == ("86", "90")
+    assert intervals[names["H"][0]] == ("97.5", "99")
+    assert intervals["near-01"] == ("93", "97"), "a calm tile says what it rests on, too"
+    assert {series["metric"]["day"] for series in tiles["A"]} == {"24 h 95%"}
     assert float(values["blind"]) == 7
     assert float(values["silent"]) > 1_900
     assert float(values["few"]) == 7
@@ -253,7 +267,7 @@ def test_who_sleeps_stands_last(states: tuple[FakeEngine, Prometheus]) -> None:
     ahead.site_figures = given.figures((given.QUOTES, "asleep"), 0)
     prometheus.wait_for('absent(site:labelwatch_state:code{site="below"})')
     answers = ask_all(prometheus, given.QUOTES)
-    (tile,) = answers["labelwatch-operations", "Sites, worst first I"]
+    (tile,) = answers["labelwatch-operations", f"{TILES} I"]
     assert tile["metric"]["site"] == "asleep"
 
 
