@@ -39,7 +39,7 @@ _SKEW_SECONDS = 5
 _FRESH_SECONDS = 60
 #: Kafka's code for a timestamp that the broker gave.
 _APPEND_TIME = 1
-_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:.*?==\s*([0-9.]+)\*)?")
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:.*?==\s*([0-9.]+))?")
 
 
 class Mark(StrEnum):
@@ -94,7 +94,7 @@ def _packages() -> Line:
             continue
         # Whose private members the transport uses: another version may do anything.
         if pinned and not version.startswith(pinned):
-            wrong.append(f"{name} is {version} where {pinned}* is needed")
+            wrong.append(f"{name} is {version} where {pinned} is needed")
     if wrong:
         return Line(Mark.FAIL, "packages", f"{', '.join(wrong)}: install labelwatch again")
     return Line(Mark.OK, "packages", f"{len(own)} there")

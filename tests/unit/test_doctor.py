@@ -135,7 +135,7 @@ def test_an_older_package_whose_private_members_are_used_fails(tmp_path: Path, m
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.13.9")
     line = lines(tmp_path)["packages"]
     assert line.mark is Mark.FAIL
-    assert "aiokafka is 0.13.9 where 0.14.* is needed" in line.text
+    assert "aiokafka is 0.13.9 where 0.14." in line.text
 
 
 # --- clocks and partitioner
