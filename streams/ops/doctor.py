@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,8 +23,10 @@ from streams.exporter.pseudonyms import ENVIRONMENT, KEY_FILE, PseudonymKeyError
 from streams.ops.errors import CommandError
 from streams.ops.ports import is_free
 from streams.ops.records import Events
+from streams.ops.transactions import FAILS_SECONDS, NOTED_SECONDS, oldest_open, told, whose
 from streams.runtime.access import denied
 from streams.runtime.broker import Findings, Refusal, examine
+from streams.runtime.ends import Ends
 from streams.runtime.settings import Settings, SettingsError, service_links
 from streams.sources.sinks import partition_of
 from streams.views.http import Unreachable
@@ -207,10 +209,24 @@ def _topics(settings: Settings, findings: Findings) -> Iterator[Line]:
 async def _records(settings: Settings) -> list[Line]:
     async with Events(settings) as events:
         newest = [await events.newest(partition, _RECORDS) for partition in range(events.partitions)]
+        ends = await events.ends()
     return [
+        *await _open_transactions(settings, ends, time.time()),
         _skew([batch[-1] for batch in newest if batch], time.time()),
         *_producers(newest),
     ]
+
+
+async def _open_transactions(settings: Settings, ends: Mapping[int, Ends], now_seconds: float) -> list[Line]:
+    """Whether a producer's transaction holds a partition up, for every worker."""
+    about = "open transactions"
+    lines = []
+    for held in await oldest_open(settings, ends):
+        age_seconds = now_seconds - held.since_ms / 1000
+        if age_seconds >= NOTED_SECONDS:
+            mark = Mark.FAIL if age_seconds >= FAILS_SECONDS else Mark.NOTE
+            lines.append(Line(mark, about, told(held, await whose(settings, held), now_seconds)))
+    return lines or [Line(Mark.OK, about, f"none is older than {NOTED_SECONDS:.0f} s")]
 
 
 def _skew(records: Sequence[Any], now_seconds: float) -> Line:

@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.topics import EVENTS
 from streams.ops.errors import CommandError
+from streams.runtime.ends import Ends, log_ends
 from streams.runtime.settings import Settings
 
 _REQUEST_MS = 10_000
@@ -97,14 +98,25 @@ class Events:
             yield batch
 
     async def newest(self, partition: int, count: int) -> list[Any]:
-        """About the newest `count` records of a partition."""
+        """About the newest `count` records of a partition; fewer where many of its newest offsets hold none."""
         assert self._consumer is not None
         tp = TopicPartition(EVENTS, partition)
         self._consumer.assign([tp])
-        start = (await self._consumer.beginning_offsets([tp]))[tp]
+        begin = (await self._consumer.beginning_offsets([tp]))[tp]
         end = (await self._consumer.end_offsets([tp]))[tp]
-        records = [record async for batch in self._batches(tp, max(start, end - count), end) for record in batch]
-        return records[-count:]
+        while True:
+            start = max(begin, end - count)
+            records = [record async for batch in self._batches(tp, start, end) for record in batch]
+            if records or start == begin:
+                return records[-count:]
+            # What was rolled back, or compacted away, can be long: step back until there is something.
+            count *= 8
+
+    async def ends(self) -> dict[int, Ends]:
+        """Where each partition's log ends, for readers and at all."""
+        assert self._consumer is not None
+        found = await log_ends(self._consumer, [TopicPartition(EVENTS, n) for n in range(self.partitions)])
+        return {tp.partition: ends for tp, ends in found.items()}
 
     async def _batches(self, tp: TopicPartition, start: int, end: int) -> AsyncIterator[list[Any]]:
         consumer = self._consumer

@@ -167,6 +167,8 @@ class Pipeline:
     not_ready: tuple[str, ...] = ()
     lag_seconds: float = 0.0
     lag_records: int = 0
+    held_up_seconds: float = 0.0
+    held_up_records: int = 0
     newest_event_seconds: float | None = None
     loop_seconds: float | None = None
     events: float = 0.0
@@ -255,6 +257,11 @@ def monitor(reading: Reading | None, trouble: str | None, now_seconds: float) ->
         return STALE, f"the worker has hung for {span(reading.at_seconds - pipeline.loop_seconds)}"
     if pipeline.lag_seconds > LAG_SECONDS:
         return STALE, f"{span(pipeline.lag_seconds)} behind, {pipeline.lag_records:,} records to read"
+    if pipeline.held_up_seconds > LAG_SECONDS:
+        return STALE, (
+            f"a producer's transaction, open for {span(pipeline.held_up_seconds)}, keeps "
+            f"{pipeline.held_up_records:,} records from being read: see `labelwatch doctor`"
+        )
     if pipeline.newest_event_seconds is None:
         return STARTING, "no event yet"
     age = now_seconds - pipeline.newest_event_seconds
@@ -298,6 +305,8 @@ def _pipeline(samples: Samples) -> Pipeline:
         not_ready=tuple(sorted(waiting, key=lambda reason: list(_WAITS).index(reason) if reason in _WAITS else 9)),
         lag_seconds=samples.value("labelwatch_figures_lag_seconds") or 0.0,
         lag_records=int(samples.total("labelwatch_consumer_lag_records")),
+        held_up_seconds=samples.value("labelwatch_open_transaction_seconds") or 0.0,
+        held_up_records=int(samples.total("labelwatch_uncommitted_records")),
         newest_event_seconds=samples.value("labelwatch_watermark_timestamp_seconds"),
         loop_seconds=min((value for _, value in samples.select("labelwatch_loop_timestamp_seconds")), default=None),
         events=samples.total("labelwatch_events_total"),

@@ -70,3 +70,24 @@ def test_the_doctor_names_a_setting_that_breaks_the_promises(
     failed = [line for line in examine_all(settings) if line.mark is Mark.FAIL]
     assert [line.about for line in failed] == ["topics"]
     assert "message.timestamp.type=CreateTime where LogAppendTime is expected" in failed[0].text
+
+
+def test_the_doctor_looks_past_what_was_rolled_back(
+    broker: RealKafka, fresh_topics: FreshTopics, tmp_path: Path
+) -> None:
+    worker_id = fresh_topics(1)
+    settings = Settings.resolve(environ={}, bootstrap=broker.bootstrap, id=worker_id, data_dir=tmp_path, metrics_port=0)
+    now = time.time_ns() // 1_000_000
+    produce(broker.bootstrap, EVENTS, [review("1", now)])
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": "rolls-back"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for n in range(2_000):
+        key, value = review(f"n{n}", now)
+        producer.produce(EVENTS, value=value, key=key)
+    producer.flush(30)
+    producer.abort_transaction(30)
+    lines = {line.about: line for line in examine_all(settings)}
+    assert lines["partitioner"].text == "murmur2, by 1 events"
+    assert lines["clock"].text.startswith("the newest record was appended")
+    assert lines["open transactions"].mark is Mark.OK

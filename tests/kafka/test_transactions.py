@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from confluent_kafka import Producer
 
 from schemas.policy import Policy
 from schemas.topics import EVENTS
+from streams.ops import doctor
+from streams.ops.doctor import Line, Mark, examine_all
 from streams.ops.explain import Question, explain
 from streams.runtime import transport
 from streams.runtime.settings import Settings
@@ -168,15 +171,19 @@ async def test_what_is_rolled_back_and_compacted_away_is_no_gap(broker: RealKafk
         assert recorder.holes == 0
 
 
+def _doctor_on_transactions(broker: RealKafka, worker_id: str, folder: Path) -> list[Line]:
+    settings = Settings.resolve(environ={}, bootstrap=broker.bootstrap, id=worker_id, data_dir=folder, metrics_port=0)
+    return [line for line in examine_all(settings) if line.about == "open transactions"]
+
+
 def test_an_open_transaction_is_no_lag_and_holds_no_worker_back(
-    broker: RealKafka, fresh_topics: FreshTopics, tmp_path: Path
+    broker: RealKafka, fresh_topics: FreshTopics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds the figures up, which the metrics say; the watchdog, readiness and a restart do not mind it."""
     worker_id = fresh_topics(1)
     now = int(time.time() * 1000)
     send(producer(broker), [review(n, now - 2_000 + n, correct=True) for n in range(50)])
     hanging = [review(n, now - 1_000 + n, correct=False) for n in range(50, 80)]
-    # The worker whose watchdog waits a second alone meets the transaction while it runs, the second at its start.
     settings = {"id": worker_id, "watchdog_seconds": 1}
     with opened(broker, "hanging", hanging) as hangs:
         send(producer(broker), [review(n, now - 500 + n, correct=True) for n in range(80, 100)])
@@ -196,6 +203,16 @@ def test_an_open_transaction_is_no_lag_and_holds_no_worker_back(
                 assert sum(figures["labelwatch_consumer_lag_seconds"].values()) == 0
                 assert sum(figures["labelwatch_reviews_total"].values()) == 50
                 assert worker.terminate() == 0
+        (line,) = _doctor_on_transactions(broker, worker_id, tmp_path)
+        assert line.mark is Mark.OK
+        monkeypatch.setattr(doctor, "NOTED_SECONDS", 3)
+        (line,) = _doctor_on_transactions(broker, worker_id, tmp_path)
+        assert line.mark is Mark.NOTE
+        assert "a transaction of transactional id 'hanging' (producer id " in line.text
+        assert "is open, and 50 records from offset 50 on cannot be read before it ends" in line.text
+        monkeypatch.setattr(doctor, "FAILS_SECONDS", 3)
+        (line,) = _doctor_on_transactions(broker, worker_id, tmp_path)
+        assert line.mark is Mark.FAIL
         with WorkerProcess(tmp_path, broker.bootstrap, **settings) as worker:
             worker.wait_until("labelwatch_reviews_total", 50)
             hangs.commit_transaction(WAIT_SECONDS)
@@ -227,3 +244,19 @@ def test_a_log_that_ends_with_what_was_rolled_back_is_caught_up_with(
             assert worker.get("/readyz")[0] == 200
             assert accuracy(worker) == 1.0
             assert worker.terminate() == 0
+
+
+def test_the_documented_command_ends_a_transaction_that_nobody_else_ends(
+    broker: RealKafka, fresh_topics: FreshTopics
+) -> None:
+    fresh_topics(1)
+    page = (Path(__file__).parents[2] / "docs/operations.md").read_text("utf-8")
+    command = re.search(r"^kafka-transactions\.sh .* (abort --topic .*)$", page, re.MULTILINE)
+    assert command
+    send(producer(broker), [b"before"])
+    with opened(broker, "left", [b"left open"]):
+        send(producer(broker), [b"behind"])
+        assert [m.value() for m in read_all(broker.bootstrap, EVENTS, 1)] == [b"before"]
+        words = command[1].replace("PARTITION", "0").replace("OFFSET", "1").split()
+        broker.run("kafka-transactions.sh", "--bootstrap-server", broker.bootstrap, *words)
+        assert [m.value() for m in read_all(broker.bootstrap, EVENTS, 1)] == [b"before", b"behind"]

@@ -262,6 +262,13 @@ def test_a_monitor_behind_or_not_ready_does_not_look_live() -> None:
     text = picture(behind.reading())
     assert "STALE" in text
     assert "60 s behind, 5,000 records" in text
+    held_up = Scrape()
+    held_up.site("lima-1", (0.97, 0.955, 0.98))
+    held_up.add("labelwatch_open_transaction_seconds", 300, topic="t", partition="0")
+    held_up.add("labelwatch_uncommitted_records", 1_200, topic="t", partition="0")
+    text = picture(held_up.reading())
+    assert "STALE" in text
+    assert "open for 5 min, keeps 1,200 records from being read" in " ".join(text.split())
     waiting = Scrape()
     waiting.site("lima-1", (0.97, 0.955, 0.98))
     waiting.add("labelwatch_ready", 0, reason="restored")
