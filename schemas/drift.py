@@ -54,7 +54,7 @@ class Cause(msgspec.Struct, frozen=True):
     points: float
 
 
-class DriftRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A drift as it opened or cleared. Times in epoch ms of event time.
 
     Attributes:
@@ -64,14 +64,17 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         at: Time of this record's event, by the data's own clock.
         site_id, project_id, agent_id: Whose stream; empty where it spans all. `agent_id` may be a reviewer.
         signal, direction, budget: What moved, which way, and whose attention it may cost.
+        label: Which label's share moved, where that is the signal; `other` for the rare ones together.
         opened_at, cleared_at: When it was found, and when it was over.
         began_at, began_at_low, began_at_high: When the change began, and its 90% interval.
         target: What the stream is held to, where that is a target.
-        before, since: The figure before the change and since, with n.
+        before, since: The figure before the change and since, with n; n is 0 where nothing is known from before.
         estimate: The new level, shrunk: a figure since a signal overstates, because the signal chose the moment.
         evidence: Statistic / threshold at this record.
         run_length: Promised mean number of reviews (or labels) of this stream to a false alarm.
-        verdict: `rate`, `mix`, or `spread` where no part of the work stands out.
+        run_length_days: How long these take at the stream's volume as the drift opened; null where that is not known.
+        verdict: `rate`, `mix`, `spread` where no part of the work stands out, or `unknown` where too little is known
+            from before.
         causes: The largest parts of the change, largest first.
         task_ids: Examples, newest first.
         text, text_zh: A sentence that can be forwarded to the site.
@@ -87,6 +90,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     signal: Signal
     direction: Direction
     budget: Budget
+    label: str = ""
     opened_at: int
     cleared_at: int | None = None
     began_at: int
@@ -98,7 +102,8 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     estimate: float
     evidence: float
     run_length: float
-    verdict: Literal["rate", "mix", "spread"] = "spread"
+    run_length_days: float | None = None
+    verdict: Literal["rate", "mix", "spread", "unknown"] = "spread"
     causes: tuple[Cause, ...] = ()
     task_ids: tuple[str, ...] = ()
     text: str = ""

@@ -1,21 +1,27 @@
-"""A drift in a sentence, in English and in Chinese, that can be forwarded to the site as it stands."""
+"""A drift in a sentence, in English and in Chinese, that can be forwarded to the site as it stands.
+
+What is said agrees with the record: a figure "fell" only where the figures shown fell, and parts are in its own unit.
+"""
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from schemas.drift import Cause, DriftRecord, Level
+from schemas.drift import Cause, DriftRecord
 
 _TASKS_TOLD = 3
 _CAUSES_TOLD = 3
+#: Decimals at most: what is equal at so many is equal.
+_DECIMALS_MAX = 4
 _SUBJECT = {
     "accuracy": ("accuracy", "准确率"),
-    "accuracy_target": ("accuracy against its target", "准确率，对照目标"),
+    "accuracy_target": ("accuracy", "准确率"),
     "agent_accuracy": ("accuracy", "准确率"),
     "qa_accuracy": ("accuracy of review verdicts", "质检判定准确率"),
     "error_finding": ("share of reviews that find an error", "质检发现错误的比例"),
     "handle_time": ("typical handling time", "单条标注的典型时长"),
-    "label_mix": ("share of a label", "某一标签的占比"),
 }
 _DIMENSION = {
     "agent": ("agent", "标注员"),
@@ -27,36 +33,40 @@ _DIMENSION = {
     "reviewer": ("reviewer", "质检员"),
     "stratum": ("difficulty class", "难度分层"),
 }
+#: What there is more of where the kind of work has changed, by signal (accuracy where not named) and direction.
+_KIND_OF_WORK = {
+    ("handle_time", "up"): "slower",
+    ("handle_time", "down"): "quicker",
+    ("error_finding", "down"): "easier",
+}
 
 
 def english(record: DriftRecord, timezone: str) -> str:
     """The drift in English; times in the site's zone."""
-    subject = _SUBJECT[record.signal][0]
+    subject = _subject(record)[0]
     who = record.site_id + (f", project {record.project_id}" if record.project_id else "")
     who += f", {record.agent_id}" if record.agent_id else ""
+    before, since = _figures(record)
+    over = f"over {record.since.n:,} {_unit(record)[0]}"
     if record.status == "cleared":
-        return (
-            f"{who}: {subject} is back to normal ({_value(record, record.before)}) as of {_time(record.at, timezone)}; "
-            f"it had been {_value(record, record.since)} over {record.since.n:,} {_unit(record)[0]}."
-        )
-    moved = "fell" if record.direction == "down" else "rose"
+        back = f"back to normal (usually {before})" if record.target is None else f"back at its target of {before}"
+        return f"{who}: {subject} is {back} as of {_time(record.at, timezone)}; it had been {since} {over}."
+    seen = f"{since}{_interval(record, 'to', '95% interval ')} {over}"
+    began = f"since about {_time(record.began_at, timezone)}"
+    fell, fall = ("fell", "fall") if record.direction == "down" else ("rose", "rise")
     if record.target is not None:
-        subject = f"{subject} of {record.target:.1%}"
-    parts = [
-        f"{who}: {subject} {moved} from {_value(record, record.before)} to {_value(record, record.since)}"
-        f"{_interval(record, 'to', '95% interval ')} over {record.since.n:,} {_unit(record)[0]}, "
-        f"since about {_time(record.began_at, timezone)}."
-    ]
-    if record.verdict == "mix":
-        parts.append("More of the work is of a harder kind; like for like it changed less.")
-    elif record.verdict == "spread":
-        parts.append("It is spread evenly: no person, project or kind of work stands out.")
-    if record.causes and record.verdict != "spread":
-        told = "; ".join(
-            f"{_DIMENSION[cause.by][0]} {cause.member} ({_effect(cause)}, {_part(record, cause)[0]})"
-            for cause in record.causes[:_CAUSES_TOLD]
-        )
-        parts.append(f"Largest causes: {told}.")
+        earlier = f"; before that {_value(record, record.before.value)}" if record.before.n else ""
+        below = f"below its target of {before}"
+        parts = [
+            f"{who}: {subject} is {below}: {seen}, {began}{earlier}."
+            if has_moved(record)
+            else f"{who}: {subject} has fallen {below}, though the average does not show it: {seen}, {began}{earlier}."
+        ]
+    elif has_moved(record):
+        parts = [f"{who}: {subject} {fell} from {before} to {seen}, {began}."]
+    else:
+        parts = [f"{who}: a {fall} of {subject} was found that averages do not show: {before} before, {seen}, {began}."]
+    parts += _why(record, _ENGLISH)
     if record.task_ids:
         parts.append(f"For example {', '.join(record.task_ids[:_TASKS_TOLD])}.")
     return " ".join(parts)
@@ -64,64 +74,200 @@ def english(record: DriftRecord, timezone: str) -> str:
 
 def chinese(record: DriftRecord, timezone: str) -> str:
     """The same in Chinese."""
-    subject = _SUBJECT[record.signal][1]
+    subject = _subject(record)[1]
     who = record.site_id + (f"，项目 {record.project_id}" if record.project_id else "")
     who += f"，{record.agent_id}" if record.agent_id else ""
+    before, since = _figures(record)
+    over = f"基于 {record.since.n:,} {_unit(record)[1]}"
     if record.status == "cleared":
-        return (
-            f"{who}：截至 {_time(record.at, timezone)}，{subject}已恢复正常水平（{_value(record, record.before)}）；"
-            f"异常期间为 {_value(record, record.since)}，基于 {record.since.n:,} {_unit(record)[1]}。"
-        )
+        back = f"已恢复正常水平（通常为 {before}）" if record.target is None else f"已回到目标 {before}"
+        return f"{who}：截至 {_time(record.at, timezone)}，{subject}{back}；异常期间为 {since}，{over}。"
+    seen = f"{since}{_interval(record, '至', '95% 区间 ')}，{over}"
+    began = f"约自 {_time(record.began_at, timezone)} 开始"
     moved = "下降" if record.direction == "down" else "上升"
     if record.target is not None:
-        subject = f"{subject} {record.target:.1%}"
-    parts = [
-        f"{who}：{subject}由 {_value(record, record.before)} {moved}至 {_value(record, record.since)}"
-        f"{_interval(record, '至', '95% 区间 ')}，"
-        f"基于 {record.since.n:,} {_unit(record)[1]}，约自 {_time(record.began_at, timezone)} 开始。"
-    ]
-    if record.verdict == "mix":
-        parts.append("主要原因是任务构成发生变化，同类任务的质量并未同等变差。")
-    elif record.verdict == "spread":
-        parts.append("变化分布均匀，没有特别突出的人员、项目或任务类型。")
-    if record.causes and record.verdict != "spread":
-        told = "；".join(
-            f"{_DIMENSION[cause.by][1]} {cause.member}（{'质量变化' if cause.effect == 'rate' else '占比变化'}，"
-            f"{_part(record, cause)[1]}）"
-            for cause in record.causes[:_CAUSES_TOLD]
-        )
-        parts.append(f"主要影响因素：{told}。")
+        earlier = f"；此前为 {_value(record, record.before.value)}" if record.before.n else ""
+        parts = [
+            f"{who}：{subject}低于目标 {before}，为 {seen}，{began}{earlier}。"
+            if has_moved(record)
+            else f"{who}：{subject}已降至目标 {before} 以下，但平均值尚未体现：{seen}，{began}{earlier}。"
+        ]
+    elif has_moved(record):
+        parts = [f"{who}：{subject}由 {before} {moved}至 {seen}，{began}。"]
+    else:
+        parts = [f"{who}：检测到{subject}{moved}，但平均值尚未体现：此前为 {before}，其后为 {seen}，{began}。"]
+    parts += _why(record, _CHINESE)
     if record.task_ids:
         parts.append(f"示例任务：{'、'.join(record.task_ids[:_TASKS_TOLD])}。")
     return "".join(parts)
+
+
+def has_moved(record: DriftRecord) -> bool:
+    """Whether the figures, as they are shown, have moved the way that the record says."""
+    compared = record.before.value if record.target is None else record.target
+    differ = not _same(record, compared, record.since.value, _DECIMALS_MAX)
+    return differ and (record.since.value < compared) == (record.direction == "down")
+
+
+def part(record: DriftRecord, cause: Cause) -> tuple[str, str]:
+    """A part of the change in the figure's own unit, points or seconds, in English and Chinese."""
+    return _change(record, _points(record, cause))
+
+
+# --- why
+
+
+class _Say(NamedTuple):
+    """How a language says why: texts by verdict, and the sentence of causes."""
+
+    mix: Callable[[DriftRecord], str]
+    spread: str
+    unknown: str
+    causes: Callable[[DriftRecord, list[Cause], float, bool], str]
+
+
+def _why(record: DriftRecord, say: _Say) -> list[str]:
+    """The sentences about causes: none where averages do not show the change that they would take apart."""
+    if record.verdict == "unknown":
+        return [say.unknown]
+    whole = _whole(record)
+    if whole is None:
+        return []
+    if record.verdict == "spread":
+        return [say.spread]
+    told = [cause for cause in record.causes if not (record.signal == "label_mix" and cause.member == record.label)]
+    told = told[:_CAUSES_TOLD]
+    parts = [say.mix(record)] if record.verdict == "mix" else []
+    if told:
+        beyond = record.signal != "label_mix" and any(abs(_points(record, each)) > abs(whole) for each in told)
+        parts.append(say.causes(record, told, whole, beyond))
+    return parts
+
+
+def _whole(record: DriftRecord) -> float | None:
+    """The change that causes are parts of: from before to since; None where it does not go the record's way."""
+    change = record.since.value - record.before.value
+    if not record.before.n or (change < 0) != (record.direction == "down") or not has_moved(record):
+        return None
+    return change
+
+
+def _points(record: DriftRecord, cause: Cause) -> float:
+    """A part in the unit of the level.
+
+    Of handling time, whose parts add up to the change of the logarithm, the logarithmic mean makes seconds of them that
+    add up to the change in seconds (Ang 2004).
+    """
+    if record.signal != "handle_time":
+        return cause.points
+    before, since = record.before.value, record.since.value
+    return cause.points * ((since - before) / math.log(since / before) if since != before else before)
+
+
+def _mix_english(record: DriftRecord) -> str:
+    kind = _KIND_OF_WORK.get((record.signal, record.direction), "harder")
+    return f"More of the work is of {'an' if kind == 'easier' else 'a'} {kind} kind; like for like it changed less."
+
+
+def _mix_chinese(_record: DriftRecord) -> str:
+    return "主要原因是任务构成发生变化，同类任务的变化较小。"
+
+
+def _causes_english(record: DriftRecord, told: list[Cause], whole: float, beyond: bool) -> str:
+    if record.signal == "label_mix":
+        listed = "; ".join(f"{_DIMENSION[each.by][0]} {each.member} ({part(record, each)[0]})" for each in told)
+        return f"What else moved: {listed}."
+    listed = "; ".join(
+        f"{_DIMENSION[each.by][0]} {each.member} ({_effect(each)[0]}, {part(record, each)[0]})" for each in told
+    )
+    text = f"Largest causes of the {_change(record, whole)[0]}: {listed}."
+    return text + " Other parts went the other way, so that one part can be more than the whole." * beyond
+
+
+def _causes_chinese(record: DriftRecord, told: list[Cause], whole: float, beyond: bool) -> str:
+    if record.signal == "label_mix":
+        listed = "；".join(f"{_DIMENSION[each.by][1]} {each.member}（{part(record, each)[1]}）" for each in told)
+        return f"其他变化：{listed}。"
+    listed = "；".join(
+        f"{_DIMENSION[each.by][1]} {each.member}（{_effect(each)[1]}，{part(record, each)[1]}）" for each in told
+    )
+    text = f"总变化 {_change(record, whole)[1]}，主要影响因素：{listed}。"
+    return text + "其他部分方向相反，因此单个部分可能大于总变化。" * beyond
+
+
+def _effect(cause: Cause) -> tuple[str, str]:
+    return ("changed in itself", "自身变化") if cause.effect == "rate" else ("another share of the work", "占比变化")
+
+
+_ENGLISH = _Say(
+    _mix_english,
+    "It is spread evenly: no person, project or kind of work stands out.",
+    "Too little is known from before to say what has changed.",
+    _causes_english,
+)
+_CHINESE = _Say(
+    _mix_chinese,
+    "变化分布均匀，没有特别突出的人员、项目或任务类型。",
+    "变化前的数据太少，无法判断原因。",
+    _causes_chinese,
+)
+
+
+# --- figures
+
+
+def _subject(record: DriftRecord) -> tuple[str, str]:
+    if record.signal != "label_mix":
+        return _SUBJECT[record.signal]
+    if not record.label:
+        return "share of one label", "某一标签的占比"
+    return f"share of label {record.label}", f"标签 {record.label} 的占比"
+
+
+def _figures(record: DriftRecord) -> tuple[str, str]:
+    """What it is compared with, and the figure since: with as many decimals as tell them apart."""
+    compared = record.before.value if record.target is None else record.target
+    decimals = 1
+    while decimals < _DECIMALS_MAX and _same(record, compared, record.since.value, decimals):
+        decimals += 1
+    return _value(record, compared, decimals), _value(record, record.since.value, decimals)
+
+
+def _same(record: DriftRecord, one: float, other: float, decimals: int) -> bool:
+    scale = 1 if record.signal == "handle_time" else 100
+    return round(scale * one, decimals) == round(scale * other, decimals)
 
 
 def _interval(record: DriftRecord, to: str, what: str) -> str:
     low, high = record.since.lower, record.since.upper
     if low is None or high is None:
         return ""
-    return f" ({what}{low:.1%} {to} {high:.1%})"
+    return f" ({what}{_percent(low)} {to} {_percent(high)})"
 
 
-def _value(record: DriftRecord, level: Level) -> str:
-    return f"{level.value:.1f} s" if record.signal == "handle_time" else f"{level.value:.1%}"
+def _value(record: DriftRecord, value: float, decimals: int = 1) -> str:
+    return f"{value:,.{decimals}f} s" if record.signal == "handle_time" else _percent(value, decimals)
+
+
+def _percent(ratio: float, decimals: int = 1) -> str:
+    """A ratio in percent; 100% and 0% are said of nothing less and nothing more."""
+    while decimals < _DECIMALS_MAX and 0 < ratio < 1 and round(100 * ratio, decimals) in (0, 100):
+        decimals += 1
+    return f"{100 * ratio:.{decimals}f}%"
+
+
+def _change(record: DriftRecord, change: float) -> tuple[str, str]:
+    """A change with its sign, in points or seconds; with as many decimals as it takes to be none of zero."""
+    amount = change if record.signal == "handle_time" else 100 * change
+    decimals = 1
+    while decimals < _DECIMALS_MAX and amount and not round(amount, decimals):
+        decimals += 1
+    english, chinese = ("s", "秒") if record.signal == "handle_time" else ("points", "个百分点")
+    return f"{amount:+.{decimals}f} {english}", f"{amount:+.{decimals}f} {chinese}"
 
 
 def _unit(record: DriftRecord) -> tuple[str, str]:
     return ("labels", "条标注") if record.signal in ("handle_time", "label_mix") else ("reviews", "条质检")
-
-
-def _part(record: DriftRecord, cause: Cause) -> tuple[str, str]:
-    """How much of the change a cause is, in English and Chinese."""
-    if record.signal == "handle_time":
-        share = cause.points / math.log(record.since.value / record.before.value)
-        return f"{share:.0%} of the change", f"占变化的 {share:.0%}"
-    points = f"{cause.points * 100:+.1f}"
-    return f"{points} points", f"{points} 个百分点"
-
-
-def _effect(cause: Cause) -> str:
-    return "changed in itself" if cause.effect == "rate" else "another share of the work"
 
 
 def _time(at_ms: int, timezone: str) -> str:

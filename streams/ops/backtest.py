@@ -13,6 +13,7 @@ from rich.console import Console
 
 from schemas.drift import BUDGETS, DriftRecord
 from schemas.policy import Policy
+from schemas.sentences import part
 from streams.ops.compute import Computed, compute, drift_line
 from streams.ops.errors import CommandError
 from streams.views.reading import span
@@ -156,7 +157,7 @@ def print_report(result: Backtest, policy: Policy, console: Console) -> None:
     for record in result.computed.drifts:
         console.print(drift_line(record))
         if record.causes and record.status == "opened":
-            causes = ", ".join(f"{c.by} {c.member} ({c.effect}) {c.points:+.3f}" for c in record.causes)
+            causes = ", ".join(f"{c.by} {c.member} ({c.effect}) {part(record, c)[0]}" for c in record.causes)
             console.print(
                 f"    {record.verdict}; {causes}; id {record.drift_id}", style="dim", markup=False, highlight=False
             )

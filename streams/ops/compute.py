@@ -65,7 +65,7 @@ class Run:
         engine: As it stands at the end.
         began_ms: The first event time.
         rejected: (line number, reason, detail) of lines that cannot be used.
-        drifts: Records of drifts that opened and cleared, in order.
+        drifts: Records of drifts that opened and cleared, in order of event time.
     """
 
     engine: PartitionEngine
@@ -109,6 +109,8 @@ def run_file(path: Path, policy: Policy) -> Run:
                 run.rejected += [(dead.offset + 1, dead.reason, dead.detail) for dead in checkpoint.dead_letters]
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}; give the path of a file of JSON lines", 2) from error
+    # Records come in the order of the log, which is not that of event time.
+    run.drifts.sort(key=lambda record: record.at)
     return run
 
 

@@ -90,8 +90,10 @@ def test_a_person_who_takes_twice_as_long_is_named():
     change = sum(since) / len(since) - sum(before) / len(before)
     assert math.log(drift.since.value / drift.before.value) == pytest.approx(change, abs=0.002)
     assert first.points + second.points == pytest.approx(change, rel=0.35)
+    # Of the seconds, the first person's part is the same share as of the logarithm.
     share = first.points / math.log(drift.since.value / drift.before.value)
-    assert f"agent {first.member} (changed in itself, {share:.0%} of the change)" in drift.text
+    seconds = share * (drift.since.value - drift.before.value)
+    assert f"agent {first.member} (changed in itself, {seconds:+.1f} s)" in drift.text
 
 
 def test_more_of_the_longer_kind_is_mix():

@@ -1,12 +1,12 @@
 """Drifts from the moment they open to the one they clear: what they carry, and what is said of them."""
 
 import math
-import sys
 
 import msgspec
 import numpy as np
 from xxhash import xxh3_64_hexdigest
 
+from detectors.budget import DAYS_A_MONTH
 from detectors.reverse import ReverseTest
 from schemas.drift import BUDGET_OF, Cause, DriftRecord, Level
 from schemas.policy import Policy
@@ -35,6 +35,8 @@ class Episode(msgspec.Struct):
         run_length: The promise.
         test: The reverse test, packed; for label mix the number of the class.
         verdict, causes, task_ids: Why.
+        label: Of label mix, whose share it is.
+        volume: Outcomes of the stream a month as it opened; 0 where that is not known.
     """
 
     drift_id: str
@@ -53,14 +55,22 @@ class Episode(msgspec.Struct):
     verdict: str = "spread"
     causes: tuple[Cause, ...] = ()
     task_ids: tuple[str, ...] = ()
+    label: str = ""
+    volume: float = 0.0
 
 
 class Closed(msgspec.Struct):
-    """A drift that was cleared, remembered for as long as it may come back."""
+    """A drift that was cleared, remembered for as long as it may come back.
+
+    Attributes:
+        drift_id, opening: As of `Episode`.
+        cleared_at, began_at: Epoch ms: what lies between is not what is usual.
+    """
 
     drift_id: str
     opening: int
     cleared_at: int
+    began_at: int = 0
 
 
 def again(closed: Closed | None, at_ms: int) -> Closed | None:
@@ -117,6 +127,7 @@ def record_of(stream: Stream, episode: Episode, status: str, at_ms: int, policy:
         signal=stream.signal,  # type: ignore[arg-type]  # a stream's signal is one of SIGNALS, checked where it is made
         direction=stream.direction,  # type: ignore[arg-type]  # down or up, as above
         budget=BUDGET_OF[stream.signal],
+        label=episode.label,
         opened_at=episode.opened_at,
         cleared_at=at_ms if status == "cleared" else None,
         began_at=episode.began_at,
@@ -128,8 +139,8 @@ def record_of(stream: Stream, episode: Episode, status: str, at_ms: int, policy:
         estimate=episode.estimate,
         evidence=episode.evidence,
         run_length=episode.run_length,
-        # A restored one is another object, and only the default itself is left out of the bytes.
-        verdict=sys.intern(episode.verdict),  # type: ignore[arg-type]  # from cause.verdict
+        run_length_days=DAYS_A_MONTH * episode.run_length / episode.volume if episode.volume else None,
+        verdict=episode.verdict,  # type: ignore[arg-type]  # from cause.verdict
         causes=episode.causes,
         task_ids=episode.task_ids,
     )

@@ -379,7 +379,7 @@ class Labels:
         stream = key._replace(direction=direction)
         closed = again(self.closed.pop(number, None), at_ms)
         began, low, high = (
-            times[min(back // size, len(times)) - 1]
+            min(times[min(back // size, len(times)) - 1], at_ms)
             for back in (found.began_ago, found.began_ago_high, found.began_ago_low)
         )
         episode = Episode(
@@ -387,8 +387,8 @@ class Labels:
             opening=closed.opening + 1 if closed else 1,
             opened_at=at_ms,
             began_at=began,
-            began_at_low=low,
-            began_at_high=high,
+            began_at_low=min(low, began),
+            began_at_high=max(high, began),
             before=self._level(state, before, lead, found.old_rate),
             n=len(since) * size,
             wrong=self._total(since, lead),
@@ -396,7 +396,10 @@ class Labels:
             evidence=statistic / run_length,
             run_length=run_length,
             test=b"" if lead is None else b"%d" % lead.label,
-            verdict="rate",
+            # With nothing from before, nothing can be taken apart.
+            verdict="rate" if before else "unknown",
+            label=self._label(state, lead) if lead else "",
+            volume=self._streams.volume(number, later, at_ms // 1000),
         )
         if mix:
             episode.causes = self._moves(state, since, before)
@@ -447,6 +450,7 @@ class Labels:
         """
         end = len(rows) - episode.n
         if end <= 0 or not before:
+            episode.verdict = "unknown"
             return
         then, since = rows[max(end - before, 0) : end], rows[end:]
         y_then, y_since = (LABEL.of(each, "handled") / mean_shift.UNIT for each in (then, since))
@@ -463,6 +467,11 @@ class Labels:
     def _columns(self, rows: Rows) -> dict[str, Ints]:
         """What rows say, by dimension."""
         return {by: LABEL.of(rows, by) for by in ("agent", "label")} | self._kinds.columns(LABEL.of(rows, "kind"))
+
+    @staticmethod
+    def _label(state: _Watched, lead: categorical.Leading) -> str:
+        """Name of the class whose share has moved; the rare ones have one name."""
+        return state.classes[lead.label] if lead.label < len(state.classes) else "other"
 
     def _moves(
         self, state: _Watched, since: Sequence[Sequence[int]], before: Sequence[Sequence[int]]
@@ -482,7 +491,7 @@ class Labels:
     def _continue(self, number: int, state: _Watched, group: Group, position: int) -> None:
         """Takes a group of a stream with a drift open, which it may clear."""
         stream, episode = self.episodes[number]
-        sums, at_ms = group
+        sums, at_ms = group[0], max(group[1], episode.opened_at)
         _append(state.recent, [group])
         lead = None
         if _is_mix(state):
@@ -498,7 +507,7 @@ class Labels:
             return
         self.happened.append(Happened(position, stream, "cleared", episode, at_ms))
         del self.episodes[number]
-        self.closed[number] = Closed(episode.drift_id, episode.opening, at_ms)
+        self.closed[number] = Closed(episode.drift_id, episode.opening, at_ms, episode.began_at)
         state.recent = []
         self._restart(state)
 

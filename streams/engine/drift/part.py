@@ -78,7 +78,7 @@ class _Seen(NamedTuple):
 
     Attributes:
         rows: Reviews, none from before the stream's last drift was cleared.
-        earlier: Those from before it, too.
+        earlier: Those from before that drift began, too.
         numbers: Their numbers in the ring.
     """
 
@@ -409,9 +409,10 @@ class Drift:
                 since += 1
             else:
                 statistic, since = self._streams.advance(stream, since, second), 0
-                run_length = self._streams.run_length(stream, len(mine) - nth, second, position)
+                left = len(mine) - nth
+                run_length = self._streams.run_length(stream, left, second, position)
                 if statistic >= run_length:
-                    self._open(stream, position, statistic, run_length)
+                    self._open(stream, position, statistic, run_length, self._streams.volume(stream, left, second))
         self._streams.set_gap(stream, since)
 
     def _follow_fall(self, stream: int, after: int, call: Call, wrong: NDArray[np.bool_]) -> None:
@@ -427,9 +428,10 @@ class Drift:
                 pending += 1
             else:
                 statistic, pending = self._streams.fall(stream, pending, is_wrong), 0
-                run_length = self._streams.run_length(stream, len(mine) - nth, second, position)
+                left = len(mine) - nth
+                run_length = self._streams.run_length(stream, left, second, position)
                 if statistic >= run_length:
-                    self._open(stream, position, statistic, run_length)
+                    self._open(stream, position, statistic, run_length, self._streams.volume(stream, left, second))
         self._streams.set_gap(stream, pending)
 
     # --- episodes
@@ -439,18 +441,19 @@ class Drift:
         assert stream is not None  # an idle stream is forgotten only without a drift open
         return stream
 
-    def _open(self, number: int, position: int, statistic: float, run_length: float) -> None:
+    def _open(self, number: int, position: int, statistic: float, run_length: float, volume: float) -> None:
         stream, at = self._key(number), int(self._clock[position])
         closed = self._closed.pop(number, None)
-        change = self._locate(number, stream, position, int(self._at[position]), closed.cleared_at if closed else -1)
+        change = self._locate(number, stream, position, int(self._at[position]), closed)
         same = again(closed, at)
         episode = Episode(
             drift_id=same.drift_id if same else drift_id(stream, self._ids[position]),
             opening=same.opening + 1 if same else 1,
             opened_at=at,
-            began_at=change.began_at,
-            began_at_low=change.began_at_low,
-            began_at_high=change.began_at_high,
+            # Events may be out of order; a drift begins before it is found.
+            began_at=(began := min(change.began_at, at)),
+            began_at_low=min(change.began_at_low, began),
+            began_at_high=max(change.began_at_high, began),
             before=change.before,
             n=change.n,
             wrong=change.wrong,
@@ -458,8 +461,10 @@ class Drift:
             evidence=statistic / run_length,
             run_length=run_length,
             test=b"",
+            verdict="unknown",
+            volume=volume,
         )
-        self._explain(stream, episode, position, closed.cleared_at if closed else -1)
+        self._explain(stream, episode, position, closed)
         self._episodes[number] = episode
         self._tests[number] = reverse_test(
             stream, self._streams.baseline(number), change.estimate.new_rate, self._streams.temper(number)
@@ -479,10 +484,11 @@ class Drift:
         test.update(is_wrong != watches_fall(stream))
         if not test.cleared:
             return False
-        at = int(self._clock[position])
+        # The review may be an old one that comes late; a drift ends after it was found.
+        at = max(int(self._clock[position]), episode.opened_at)
         self._told.append((position, stream, record_of(stream, episode, "cleared", at, self._policy)))
         del self._episodes[number], self._tests[number]
-        self._closed[number] = Closed(episode.drift_id, episode.opening, at)
+        self._closed[number] = Closed(episode.drift_id, episode.opening, at, episode.began_at)
         self._streams.restart(number)
         return True
 
@@ -490,7 +496,7 @@ class Drift:
     def _shown(stream: Stream, error_rate: float) -> float:
         return 1.0 - error_rate if shows_accuracy(stream) else error_rate
 
-    def _seen(self, stream: Stream, position: int, cleared_at: int) -> _Seen:
+    def _seen(self, stream: Stream, position: int, closed: Closed | None) -> _Seen:
         """The reviews of a stream's scope up to a position."""
         role = "qa" if stream.signal == "qa_accuracy" else "agent"
         ring = self._ring_numbers[stream.site, role]
@@ -509,16 +515,21 @@ class Drift:
             chosen &= REVIEW.of(rows, "agent") == self._names["agent"].find(stream.agent)
         numbers = np.flatnonzero(chosen)[::-1]
         newest_first = rows[numbers]
-        later = REVIEW.of(newest_first, "at") > cleared_at
+        later = np.ones(len(newest_first), bool)
+        if closed is not None:
+            at = REVIEW.of(newest_first, "at")
+            # What lies within the drift before is neither this change nor what is usual.
+            usual = (at > closed.cleared_at) | (at < closed.began_at)
+            newest_first, numbers, later = newest_first[usual], numbers[usual], at[usual] > closed.cleared_at
         return _Seen(newest_first[later], newest_first, numbers + (end - len(rows)))
 
     def _up_to(self, position: int, ring: int) -> Ints:
         """Places of a ring's reviews within the segment, up to a position in the batch."""
         return np.flatnonzero((self._here.rings == ring) & (self._here.positions <= position))
 
-    def _locate(self, number: int, stream: Stream, position: int, at: int, cleared_at: int) -> _Change:
+    def _locate(self, number: int, stream: Stream, position: int, at: int, closed: Closed | None) -> _Change:
         """When the change began and what the figure was before; what was learned of it is unlearned."""
-        seen = self._seen(stream, position, cleared_at)
+        seen = self._seen(stream, position, closed)
         wrong = REVIEW.of(seen.rows[:_LOCATED_IN], "wrong").astype(np.uint8)
         gaps, times = self._streams.outcomes(number)
         remembered = from_gaps(0, gaps)
@@ -550,18 +561,24 @@ class Drift:
             for back in (found.began_ago, found.began_ago_high, found.began_ago_low)
         )
         earlier = REVIEW.of(seen.earlier[n:], "wrong")
-        if from_ring and len(earlier) >= _LEAST_BEFORE:
-            before = level(stream, float(earlier.sum()), len(earlier))
-        else:
+        before = level(stream, float(earlier.sum()), len(earlier))
+        falls = watches_fall(stream)
+        # Where the ring holds too little of before, or another time than the baseline was learned in, this one speaks.
+        if (
+            not from_ring
+            or len(earlier) < _LEAST_BEFORE
+            or (self._target_error(stream) is None and (earlier.mean() * n > errors) != falls)
+        ):
             baseline = self._streams.baseline(number)
             before = Level(self._shown(stream, baseline), self._streams.known(number))
         return _Change(began, low, high, before, n, errors, found)
 
-    def _explain(self, stream: Stream, episode: Episode, position: int, cleared_at: int) -> None:
+    def _explain(self, stream: Stream, episode: Episode, position: int, closed: Closed | None) -> None:
         """Puts causes and examples into an episode."""
-        seen = self._seen(stream, position, cleared_at)
+        seen = self._seen(stream, position, closed)
         since, before = seen.earlier[: episode.n], seen.earlier[episode.n :]
-        if len(before) >= _LEAST_BEFORE and len(since):
+        # Parts are of the change that is shown: they need the very reviews of its figures.
+        if len(since) == episode.n > 0 and len(before) == episode.before.n >= _LEAST_BEFORE:
             columns_before, columns_since = self._columns(before), self._columns(since)
             for each, rows in ((columns_before, before), (columns_since, since)):
                 # A review that was revised to correct, or that older builds took a remark of, has no error.

@@ -115,12 +115,14 @@ class Crossing(NamedTuple):
         position: Of the outcome within the call.
         statistic: Mean of the R.
         run_length: The threshold.
+        volume: Outcomes of the stream a month.
     """
 
     stream: int
     position: int
     statistic: float
     run_length: float
+    volume: float
 
 
 def first_places(numbers: Ints, places: Ints) -> list[int]:
@@ -413,6 +415,11 @@ class Streams:
         """A of a stream as known at a place of the last call, after which `later` outcomes of it came."""
         return float(self.run_lengths(np.array([stream]), np.array([later]), np.array([at_s]), np.array([position]))[0])
 
+    def volume(self, stream: int, later: int, at_s: int) -> float:
+        """Outcomes of a stream a month, as `run_length` takes them."""
+        (scale,) = self._scale(np.array([stream]), np.array([later]), np.array([at_s]))
+        return float(scale * self._false_a_month[self._budget[stream]])
+
     def run_lengths(self, number: Ints, later: Ints, at_s: Ints, position: Ints) -> NDArray[np.float64]:
         """A = v S / N at places of the last call: what came later in it is not counted yet."""
         budget = self._budget[number]
@@ -502,8 +509,9 @@ class Streams:
                 looked = of_all.first(place, int(taken.looks[place]))
                 _, self._clusters[of_cluster[place]] = rounds.clusters(before[mine : mine + 1], looked)
             position = int(looks.position[last])
-            run_length = self.run_length(stream, int(looks.later[last]), int(looks.at_s[last]), position)
-            crossings.append(Crossing(stream, position, statistic, run_length))
+            later, at_s = int(looks.later[last]), int(looks.at_s[last])
+            run_length, volume = self.run_length(stream, later, at_s, position), self.volume(stream, later, at_s)
+            crossings.append(Crossing(stream, position, statistic, run_length, volume))
         self._remember(streams, starts, counts, np.where(falls, 0, taken.looks), looks)
         return crossings
 
