@@ -354,6 +354,42 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
+@app.command()
+def rejected(
+    reason: Annotated[str, typer.Option(help="Only this reason, schema for example.")] = "",
+    from_ms: Annotated[
+        int | None, typer.Option("--from", help="Only what was rejected at this time or later, epoch ms.", min=0)
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Records shown, newest first.", min=0, max=100_000)] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, one a record, newest first.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the records' own bytes to this new file, one a line, for `labelwatch replay`."),
+    ] = None,
+    out_dir: Annotated[Path | None, typer.Option(help="The same, each record in a file of its own.")] = None,
+    bootstrap: Bootstrap = None,
+    agent_labels: Annotated[str | None, _setting("agent_labels")] = None,
+    data_dir: Annotated[Path | None, _setting("data_dir")] = None,
+) -> None:
+    """What the worker turned away and why; and its bytes back out, to mend and send again."""
+    from rich.console import Console
+
+    from streams.ops import rejected as ops
+
+    settings = _settings(*CONNECTION, bootstrap=bootstrap, agent_labels=agent_labels, data_dir=data_dir)
+    wanted = ops.Wanted(reason, from_ms, limit, out, out_dir)
+    names = ops.names_of(settings)
+    found = ops.rejected(wanted, settings)
+    if as_json:
+        terminal.write_utf_8()
+        for line in ops.json_lines(found, names):
+            terminal.say(line)
+    else:
+        ops.print_found(found, names, Console())
+    for line in ops.notes(found, wanted):
+        terminal.say(line, err=True)
+
+
 policy = typer.Typer(help="The policy file.", no_args_is_help=True)
 app.add_typer(policy, name="policy")
 

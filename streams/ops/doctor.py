@@ -22,7 +22,7 @@ from streams.engine.intake import AHEAD_MS
 from streams.exporter.pseudonyms import ENVIRONMENT, KEY_FILE, PseudonymKeyError, agent_names
 from streams.ops.errors import CommandError
 from streams.ops.ports import is_free
-from streams.ops.records import Events
+from streams.ops.records import TopicReader
 from streams.ops.transactions import FAILS_SECONDS, NOTED_SECONDS, oldest_open, told, whose
 from streams.runtime.access import denied
 from streams.runtime.broker import Findings, Refusal, examine
@@ -207,7 +207,7 @@ def _topics(settings: Settings, findings: Findings) -> Iterator[Line]:
 
 
 async def _records(settings: Settings) -> list[Line]:
-    async with Events(settings) as events:
+    async with TopicReader(settings) as events:
         newest = [await events.newest(partition, _RECORDS) for partition in range(events.partitions)]
         ends = await events.ends()
     return [

@@ -23,7 +23,7 @@ from streams.engine.intake import AHEAD_MS, CAP_MS, DUPLICATE_MINUTES, Record
 from streams.engine.panes import HOUR_MS, MINUTE_MS, WINDOW_PANES
 from streams.engine.ratios import wilson
 from streams.ops.errors import WRONG_USE, CommandError
-from streams.ops.records import Events
+from streams.ops.records import TopicReader
 from streams.runtime.access import denied, why_not
 from streams.runtime.settings import Settings
 from streams.sources.sinks import partition_of
@@ -359,7 +359,7 @@ def explain(question: Question, policy: Policy, settings: Settings) -> Answer:
 async def _explain(question: Question, policy: Policy, settings: Settings) -> Answer:
     explainer = Explainer(question, policy)
     from_ms = None if question.at_ms is None else question.panes(question.at_ms)[0] - _MARGIN_MS
-    async with Events(settings) as events:
+    async with TopicReader(settings) as events:
         partition = partition_of(question.site.encode(), events.partitions)
         async for batch in events.read(partition, from_ms):
             explainer.add(batch)

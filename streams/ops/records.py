@@ -1,4 +1,4 @@
-"""Reads the events topic back for a person, outside any group: one partition from a time on, or its newest records."""
+"""Reads a topic back for a person, outside any group: one partition from a time on, or its newest records."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -20,14 +20,16 @@ _FETCH_MS = 1_000
 _STALLED_FETCHES = 20
 
 
-class Events:
-    """The events topic, read and never written; leaves no trace in any group.
+class TopicReader:
+    """A topic, read and never written; leaves no trace in any group.
 
     Args:
         settings: Where and as whom.
+        topic: Which one.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, topic: str = EVENTS) -> None:
+        self._topic = topic
         self._client: Mapping[str, Any] = {
             "bootstrap_servers": settings.bootstrap,
             "request_timeout_ms": _REQUEST_MS,
@@ -70,11 +72,11 @@ class Events:
             found = {each["topic"]: each["partitions"] for each in await admin.describe_topics()}
         finally:
             await admin.close()
-        if EVENTS not in found:
+        if self._topic not in found:
             raise CommandError(
-                f"topic {EVENTS} does not exist at {self._where}: create it with `labelwatch topics create`"
+                f"topic {self._topic} does not exist at {self._where}: create it with `labelwatch topics create`"
             )
-        return len(found[EVENTS])
+        return len(found[self._topic])
 
     async def read(self, partition: int, from_ms: int | None) -> AsyncIterator[list[Any]]:
         """Batches of a partition's records, to where its log ended when this began.
@@ -87,7 +89,7 @@ class Events:
             CommandError: The broker stops giving records.
         """
         assert self._consumer is not None
-        tp = TopicPartition(EVENTS, partition)
+        tp = TopicPartition(self._topic, partition)
         self._consumer.assign([tp])
         start = (await self._consumer.beginning_offsets([tp]))[tp]
         end = (await self._consumer.end_offsets([tp]))[tp]
@@ -100,7 +102,7 @@ class Events:
     async def newest(self, partition: int, count: int) -> list[Any]:
         """About the newest `count` records of a partition; fewer where many of its newest offsets hold none."""
         assert self._consumer is not None
-        tp = TopicPartition(EVENTS, partition)
+        tp = TopicPartition(self._topic, partition)
         self._consumer.assign([tp])
         begin = (await self._consumer.beginning_offsets([tp]))[tp]
         end = (await self._consumer.end_offsets([tp]))[tp]
@@ -115,7 +117,7 @@ class Events:
     async def ends(self) -> dict[int, Ends]:
         """Where each partition's log ends, for readers and at all."""
         assert self._consumer is not None
-        found = await log_ends(self._consumer, [TopicPartition(EVENTS, n) for n in range(self.partitions)])
+        found = await log_ends(self._consumer, [TopicPartition(self._topic, n) for n in range(self.partitions)])
         return {tp.partition: ends for tp, ends in found.items()}
 
     async def _batches(self, tp: TopicPartition, start: int, end: int) -> AsyncIterator[list[Any]]:
@@ -136,6 +138,6 @@ class Events:
                 empty += 1
                 if empty == _STALLED_FETCHES:
                     raise CommandError(
-                        f"the broker at {self._where} gives nothing after offset {position} of {EVENTS} "
+                        f"the broker at {self._where} gives nothing after offset {position} of {self._topic} "
                         f"partition {tp.partition}, which ends at {end}; check the broker, and try again"
                     )

@@ -29,6 +29,8 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
     UnknownTopicOrPartitionError,
 )
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatch
 
 from schemas.topics import DRIFT, EVENTS, REJECTED, checkpoints_topic
 from streams.engine.intake import DeadLetter
@@ -160,7 +162,8 @@ class CheckpointStore:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._settings.bootstrap,
             acks="all",
-            compression_type="zstd",
+            # What others read, dead letters and drifts, plain kafka-python can unpack; our own state is packed apart.
+            compression_type="gzip",
             max_batch_size=_BATCH_BYTES,
             # Only the broker knows what a topic takes; it answers with a clear error.
             max_request_size=1 << 30,
@@ -331,8 +334,11 @@ class CheckpointStore:
 
     async def _send_state(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> list["asyncio.Future[Any]"]:
         """Sends records in whole batches, which costs one future a megabyte rather than one a record."""
-        batches = await asyncio.to_thread(packed, records, producer.create_batch)
+        batches = await asyncio.to_thread(packed, records, self._new_batch)
         return [await producer.send_batch(batch, self._topic, partition=self.partition) for batch in batches]
+
+    def _new_batch(self) -> BatchBuilder:
+        return BatchBuilder(_BATCH_BYTES, DefaultRecordBatch.CODEC_ZSTD, is_transactional=self._transactional)
 
     def _letter(self, letter: DeadLetter) -> dict[str, Any]:
         headers = [

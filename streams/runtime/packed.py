@@ -52,7 +52,7 @@ def packed(records: Iterable[Record], create: Callable[[], BatchBuilder]) -> lis
 
     Args:
         records: In their order.
-        create: Makes an empty batch, as `AIOKafkaProducer.create_batch`.
+        create: Makes an empty batch, as `AIOKafkaProducer.create_batch` does.
     """
     batches, batch = [], create()
     for key, value, headers in records:

@@ -48,6 +48,13 @@ TABLE = {
     "_subscriptions": Use((_FETCHER,), "its fetch context, without which aiokafka counts the consumer as idle"),
     "_subscription": Use((_CONSUMER,), "positions, which the public call waits for"),
     "_closed": Use((_CONSUMER, _FETCHER), "ends the wait for answers when the consumer is closed"),
+    # Records of a transaction that was rolled back, taken out of whole batches as aiokafka takes out single records.
+    "_aborted_transactions": Use((_PARSED,), "where each rolled back transaction of an answer begins"),
+    "_aborted_producers": Use((_PARSED,), "whose records do not count at the place that is read"),
+    "_consume_aborted_up_to": Use((_PARSED,), "notes the producers whose records do not count from there on"),
+    "_contains_abort_marker": Use((_PARSED,), "tells the end of a rolled back transaction"),
+    "_isolation_level": Use((_FETCHER,), "asks the broker for ends that are committed"),
+    "_request_timeout_ms": Use((_CONSUMER,), "a request of our own, with the consumer's time-out"),
     # Membership: aiokafka keeps to itself when it was last confirmed, and what ended it.
     "_coordinator": Use((_CONSUMER,), "heartbeats and errors of the group"),
     "_do_heartbeat": Use((_GROUP,), "proves membership, and says when it was last confirmed"),
