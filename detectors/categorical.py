@@ -14,6 +14,7 @@ from detectors.mean_shift import Direction
 from detectors.mixture import R_MAX, check_run_length
 from detectors.outcomes import weigh
 from detectors.protocol import Estimate, until_drift
+from detectors.reverse import BOUND, edge_of
 
 #: Items a group holds.
 GROUP = 64
@@ -255,30 +256,48 @@ def locate(newest_first: Sequence[Sequence[int]], row: Sequence[float], lead: Le
     return Estimate(median * n, low * n, high * n, share, now)
 
 
-def back(score: float, row: Sequence[float], lead: Leading, changed: float, counts: Sequence[int]) -> float:
-    """Takes a group while a drift is open: the reverse test, of the baseline against the middle of both shares.
+def proven(row: Sequence[float], lead: Leading, of: float, items: int, n: int = GROUP) -> float:
+    """How large a change of a class's share is proven: its lower 5% bound in ratio points, below 0 where none is.
 
     Args:
-        score: What the last call returned; 0 at first.
         row: `ROW`.
         lead: Class and way.
-        changed: Share of the class since the change.
-        counts: Of the group, shape (`CLASSES`,).
-
-    Returns:
-        Log-likelihood ratio, held at 0 from below: the drift is over from
-        log `detectors.reverse.LIKELIHOOD_RATIO` on.
-
-    Source:
-        Page 1954.
+        of: Items of the class since the change.
+        items: All of them, above 0.
+        n: Items of a group.
     """
     share = shares(row)[lead.label]
-    sign = 1.0 if lead.direction == "up" else -1.0
-    middle = share + sign * max(sign * (changed - share) / 2, TOLERANCE)
-    middle = min(max(middle, share / 4), 1.0 - (1.0 - share) / 4)
+    # As if one group had shown the old share: the signal has chosen the first ones.
+    now = (of + n * share) / (items + n)
+    deviation = math.sqrt(now * (1.0 - now) * row[_EFFECT] / (items + n))
+    return (now - share if lead.direction == "up" else share - now) - BOUND * deviation
+
+
+def back(r: float, row: Sequence[float], lead: Leading, known: float, counts: Sequence[int]) -> float:
+    """Takes a group while a drift is open: whether the share is proven to be nearer than an edge, as `ReverseTest`.
+
+    R <- (R + n) * L, with the likelihood ratio of the baseline against the edge: half of the change that is proven,
+    and `TOLERANCE` at least. While the share is at the edge or beyond, the mean number of items until R reaches
+    `detectors.reverse.RUN_LENGTH`, where the drift is over, is at least that.
+
+    Args:
+        r: What the last call returned; 0 at first.
+        row: `ROW`.
+        lead: Class and way.
+        known: The largest change that was ever proven (`proven`).
+        counts: Of the group, shape (`CLASSES`,).
+
+    Source:
+        Roberts 1966; Pollak 1987.
+    """
+    share = shares(row)[lead.label]
+    if lead.direction == "up":
+        edge = share + edge_of(1.0 - share, TOLERANCE, known)
+    else:
+        edge = share - edge_of(share, TOLERANCE, known)
     count, n = counts[lead.label], sum(counts)
-    gain = count * math.log(share / middle) + (n - count) * math.log((1 - share) / (1 - middle))
-    return max(score + min(gain * temper(row), _MOST / 2), 0.0)
+    gain = count * math.log(share / edge) + (n - count) * math.log((1 - share) / (1 - edge))
+    return min((r + n) * math.exp(min(gain * temper(row), _MOST / 2)), R_MAX)
 
 
 class CategoricalMixture:

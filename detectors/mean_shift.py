@@ -13,6 +13,7 @@ from detectors import dispersion
 from detectors.mixture import R_MAX, check_run_length
 from detectors.outcomes import weigh
 from detectors.protocol import Estimate, until_drift
+from detectors.reverse import BOUND, edge_of
 
 #: Values a group holds.
 GROUP = 32
@@ -212,27 +213,44 @@ def locate(newest_first: Sequence[int], row: Sequence[float], n: int = GROUP) ->
     return Estimate(median * n, low * n, high * n, math.exp(mean), math.exp(now))
 
 
-def back(score: float, row: Sequence[float], changed: float, n: int, total: int) -> float:
-    """Takes a group while a drift is open: the reverse test, of the baseline against the middle of both levels.
+def proven(row: Sequence[float], way: Direction, total: float, values: int, n: int = GROUP) -> float:
+    """How large a change is proven: the lower 5% bound of its logarithm, below 0 where none is.
 
     Args:
-        score: What the last call returned; 0 at first.
         row: `ROW`.
-        changed: Typical seconds since the change.
+        way: Of the change.
+        total: Sum of the logarithms of seconds since the change.
+        values: How many these are, above 0.
+        n: Values in a group.
+    """
+    # As if one group had shown the old level: the signal has chosen the first ones.
+    off = (total - values * row[2]) / (values + n)
+    deviation = math.sqrt(variance(row, n) * row[_EFFECT] / (values + n))
+    return (off if way == "up" else -off) - BOUND * deviation
+
+
+def back(r: float, row: Sequence[float], way: Direction, known: float, n: int, total: int) -> float:
+    """Takes a group while a drift is open: whether the level is proven to be nearer than an edge, as `ReverseTest`.
+
+    R <- (R + n) * L, with the likelihood ratio of the baseline against the edge: half of the change that is proven,
+    and `TOLERANCE` at least. While the level is at the edge or beyond, the mean number of values until R reaches
+    `detectors.reverse.RUN_LENGTH`, where the drift is over, is at least that.
+
+    Args:
+        r: What the last call returned; 0 at first.
+        row: `ROW`.
+        way: Of the change.
+        known: The largest change that was ever proven (`proven`).
         n: Values in the group.
         total: Sum of their `quantised`.
 
-    Returns:
-        Log-likelihood ratio, held at 0 from below: the drift is over from
-        log `detectors.reverse.LIKELIHOOD_RATIO` on.
-
     Source:
-        Page 1954.
+        Roberts 1966; Pollak 1987.
     """
-    away = math.log(changed) - row[2]
-    step = math.copysign(max(abs(away) / 2, math.log(TOLERANCE)), away)
-    gain = step * (step / 2 - (total / (n * UNIT) - row[2])) * n / variance(row, n) * temper(row)
-    return max(score + min(gain, _MOST / 2), 0.0)
+    step = edge_of(math.inf, math.log(TOLERANCE), known)
+    off = total / (n * UNIT) - row[2]
+    gain = step * (step / 2 - (off if way == "up" else -off)) * n / variance(row, n) * temper(row)
+    return min((r + n) * math.exp(min(gain, _MOST / 2)), R_MAX)
 
 
 class LogNormalMeanShift:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detectors import cluster
 from detectors.falling import FALLS
 from detectors.mixture import SHIFTS
-from detectors.self_starting import FREEZE_AFTER, HIGHEST, WARM_UP
+from detectors.self_starting import FREEZE_AFTER, WARM_UP
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -184,8 +184,8 @@ def take(
     times = np.float_power(on_correct, correct)
     plus = on_correct * (1.0 - times) / (1.0 - on_correct)
     on_error = np.where(wrong, on_error, 1.0)
-    # There is no test until enough is known, nor where most outcomes are errors.
-    tests = ~own | ((seen_after >= WARM_UP) & (a_after <= HIGHEST * (a_after + b_after)))
+    # There is no test until enough is known.
+    tests = ~own | (seen_after >= WARM_UP)
     times, plus = times * on_error * tests, (plus + wrong) * on_error * tests
 
     after = np.empty_like(times)

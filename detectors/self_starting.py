@@ -12,8 +12,6 @@ FREEZE_AFTER = 10_000
 PRIOR = (0.6, 9.4)
 #: Outcomes that a stream only learns from: against the prior alone, one that is simply worse than most looks changed.
 WARM_UP = 100
-#: A stream with more errors than this is not in control, and nothing is tested in it.
-HIGHEST = 0.5
 #: What the functions below keep of a stream, in a list of floats that its owner stores as it likes.
 ROW = ("a", "b", "seen", "r1", "r2", "r3")
 
@@ -80,7 +78,7 @@ def advance(
         if seen < FREEZE_AFTER:
             a += temper
             seen += 1.0
-    if learns and (seen < WARM_UP or a > HIGHEST * (a + b)):
+    if learns and seen < WARM_UP:
         r1 = r2 = r3 = 0.0
     row[:] = a, b, seen, r1, r2, r3
     return (r1 + r2 + r3) / 3.0

@@ -6,7 +6,6 @@ from scipy import stats
 
 from detectors import CategoricalMixture, categorical
 from detectors.categorical import CLASSES, GROUP, Leading
-from detectors.reverse import LIKELIHOOD_RATIO
 
 TWO = (0.7, 0.3)
 MANY = (0.3, 0.25, 0.2, 0.1, 0.05, 0.04, 0.03, 0.02, 0.01)
@@ -157,19 +156,6 @@ def test_what_was_learned_of_a_change_can_be_unlearned():
         categorical.advance(row, counts)
     categorical.unlearn(row, changed)
     assert row[1:11] == pytest.approx(before[1:])
-
-
-def test_it_is_over_when_the_share_is_back_and_not_before():
-    rng = np.random.default_rng(10)
-    row = warm(rng, TWO)
-    lead, limit = Leading(1, "up"), math.log(LIKELIHOOD_RATIO)
-    score, highest = 0.0, 0.0
-    for counts in groups(rng, 12_800, (0.55, 0.45)):
-        score = categorical.back(score, row, lead, 0.45, counts)
-        highest = max(highest, score)
-    assert highest < limit
-    scores = [score := categorical.back(score, row, lead, 0.45, counts) for counts in groups(rng, 3200, TWO)]
-    assert max(scores) > limit
 
 
 @pytest.mark.parametrize("wrong", [-1, 9, 0.5, float("nan")])

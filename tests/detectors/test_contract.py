@@ -9,7 +9,6 @@ from detectors import (
     Detector,
     LogNormalMeanShift,
     MixtureShiryaevRoberts,
-    ReverseTest,
     RiverDetector,
     SelfStartingFall,
     SelfStartingMixture,
@@ -228,18 +227,6 @@ def test_a_river_detector_with_a_window_tells_a_rise_from_a_fall(name, before, s
     estimate = detector.estimate()
     assert (estimate.new_rate > estimate.old_rate) == (since > before)
     assert 0 < estimate.began_ago < 1000
-
-
-def test_the_reverse_test_clears_after_recovery_and_seldom_before():
-    delays, false = [], 0
-    for seed in range(200):
-        test = ReverseTest(0.06, 0.11)
-        before = test.update_many(outcomes(seed, 1000, 0.11))
-        false += test.cleared and before <= 1000
-        test = ReverseTest.from_bytes(ReverseTest(0.06, 0.11).to_bytes())
-        delays.append(test.update_many(outcomes(seed + 1000, 20_000, 0.06)))
-    assert sum(delays) / len(delays) < 600
-    assert false / 200 < 0.05
 
 
 @pytest.mark.parametrize(

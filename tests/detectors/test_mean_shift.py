@@ -5,7 +5,6 @@ import pytest
 from scipy import stats
 
 from detectors import LogNormalMeanShift, mean_shift
-from detectors.reverse import LIKELIHOOD_RATIO
 
 GROUP = mean_shift.GROUP
 LONG = 12_800
@@ -158,20 +157,6 @@ def test_what_was_learned_of_a_change_can_be_unlearned():
     mean_shift.unlearn(row, GROUP, [total for total, _ in changed])
     assert row[1] == pytest.approx(before[1])
     assert row[2] == pytest.approx(before[2], abs=1e-9)
-
-
-def test_it_is_over_when_the_time_is_back_and_not_before():
-    rng = np.random.default_rng(10)
-    row = mean_shift.fresh()
-    feed(row, logs(rng, LONG))
-    limit = math.log(LIKELIHOOD_RATIO)
-    score, highest = 0.0, 0.0
-    for total, _ in sums(logs(rng, 6400, 39.0)):
-        score = mean_shift.back(score, row, 39.0, GROUP, total)
-        highest = max(highest, score)
-    assert highest < limit
-    scores = [score := mean_shift.back(score, row, 39.0, GROUP, total) for total, _ in sums(logs(rng, 1600))]
-    assert scores[0] < limit < max(scores)
 
 
 @pytest.mark.parametrize("wrong", [0.0, -3.0, float("nan"), float("inf")])

@@ -18,6 +18,8 @@ from streams.engine.ratios import wilson
 SAME_WITHIN_MS = 7 * 86_400_000
 #: Examples kept.
 TASKS = 10
+#: A rate of 0 or 1 is taken as one so far from it.
+_NEAREST = 1e-4
 
 
 class Episode(msgspec.Struct):
@@ -107,10 +109,20 @@ def shows_accuracy(stream: Stream) -> bool:
     return stream.signal.endswith("accuracy") or stream.signal == "accuracy_target"
 
 
-def reverse_test(stream: Stream, p0: float, changed: float, temper: float) -> ReverseTest:
-    """The test of whether the stream is back."""
-    p0, changed = min(max(p0, 0.001), 0.999), min(max(changed, 0.001), 0.999)
-    return ReverseTest(1 - p0, 1 - changed, temper) if watches_fall(stream) else ReverseTest(p0, changed, temper)
+def reverse_test(stream: Stream, p0: float, n: int, wrong: float, temper: float) -> ReverseTest:
+    """The test of whether the drift is over.
+
+    Args:
+        stream: Whose.
+        p0: Error rate that the stream is held to: its baseline, or its target.
+        n: Outcomes since the change, as the drift opens.
+        wrong: Errors among them.
+        temper: 1 / design effect.
+    """
+    p0 = min(max(p0, _NEAREST), 1.0 - _NEAREST)
+    if watches_fall(stream):
+        return ReverseTest(1.0 - p0, n, n - wrong, temper)
+    return ReverseTest(p0, n, wrong, temper, target=stream.signal == "accuracy_target")
 
 
 def record_of(stream: Stream, episode: Episode, status: str, at_ms: int, policy: Policy) -> DriftRecord:

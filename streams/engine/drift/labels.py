@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from detectors import categorical, mean_shift
 from detectors.mean_shift import GROUPS_KEPT
 from detectors.protocol import Estimate
-from detectors.reverse import LIKELIHOOD_RATIO
+from detectors.reverse import RUN_LENGTH
 from schemas.drift import Cause, Level
 from schemas.policy import Policy
 from streams.engine.drift import older
@@ -44,7 +44,6 @@ _KINDS_OF_WORK = ("market", "label")
 _UNKNOWN = -2
 #: Streams that columns grow by.
 _ROOM = 256
-_LOG_RATIO = math.log(LIKELIHOOD_RATIO)
 #: What is known of a stream before it opens in a direction.
 _EITHER = "either"
 
@@ -63,7 +62,8 @@ class _Watched(msgspec.Struct):
         labels: How many these are.
         recent: The newest groups, oldest first.
         classes: Names of the classes that have a number, in order of appearance.
-        score: The reverse test's, while a drift is open.
+        back: R of the test of whether the drift is over, while one is open.
+        proven: The largest change that the drift has proven.
         first_ms: Time of its first group, as of the last checkpoint; -1 before it.
         rows: Labels ever put into its ring.
     """
@@ -73,7 +73,8 @@ class _Watched(msgspec.Struct):
     labels: int = 0
     recent: list[Group] = []
     classes: list[str] = []
-    score: float = 0.0
+    back: float = 0.0
+    proven: float = 0.0
     first_ms: int = -1
     rows: int = 0
 
@@ -405,7 +406,7 @@ class Labels:
             episode.causes = self._moves(state, since, before)
         else:
             self._explain(episode, self._newest(number, later), len(before) * size)
-        state.score = 0.0
+        state.back = state.proven = 0.0
         self.episodes[number] = (stream, episode)
         self.header_changed = True
         self.happened.append(Happened(position, stream, "opened", msgspec.structs.replace(episode), at_ms))
@@ -498,12 +499,16 @@ class Labels:
             lead = categorical.Leading(int(episode.test), "up" if stream.direction == "up" else "down")
         episode.n += HANDLED if lead is None else MIXED
         episode.wrong += self._total([sums], lead)
+        row, total, n, known = state.row, episode.wrong, episode.n, state.proven
         if lead is not None:
-            state.score = categorical.back(state.score, state.row, lead, episode.estimate, sums)
+            state.back = categorical.back(state.back, row, lead, known, sums)
+            state.proven = max(known, categorical.proven(row, lead, total, n, MIXED))
         else:
-            state.score = mean_shift.back(state.score, state.row, episode.estimate, HANDLED, sums[0])
+            way: mean_shift.Direction = "up" if stream.direction == "up" else "down"
+            state.back = mean_shift.back(state.back, row, way, known, HANDLED, sums[0])
+            state.proven = max(known, mean_shift.proven(row, way, total, n, HANDLED))
         self.header_changed = True
-        if state.score < _LOG_RATIO:
+        if state.back < RUN_LENGTH:
             return
         self.happened.append(Happened(position, stream, "cleared", episode, at_ms))
         del self.episodes[number]

@@ -12,7 +12,7 @@ from detectors.falling import LOOK_EVERY, locate_fall
 from detectors.mixture import SHIFTS
 from detectors.outcomes import from_gaps, locate_change
 from detectors.protocol import Estimate
-from detectors.reverse import ReverseTest
+from detectors.reverse import PACKED_BYTES, ReverseTest
 from schemas.drift import BUDGET_OF, BUDGETS, Cause, DriftRecord, Level
 from schemas.events import ReviewRevised, ReviewVersion
 from schemas.policy import Policy
@@ -393,46 +393,35 @@ class Drift:
             self._open(*crossing)
         follow_from = {crossing.stream: crossing.position for crossing in crossings}
         for stream in sorted(self._episodes.keys() & call.touched.tolist()) if self._episodes else ():
-            follow = self._follow_fall if watches_fall(self._key(stream)) else self._follow_rise
-            follow(stream, follow_from.get(stream, -1), call, wrong)
+            self._follow(stream, follow_from.get(stream, -1), call, wrong)
 
-    def _follow_rise(self, stream: int, after: int, call: Call, wrong: NDArray[np.bool_]) -> None:
-        """Takes a stream's outcomes one by one, while a drift is open and for the rest of the segment."""
+    def _follow(self, stream: int, after: int, call: Call, wrong: NDArray[np.bool_]) -> None:
+        """Takes a stream's outcomes while a drift is open, and one by one for the rest of the segment."""
         mine = call.of_stream(stream, after)
-        since = 0
-        for nth, place in enumerate(mine.tolist(), 1):
-            position, is_wrong, second = int(call.positions[place]), bool(wrong[place]), int(call.at_s[place])
+        positions, bad = call.positions.take(mine).tolist(), wrong.take(mine).tolist()
+        seconds = call.at_s.take(mine).tolist()
+        falls = watches_fall(self._key(stream))
+        nth = since = 0
+        while nth < len(bad):
             if stream in self._episodes:
-                if self._continue(stream, position, is_wrong):
-                    since = 0
-            elif not is_wrong:
+                nth += self._continue(stream, positions, bad, nth)
+                since = 0
+                continue
+            if bad[nth] or (falls and since == LOOK_EVERY - 1):
+                left, second = len(bad) - nth - 1, seconds[nth]
+                if falls:
+                    statistic = self._streams.fall(stream, since, bad[nth])
+                else:
+                    statistic = self._streams.advance(stream, since, second)
+                since = 0
+                run_length = self._streams.run_length(stream, left, second, positions[nth])
+                if statistic >= run_length:
+                    volume = self._streams.volume(stream, left, second)
+                    self._open(stream, positions[nth], statistic, run_length, volume)
+            else:
                 since += 1
-            else:
-                statistic, since = self._streams.advance(stream, since, second), 0
-                left = len(mine) - nth
-                run_length = self._streams.run_length(stream, left, second, position)
-                if statistic >= run_length:
-                    self._open(stream, position, statistic, run_length, self._streams.volume(stream, left, second))
+            nth += 1
         self._streams.set_gap(stream, since)
-
-    def _follow_fall(self, stream: int, after: int, call: Call, wrong: NDArray[np.bool_]) -> None:
-        """As `_follow_rise`."""
-        mine = call.of_stream(stream, after)
-        pending = 0
-        for nth, place in enumerate(mine.tolist(), 1):
-            position, is_wrong, second = int(call.positions[place]), bool(wrong[place]), int(call.at_s[place])
-            if stream in self._episodes:
-                if self._continue(stream, position, is_wrong):
-                    pending = 0
-            elif not is_wrong and pending < LOOK_EVERY - 1:
-                pending += 1
-            else:
-                statistic, pending = self._streams.fall(stream, pending, is_wrong), 0
-                left = len(mine) - nth
-                run_length = self._streams.run_length(stream, left, second, position)
-                if statistic >= run_length:
-                    self._open(stream, position, statistic, run_length, self._streams.volume(stream, left, second))
-        self._streams.set_gap(stream, pending)
 
     # --- episodes
 
@@ -467,30 +456,37 @@ class Drift:
         self._explain(stream, episode, position, closed)
         self._episodes[number] = episode
         self._tests[number] = reverse_test(
-            stream, self._streams.baseline(number), change.estimate.new_rate, self._streams.temper(number)
+            stream, self._streams.baseline(number), change.n, change.wrong, self._streams.temper(number)
         )
         self._opened[stream] = self._opened.get(stream, 0) + 1
         self._changed = True
         self.pages_pending |= BUDGET_OF[stream.signal] == "page"
         self._told.append((position, stream, record_of(stream, episode, "opened", at, self._policy)))
 
-    def _continue(self, number: int, position: int, is_wrong: bool) -> bool:
-        """Takes an outcome of a stream with a drift open; whether it clears it."""
-        episode, test = self._episodes[number], self._tests[number]
-        episode.n += 1
-        episode.wrong += is_wrong
+    def _continue(self, number: int, positions: list[int], bad: list[bool], start: int) -> int:
+        """Takes outcomes of a stream with a drift open, up to the one that clears it; returns how many.
+
+        Args:
+            number: Of the stream.
+            positions: Of its outcomes, in the batch.
+            bad: Whether each is an error.
+            start: The first that is taken.
+        """
+        episode, test, stream = self._episodes[number], self._tests[number], self._key(number)
+        left = bad[start:] if start else bad
+        taken = test.update_many([not each for each in left] if watches_fall(stream) else left)
+        episode.n += taken
+        episode.wrong += sum(left[:taken])
         self._changed = True
-        stream = self._key(number)
-        test.update(is_wrong != watches_fall(stream))
-        if not test.cleared:
-            return False
-        # The review may be an old one that comes late; a drift ends after it was found.
-        at = max(int(self._clock[position]), episode.opened_at)
-        self._told.append((position, stream, record_of(stream, episode, "cleared", at, self._policy)))
-        del self._episodes[number], self._tests[number]
-        self._closed[number] = Closed(episode.drift_id, episode.opening, at, episode.began_at)
-        self._streams.restart(number)
-        return True
+        if test.cleared:
+            position = positions[start + taken - 1]
+            # The review may be an old one that comes late; a drift ends after it was found.
+            at = max(int(self._clock[position]), episode.opened_at)
+            self._told.append((position, stream, record_of(stream, episode, "cleared", at, self._policy)))
+            del self._episodes[number], self._tests[number]
+            self._closed[number] = Closed(episode.drift_id, episode.opening, at, episode.began_at)
+            self._streams.restart(number)
+        return taken
 
     @staticmethod
     def _shown(stream: Stream, error_rate: float) -> float:
@@ -773,10 +769,17 @@ class Drift:
         for stream, episode in header.episodes:
             number = self._streams.number(stream)
             self._episodes[number] = episode
-            self._tests[number] = ReverseTest.from_bytes(episode.test)
+            self._tests[number] = self._test(number, stream, episode)
         self._closed = {self._streams.number(stream): closed for stream, closed in header.closed}
         self._opened = dict(header.opened)
         self._committed = dict(header.opened)
+
+    def _test(self, number: int, stream: Stream, episode: Episode) -> ReverseTest:
+        """The test of an open drift's end; before format 5 it was another one, and this one starts with the figures."""
+        if len(episode.test) == PACKED_BYTES:
+            return ReverseTest.from_bytes(episode.test)
+        baseline, temper = self._streams.baseline(number), self._streams.temper(number)
+        return reverse_test(stream, baseline, episode.n, episode.wrong, temper)
 
     def _take_over(self, number: int, count: int, slots: Mapping[bytes, bytes]) -> None:
         """Takes a ring of an older form."""
