@@ -17,7 +17,7 @@ from streams.runtime.settings import Settings
 #: Producers end their transactions within seconds, or with a checkpoint of their own.
 NOTED_SECONDS = 60.0
 #: `LabelwatchTransactionHanging` begins here, too.
-FAILS_SECONDS = 300.0
+FAILS_SECONDS = 900.0
 _ANSWER_MS = 5_000
 
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED
 
+_ANSWER_MS = 10_000
+
 
 class Ends(NamedTuple):
     """The two ends of one partition's log.
@@ -40,5 +42,5 @@ async def _ends(
     # Its fetcher only asks here: it keeps the level, the client and how long to wait between two attempts.
     fetcher = copy.copy(consumer._fetcher)
     fetcher._isolation_level = isolation_level
-    found: dict[TopicPartition, int] = await fetcher.end_offsets(partitions, consumer._request_timeout_ms)
+    found: dict[TopicPartition, int] = await fetcher.end_offsets(partitions, _ANSWER_MS)
     return found

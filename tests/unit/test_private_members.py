@@ -53,8 +53,7 @@ TABLE = {
     "_aborted_producers": Use((_PARSED,), "whose records do not count at the place that is read"),
     "_consume_aborted_up_to": Use((_PARSED,), "notes the producers whose records do not count from there on"),
     "_contains_abort_marker": Use((_PARSED,), "tells the end of a rolled back transaction"),
-    "_isolation_level": Use((_FETCHER,), "asks the broker for ends that are committed"),
-    "_request_timeout_ms": Use((_CONSUMER,), "a request of our own, with the consumer's time-out"),
+    "_isolation_level": Use((_FETCHER,), "asks both ends of a log, and reads an open transaction, by one consumer"),
     # Membership: aiokafka keeps to itself when it was last confirmed, and what ended it.
     "_coordinator": Use((_CONSUMER,), "heartbeats and errors of the group"),
     "_do_heartbeat": Use((_GROUP,), "proves membership, and says when it was last confirmed"),
