@@ -233,12 +233,15 @@ def simulate(
 ) -> None:
     """A believable operation with a known change in it, into Kafka or a file."""
     _scenario(scenario)
-    from streams.sources.simulation_run import SimulationOptions, run_simulation
+    from rich.console import Console
+
+    from streams.ops.simulate import show_simulation
+    from streams.sources.simulation_run import SimulationOptions
 
     options = SimulationOptions(
         scenario, rate, seconds, seed, _speed(speed), history_seconds, sites, points, change_seconds, out
     )
-    summary = run_simulation(options, None if out else _kafka(bootstrap))
+    summary = show_simulation(options, None if out else _kafka(bootstrap), Console(stderr=True))
     terminal.say(f"{summary.records:,} records")
     for change in summary.truth.changes:
         terminal.say(f"injected: {change}")

@@ -102,6 +102,16 @@ class Truth:
         return msgspec.json.format(_encode(asdict(self)), indent=2) + b"\n"
 
 
+def people_of(rate: float, sites: int) -> int:
+    """How many people work for a rate of events a second; two a site at least, who then bring more events."""
+    return max(round(rate / _EVENTS_A_LABEL * _LABEL_SECONDS / _PRODUCTIVE_SHARE), sites * 2)
+
+
+def rate_of(people: int) -> float:
+    """Events a second that so many people bring, about."""
+    return people * _PRODUCTIVE_SHARE / _LABEL_SECONDS * _EVENTS_A_LABEL
+
+
 class Operation:
     """One run of a simulation: an iterator of `Sent` in order of arrival, and the truth about it."""
 
@@ -112,9 +122,7 @@ class Operation:
         self._order = itertools.count()
         self._due: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._out: list[Sent] = []
-        labels_a_second = simulation.rate / _EVENTS_A_LABEL
-        people = max(round(labels_a_second * _LABEL_SECONDS / _PRODUCTIVE_SHARE), simulation.sites * 2)
-        self.sites = build(self._random, simulation.sites, people)
+        self.sites = build(self._random, simulation.sites, people_of(simulation.rate, simulation.sites))
         self.truth = Truth(simulation.scenario, simulation.seed, simulation.start_ms, simulation.end_ms)
         self._target = self.sites[0]
         self._unlucky = self._target.agents[0]

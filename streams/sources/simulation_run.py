@@ -1,13 +1,15 @@
 """`labelwatch simulate`: runs a simulation into Kafka at its pace, or into a file with the truth beside it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from streams.sources.errors import SourceError
-from streams.sources.simulate import Operation, Simulation, Truth
+from streams.sources.simulate import Operation, Sent, Simulation, Truth, people_of, rate_of
 from streams.sources.sinks import KafkaSink, KafkaTarget, Outgoing, pump, run, write_file
+
+_PROGRESS_RECORDS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class SimulationOptions:
     change_seconds: float | None = None
     out: Path | None = None
 
+    def expected_records(self) -> float:
+        """How many records there will be, about."""
+        event_seconds = self.seconds * self.speed + self.history_seconds
+        return event_seconds * rate_of(people_of(self.rate / self.speed, self.sites))
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -48,12 +55,17 @@ class Summary:
     truth: Truth
 
 
-def run_simulation(options: SimulationOptions, target: KafkaTarget | None = None) -> Summary:
+def run_simulation(
+    options: SimulationOptions,
+    target: KafkaTarget | None = None,
+    progress: Callable[[int, float], None] | None = None,
+) -> Summary:
     """Runs a simulation to its end.
 
     Args:
         options: What to simulate.
         target: Where to, unless `options.out` names a file.
+        progress: Called now and then with the records made so far, and the share of the simulated time.
 
     Raises:
         SourceError: Options that contradict each other, or the target cannot be written.
@@ -65,10 +77,11 @@ def run_simulation(options: SimulationOptions, target: KafkaTarget | None = None
     # A file is whole at once, and nothing in it may lie in the future.
     end_ms = int((begun + (0.0 if options.out else options.seconds)) * 1000)
     live_from_ms = end_ms - live_ms
+    start_ms = live_from_ms - int(options.history_seconds * 1000)
     change_ms = live_ms // 4 if options.change_seconds is None else int(options.change_seconds * 1000)
     operation = Operation(
         Simulation(
-            start_ms=live_from_ms - int(options.history_seconds * 1000),
+            start_ms=start_ms,
             end_ms=end_ms,
             scenario=options.scenario,
             seed=options.seed,
@@ -78,8 +91,15 @@ def run_simulation(options: SimulationOptions, target: KafkaTarget | None = None
             points=options.points,
         )
     )
+
+    def made() -> Iterator[Sent]:
+        for number, each in enumerate(operation):
+            if progress is not None and number % _PROGRESS_RECORDS == 0:
+                progress(number, (each.due_ms - start_ms) / max(end_ms - start_ms, 1))
+            yield each
+
     if options.out is not None:
-        count = write_file(options.out, (Outgoing(0, each.site_id.encode(), each.value) for each in operation))
+        count = write_file(options.out, (Outgoing(0, each.site_id.encode(), each.value) for each in made()))
         truth_file = options.out.with_name(options.out.name + ".truth.json")
         truth_file.write_bytes(operation.truth.as_json())
         return Summary(count, operation.truth)
@@ -88,7 +108,7 @@ def run_simulation(options: SimulationOptions, target: KafkaTarget | None = None
     sink = KafkaSink(target)
 
     def due() -> Iterator[Outgoing]:
-        for each in operation:
+        for each in made():
             ahead_seconds = (each.due_ms - live_from_ms) / 1000 / options.speed
             yield Outgoing(begun + ahead_seconds, each.site_id.encode(), each.value)
 

@@ -1,13 +1,16 @@
 """The simulated operation, recounted in plain Python: what was injected is there, and nothing else is odd."""
 
+import io
 import json
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from schemas.events import AnyEvent
+from streams.ops.simulate import show_simulation
 from streams.sources.errors import SourceError
 from streams.sources.simulate import SCENARIOS, Operation, Simulation
 from streams.sources.simulation_run import SimulationOptions, run_simulation
@@ -220,3 +223,36 @@ def test_a_file_has_its_truth_beside_it_and_compressed_time_ends_now(tmp_path: P
 def test_a_wish_that_cannot_be_met_is_one_sentence(options, says):
     with pytest.raises(SourceError, match=says):
         run_simulation(options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rate": 30.0, "seconds": 60.0, "speed": 60.0},
+        {"rate": 2.0, "seconds": 60.0, "speed": 300.0, "sites": 9},
+        {"rate": 20.0, "seconds": 30.0, "history_seconds": 300.0, "sites": 3},
+    ],
+)
+def test_a_runs_size_is_known_before_and_its_progress_goes_from_begin_to_end(options: dict, tmp_path: Path) -> None:
+    wanted = SimulationOptions(out=tmp_path / "events.jsonl", **options)
+    seen: list[tuple[int, float]] = []
+    made = run_simulation(wanted, progress=lambda records, share: seen.append((records, share))).records
+    assert 0.6 * made < wanted.expected_records() < 1.6 * made
+    assert seen == sorted(seen)
+    assert seen[0][0] == 0
+    assert 0 <= seen[0][1] < 0.1
+    assert 0.5 < seen[-1][1] <= 1
+
+
+def test_a_long_run_says_how_far_it_is_where_there_is_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.ops.simulate._LINE_SECONDS", 0.0)
+    said = io.StringIO()
+    options = SimulationOptions(rate=30, seconds=60, speed=60, out=tmp_path / "events.jsonl")
+    summary = show_simulation(options, None, Console(file=said, width=80))
+    lines = said.getvalue().splitlines()
+    assert lines[1].startswith("1,000 records, ")
+    assert len(lines) == -(-summary.records // 1_000)
+    with_bar = show_simulation(options, None, Console(file=io.StringIO(), force_terminal=True))
+    assert with_bar.records > 0

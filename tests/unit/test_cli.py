@@ -128,6 +128,17 @@ def test_every_command_of_the_contract_is_there() -> None:
         (("demo", "--scenario", "calm"), "--scenario 'calm': one of steady, "),
         (("simulate", "--scenario", "calm"), "--scenario 'calm': one of steady, "),
         (("simulate", "--speed", "fast"), "--speed 'fast'"),
+        (
+            ("simulate", "--seconds", "604800", "--speed", "1000x", "--rate", "5000", "--out", "never.jsonl"),
+            "7,000 days of an operation, about 3,",
+        ),
+        (
+            ("simulate", "--seconds", "604800", "--speed", "60x"),
+            "would take 7.0 days by the wall clock for 420 days of events, about 17,974,",
+        ),
+        (("simulate", "--seconds", "inf", "--out", "never.jsonl"), "must be numbers"),
+        (("simulate", "--speed", "max", "--out", "never.jsonl"), "--speed 1x or more"),
+        (("simulate", "--seconds", "604800", "--speed", "60x"), "7.0 days of events give --seconds 10080, or --out"),
         (("replay", "x.csv", "--map", "agent_id"), "--map 'agent_id'"),
         (("replay", "x.csv", "--set", "a=1", "--set", "a=2"), "--set 'a=1,a=2'"),
         (("explain", "--site", "s", "--figure", "speed", "--window", "1h"), "--figure 'speed'"),
