@@ -163,7 +163,7 @@ def compute(
         ops.print_json(computed, sys.stdout)
     else:
         ops.print_tables(computed, rules, Console())
-    for line in ops.trouble_lines(computed):
+    for line in ops.trouble_lines(computed.rejected):
         terminal.say(line, err=True)
 
 
@@ -188,7 +188,7 @@ def backtest(
         ops.print_json(result, sys.stdout)
     else:
         ops.print_report(result, rules, Console())
-    for line in trouble_lines(result.computed):
+    for line in trouble_lines(result.computed.rejected):
         terminal.say(line, err=True)
 
 
@@ -266,6 +266,35 @@ def replay(
     mapping = CROWD_MAP if map is None else _pairs("--map", map.split(","))
     options = ReplayOptions(file, mapping, _pairs("--set", set or []), _speed(speed), out=out)
     show_replay(options, None if out else _kafka(bootstrap), Console(stderr=True, quiet=plain))
+
+
+@app.command()
+def backfill(
+    file: Annotated[Path, typer.Argument(help="JSON lines, one event each, in the order of the log.")],
+    prometheus_dir: Annotated[Path, typer.Option(help="Prometheus' folder of data (--storage.tsdb.path).")],
+    policy: PolicyFile = None,
+    days: Annotated[
+        float, typer.Option(help="Figures of at most so much of the newest past.", min=0.01, max=400)
+    ] = 35.0,
+    partitions: Annotated[int, typer.Option(help="Partitions of the events topic.", min=1, max=1000)] = 1,
+    rules: Annotated[Path | None, typer.Option(help="Folder of the recording rules; else those of this clone.")] = None,
+    data_dir: Annotated[Path | None, _setting("data_dir")] = None,
+    agent_labels: Annotated[str | None, _setting("agent_labels")] = None,
+) -> None:
+    """A file's history for the boards: what they would have shown, as blocks for a Prometheus. Needs promtool."""
+    from streams.exporter.pseudonyms import PseudonymKeyError, agent_names
+    from streams.ops import backfill as ops
+    from streams.ops.compute import trouble_lines
+
+    settings = _settings(policy=policy, data_dir=data_dir, agent_labels=agent_labels)
+    try:
+        names = agent_names(settings.agent_labels, settings.data_dir)
+    except PseudonymKeyError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+    options = ops.BackfillOptions(file, prometheus_dir, _policy(settings.policy), names, days, partitions, rules)
+    past = ops.backfill(options, lambda line: typer.echo(line, err=True))
+    for line in trouble_lines(past.rejected):
+        typer.echo(line, err=True)
 
 
 @app.command()

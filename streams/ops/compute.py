@@ -18,10 +18,13 @@ from rich.text import Text
 from schemas.drift import DriftRecord
 from schemas.metrics import METRICS
 from schemas.policy import Policy
+from schemas.text import visible
 from streams.engine.figures import Figures, PeopleFigures
 from streams.engine.partition import PartitionEngine
 from streams.ops.errors import CommandError
 from streams.sources.lines import json_lines
+from streams.views import fold
+from streams.views.fold import Column
 from streams.views.reading import Accuracy, State, percent
 
 #: Lines applied at once: enough to make the columns pay, small beside the memory of the state.
@@ -31,7 +34,6 @@ _PEOPLE_SHOWN = 10
 #: Lines that cannot be used, named one by one.
 _LINES_NAMED = 5
 _WINDOW = "7d"
-_STATE_CELLS = 12
 _ACCURACY = ("accuracy", "95% interval", "reviews", "target")
 _WORK = ("handle_seconds_mean", "labels_per_productive_hour", "utilization_ratio")
 
@@ -160,16 +162,20 @@ def print_json(computed: Computed, out: TextIO) -> None:
     out.write("\n")
 
 
-def trouble_lines(computed: Computed) -> Iterator[str]:
-    """What could not be used: how many lines for which reason, and the first few by number."""
-    if not computed.rejected:
+def trouble_lines(rejected: Sequence[tuple[int, str, str]]) -> Iterator[str]:
+    """What could not be used: how many lines for which reason, and the first few by number.
+
+    Args:
+        rejected: (line number, reason, detail) of each.
+    """
+    if not rejected:
         return
-    reasons = Counter(reason for _, reason, _ in computed.rejected)
+    reasons = Counter(reason for _, reason, _ in rejected)
     told = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
-    yield f"{len(computed.rejected):,} line{'s' * (len(computed.rejected) != 1)} could not be used: {told}"
-    for number, reason, detail in computed.rejected[:_LINES_NAMED]:
+    yield f"{len(rejected):,} line{'s' * (len(rejected) != 1)} could not be used: {told}"
+    for number, reason, detail in rejected[:_LINES_NAMED]:
         yield f"line {number}: {reason}: {detail}"
-    if len(computed.rejected) > _LINES_NAMED:
+    if len(rejected) > _LINES_NAMED:
         yield "..."
 
 
@@ -181,11 +187,13 @@ def print_tables(computed: Computed, policy: Policy, console: Console) -> None:
     end = datetime.fromtimestamp(computed.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
     samples = {name: dict(found) for name, found in computed.figures.samples.items()}
     console.print(f"The 7 days to {end}, the file's newest event", style="bold", highlight=False)
-    console.print(_sites(samples, policy, console.width))
-    people = _people(computed.people, policy, console.width)
-    if people is not None:
+    for part in _sites(samples, policy, console.width):
+        console.print(part)
+    people = list(_people(computed.people, policy, console.width))
+    if people:
         console.print("\nPeople, furthest below target first", style="bold", highlight=False)
-        console.print(people)
+    for part in people:
+        console.print(part)
     if computed.drifts:
         console.print("\nDrifts, as they opened and cleared", style="bold", highlight=False)
         for record in computed.drifts:
@@ -199,7 +207,9 @@ def drift_line(record: DriftRecord) -> Text:
     return Text.assemble((f"{when}  {record.budget} {record.status}  ", style), record.text)
 
 
-def _sites(samples: dict[str, dict[tuple[str, ...], float | int]], policy: Policy, width: int) -> Table:
+def _sites(
+    samples: dict[str, dict[tuple[str, ...], float | int]], policy: Policy, width: int
+) -> Iterator[Table | Text]:
     def value(name: str, *labels: str) -> float | None:
         return samples.get(f"labelwatch_site_{name}", {}).get((*labels, _WINDOW))
 
@@ -220,19 +230,19 @@ def _sites(samples: dict[str, dict[tuple[str, ...], float | int]], policy: Polic
             targets.qa_accuracy if role == "qa" else targets.accuracy,
         )
         work = [value(name, site) if role == "agent" else None for name in ("labels", *_WORK)]
-        forms = (",.0f", ".1f", ".1f", ".0%")
+        forms = (",.0f", ".1f", ".1f", "%")
         cells = (site, role, *_accuracy_cells(accuracy), *map(_number, work, forms))
         rows.append(((role != "agent", -accuracy.state.code, accuracy.proven_gap, site), accuracy.state, cells))
     headings = ("site", "role", *_ACCURACY, "labels", "s/label", "labels/h", "utilized")
     told = [(state, cells) for _, state, cells in sorted(rows, key=lambda row: row[0])]
-    return _table(headings, told, width, ("labels/h", "utilized", "s/label", "labels", "target"))
+    return _table(headings, told, width)
 
 
-def _people(people: PeopleFigures, policy: Policy, width: int) -> Table | None:
+def _people(people: PeopleFigures, policy: Policy, width: int) -> Iterator[Table | Text]:
     (agents, *_) = people.groups
     probability = agents.columns.get(("labelwatch_agent_below_target_probability", _WINDOW))
     if probability is None:
-        return None
+        return iter(())
     known = []
     for row in np.flatnonzero(~np.isnan(probability)).tolist():
         site, _, role = agents.labels[row]
@@ -249,39 +259,37 @@ def _people(people: PeopleFigures, policy: Policy, width: int) -> Table | None:
     for row, accuracy in known[:_PEOPLE_SHOWN]:
         site, agent, role = agents.labels[row]
         rows.append((accuracy.state, (site, role, agent, *_accuracy_cells(accuracy), percent(probability[row]))))
-    return _table(("site", "role", "agent", *_ACCURACY, "P(below)"), rows, width, ("target", "role")) if rows else None
+    return _table(("site", "role", "agent", *_ACCURACY, "P(below)"), rows, width) if rows else iter(())
 
 
 def _accuracy_cells(accuracy: Accuracy) -> tuple[str, ...]:
     if accuracy.ratio is None or accuracy.lower is None or accuracy.upper is None:
-        return "-", "not enough data", f"{accuracy.reviews:,}", f"{accuracy.target:.1%}"
-    interval = f"{accuracy.lower * 100:.1f} to {accuracy.upper * 100:.1f}"
-    return f"{accuracy.ratio:.2%}", interval, f"{accuracy.reviews:,}", f"{accuracy.target:.1%}"
+        return "-", "not enough data", f"{accuracy.reviews:,}", percent(accuracy.target)
+    interval = f"{percent(accuracy.lower)[:-1]} to {percent(accuracy.upper)[:-1]}"
+    return percent(accuracy.ratio, 2), interval, f"{accuracy.reviews:,}", percent(accuracy.target)
+
+
+#: By heading, how early a column goes below its row where the terminal is narrow; the others stay.
+_GOES = {"labels/h": 6, "utilized": 5, "s/label": 4, "labels": 3, "target": 2, "role": 1}
+_NAMES = ("site", "role", "agent")
 
 
 def _table(
-    headings: tuple[str, ...], rows: Sequence[tuple[State, tuple[str, ...]]], width: int, goes: Sequence[str]
-) -> Table:
-    """A table without frames; where it is too wide, the columns that `goes` names go, the first one first."""
-    lengths = {
-        heading: 2 + max(len(heading), *(len(cells[number]) for _, cells in rows)) if rows else 0
-        for number, heading in enumerate(headings)
-    }
-    kept = dict(lengths)
-    for heading in goes:
-        if _STATE_CELLS + sum(kept.values()) > width:
-            kept.pop(heading, None)
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("", no_wrap=True)
-    for heading in kept:
-        left = heading in ("site", "role", "agent")
-        # Ids are what a person copies: they fold, and are never cut.
-        table.add_column(heading, justify="left" if left else "right", no_wrap=not left, overflow="fold")
-    for state, cells in rows:
-        shown = (Text(cell) for heading, cell in zip(headings, cells, strict=True) if heading in kept)
-        table.add_row(Text(f" {state.glyph} {state.word} ", style=state.style), *shown)
-    return table
+    headings: tuple[str, ...], rows: Sequence[tuple[State, tuple[str, ...]]], width: int
+) -> Iterator[Table | Text]:
+    """A table without frames; what does not fit stands below its row. Ids are what a person copies: they fold."""
+    columns = [
+        Column(heading, right=heading not in _NAMES, goes=_GOES.get(heading, 0), folds=heading in _NAMES)
+        for heading in headings
+    ]
+    cells = [
+        [Text(f" {state.glyph} {state.word} ", style=state.style), *(Text(visible(cell)) for cell in row)]
+        for state, row in rows
+    ]
+    return fold.lines([Column(""), *columns], cells, width)
 
 
 def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+    if value is None:
+        return ""
+    return percent(value, 0) if form == "%" else format(value, form)

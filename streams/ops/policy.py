@@ -5,23 +5,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from detectors.budget import DAYS_A_MONTH, delay_reviews, run_length
 from schemas.drift import BUDGET_OF, BUDGETS
 from schemas.policy import Policy
+from schemas.text import visible
+from streams.views import fold
+from streams.views.fold import Column
 
 _NUMBERS = ("accuracy", "QA", "critical", "util.", "s/label", "reviews")
 
 
 def print_policy(policy: Policy, source: str, console: Console) -> None:
     """Writes every scope that the file names with the numbers that apply there, the sites, and the budget."""
-    scopes = _table(f"Targets of {source}, resolved")
-    for heading in ("site", "project", "market"):
-        scopes.add_column(heading, overflow="fold")
-    for heading in _NUMBERS:
-        scopes.add_column(heading, justify="right")
+    rows = []
     for scope in policy.scopes():
         targets = policy.resolve(*scope)
         numbers = (
@@ -30,23 +28,24 @@ def print_policy(policy: Policy, source: str, console: Console) -> None:
             f"{targets.handle_seconds:g}",
             f"{targets.min_reviews:,}",
         )
-        scopes.add_row(*(Text(name or "any") for name in scope), *numbers)
-    console.print(scopes)
+        rows.append((*(name or "any" for name in scope), *numbers))
+    _print_table(f"Targets of {source}, resolved", ("site", "project", "market"), _NUMBERS, rows, console)
     if policy.sites():
-        sites = _table("Sites")
-        for heading in ("site", "vendor", "time zone"):
-            sites.add_column(heading, overflow="fold")
-        for site in policy.sites():
-            sites.add_row(*map(Text, (site, policy.vendor(site), policy.timezone(site))))
-        console.print(sites)
+        rows = [(site, policy.vendor(site), policy.timezone(site)) for site in policy.sites()]
+        _print_table("Sites", ("site", "vendor", "time zone"), (), rows, console)
     for line in _rules(policy):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _table(title: str) -> Table:
-    return Table(
-        title=Text(title), title_justify="left", box=None, padding=(0, 1), collapse_padding=True, pad_edge=False
-    )
+def _print_table(
+    title: str, names: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]], console: Console
+) -> None:
+    """Writes a table that keeps every column: the last numbers go below their rows first."""
+    console.print(Text(title, style="italic"))
+    columns = [Column(name, folds=True) for name in names]
+    columns += [Column(name, right=True, goes=place) for place, name in enumerate(numbers)]
+    for part in fold.lines(columns, [[Text(visible(cell)) for cell in row] for row in rows], console.width, gap=1):
+        console.print(part)
 
 
 def _rules(policy: Policy) -> list[str]:
@@ -134,16 +133,15 @@ def print_budget(watched: Sequence[Watched], console: Console) -> None:
         streams = sorted((each for each in watched if each.budget == budget), key=lambda each: -each.a_month)
         if not streams:
             continue
-        table = _table(f"What the budget of {budget}s buys: a drop is found after so many reviews (days)")
-        table.add_column("stream", overflow="fold")
-        for heading in ("reviews a month", "one false in", *(f"{points * 100:.0f} points" for points in _POINTS)):
-            table.add_column(heading, justify="right")
+        title = f"What the budget of {budget}s buys: a drop is found after so many reviews (days)"
+        rows = []
+        numbers = ("reviews a month", "one false in", *(f"{points * 100:.0f} points" for points in _POINTS))
         for each in streams[:_TOLD]:
             cells = []
             for points in _POINTS:
                 reviews = delay_reviews(min(max(each.error_rate, 0.005), 0.5), points, each.run_length)
                 cells.append(f"{reviews:,.0f} ({reviews / max(each.a_month, 1.0) * DAYS_A_MONTH:,.1f} d)")
-            table.add_row(Text(each.name), f"{each.a_month:,.0f}", f"{each.run_length:,.0f}", *cells)
-        console.print(table)
+            rows.append((each.name, f"{each.a_month:,.0f}", f"{each.run_length:,.0f}", *cells))
+        _print_table(title, ("stream",), numbers, rows, console)
         if len(streams) > _TOLD:
             console.print(f"and {len(streams) - _TOLD:,} more, with fewer reviews", highlight=False)

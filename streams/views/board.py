@@ -13,6 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from streams.views import fold
 from streams.views.reading import (
     ABOVE,
     BELOW,
@@ -35,6 +36,7 @@ from streams.views.reading import (
     SiteLine,
     State,
     monitor,
+    percent,
     span,
     unknown,
 )
@@ -111,7 +113,7 @@ class Board:
         reading = self._reading
         sites = reading.sites if reading is not None else ()
         room = height - 2 - _height(head) - 1
-        drifts = self._drifts(width, max(min(_DRIFTS_SHOWN, room // 4), 1))
+        drifts = self._drifts(width, max(min(_DRIFTS_SHOWN, room // 4), 1), room // 3)
         # Where the terminal is low, sites and drifts stay, and the legend goes first.
         notes = self._notes(width)
         while notes and room - len(drifts) - _height(*notes) - 1 < len(sites) + 1:
@@ -154,23 +156,38 @@ class Board:
 
     def _sites(self, sites: Sequence[SiteLine], width: int, room: int) -> Iterable[Table | Text]:
         # The line that counts the hidden ones takes a site's place.
-        room = room if len(sites) <= room else max(room - 1, 1)
-        shown, hidden = sites[:room], sites[room:]
-        yield _table(shown, sites, width, dim=self._state is DOWN)
+        dim = self._state is DOWN
+        shown, hidden = _shown(sites, room)
+        parts, left_out = _table(shown, sites, width, room=room - bool(hidden), dim=dim)
+        # Never in silence: which they are, and where they are to be seen.
+        what = f"no room for {', '.join(left_out)}: make the window wider or taller" if left_out else ""
+        said = textwrap.wrap(what, max(width - 4, 1))[: max(room // 3, 0)]
+        if len(shown) + bool(hidden) + len(said) > room:
+            shown, hidden = _shown(sites, max(room - len(said), 1))
+            parts, _ = _table(shown, sites, width, room=0, dim=dim)
+        yield from parts
+        yield from (Text(f"  {line}", style=_MUTED) for line in said)
         if hidden:
             calm = hidden[0].state.code <= NEAR.code
             what = "all near, above or quiet" if calm else "bad ones among them: make the window taller"
             yield Text(f"  +{len(hidden)} more sites, {what}", style=_MUTED if calm else _WARN)
 
-    def _drifts(self, width: int, most: int) -> list[Text]:
+    def _drifts(self, width: int, most: int, room: int) -> list[Text]:
         if self._reading is None or not self._reading.drifts:
             return []
         drifts = self._reading.drifts
-        rows = [Text.assemble("  ", _drift(drift, self._now)) for drift in drifts[:most]]
+        rows = [
+            line
+            for drift in drifts[:most]
+            for line in _indented(_packed(_drift(drift, self._now), max(width - 2, 1))).split("\n")
+        ]
+        if len(rows) > max(room, most):
+            # On so low a terminal a line each, which says that it goes on.
+            rows = [Text.assemble("  ", Text("  ").join(_drift(drift, self._now))) for drift in drifts[:most]]
+            for row in rows:
+                row.truncate(width, overflow="ellipsis")
         if len(drifts) > most:
             rows.append(Text(f"  +{len(drifts) - most} more drifts", style=_WARN))
-        for row in rows:
-            row.truncate(width, overflow="ellipsis")
         return [Text(), *rows]
 
     def _notes(self, width: int) -> list[Text]:
@@ -196,7 +213,8 @@ def _operation(reading: Reading) -> list[Text]:
         low, high = _wilson(correct, reviews)
         parts.append(
             Text.assemble(
-                f"all {correct / reviews:.1%}", (f" ({low * 100:.1f} to {high * 100:.1f}, n {reviews:,})", _MUTED)
+                f"all {percent(correct / reviews)}",
+                (f" ({percent(low)[:-1]} to {percent(high)[:-1]}, n {reviews:,})", _MUTED),
             )
         )
     parts.append(Text(f"{sum(line.labels_per_hour for line in sites):,.0f} labels/h"))
@@ -206,19 +224,18 @@ def _operation(reading: Reading) -> list[Text]:
     return parts
 
 
-def _drift(drift: Drift, now_seconds: float) -> Text:
-    line = Text.assemble((f" {DRIFT.glyph} {drift.budget or 'drift'} ", DRIFT.style), " ")
+def _drift(drift: Drift, now_seconds: float) -> list[Text]:
+    """What is known of a drift, in parts that a narrow terminal puts below each other."""
     where = " ".join(part for part in (drift.site, drift.project, drift.signal, drift.direction) if part)
-    line.append(where, style="bold")
+    parts = [Text.assemble((f" {DRIFT.glyph} {drift.budget or 'drift'} ", DRIFT.style), " ", (where, "bold"))]
     if drift.baseline is not None and drift.current is not None:
-        line.append(f"  {drift.baseline:.1%} to {drift.current:.1%}")
+        parts.append(Text(f"{percent(drift.baseline)} to {percent(drift.current)}"))
     if drift.reviews:
-        line.append(f"  n {drift.reviews:,}")
+        parts.append(Text(f"n {drift.reviews:,}"))
     if drift.began_seconds is not None:
         began = datetime.fromtimestamp(drift.began_seconds, UTC).strftime("%H:%M UTC")
-        line.append(f"  for {span(now_seconds - drift.began_seconds)}, since {began}")
-    line.append(f"  evidence {drift.evidence:.1f} x", style=_MUTED)
-    return line
+        parts.append(Text(f"for {span(now_seconds - drift.began_seconds)}, since {began}"))
+    return [*parts, Text(f"evidence {drift.evidence:.1f} x", style=_MUTED)]
 
 
 def _legend(width: int) -> Text:
@@ -232,7 +249,20 @@ def _legend(width: int) -> Text:
 # --- the table
 
 
-def _table(lines: Sequence[SiteLine], every: Sequence[SiteLine], width: int, dim: bool) -> Table:
+def _shown(sites: Sequence[SiteLine], room: int) -> tuple[Sequence[SiteLine], Sequence[SiteLine]]:
+    """The sites that have a line each, and the others, whose count takes one's place."""
+    kept = room if len(sites) <= room else max(room - 1, 1)
+    return sites[:kept], sites[kept:]
+
+
+def _table(
+    lines: Sequence[SiteLine], every: Sequence[SiteLine], width: int, room: int, dim: bool
+) -> tuple[list[Table | Text], list[str]]:
+    """A line a site; what is too wide stands below it, where the terminal is tall enough.
+
+    Returns:
+        What to draw, and the headings of columns for which there is no room either way.
+    """
     scale = _scale_of(every)
     gap = 1 if width < _NARROW else 2
     cells = [[column.cell(line, scale, _BAR_CELLS) for column in _COLUMNS] for line in lines]
@@ -240,7 +270,9 @@ def _table(lines: Sequence[SiteLine], every: Sequence[SiteLine], width: int, dim
         gap + max(len(column.heading), column.least, *(row[number].cell_len for row in cells))
         for number, column in enumerate(_COLUMNS)
     ]
-    kept = list(range(len(_COLUMNS)))
+    # No column for what is not there: a drift is rare, and its figure is worth that the others move.
+    present = [place for place in range(len(_COLUMNS)) if place != _SINCE or any(row[place].plain for row in cells)]
+    kept = list(present)
     # The least important column goes first until the line fits.
     for number in sorted(kept, key=lambda number: -_COLUMNS[number].goes):
         if sum(widths[each] for each in kept) <= width or not _COLUMNS[number].goes:
@@ -250,16 +282,34 @@ def _table(lines: Sequence[SiteLine], every: Sequence[SiteLine], width: int, dim
     if _BAR in kept:
         # What is left over makes the bar longer, by whole pairs: the scale keeps its middle.
         bar = min(_BAR_CELLS + max(width - sum(widths[each] for each in kept), 0) // 2 * 2, _BAR_CELLS_MOST)
-    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style=_MUTED)
-    for number in kept:
-        column = _COLUMNS[number]
-        heading = Text(column.heading) if number != _BAR else _heading(scale, bar)
-        table.add_column(
-            heading, justify=column.justify, min_width=column.least or None, no_wrap=True, overflow="ellipsis"
-        )
-    for line in lines:
-        table.add_row(*(_COLUMNS[number].cell(line, scale, bar) for number in kept), style="dim" if dim else None)
-    return table
+    # The bar draws what the interval says in figures.
+    gone = [number for number in present if number not in kept and number != _BAR]
+    style = "dim" if dim else ""
+    below = [
+        list(fold.beside([(_COLUMNS[number].heading, row[number]) for number in gone if row[number].plain], width))
+        for row in cells
+    ]
+    fits = 1 + sum(1 + len(each) for each in below) <= room
+    drawn: list[Table | Text] = []
+    pieces = [[line] for line in lines] if gone and fits else [lines]
+    for number, piece in enumerate(pieces):
+        table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style=_MUTED, show_header=not number)
+        for place in kept:
+            column = _COLUMNS[place]
+            heading = Text(column.heading) if place != _BAR else _heading(scale, bar)
+            table.add_column(
+                heading,
+                justify=column.justify,
+                min_width=widths[place] - gap if place != _BAR else None,
+                no_wrap=True,
+                overflow="ellipsis",
+            )
+        for line in piece:
+            table.add_row(*(_COLUMNS[place].cell(line, scale, bar) for place in kept), style=style or None)
+        drawn.append(table)
+        if gone and fits:
+            drawn += [Text.assemble(each, style=style) for each in below[number]]
+    return drawn, [] if fits else [_COLUMNS[number].heading for number in gone]
 
 
 def _state_cell(line: SiteLine) -> Text:
@@ -271,14 +321,18 @@ def _ratio_cell(line: SiteLine) -> Text:
     accuracy = line.accuracy
     if accuracy.ratio is None:
         return Text("-", style=_MUTED)
-    return Text(f"{accuracy.ratio:.1%}", style=_WARN if accuracy.state is BELOW or line.state is DRIFT else "bold")
+    return Text(percent(accuracy.ratio), style=_WARN if accuracy.state is BELOW or line.state is DRIFT else "bold")
+
+
+def _since_cell(line: SiteLine) -> Text:
+    return Text("" if line.since_change is None else percent(line.since_change), style=_WARN)
 
 
 def _interval_cell(line: SiteLine) -> Text:
     accuracy = line.accuracy
     if accuracy.lower is None or accuracy.upper is None:
         return Text(_NO_DATA, style=_MUTED)
-    return Text(f"{accuracy.lower * 100:.1f} to {accuracy.upper * 100:.1f}", style=_MUTED)
+    return Text(f"{percent(accuracy.lower)[:-1]} to {percent(accuracy.upper)[:-1]}", style=_MUTED)
 
 
 def _reviews_cell(line: SiteLine) -> Text:
@@ -305,7 +359,7 @@ def _short(accuracy: Accuracy) -> Text:
         return Text(f"{BLIND.glyph} n={accuracy.reviews:,}", style=_MUTED)
     state = accuracy.state
     style = {BELOW: _WARN, ABOVE: ABOVE.style}.get(state, "")
-    return Text(f"{state.glyph} {accuracy.ratio:.1%}", style=style)
+    return Text(f"{state.glyph} {percent(accuracy.ratio)}", style=style)
 
 
 def _labels_cell(line: SiteLine) -> Text:
@@ -323,18 +377,20 @@ def _handle_cell(line: SiteLine) -> Text:
 def _utilization_cell(line: SiteLine) -> Text:
     if line.utilization is None:
         return Text("no states", style=_MUTED)
-    return Text(f"{'▽ ' * (line.utilization < line.utilization_target)}{line.utilization:.0%}")
+    return Text(f"{'▽ ' * (line.utilization < line.utilization_target)}{percent(line.utilization, 0)}")
 
 
 def _people_cell(number: int, line: SiteLine) -> Text:
     return Text(f"{number:,}" if line.people else "")
 
 
+_BAR_GOES, _SINCE_HEADING = 7, "since change"
 _COLUMNS = (
     _column("", 0, _state_cell, left=True),
     _column("site", 0, lambda line: Text(line.site, style="bold"), left=True),
     _column(f"accuracy {WINDOW}", 0, _ratio_cell),
-    _Column("", "left", 7, lambda line, scale, cells: _bar(line, scale, cells)),
+    _column(_SINCE_HEADING, 2, _since_cell),
+    _Column("", "left", _BAR_GOES, lambda line, scale, cells: _bar(line, scale, cells)),
     _column("95% interval", 1, _interval_cell, least=len(_NO_DATA)),
     _column("target", 2, lambda line: _percent(line.accuracy.target)),
     _column("proven", 10, _proven_cell),
@@ -348,11 +404,12 @@ _COLUMNS = (
     _column("waiting", 11, lambda line: _people_cell(line.waiting, line)),
     _column("away", 12, lambda line: _people_cell(line.away, line)),
 )
-_BAR = 3
+_SINCE = next(number for number, column in enumerate(_COLUMNS) if column.heading == _SINCE_HEADING)
+_BAR = next(number for number, column in enumerate(_COLUMNS) if column.goes == _BAR_GOES)
 
 
 def _percent(ratio: float) -> Text:
-    return Text("" if math.isnan(ratio) else f"{ratio:.1%}")
+    return Text("" if math.isnan(ratio) else percent(ratio))
 
 
 def _scale_of(lines: Sequence[SiteLine]) -> tuple[float, float]:

@@ -65,7 +65,7 @@ def lines(
         yield table
         if below:
             pairs = [(columns[place].heading, piece[0][place]) for place in below if piece[0][place].plain]
-            yield from _pairs(pairs, width)
+            yield from beside(pairs, width)
 
 
 def _places(columns: Sequence[Column], widths: Sequence[int], width: int, gap: int) -> tuple[list[int], list[int]]:
@@ -88,7 +88,7 @@ def _shrink(columns: Sequence[Column], widths: list[int], kept: Sequence[int], w
         widths[widest] -= 1
 
 
-def _pairs(pairs: Sequence[tuple[str, Text]], width: int) -> Iterator[Text]:
+def beside(pairs: Sequence[tuple[str, Text]], width: int) -> Iterator[Text]:
     """`heading value` side by side, in as many lines as it takes."""
     line = Text()
     for heading, value in pairs:

@@ -20,6 +20,8 @@ HUNG_SECONDS = 75.0
 REMEMBER_SECONDS = 3600.0
 #: Events older than this beside a full last hour: the worker's clock is the events' own.
 _REPLAY_SECONDS = 7200.0
+#: Signals whose rates are shares of correct reviews of agents' work.
+_ACCURACY = ("accuracy", "accuracy_target")
 _AWAY = ("break", "training", "meeting")
 
 
@@ -126,6 +128,8 @@ class SiteLine:
     utilization_target: float = 0.0
     people: dict[str, int] = field(default_factory=dict)
     silent_seconds: float = 0.0
+    #: Accuracy since the change, where a drift of accuracy is open; 0 to 1.
+    since_change: float | None = None
 
     @property
     def working(self) -> int:
@@ -204,9 +208,14 @@ def read(samples: Samples, at_seconds: float) -> Reading:
     """
     pipeline = _pipeline(samples)
     drifts = _drifts(samples)
-    drifting = {drift.site for drift in drifts}
+    drifting: dict[str, float | None] = {}
+    for drift in sorted(drifts, key=_whole_site_first):
+        drifting.setdefault(drift.site, drift.current if drift.signal in _ACCURACY else None)
     sites = sorted({labels["site"] for labels, _ in samples.select("labelwatch_site_info")})
-    lines = [_site(samples, site, site in drifting, pipeline.newest_event_seconds) for site in sites]
+    lines = [
+        replace(_site(samples, site, site in drifting, pipeline.newest_event_seconds), since_change=drifting.get(site))
+        for site in sites
+    ]
     return Reading(at_seconds, tuple(sorted(lines, key=_worst_first)), pipeline, drifts)
 
 
@@ -226,6 +235,12 @@ def remember(reading: Reading, before: Reading | None, seen: dict[str, float]) -
         if line.site not in here and reading.at_seconds - seen.get(line.site, 0.0) < REMEMBER_SECONDS
     ]
     return replace(reading, sites=tuple(sorted([*reading.sites, *gone], key=_worst_first))) if gone else reading
+
+
+def _whole_site_first(drift: Drift) -> tuple[bool, bool, float]:
+    """Of a site's drifts that of its own accuracy, else of the project that fell furthest."""
+    moved = (drift.current or 0.0) - (drift.baseline or 0.0)
+    return drift.signal not in _ACCURACY, bool(drift.project), moved
 
 
 def unknown(reading: Reading) -> Reading:

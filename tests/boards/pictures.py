@@ -2,8 +2,8 @@
 
 Run: make pictures    (Java 17, Maven, Prometheus and Chromium; about 20 minutes)
 
-Kafka, two workers and Prometheus run as docker-compose.yml says. The weeks before are written by tests.boards.past from
-the same events that the workers read; the dip begins about half an hour before the pictures.
+Kafka, two workers and Prometheus run as docker-compose.yml says. The weeks before are written as `labelwatch backfill`
+does, from the same events that the workers read; the dip begins about half an hour before the pictures.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
@@ -26,14 +27,16 @@ from PIL import Image
 
 from schemas.policy import Policy
 from streams.exporter.pseudonyms import ENVIRONMENT, agent_names
+from streams.ops.backfill import NAME, RULES, Known, Past, keeping, names_in, rules_in
 from streams.ops.preview import PreviewOptions, board_files, preview
-from streams.sources.simulate import Sent, Simulation
+from streams.sources.simulate import Operation, Simulation
 from streams.sources.sinks import KafkaSink, KafkaTarget, Outgoing, pump, run
-from tests.boards.past import ROOT, Past, names_in
 from tests.stack.native import NativeStack, answers
 
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "boards"
 SITES, RATE, POINTS, SEED = 8, 1.2, 0.2, 2
+PARTITIONS = 4
 #: Two more than Capacity shows: on the first day nobody has worked for a day yet.
 DAYS = 30.0
 #: The worker keeps seven days; the dip must be older than the pictures, and younger than an hour.
@@ -93,16 +96,27 @@ class _Running:
 
     def __enter__(self) -> "_Running":
         stack = self._stack
+        events = (
+            Known(each.due_ms, each.site_id.encode(), each.value, number)
+            for number, each in enumerate(Operation(self._simulation))
+        )
+        wanted = names_in(ROOT / "grafana")
+        rules = rules_in(RULES, wanted)
+        backlog: deque[Known] = deque()
         past = Past(
-            self._simulation,
+            keeping(events, int((time.time() - LIVE_FROM_SECONDS) * 1000), backlog),
+            self._simulation.start_ms / 1000,
+            None,
             Policy.load(ROOT / "policy.toml"),
             agent_names("pseudonym", stack.folder),
-            names_in(ROOT / "grafana"),
             stack.folder,
+            rules,
+            PARTITIONS,
+            wanted | {word for rule in rules for word in NAME.findall(rule.expr)},
             say,
         )
         data, blocks = stack.folder / "volumes" / "prometheus-data", stack.folder / "blocks"
-        backlog, events = past.store(blocks, LIVE_FROM_SECONDS)
+        past.store(blocks)
         say("the past is written")
         data.mkdir(parents=True)
         _move(blocks, data)
@@ -144,12 +158,12 @@ class _Running:
             time.sleep(0.2)
 
 
-def feed(bootstrap: str, backlog: Iterable[Sent], events: Iterable[Sent], is_written: Event) -> None:
+def feed(bootstrap: str, backlog: Iterable[Known], events: Iterable[Known], is_written: Event) -> None:
     """Writes events into Kafka: the backlog at once, the others when each is due."""
     sink = KafkaSink(KafkaTarget(bootstrap))
 
-    def due(sent: Iterable[Sent]) -> Iterator[Outgoing]:
-        return (Outgoing(each.due_ms / 1000, each.site_id.encode(), each.value) for each in sent)
+    def due(sent: Iterable[Known]) -> Iterator[Outgoing]:
+        return (Outgoing(each.at_ms / 1000, each.site, each.value) for each in sent)
 
     async def work() -> None:
         async with sink.running():

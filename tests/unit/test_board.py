@@ -224,6 +224,51 @@ def test_a_wider_terminal_shows_no_less() -> None:
     assert {"88.0", "94.0", "400"} <= rows[0]
 
 
+FIGURES = {"labelwatch_site_utilization_ratio": 0.996, "labelwatch_site_handle_seconds_mean": 31.4}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_column_that_has_no_room_stands_below_its_site_or_is_named(width: int) -> None:
+    scrape = Scrape()
+    for site in ("lima-1", "lima-2"):
+        scrape.site(site, (0.91, 0.88, 0.94), labels=123)
+        for name, value in FIGURES.items():
+            scrape.add(name, value, site=site, window="1h")
+    scrape.drift("lima-1", project="")
+    headings = (
+        "since change",
+        "target",
+        "proven",
+        "now 15m",
+        "QA 24h",
+        "labels/h",
+        "s/label",
+        "utilized",
+        "at work",
+        "away",
+    )
+    tall, low = picture(scrape.reading(), width, 60), picture(scrape.reading(), width, 22)
+    for heading in headings:
+        assert heading in tall
+        assert heading in " ".join(low.split()), "named, where there is no room for it either way"
+    assert tall.count("31.4") == tall.count("99.6%") == 2, "and no share reads 100% that is below it"
+    assert len(low.splitlines()) <= 22
+    assert max(map(len, tall.splitlines())) <= width
+
+
+def test_accuracy_since_the_change_stands_beside_that_of_24_hours() -> None:
+    scrape = Scrape()
+    scrape.site("lima-1", (0.91, 0.88, 0.94))
+    scrape.drift("lima-1", signal="handle_time", project="")
+    scrape.drift("lima-1", project="")
+    (line,) = scrape.reading().sites
+    assert line.since_change == 0.88
+    text = picture(scrape.reading(), 80)
+    assert {"91.0%", "88.0%"} <= set(row_of(text, "lima-1").split())
+    assert "since 11:49 UTC" in text, "no part of a drift's line is cut"
+    assert "evidence 1.7 x" in text
+
+
 def test_sites_that_do_not_fit_are_the_calm_ones_and_are_counted() -> None:
     scrape = Scrape()
     for number in range(30):
@@ -364,7 +409,7 @@ def test_an_open_drift_says_where_how_far_and_since_when(width: int) -> None:
     assert "page" in line
     assert "96.0% to 88.0%" in line
     assert "n 312" in line
-    assert "11 min" in line
+    assert "11 min" in text
     assert text.index("spam accuracy") < text.index("hate accuracy")
     assert "drift site='lima-1' project='spam' signal=accuracy direction=down budget=page" in plain(scrape.reading())[1]
 

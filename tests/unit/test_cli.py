@@ -332,7 +332,7 @@ def test_topics_are_made_checked_filled_and_explained(tansu: EmbeddedBroker, run
     assert ended.code == 0
     assert "# reviews: 40; correct: 39; ratio 0.975000" in ended.out
     shown = [line.split("\t") for line in ended.out.splitlines() if not line.startswith("#")]
-    assert [(cells[0], cells[-1]) for cells in shown] == [("review-0", "false"), ("review-39", "true")]
+    assert [(cells[0], cells[5]) for cells in shown] == [("review-0", "false"), ("review-39", "true")]
     assert "2 of 40 events shown" in ended.err
 
 

@@ -72,10 +72,10 @@ def test_the_clock_is_the_files_highest_event_time_whatever_the_order(tmp_path: 
 
 def test_lines_that_cannot_be_used_are_counted_by_reason_and_named_by_number(tmp_path: Path) -> None:
     result = computed(tmp_path, *reviews(2, 0), b"{", b"", b'{"type": 3}', b"\xff", *[b"["] * 4)
-    told, *named = trouble_lines(result)
+    told, *named = trouble_lines(result.rejected)
     assert told == "7 lines could not be used: 5 json, 1 schema, 1 encoding"
     assert [line.split(":")[0] for line in named] == ["line 3", "line 5", "line 6", "line 7", "line 8", "..."]
-    assert list(trouble_lines(computed(tmp_path, *reviews(2, 0)))) == []
+    assert list(trouble_lines(computed(tmp_path, *reviews(2, 0)).rejected)) == []
 
 
 def test_a_file_that_is_not_there_or_empty_is_said(tmp_path: Path) -> None:
@@ -136,7 +136,9 @@ def test_tables_fit_and_never_cut_an_id(tmp_path: Path, width: int) -> None:
     assert max(map(len, (*text.splitlines(), *drifts.splitlines()))) <= width
     assert len(rows_of(text, long)) == 2
     assert "a-100777" in text
-    assert ("30.0" in text) == (width > 80)
+    for heading, value in (("s/label", "30.0"), ("labels", "3"), ("target", "95.0%"), ("P(below)", "100.0%")):
+        assert heading in text, "a column that has no room stands below its row"
+        assert re.search(rf"(?<![\d.]){re.escape(value)}(?![\d.])", text)
 
 
 def test_people_stand_by_how_far_the_whole_interval_is_below_target_then_by_n(tmp_path: Path) -> None:
