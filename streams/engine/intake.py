@@ -1,6 +1,7 @@
 """The one loop over events: future, duplicates, late; names become small numbers; parts then work on columns."""
 
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -24,6 +25,16 @@ from streams.engine.decode import UNKNOWN, Refusal, decode
 from streams.engine.headline import why_not_windowed
 from streams.engine.ids import NEW_SHARE, SealedIds
 from streams.engine.panes import HOUR_MS, MINUTE_MS, WINDOW_PANES, Ints, Slot
+from streams.engine.times import (
+    LONGEST_MS,
+    OLDEST_MS,
+    REFERS_BACK_MS,
+    SHORTEST_MS,
+    implausible,
+    why_not_duration,
+    why_not_event_time,
+    why_not_time,
+)
 
 #: An event may be this far ahead of the broker's append time, or refer to a time this far ahead of itself.
 AHEAD_MS = 300_000
@@ -194,6 +205,10 @@ class Columns:
             self._arrays = column(self.person), column(self.kind), column(self.at), column(self.value)
         return self._arrays
 
+    def replace(self, person: Ints, kind: Ints, at: Ints, value: Ints) -> None:
+        """Puts other arrays in the place of these, of the same length."""
+        self._arrays = person, kind, at, value
+
 
 class ReviewError(NamedTuple):
     """One error found by a first-given review; a remark where the review found the work correct all the same."""
@@ -213,9 +228,10 @@ class Batch:
         skips: value = 0.
         reviews: value = 1 when correct, else 0.
         label_changes, review_changes: as above with a weight of +1 or -1 from revisions: windows only.
-        made: reviews by reviewer: person = reviewer id, kind = review_ms, value = 1 where an error was found, 2 more
-            where the work is a reviewer's.
+        made: reviews by reviewer: person = reviewer id, kind = review_ms (-1: not given), value = 1 where an error was
+            found, 2 more where the work is a reviewer's.
         delays: label to review: kind = verdict kind, value = ms.
+        implausible: times that cannot be meant and are left out, by site, field and reason.
         errors: errors found, and remarks on correct work, one by one.
         states: `state_changed` and `agent_profiled` with the site's name and its clock after the event.
         classes: id of the class given by each of `labels`.
@@ -239,6 +255,7 @@ class Batch:
         self.review_changes = Columns()
         self.review_weights: list[int] = []
         self.errors: list[ReviewError] = []
+        self.implausible: Counter[tuple[str, str, str]] = Counter()
         self.states: list[tuple[str, StateChanged | AgentProfiled, int]] = []
         self.classes: list[int] = []
         self.ids: list[str] = []
@@ -335,6 +352,7 @@ class Intake:
         review_trait, traits, review_reviewer = batch.traits.append, self._trait_ids, batch.reviewers.append
         duplicates = 0
         labeled_at = None
+        refers_back_ms, longest_ms = REFERS_BACK_MS, LONGEST_MS
         # By number, not beside its event: a record that is only looked past need not come into the cache.
         for index, event in enumerate(decode([record.value for record in records])):
             cls = event.__class__
@@ -399,7 +417,7 @@ class Intake:
                         label_class(self._class(event.label))
                     label_at(at)
                     # The cap is applied by the part that counts it; numpy needs 64 bits.
-                    label_value(-1 if handle_ms is None else handle_ms if handle_ms < HOUR_MS else HOUR_MS)
+                    label_value(-1 if handle_ms is None else handle_ms if handle_ms < longest_ms else longest_ms)
             elif cls is LabelReviewed:
                 role = event.role
                 given = (role, event.source, event.sampling, event.purpose, event.review_round)
@@ -441,12 +459,16 @@ class Intake:
                     review_reviewer(reviewer)
                     review_ms = event.review_ms
                     made_person(reviewer)
-                    made_ms(0 if review_ms is None else min(review_ms, CAP_MS))
+                    made_ms(-1 if review_ms is None else review_ms if review_ms < longest_ms else longest_ms)
                     made_at(at)
                     made_value(not correct if role != "qa" else 2 + (not correct))
                 if labeled_at is not None:
-                    delay_kind(kind)
-                    delay_value(at - labeled_at if at > labeled_at else 0)
+                    delay_ms = at - labeled_at
+                    if delay_ms > refers_back_ms:
+                        batch.implausible[site.name, "labeled_at", why_not_time(labeled_at, at)] += 1
+                    else:
+                        delay_kind(kind)
+                        delay_value(delay_ms if delay_ms > 0 else 0)
             else:
                 self._rare(batch, site, event)
         self.tally.add("duplicates", duplicates)
@@ -496,10 +518,36 @@ class Intake:
                 np.maximum.at(newest, kind_ids, at)
                 for kind in np.flatnonzero(newest >= 0).tolist():
                     self._beat(self.sites[kinds[kind].site], name, int(newest[kind]))
+        self._leave_out_implausible(batch)
         if self.sites:
             self.newest_ms = max(self.newest_ms, max(site.clock_ms for site in self.sites.values()))
         self.clock_ms = max(self.clock_ms, self.newest_ms)
         self.panes_ms = max(self.panes_ms, self.newest_ms, *batch.label_changes.at, *batch.review_changes.at)
+
+    def _leave_out_implausible(self, batch: Batch) -> None:
+        """Takes durations that cannot be meant out of the columns; counts them, and event times of 1973 and before."""
+        for columns, kinds in ((batch.labels, self.works), (batch.skips, self.works), (batch.reviews, self.verdicts)):
+            _, kind_ids, at, _ = columns.arrays()
+            old = at < OLDEST_MS
+            if old.any():
+                sites = [kinds[kind].site for kind in kind_ids[old].tolist()]
+                reasons = map(why_not_event_time, at[old].tolist())
+                batch.implausible.update((site, "at", reason) for site, reason in zip(sites, reasons, strict=True))
+        persons, kind_ids, at, handle_ms = batch.labels.arrays()
+        odd = ((handle_ms < SHORTEST_MS) & (handle_ms >= 0)) | (handle_ms >= LONGEST_MS)
+        if odd.any():
+            works = self.works
+            sites = [works[kind].site for kind in kind_ids[odd].tolist()]
+            reasons = map(why_not_duration, handle_ms[odd].tolist())
+            batch.implausible.update((site, "handle_ms", reason) for site, reason in zip(sites, reasons, strict=True))
+            batch.labels.replace(persons, kind_ids, at, np.where(odd, -1, handle_ms))
+        made_by, review_ms, at, found = batch.made.arrays()
+        odd = ((review_ms < SHORTEST_MS) & (review_ms >= 0)) | (review_ms >= LONGEST_MS)
+        if odd.any():
+            sites = [self.reviewers[reviewer][0] for reviewer in made_by[odd].tolist()]
+            reasons = map(why_not_duration, review_ms[odd].tolist())
+            batch.implausible.update((site, "review_ms", reason) for site, reason in zip(sites, reasons, strict=True))
+            batch.made.replace(made_by, np.where(odd, -1, review_ms), at, found)
 
     @staticmethod
     def _beat(site: Site, type_name: str, at: int) -> None:
@@ -654,6 +702,7 @@ class Intake:
         name = _TYPE_NAMES[type(event)]
         self.tally.add(f"events/{name}")
         self._beat(site, name, event.at)
+        batch.implausible.update((site.name, field, reason) for field, reason in implausible(event))
         if isinstance(event, StateChanged | AgentProfiled):
             if event.agent_id not in site.agents:
                 self._person(site, site.agents, event.agent_id)
@@ -686,7 +735,7 @@ class Intake:
         for version, weight in ((event.old, -1), (event.new, 1)):
             if version is not None and not version.skipped:
                 handle_ms = version.handle_ms
-                capped_ms = -1 if handle_ms is None else min(handle_ms, HOUR_MS)
+                capped_ms = -1 if handle_ms is None or why_not_duration(handle_ms) else handle_ms
                 batch.label_changes.add(person, kind, event.submitted_at, capped_ms)
                 batch.label_weights.append(weight)
 

@@ -19,6 +19,7 @@ from streams.engine.figures import Figures, PeopleFigures
 from streams.engine.intake import CAP_CHECK_RECORDS, DeadLetter, Intake, Record, Tally
 from streams.engine.panes import Ints, Rings, Slot, Table
 from streams.engine.parts import Part, Tell
+from streams.engine.parts.implausible import Implausible
 from streams.engine.parts.people import People, Reviewers
 from streams.engine.parts.presence import Presence
 from streams.engine.parts.sops import Sops
@@ -118,7 +119,16 @@ class PartitionEngine:
         people, reviewers = People(self._rings, policy), Reviewers(self._rings)
         presence = Presence(self._rings, policy)
         self._drift = Drift(policy, partitions)
-        self._parts: tuple[Part, ...] = (work, verdicts, sops, people, reviewers, presence, self._drift)
+        self._parts: tuple[Part, ...] = (
+            work,
+            verdicts,
+            sops,
+            people,
+            reviewers,
+            presence,
+            Implausible(self._rings),
+            self._drift,
+        )
         self._tables: tuple[Table, ...] = tuple(table for part in self._parts for table in part.tables)
         self._sites = SiteView(work, verdicts, presence, (topic, str(partition)))
         self._people = PeopleView(self.lock, people, reviewers, presence)

@@ -177,7 +177,8 @@ def _tell_accuracy(figures: Figures, labels: list[Labels], n: Ints, k: Ints, lea
         k: Correct ones.
         least: Reviews that the policy asks for.
     """
-    reviewed, right = np.flatnonzero(n > 0), np.flatnonzero(k > 0)
+    # Revisions of reviews that never came may leave correct ones and no reviews.
+    reviewed, right = np.flatnonzero(n > 0), np.flatnonzero((n > 0) & (k > 0))
     figures.add_column("labelwatch_site_reviews", labels, reviewed, n[reviewed])
     figures.add_column("labelwatch_site_correct_reviews", labels, right, k[right])
     enough = np.flatnonzero((n > 0) & (n >= least))

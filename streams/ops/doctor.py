@@ -19,6 +19,7 @@ from schemas.policy import Policy, PolicyError
 from schemas.topics import EVENTS, topics
 from streams.engine.decode import decode
 from streams.engine.intake import AHEAD_MS
+from streams.engine.times import implausible
 from streams.exporter.pseudonyms import ENVIRONMENT, KEY_FILE, PseudonymKeyError, agent_names
 from streams.ops.errors import CommandError
 from streams.ops.ports import is_free
@@ -247,6 +248,7 @@ def _skew(records: Sequence[Any], now_seconds: float) -> Line:
 def _producers(newest: Sequence[Sequence[Any]]) -> Iterator[Line]:
     """Whether sites stand where the Java partitioner puts them, and their clocks are not ahead."""
     looked_at, astray, ahead = 0, "", ""
+    odd: dict[tuple[str, str, str], str] = {}
     for partition, records in enumerate(newest):
         for record, event in zip(records, decode([record.value for record in records]), strict=True):
             # The end of a replay goes to every partition; what is no event has no site.
@@ -259,6 +261,8 @@ def _producers(newest: Sequence[Sequence[Any]]) -> Iterator[Line]:
                 astray = (
                     f"site {site!r} stands in partition {partition} and belongs in {right}: {_why_astray(record, site)}"
                 )
+            for field, reason in implausible(event):
+                odd.setdefault((site, field, reason), event.event_id)
             lead_ms = event.at - record.timestamp
             if lead_ms > AHEAD_MS and record.timestamp >= 0 and not ahead:
                 ahead = f"site {site!r} is {lead_ms / 1000:.0f} s ahead of the broker, so its events are rejected"
@@ -266,10 +270,32 @@ def _producers(newest: Sequence[Sequence[Any]]) -> Iterator[Line]:
         yield Line(Mark.OK, "partitioner", "unknown: no events yet")
         return
     yield Line(Mark.FAIL if astray else Mark.OK, "partitioner", astray or f"murmur2, by {looked_at:,} events")
+    yield _times(odd)
     yield Line(
         Mark.FAIL if ahead else Mark.OK,
         "sites' clocks",
         f"{ahead}: set its producer's clock, and check that `at` is in ms" if ahead else "none is ahead",
+    )
+
+
+#: Times told by name; a careless producer may have one of each kind at every site.
+_TIMES_TOLD = 5
+
+
+def _times(odd: Mapping[tuple[str, str, str], str]) -> Line:
+    """Times that cannot be meant, each kind once, with an event that has it."""
+    if not odd:
+        return Line(Mark.OK, "times", "all can be meant")
+    told = [
+        f"{field} of site {site!r} ({reason}, as in event {event_id!r})"
+        for (site, field, reason), event_id in sorted(odd.items())[:_TIMES_TOLD]
+    ]
+    more = f" and {len(odd) - _TIMES_TOLD:,} more" if len(odd) > _TIMES_TOLD else ""
+    return Line(
+        Mark.FAIL,
+        "times",
+        f"{', '.join(told)}{more} cannot be meant and is left out of delays, holds and handling time: "
+        "its producer must send times and durations in ms, and leave out what it does not know",
     )
 
 

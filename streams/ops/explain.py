@@ -22,6 +22,7 @@ from streams.engine.headline import why_not_headline, why_not_windowed
 from streams.engine.intake import AHEAD_MS, CAP_MS, DUPLICATE_MINUTES, Record
 from streams.engine.panes import HOUR_MS, MINUTE_MS, WINDOW_PANES
 from streams.engine.ratios import wilson
+from streams.engine.times import why_not_duration
 from streams.ops.errors import WRONG_USE, CommandError
 from streams.ops.records import TopicReader
 from streams.runtime.access import denied, why_not
@@ -253,7 +254,12 @@ class Explainer:
     def _why_not_label(self, event: LabelSubmitted) -> str:
         if event.skipped:
             return "skipped"
-        return "no handling time" if self.question.figure == "handle" and event.handle_ms is None else ""
+        if self.question.figure != "handle":
+            return ""
+        if event.handle_ms is None:
+            return "no handling time"
+        reason = why_not_duration(event.handle_ms)
+        return f"a handling time that cannot be meant ({reason})" if reason else ""
 
     # --- revisions
 
@@ -275,7 +281,7 @@ class Explainer:
             at, known_as = event.submitted_at, event.label_id
             timed = self.question.figure == "handle"
             old, new = (
-                None if v is None or v.skipped or (timed and v.handle_ms is None) else _handle_ms(v.handle_ms)
+                None if v is None or v.skipped or (timed and _handle_ms(v.handle_ms) < 0) else _handle_ms(v.handle_ms)
                 for v in (event.old, event.new)
             )
         note = f"{event.cause} {event.event_id}"
@@ -326,7 +332,7 @@ def _item(event: LabelReviewed | LabelSubmitted, value: int) -> Item:
 
 
 def _handle_ms(given: int | None) -> int:
-    return -1 if given is None else min(given, CAP_MS)
+    return -1 if given is None or why_not_duration(given) else min(given, CAP_MS)
 
 
 def _is_ahead(event: Event, append_ms: int | None) -> bool:

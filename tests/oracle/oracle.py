@@ -22,6 +22,9 @@ HOUR_MS = 3_600_000
 CAP_MS = 1_800_000
 FORGOTTEN_MS = 12 * HOUR_MS
 DUPLICATE_MINUTES = 15
+#: A label or a review that an event refers to is not older than a quarter; an event not older than March 1973.
+QUARTER_MS = 90 * 24 * HOUR_MS
+OLDEST_MS = 10**11
 WEEK_HOURS = 168
 SOP_VERSIONS = 3
 ERROR_TYPES = 100
@@ -153,6 +156,7 @@ class Oracle:
             self._count("late_events_total", *self.topic_partition)
         self._count("events_total", kind, *self.topic_partition)
         self.sites[name] = site
+        self._note_times(name, event)
         self.watermark = max(self.watermark, at)
         self.clock = max(self.clock, at)
         if at // MINUTE_MS > site.clock // MINUTE_MS:
@@ -173,6 +177,29 @@ class Oracle:
             self._review_revised(name, event)
         elif kind == "label_revised":
             self._label_revised(name, event)
+
+    def _note_times(self, site: str, event: dict[str, Any]) -> None:
+        """Counts times that nobody can have meant."""
+        at, kind = event["at"], event["type"]
+        if at < OLDEST_MS:
+            self._count("implausible_times_total", site, "at", "seconds" if at else "zero")
+        for field in ("labeled_at", "reviewed_at", "submitted_at"):
+            uses = {"label_reviewed": "labeled_at", "review_revised": "reviewed_at", "label_revised": "submitted_at"}
+            if field == uses.get(kind) and field in event and at - event[field] > QUARTER_MS:
+                then = event[field]
+                reason = "zero" if then == 0 else "seconds" if then < OLDEST_MS else "too_old"
+                self._count("implausible_times_total", site, field, reason)
+        durations = {}
+        if kind == "label_submitted" and not event.get("skipped"):
+            durations["handle_ms"] = event.get("handle_ms")
+        elif kind == "label_reviewed" and "reviewer_id" in event:
+            durations["review_ms"] = event.get("review_ms")
+        elif kind == "label_revised" and not (event.get("new") or {}).get("skipped"):
+            durations["handle_ms"] = (event.get("new") or {}).get("handle_ms")
+        for field, ms in durations.items():
+            if ms is not None and not is_duration(ms):
+                reason = "zero" if ms == 0 else "too_short" if ms < 100 else "too_long"
+                self._count("implausible_times_total", site, field, reason)
 
     def _scope(self, site: str, project: str, market: str) -> None:
         self.scopes |= {("", project, ""), (site, project, ""), (site, project, market)}
@@ -200,7 +227,7 @@ class Oracle:
             return
         self._count("labels_total", site, project, market)
         self._labels(at, site, agent, project, market, 1)
-        if "handle_ms" in event:
+        if is_duration(event.get("handle_ms")):
             capped = min(event["handle_ms"], CAP_MS)
             self._handled(at, site, agent, capped, 1)
             self._observe("handle_seconds", (site, project), HANDLE_BOUNDS, capped)
@@ -227,7 +254,7 @@ class Oracle:
             if version is None or version.get("skipped"):
                 continue
             self._labels(when, site, agent, project, market, by)
-            if version.get("handle_ms") is not None:
+            if is_duration(version.get("handle_ms")):
                 self._handled(when, site, agent, min(version["handle_ms"], CAP_MS), by)
 
     # Reviews.
@@ -246,19 +273,20 @@ class Oracle:
         # An empty list beside an error type says nothing against it.
         for error in event.get("errors") or single:
             self._error(site, current, project, error, "remarks" if correct else "errors")
-        if "labeled_at" in event:
+        if "labeled_at" in event and at - event["labeled_at"] <= QUARTER_MS:
             self._observe("review_delay_seconds", (site,), DELAY_BOUNDS, max(0, at - event["labeled_at"]))
         if event.get("review_round", 1) == 1 and event.get("purpose", "production") == "production":
             self._reviewed(at, site, event["agent_id"], project, role, event, 1)
         if "reviewer_id" in event:
             reviewer = event["reviewer_id"]
+            spent = event["review_ms"] if is_duration(event.get("review_ms")) else 0
             self._moment(at, "active", site, "qa", reviewer)
             self._moment(at, "reviewer_reviews", site, reviewer)
             self._moment(at, "reviewer_errors", site, reviewer, by=not correct)
             if role == "agent":
                 self._moment(at, "reviewer_agent_reviews", site, reviewer)
                 self._moment(at, "reviewer_agent_errors", site, reviewer, by=not correct)
-            self._moment(at, "reviewer_ms", site, reviewer, by=min(event.get("review_ms", 0), CAP_MS))
+            self._moment(at, "reviewer_ms", site, reviewer, by=min(spent, CAP_MS))
 
     def _reviewed(
         self, when: int, site: str, agent: str, project: str, role: str, version: dict[str, Any], by: int
@@ -542,6 +570,11 @@ class Oracle:
                 found["target_ratio"][*scope, kind] = getattr(targets, kind)
             found["target_handle_seconds"][scope] = targets.handle_seconds
             found["policy_min_reviews"][scope] = targets.min_reviews
+
+
+def is_duration(ms: int | None) -> bool:
+    """A tenth of a second to a week; the week itself is none."""
+    return ms is not None and 100 <= ms < 7 * 24 * HOUR_MS
 
 
 def wilson(correct: int, n: int) -> tuple[float, float]:

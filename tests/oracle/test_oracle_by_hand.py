@@ -1,13 +1,14 @@
 """The oracle itself, held to figures computed on paper."""
 
 import json
+import random
 from typing import Any
 
 import pytest
 
 from schemas.policy import Policy
 
-from .compare import Record
+from .compare import Record, both, differences
 from .decoder import decide
 from .oracle import Labels, Oracle, beta_below, wilson
 
@@ -29,6 +30,12 @@ def figures(records: list[Record], t: int, policy: str = "") -> dict[str, dict[L
     oracle = Oracle(Policy.parse(policy))
     oracle.feed(records)
     return oracle.figures(t)
+
+
+def differences_of(records: list[Record], t: int, policy: str = "") -> list[str]:
+    """Where the engine does not say the same."""
+    engine, oracle = both(records, Policy.parse(policy), random.Random(1))
+    return differences(engine, oracle, t)
 
 
 def test_wilson_check_value():
@@ -228,6 +235,36 @@ def test_the_101st_error_type_is_other():
     assert (found["s", "p", "type-0", "major"], found["s", "p", "other", "major"]) == (2, 1)
 
 
+def test_times_that_cannot_be_meant_are_left_out_and_counted():
+    sent = [T - HOUR, T // 1000, 0, T - 91 * DAY, T - 90 * DAY]
+    records = [work("label_reviewed", T, n, correct=True, labeled_at=then) for n, then in enumerate(sent)]
+    spent = [30_000, 31, 0, 99, 100, 7 * DAY - 1, 7 * DAY, T]
+    records += [work("label_submitted", T, 10 + n, handle_ms=ms) for n, ms in enumerate(spent)]
+    records += [work("label_reviewed", T, 20, correct=True, reviewer_id="q", review_ms=40)]
+    old = {"correct": True}
+    records += [
+        work("review_revised", T, 21, review_id="r", reviewed_at=T // 1000, old=old, cause="void"),
+        work("label_revised", T, 22, label_id="l", submitted_at=0, old={}, cause="deleted"),
+        work("label_submitted", T // 1000, 23),
+    ]
+    oracle = Oracle()
+    oracle.feed(records)
+    found = oracle.figures(T)
+    assert found["labelwatch_implausible_times_total"] == {
+        ("s", "labeled_at", "seconds"): 1, ("s", "labeled_at", "zero"): 1, ("s", "labeled_at", "too_old"): 1,
+        ("s", "handle_ms", "too_short"): 2, ("s", "handle_ms", "zero"): 1, ("s", "handle_ms", "too_long"): 2,
+        ("s", "review_ms", "too_short"): 1, ("s", "reviewed_at", "seconds"): 1, ("s", "submitted_at", "zero"): 1,
+        ("s", "at", "seconds"): 1,
+    }  # fmt: skip
+    # An hour, and the 90 days.
+    _, seconds = oracle.histogram_figures()["labelwatch_review_delay_seconds"]["s",]
+    assert seconds == 3_600 + 90 * 86_400
+    # 30 s, a tenth of a second, and the cap.
+    assert found["labelwatch_site_handle_seconds_mean"]["s", "1h"] == pytest.approx((30 + 0.1 + 1_800) / 3)
+    assert found["labelwatch_site_labels"]["s", "1h"] == len(spent)
+    assert differences_of(records, T) == []
+
+
 def test_an_error_of_correct_work_is_a_remark():
     records = [
         work("label_reviewed", T, 0, correct=True, error_type="none"),
@@ -235,6 +272,7 @@ def test_an_error_of_correct_work_is_a_remark():
         work("label_reviewed", T, 2, correct=False, error_type="typo", severity="critical"),
     ]
     found = figures(records, T)
+    assert differences_of(records, T) == []
     assert found["labelwatch_errors_total"] == {("s", "p", "typo", "critical"): 1}
     assert found["labelwatch_remarks_total"] == {
         ("s", "p", "none", ""): 1, ("s", "p", "typo", "minor"): 1, ("s", "p", "typo", ""): 1,
@@ -249,6 +287,7 @@ def test_a_night_is_no_forgotten_state():
         record("state_changed", T + 13 * HOUR, 3, agent_id="b", state="productive"),
     ]
     found = figures(records, T + 13 * HOUR)
+    assert differences_of(records, T + 13 * HOUR) == []
     assert found["labelwatch_forgotten_states_total"] == {("s",): 1}
     # Both are closed where 12 h are over.
     assert found["labelwatch_site_state_seconds_total"] == {("s", "offline"): 43_200, ("s", "productive"): 43_200}

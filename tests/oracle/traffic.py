@@ -213,8 +213,8 @@ def _milliseconds(rng: random.Random) -> int:
     """Handling time: believable, at the cap, beyond it, and beyond every machine word."""
     if rng.random() < 0.95:
         return int(rng.lognormvariate(10.2, 0.8))
-    bound = rng.choice((0, 1_000, 30_000, 1_800_000))
-    return rng.choice((bound, bound + 1, abs(bound - 1), 2**31, 2**32 + 5, 2**53 + 1, 2**63, 2**64, 10**30))
+    bound = rng.choice((0, 100, 1_000, 30_000, 1_800_000, 7 * DAY_MS))
+    return rng.choice((bound, bound + 1, abs(bound - 1), 31, 2**31, 2**32 + 5, 2**53 + 1, 2**63, 2**64, 10**30))
 
 
 def _label(rng: random.Random, site: Place, now: int) -> dict[str, Any]:
@@ -240,7 +240,7 @@ def _review(rng: random.Random, site: Place, now: int) -> dict[str, Any]:
         reviewer_id=_person(rng, site), reviewer_org=rng.choice(("vendor", "client")), reviewer_site_id="*",
         source=rng.choice(SOURCES), sampling=rng.choice(SAMPLINGS), sampling_rate=rng.choice((1, 0.1, 1e-9, 1.0)),
         blind=False, purpose=rng.choice(PURPOSES), label="ok", expected="违规", score=rng.choice((0, 1, 0.5)),
-        review_ms=_milliseconds(rng), labeled_at=max(0, event["at"] - rng.choice((delay, delay, -300_000, -1))),
+        review_ms=_milliseconds(rng), labeled_at=_labeled_at(rng, event["at"], delay),
         request_id="r", queue="q", review_sop_version="v9", content_type="text", language="es", skill="s", stratum="x",
     )  # fmt: skip
     if not correct or rng.random() < 0.02:
@@ -249,6 +249,14 @@ def _review(rng: random.Random, site: Place, now: int) -> dict[str, Any]:
             rng, error_type=rng.choice(ERROR_TYPES), severity=rng.choice(("minor", "major", "critical")), errors=found
         )
     return event
+
+
+def _labeled_at(rng: random.Random, at: int, delay: int) -> int:
+    """When the label was made: before the review as a rule; seldom in seconds, 0, or a quarter before and longer."""
+    if rng.random() < 0.97:
+        return max(0, at - rng.choice((delay, delay, -300_000, -1)))
+    quarter = 90 * DAY_MS
+    return max(0, rng.choice((0, 1, at // 1000, at - quarter, at - quarter - 1, at - 3 * 365 * DAY_MS, 10**11)))
 
 
 def _error(rng: random.Random) -> dict[str, Any]:

@@ -187,6 +187,24 @@ def test_a_site_whose_events_will_be_rejected_as_future_is_named() -> None:
     assert "site 'lima-1' is 300 s ahead" in ahead.text
 
 
+def test_times_that_cannot_be_meant_are_named_once_with_an_event() -> None:
+    at = 1_763_985_600_000
+    usual = {"at": at, "site_id": "lima-1", "agent_id": "a", "project_id": "p", "task_id": "t"}
+    sent = [
+        {"type": "label_reviewed", "event_id": f"e{n}", "correct": True, "labeled_at": at // 1000, **usual}
+        for n in range(3)
+    ]
+    sent += [{"type": "label_submitted", "event_id": "e9", "handle_ms": 0, **usual}]
+    rows = [Row(json.dumps(each).encode(), at, b"lima-1") for each in sent]
+    *_, times, _ = _producers([rows])
+    assert times.mark is Mark.FAIL
+    assert "labeled_at of site 'lima-1' (seconds, as in event 'e0')" in times.text
+    assert "handle_ms of site 'lima-1' (zero, as in event 'e9')" in times.text
+    assert "e1" not in times.text
+    *_, times, _ = _producers([[Row(event("lima-1", at), at, b"lima-1")]])
+    assert times.mark is Mark.OK
+
+
 # --- with a broker
 
 

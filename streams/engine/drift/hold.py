@@ -12,6 +12,7 @@ import msgspec
 from schemas.events import LabelReviewed, ReviewRevised
 from streams.engine.intake import Batch, Intake
 from streams.engine.panes import Slot
+from streams.engine.times import why_not_time
 
 #: Reviews that a partition holds; beyond them the ripest are let go early, and counted.
 HELD_MAX = 200_000
@@ -100,10 +101,12 @@ class Hold:
         """Takes a review; whether it can be held."""
         self._newest_ms = max(self._newest_ms, event.at)
         self._number += 1
-        ripe_ms = 0 if event.labeled_at is None else event.labeled_at + self._hold_ms
-        self._put(self._number, ripe_ms, event)
+        labeled_at = event.labeled_at
+        if labeled_at is not None and why_not_time(labeled_at, event.at):
+            labeled_at = None
+        self._put(self._number, 0 if labeled_at is None else labeled_at + self._hold_ms, event)
         self._changed.add(self._number // _CHUNK)
-        return event.labeled_at is not None or not self._hold_ms
+        return labeled_at is not None or not self._hold_ms
 
     def _put(self, number: int, ripe_ms: int, event: LabelReviewed) -> None:
         self._held[number] = (ripe_ms, event)

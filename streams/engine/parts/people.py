@@ -6,7 +6,7 @@ import numpy as np
 
 from schemas.policy import Policy
 from streams.engine.headline import why_not_headline
-from streams.engine.intake import Batch, Intake, VerdictKind, column
+from streams.engine.intake import CAP_MS, Batch, Intake, VerdictKind, column
 from streams.engine.panes import Ints, Key, Panes, Rings, Table
 from streams.engine.parts import Numbers, Tell, rows_of_people
 from streams.engine.parts.work import handled_columns
@@ -112,7 +112,11 @@ class Reviewers:
             if self._rows.incomplete:
                 intake.tally.add("unnamed", int((self._rows.of(reviewers) < 0).sum()))
             wrong, audits = found & 1, found >> 1
-            columns = {"reviews": np.ones(len(reviewers), np.int64), "review_ms": review_ms, "errors": wrong}
+            columns = {
+                "reviews": np.ones(len(reviewers), np.int64),
+                "review_ms": np.clip(review_ms, 0, CAP_MS),
+                "errors": wrong,
+            }
             if audits.any():
                 columns |= {"audits": audits, "audit_errors": wrong & audits}
             add_named(self.table, self._rows, reviewers, at, columns)
