@@ -12,6 +12,7 @@ LEAST_A_MONTH = 1.0
 #: Share of the newest month's volume in the volume that thresholds follow.
 ADAPTION = 0.25
 _FITTED = 0.95
+_NEAREST = 1e-4
 
 
 def run_length(reviews_a_month: float, streams: int, false_a_month: float) -> float:
@@ -44,27 +45,34 @@ def adapted(known_a_month: float, seen_a_month: float) -> float:
     return seen_a_month if known_a_month <= 0 else known_a_month + ADAPTION * (seen_a_month - known_a_month)
 
 
-def delay_reviews(p0: float, points: float, run_length_reviews: float, shifts: Sequence[float] = SHIFTS) -> float:
+def delay_reviews(
+    p0: float, points: float, run_length_reviews: float, shifts: Sequence[float] = SHIFTS, design_effect: float = 1.0
+) -> float:
     """How many reviews a rise takes to be found, about, once it has begun.
 
     The best shift's log-likelihood has to climb to log(A) and the mixture's share and the
     overshoot, at its drift a review under the new rate.
 
     Args:
-        p0: Error rate before.
+        p0: Error rate before; one of 0 or 1 is taken as near to it.
         points: The rise, in ratio points.
         run_length_reviews: A.
         shifts: Of the detector.
+        design_effect: Of clustered errors: what each review tells is divided by it.
 
     Returns:
-        Mean delay in reviews; infinite where no shift gains.
+        Mean delay in reviews; infinite where no shift gains, or where there is no such rise.
 
     Source:
         Wald's identity; the constant is fitted to simulation and good to 15% for A of 2,000 to
-        200,000, p0 of 2 to 10% and rises of 2 to 10 points (tests/detectors/test_budget.py).
+        200,000, p0 of 2 to 10% and rises of 2 to 10 points, and to 30% for p0 of 0.5 to 90% and in clusters
+        (tests/detectors/test_budget.py).
     """
-    p1 = min(p0 + points, 0.999)
-    best = max(_drift(p0, min(p0 + shift, 0.999), p1) for shift in shifts)
+    p0, p1 = min(max(p0, _NEAREST), 1 - _NEAREST), p0 + points
+    if p1 > 1:
+        return math.inf
+    # As the detector does, a shift goes at most half of the way to 1.
+    best = max(_drift(p0, p0 + min(shift, (1 - p0) / 2), min(p1, 1 - _NEAREST / 2)) for shift in shifts) / design_effect
     if best <= 0:
         return math.inf
     # In steady state R stands at about 1 / drift when the change comes.

@@ -174,6 +174,9 @@ def backtest(
     as_json: Annotated[
         bool, typer.Option("--json", help="The judgement and every record, as one JSON object.")
     ] = False,
+    partitions: Annotated[
+        int, typer.Option(help="Split as the events topic is: each partition has its share of the budgets.", min=1)
+    ] = 1,
 ) -> None:
     """What would have been paged in a history: when, why, how late, and how often for nothing."""
     from rich.console import Console
@@ -182,13 +185,13 @@ def backtest(
     from streams.ops.compute import trouble_lines
 
     rules = _policy(_settings(policy=policy).policy)
-    result = ops.backtest(file, rules)
+    result = ops.backtest(file, rules, partitions)
     if as_json:
         terminal.write_utf_8()
         ops.print_json(result, sys.stdout)
     else:
         ops.print_report(result, rules, Console())
-    for line in trouble_lines(result.computed.rejected):
+    for line in trouble_lines(result.run.rejected):
         terminal.say(line, err=True)
 
 

@@ -14,7 +14,7 @@ from schemas.policy import Policy
 from schemas.topics import EVENTS
 from streams.engine.drift.episodes import Episode
 from streams.engine.drift.part import Drift
-from streams.engine.drift.streams import Stream
+from streams.engine.drift.streams import Plan, Stream
 from streams.engine.figures import Figures, PeopleFigures
 from streams.engine.intake import CAP_CHECK_RECORDS, DeadLetter, Intake, Record, Tally
 from streams.engine.panes import Ints, Rings, Slot, Table
@@ -160,8 +160,8 @@ class PartitionEngine:
         with self.lock:
             return [(stream, msgspec.structs.replace(episode)) for stream, episode in self._drift.episodes()]
 
-    def detection_plan(self) -> list[tuple[Stream, float, float, float]]:
-        """What the false-alarm budgets give each stream: volume a month, run length, and the rate it is held to."""
+    def detection_plan(self) -> list[Plan]:
+        """What the false-alarm budgets give each stream."""
         with self.lock:
             return self._drift.plan()
 

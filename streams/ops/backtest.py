@@ -14,11 +14,14 @@ from rich.console import Console
 from schemas.drift import BUDGETS, DriftRecord
 from schemas.policy import Policy
 from schemas.sentences import part
-from streams.ops.compute import Computed, compute, drift_line
+from streams.engine.drift.episodes import level
+from streams.ops.compute import Run, drift_line, run_file
 from streams.ops.errors import CommandError
 from streams.views.reading import span
 
 _MONTH_MS = 30.44 * 86_400_000
+#: Reviews after an opening that tell whether a site was below its target.
+_TELLING = 500
 
 
 class _Change(msgspec.Struct):
@@ -59,43 +62,50 @@ class Backtest:
     """A history judged.
 
     Attributes:
-        computed: Its figures and drifts.
+        run: Its drifts.
         months: Its length.
         opened: Drifts opened, by budget; one that came back counts once more.
-        false: Those among them that no injected change explains, by budget; None where the truth is not known.
+        false: Those among them that are not true, by budget; None where the truth is not known. True is what an
+            injected change explains; and against a target, a site that is below it.
         found: Each injected change.
     """
 
-    computed: Computed
+    run: Run
     months: float
     opened: dict[str, int]
     false: dict[str, int] | None
     found: list[Found]
 
 
-def backtest(path: Path, policy: Policy) -> Backtest:
+def backtest(path: Path, policy: Policy, partitions: int = 1) -> Backtest:
     """Runs the monitor over a history.
 
     Args:
         path: One event a line. `<path>.truth.json` beside it, from `labelwatch simulate --out`, is used if it is there.
         policy: The policy to try.
+        partitions: Of the events topic: each has its share of the budgets, as workers have it.
 
     Raises:
         CommandError: A file cannot be read.
     """
-    computed = compute(path, policy)
-    openings = [record for record in computed.drifts if record.status == "opened"]
+    run = run_file(path, policy, partitions)
+    openings = [record for record in run.drifts if record.status == "opened"]
     truth = _truth(path.with_name(path.name + ".truth.json"))
-    start_ms = computed.began_ms if truth is None else truth.start_ms
-    months = max(computed.at_ms - start_ms, 0) / _MONTH_MS
+    start_ms = run.began_ms if truth is None else truth.start_ms
+    months = max(run.at_ms - start_ms, 0) / _MONTH_MS
     opened = Counter(record.budget for record in openings)
     false: Counter[str] | None = None
     found: list[Found] = []
     if truth is not None:
-        false = Counter(record.budget for record in openings if not _explained(record, truth.changes))
+        below = _below_target(run, openings)
+        false = Counter(
+            record.budget
+            for record in openings
+            if not _explained(record, truth.changes) and (record.drift_id, record.opening) not in below
+        )
         found = [_found(change, openings) for change in truth.changes]
     return Backtest(
-        computed,
+        run,
         months,
         {budget: opened[budget] for budget in BUDGETS},
         None if false is None else {budget: false[budget] for budget in BUDGETS},
@@ -125,6 +135,31 @@ def _explained(record: DriftRecord, changes: Sequence[_Change]) -> bool:
     )
 
 
+def _below_target(run: Run, openings: Sequence[DriftRecord]) -> set[tuple[str, int]]:
+    """Which openings against a target are true, by id and number: the site was below it.
+
+    That is told by the reviews after the opening, which the signal has not chosen; where these are few, by the whole
+    interval since the change.
+    """
+    ends = {(record.drift_id, record.opening): record.since for record in run.drifts if record.status == "cleared"}
+    for engine in run.engines:
+        for stream, episode in engine.drifts():
+            ends[episode.drift_id, episode.opening] = level(stream, episode.wrong, episode.n)
+    true = set()
+    for record in openings:
+        if record.target is None:
+            continue
+        end = ends.get((record.drift_id, record.opening), record.since)
+        n = end.n - record.since.n
+        if n >= _TELLING:
+            is_below = (end.value * end.n - record.since.value * record.since.n) / n < record.target
+        else:
+            is_below = (end.upper if end.upper is not None else end.value) < record.target
+        if is_below:
+            true.add((record.drift_id, record.opening))
+    return true
+
+
 def _found(change: _Change, openings: Sequence[DriftRecord]) -> Found:
     where = change.site or (f"{change.project}, every site" if change.project else "every site")
     found = Found(change.scenario, where, change.at_ms)
@@ -141,7 +176,7 @@ def print_json(result: Backtest, out: TextIO) -> None:
         "opened": result.opened,
         "false": result.false,
         "found": [asdict(found) for found in result.found],
-        "drifts": [msgspec.to_builtins(record) for record in result.computed.drifts],
+        "drifts": [msgspec.to_builtins(record) for record in result.run.drifts],
     }
     json.dump(whole, out, ensure_ascii=False)
     out.write("\n")
@@ -149,19 +184,19 @@ def print_json(result: Backtest, out: TextIO) -> None:
 
 def print_report(result: Backtest, policy: Policy, console: Console) -> None:
     """Writes what would have been paged and ticketed, and how good that was."""
-    if not result.computed.at_ms:
+    if not result.run.at_ms:
         console.print("No event in the file.")
         return
     days = result.months * 30.44
     console.print(f"{days:.1f} days of history", style="bold", highlight=False)
-    for record in result.computed.drifts:
+    for record in result.run.drifts:
         console.print(drift_line(record))
         if record.causes and record.status == "opened":
             causes = ", ".join(f"{c.by} {c.member} ({c.effect}) {part(record, c)[0]}" for c in record.causes)
             console.print(
                 f"    {record.verdict}; {causes}; id {record.drift_id}", style="dim", markup=False, highlight=False
             )
-    if not result.computed.drifts:
+    if not result.run.drifts:
         console.print("No drift would have opened.")
     allowed = {"page": policy.oncall.false_pages_per_month, "ticket": policy.oncall.false_tickets_per_month}
     console.print()

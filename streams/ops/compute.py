@@ -23,6 +23,7 @@ from streams.engine.figures import Figures, PeopleFigures
 from streams.engine.partition import PartitionEngine
 from streams.ops.errors import CommandError
 from streams.sources.lines import json_lines
+from streams.sources.sinks import partition_of
 from streams.views import fold
 from streams.views.fold import Column
 from streams.views.reading import Accuracy, State, percent
@@ -61,19 +62,24 @@ class Computed(NamedTuple):
 
 @dataclass(slots=True)
 class Run:
-    """An engine that has gone through a file.
+    """Engines that have gone through a file.
 
     Attributes:
-        engine: As it stands at the end.
+        engines: As they stand at the end, one a partition.
         began_ms: The first event time.
         rejected: (line number, reason, detail) of lines that cannot be used.
         drifts: Records of drifts that opened and cleared, in order of event time.
     """
 
-    engine: PartitionEngine
+    engines: list[PartitionEngine]
     began_ms: int = 0
     rejected: list[tuple[int, str, str]] = field(default_factory=list)
     drifts: list[DriftRecord] = field(default_factory=list)
+
+    @property
+    def at_ms(self) -> int:
+        """The highest event time."""
+        return max(engine.clock_ms for engine in self.engines)
 
 
 def compute(path: Path, policy: Policy) -> Computed:
@@ -91,29 +97,60 @@ def compute(path: Path, policy: Policy) -> Computed:
         CommandError: The file cannot be read.
     """
     run = run_file(path, policy)
-    at_ms = run.engine.clock_ms
-    return Computed(at_ms, run.began_ms, run.engine.figures(at_ms), run.engine.people(at_ms), run.rejected, run.drifts)
+    (engine,), at_ms = run.engines, run.at_ms
+    return Computed(at_ms, run.began_ms, engine.figures(at_ms), engine.people(at_ms), run.rejected, run.drifts)
 
 
-def run_file(path: Path, policy: Policy) -> Run:
-    """Runs the engine over a file; as `compute`."""
-    run = Run(PartitionEngine(0, policy))
+def run_file(path: Path, policy: Policy, partitions: int = 1) -> Run:
+    """Runs the engine over a file, or one for each partition that workers would read it from; as `compute`.
+
+    Args:
+        path: One event a line.
+        policy: Targets, budgets.
+        partitions: Of the events topic; a site's events are all in one, by its name.
+    """
+    run = Run([PartitionEngine(number, policy, partitions=partitions) for number in range(partitions)])
     try:
         with path.open("rb") as file:
             for lines in _batches(json_lines(file, path)):
-                if not run.began_ms:
-                    run.engine.apply(lines[:1])
-                    run.began_ms = run.engine.clock_ms
-                run.engine.apply(lines)
-                checkpoint = run.engine.checkpoint()
-                run.engine.committed(checkpoint)
-                run.drifts += [msgspec.json.decode(value, type=DriftRecord) for _, value in checkpoint.drift_records]
-                run.rejected += [(dead.offset + 1, dead.reason, dead.detail) for dead in checkpoint.dead_letters]
+                for engine, mine in zip(run.engines, _split(lines, partitions), strict=True):
+                    if not mine:
+                        continue
+                    if not run.began_ms:
+                        engine.apply(mine[:1])
+                        run.began_ms = engine.clock_ms
+                    engine.apply(mine)
+                    checkpoint = engine.checkpoint()
+                    engine.committed(checkpoint)
+                    run.drifts += [
+                        msgspec.json.decode(value, type=DriftRecord) for _, value in checkpoint.drift_records
+                    ]
+                    run.rejected += [(dead.offset + 1, dead.reason, dead.detail) for dead in checkpoint.dead_letters]
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}; give the path of a file of JSON lines", 2) from error
     # Records come in the order of the log, which is not that of event time.
     run.drifts.sort(key=lambda record: record.at)
+    run.rejected.sort()
     return run
+
+
+class _OfSite(msgspec.Struct):
+    site_id: str
+
+
+def _split(lines: list[Line], partitions: int) -> list[list[Line]]:
+    """Lines by partition, as producers send them by the site's name; what names no site is in the first one."""
+    if partitions == 1:
+        return [lines]
+    split: list[list[Line]] = [[] for _ in range(partitions)]
+    for line in lines:
+        try:
+            site = msgspec.json.decode(line.value or b"", type=_OfSite).site_id
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            split[0].append(line)
+        else:
+            split[partition_of(site.encode(), partitions)].append(line)
+    return split
 
 
 def _batches(lines: Iterator[tuple[int, bytes]]) -> Iterator[list[Line]]:

@@ -1,5 +1,6 @@
 """`labelwatch policy check`: the policy as it applies, scope by scope, for reading."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -81,6 +82,7 @@ class Watched(NamedTuple):
         a_month: Reviews a month.
         run_length: Promised mean number of reviews to a false alarm.
         error_rate: What it is held to, 0 to 1.
+        design_effect: How much errors come in clusters: so many reviews tell what one independent one would.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Watched(NamedTuple):
     a_month: float
     run_length: float
     error_rate: float
+    design_effect: float = 1.0
 
 
 def watched_in(history: Path, policy: Policy) -> list[Watched]:
@@ -99,7 +102,7 @@ def watched_in(history: Path, policy: Policy) -> list[Watched]:
     # Only here: it brings the engine.
     from streams.ops.compute import run_file
 
-    engine = run_file(history, policy).engine
+    (engine,) = run_file(history, policy).engines
     return [
         Watched(
             " ".join(part for part in (stream.site, stream.project, stream.agent, stream.signal) if part),
@@ -107,8 +110,9 @@ def watched_in(history: Path, policy: Policy) -> list[Watched]:
             a_month,
             length,
             rate,
+            effect,
         )
-        for stream, a_month, length, rate in engine.detection_plan()
+        for stream, a_month, length, rate, effect in engine.detection_plan()
         if stream.direction == "down"
     ]
 
@@ -134,14 +138,23 @@ def print_budget(watched: Sequence[Watched], console: Console) -> None:
         if not streams:
             continue
         title = f"What the budget of {budget}s buys: a drop is found after so many reviews (days)"
+        # Without a history nothing is known of clusters.
+        effects = ("design effect",) if any(each.design_effect > 1 for each in streams) else ()
         rows = []
-        numbers = ("reviews a month", "one false in", *(f"{points * 100:.0f} points" for points in _POINTS))
+        numbers = ("reviews a month", "one false in", *effects, *(f"{points * 100:.0f} points" for points in _POINTS))
         for each in streams[:_TOLD]:
-            cells = []
+            cells = [f"{each.design_effect:.1f}"] if effects else []
             for points in _POINTS:
-                reviews = delay_reviews(min(max(each.error_rate, 0.005), 0.5), points, each.run_length)
-                cells.append(f"{reviews:,.0f} ({reviews / max(each.a_month, 1.0) * DAYS_A_MONTH:,.1f} d)")
+                reviews = delay_reviews(each.error_rate, points, each.run_length, design_effect=each.design_effect)
+                days = reviews / max(each.a_month, 1.0) * DAYS_A_MONTH
+                cells.append(f"{reviews:,.0f} ({days:,.1f} d)" if math.isfinite(reviews) else "-")
             rows.append((each.name, f"{each.a_month:,.0f}", f"{each.run_length:,.0f}", *cells))
         _print_table(title, ("stream",), numbers, rows, console)
+        if effects:
+            console.print(
+                "Design effect: errors come in clusters, and so many reviews tell what one would alone; the delays "
+                "reckon with it. It is measured for sites and projects; a single person's reviews are too few.",
+                highlight=False,
+            )
         if len(streams) > _TOLD:
             console.print(f"and {len(streams) - _TOLD:,} more, with fewer reviews", highlight=False)

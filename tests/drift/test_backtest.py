@@ -3,14 +3,17 @@
 import io
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 from rich.console import Console
 
 from schemas.policy import Policy
 from streams.ops.backtest import Backtest, backtest, print_json, print_report
+from streams.ops.compute import run_file
 from streams.ops.errors import CommandError
 from streams.sources.simulate import Operation, Simulation
+from streams.sources.sinks import partition_of
 
 DAY_MS = 86_400_000
 START_MS = 1_764_028_800_000
@@ -32,7 +35,7 @@ def at_target(result: Backtest, signal: str, site: str = "manila-1") -> list:
     began = result.found[0].at_ms
     return [
         record
-        for record in result.computed.drifts
+        for record in result.run.drifts
         if record.signal == signal
         and record.site_id == site
         and record.status == "opened"
@@ -58,7 +61,7 @@ def test_what_is_injected_is_found_with_its_cause(tmp_path: Path, scenario: str)
         return
     assert "page" in found.by
     if scenario == "sop-change":
-        pages = [r for r in result.computed.drifts if r.budget == "page" and r.status == "opened"]
+        pages = [r for r in result.run.drifts if r.budget == "page" and r.status == "opened"]
         assert any(c.by == "sop_version" for record in pages for c in record.causes)
         assert {record.project_id for record in pages} <= {"", "counterfeit"}
         return
@@ -93,6 +96,55 @@ def test_a_history_without_truth_is_told_and_not_judged(tmp_path: Path) -> None:
     whole = json.loads(as_json.getvalue())
     assert whole["opened"] == result.opened
     assert whole["drifts"][0]["text"].startswith("manila-1")
+
+
+def steady(folder: Path, error: float, days: int, a_day: int = 900) -> Path:
+    """One site with a steady error rate, and the truth that nothing changes."""
+    random = Random(3)
+    file = folder / "steady.jsonl"
+    with file.open("w") as out:
+        for number in range(days * a_day):
+            at = START_MS + number * DAY_MS // a_day
+            review = {"type": "label_reviewed", "event_id": f"e{number}", "at": at, "site_id": "lima-2"}
+            review |= {"agent_id": f"a{number % 9}", "task_id": f"t{number}", "project_id": "spam", "source": "qa"}
+            out.write(json.dumps(review | {"correct": random.random() >= error, "sampling": "random"}) + "\n")
+    truth = {"scenario": "steady", "start_ms": START_MS, "end_ms": START_MS + days * DAY_MS, "changes": []}
+    file.with_name(file.name + ".truth.json").write_text(json.dumps(truth))
+    return file
+
+
+def test_a_site_that_is_steadily_below_its_target_is_one_true_ticket(tmp_path: Path) -> None:
+    policy = Policy.parse('[detection]\nsignals = ["accuracy_target"]\n')
+    result = backtest(steady(tmp_path, 0.07, 20), policy)
+    assert [(each.status, each.signal) for each in result.run.drifts] == [("opened", "accuracy_target")]
+    assert result.opened["ticket"] == 1
+    assert result.false == {"page": 0, "ticket": 0}
+
+
+def test_a_ticket_against_a_target_that_is_kept_is_false(tmp_path: Path) -> None:
+    # A budget so large that chance is told, too.
+    policy = Policy.parse('[oncall]\nfalse_tickets_per_month = 200\n[detection]\nsignals = ["accuracy_target"]\n')
+    result = backtest(steady(tmp_path, 0.046, 20), policy)
+    assert result.opened["ticket"] > 0
+    assert result.false == {"page": 0, "ticket": result.opened["ticket"]}
+
+
+def test_partitions_share_the_budget_as_workers_do(tmp_path: Path) -> None:
+    file = history(tmp_path, "steady", days=2, rate=0.2)
+    whole, split = (run_file(file, Policy(), partitions) for partitions in (1, 4))
+    plans = [
+        {each.stream: each for engine in run.engines for each in engine.detection_plan()} for run in (whole, split)
+    ]
+    assert plans[0].keys() == plans[1].keys()
+    where = {site: partition_of(site.encode(), 4) for site in whole.engines[0].sites()}
+    assert len(set(where.values())) > 1
+    for number, engine in enumerate(split.engines):
+        assert set(engine.sites()) == {site for site, partition in where.items() if partition == number}
+        mine = [each for each in engine.detection_plan() if each.stream.signal == "accuracy"]
+        for each in mine:
+            # A quarter of the budget, over the streams of the partition.
+            fair = max(each.a_month * len(mine) * 4, 1000)
+            assert each.run_length == pytest.approx(fair, rel=1e-6)
 
 
 def test_a_broken_truth_file_is_one_sentence(tmp_path: Path) -> None:

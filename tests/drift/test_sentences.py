@@ -29,7 +29,7 @@ def test_no_sentence_of_a_scenario_contradicts_its_record(tmp_path: Path, scenar
     plan = Simulation(START_MS, START_MS + hours * 3_600_000, scenario, 3, rate=rate, sites=3, points=0.12)
     file = tmp_path / "history.jsonl"
     file.write_bytes(b"".join(sent.value + b"\n" for sent in Operation(plan)))
-    drifts = backtest(file, Policy.parse(POLICY)).computed.drifts
+    drifts = backtest(file, Policy.parse(POLICY)).run.drifts
     assert drifts, "the budgets let drifts open by chance, too"
     for record in drifts:
         assert not disagreements(record, "UTC"), (record.text, record.text_zh)

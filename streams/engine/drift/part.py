@@ -33,7 +33,7 @@ from streams.engine.drift.hold import Hold
 from streams.engine.drift.labels import LABEL_SHARE, SIGNALS_OF_LABELS, Happened, Labels
 from streams.engine.drift.names import FEW, MANY, NONE, SOME, Combinations, Names
 from streams.engine.drift.recent import REVIEW, Groups, Recent, Rows, Waiting
-from streams.engine.drift.streams import DAY_SECONDS, Call, Stream, Streams, first_places, stretches, watches_fall
+from streams.engine.drift.streams import DAY_SECONDS, Call, Plan, Stream, Streams, first_places, stretches, watches_fall
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, Trait, VerdictKind, column
 from streams.engine.panes import HOUR_MS, Ints, Slot, Table
@@ -704,8 +704,8 @@ class Drift:
 
         return tell
 
-    def plan(self) -> list[tuple[Stream, float, float, float]]:
-        """What the budgets give each stream: volume a month, run length, and the rate it is held to."""
+    def plan(self) -> list[Plan]:
+        """What the budgets give each stream."""
         return self._streams.plan()
 
     def episodes(self) -> list[tuple[Stream, Episode]]:

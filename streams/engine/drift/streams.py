@@ -71,6 +71,24 @@ class Stream(NamedTuple):
     direction: str
 
 
+class Plan(NamedTuple):
+    """What a budget gives a stream.
+
+    Attributes:
+        stream: Which.
+        a_month: Its volume, outcomes a month.
+        run_length: Outcomes on average to a false alarm.
+        error_rate: What it is held to, 0 to 1.
+        design_effect: Of its errors; 1 where they come one by one, or where they are too few to tell.
+    """
+
+    stream: Stream
+    a_month: float
+    run_length: float
+    error_rate: float
+    design_effect: float
+
+
 def watches_fall(stream: Stream) -> bool:
     """Whether a fall of the error rate is what counts as the change."""
     return stream.signal == "error_finding" and stream.direction == "down"
@@ -625,13 +643,13 @@ class Streams:
         scale = self._scale(numbers, np.zeros(len(numbers), np.int64), self._core["last_s"][numbers].astype(np.int64))
         return np.maximum(scale * self._sharing[self._budget[numbers]], LEAST_RUN_LENGTH)
 
-    def plan(self) -> list[tuple[Stream, float, float, float]]:
-        """Streams that share a budget: volume a month, run length in outcomes, and the rate they are held to."""
+    def plan(self) -> list[Plan]:
+        """Streams that share a budget, and what it gives them."""
         numbers = np.flatnonzero(self._shares[: len(self.keys)])
         lengths = self._run_lengths_now(numbers)
         per_budget = self._false_a_month[self._budget[numbers]] / self._sharing[self._budget[numbers]]
         return [
-            (key, float(length * share), float(length), self.baseline(number))
+            Plan(key, float(length * share), float(length), self.baseline(number), 1.0 / self.temper(number))
             for number, length, share in zip(numbers.tolist(), lengths, per_budget, strict=True)
             if (key := self.keys[number]) is not None
         ]
