@@ -1,7 +1,7 @@
 # Everything a person runs. Each target prepares what it lacks; a fresh machine needs Python 3.11 or newer and make.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up stack test test-slow test-kafka faults-quick faults faults-long test-stack boards lint format bench bench-all bench-quick pictures clean
+.PHONY: help setup demo up stack test test-slow test-kafka faults-quick faults faults-long test-stack test-stack-whole test-stack-parts boards lint format bench bench-all bench-quick pictures clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -65,6 +65,12 @@ faults-long: $(STAMP) ## A hundred seeded rounds of faults, about an hour; write
 test-stack: $(STAMP) ## Rules, alerts, compose file and the whole stack (Prometheus, Alertmanager, Go, Java 17, Maven)
 	@$(BIN)/pytest -m promtool
 
+test-stack-whole: $(STAMP) ## Of these the whole stack at its shipped intervals: waits for 18 minutes
+	@$(BIN)/pytest -m promtool tests/stack/test_stack.py
+
+test-stack-parts: $(STAMP) ## And all the others
+	@$(BIN)/pytest -m promtool --ignore tests/stack/test_stack.py
+
 boards: $(STAMP) ## Write grafana/dashboards from the code beside it; a test compares
 	@$(BIN)/python -m grafana.generate
 
@@ -96,5 +102,5 @@ pictures: $(STAMP) ## The pictures of docs/boards.md, from the stack during a si
 	@$(BIN)/python -m tests.boards.pictures
 
 clean: ## Remove what was built, .venv included
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-ci .ci/logs build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
