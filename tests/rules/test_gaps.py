@@ -1,0 +1,115 @@
+"""Every story of the rules' own tests once more, with holes in it: scrapes time out, partitions are handed over.
+
+An alert that fires in a story fires in it with holes too, and one that does not still does not.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.rules.test_catalogue import ALERTS
+from tests.rules.test_promtool import TEST_FILES, tool
+
+pytestmark = [pytest.mark.promtool, pytest.mark.timeout(900)]
+
+#: How much later than in the whole story an alert may fire: the longest hole and an evaluation.
+LATER_MINUTES = 15
+_TERM = re.compile(r"(?P<first>_|stale|[-+.\deE]+?)(?:(?P<step>[+-][.\d]+))?(?:x(?P<times>\d+))?")
+
+
+def expanded(values: str) -> list[str]:
+    """The samples that promtool makes of its notation."""
+    samples: list[str] = []
+    for term in str(values).split():
+        found = _TERM.fullmatch(term)
+        assert found, term
+        times = int(found["times"] or 0)
+        if found["first"] in ("_", "stale"):
+            samples += [found["first"]] * max(times, 1)
+        else:
+            step = float(found["step"] or 0)
+            samples += [f"{float(found['first']) + step * n:.17g}" for n in range(times + 1)]
+    return samples
+
+
+def with_holes(samples: list[str], every: int, first: int) -> list[str]:
+    """One sample of `every` missing, so that Prometheus sees the series end there and begin anew."""
+    return ["stale" if n % every == first % every else sample for n, sample in enumerate(samples)]
+
+
+def seconds(text: str) -> int:
+    units = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+)([dhms])", text))
+
+
+def story_with_holes(test: dict[str, Any], every: int) -> dict[str, Any] | None:
+    """The story with what its alerts must do, for promtool; None where it has no alert."""
+    asked: dict[str, list[tuple[int, bool]]] = {}
+    for each in test.get("alert_rule_test", []):
+        asked.setdefault(each["alertname"], []).append((seconds(each["eval_time"]), bool(each["exp_alerts"])))
+    expectations = []
+    for name, looks in asked.items():
+        fires = [at for at, firing in looks if firing]
+        # Something fired within the time that an alert may be late; or nothing did until the last look.
+        at, back = (
+            (fires[0] + LATER_MINUTES * 60, f"{LATER_MINUTES}m") if fires else (max(at for at, _ in looks), "30d")
+        )
+        fired = f'count(count_over_time(ALERTS{{alertname="{name}",alertstate="firing"}}[{back}])) > bool 0'
+        expectations.append(
+            {
+                "expr": f"{fired} or vector(0)",
+                "eval_time": f"{at}s",
+                "exp_samples": [{"labels": "{}", "value": int(bool(fires))}],
+            }
+        )
+    if not expectations:
+        return None
+    series = [
+        # `up` is Prometheus' own and there whenever it looks: a scrape that times out makes it 0.
+        given
+        if given["series"].startswith("up{")
+        else {"series": given["series"], "values": " ".join(with_holes(expanded(given["values"]), every, number))}
+        for number, given in enumerate(test["input_series"])
+    ]
+    kept = ("name", "interval", "external_labels")
+    return {key: test[key] for key in kept if key in test} | {
+        "input_series": series,
+        "promql_expr_test": expectations,
+    }
+
+
+@pytest.mark.parametrize("every", [20])
+@pytest.mark.parametrize("file", TEST_FILES, ids=lambda path: path.stem)
+def test_an_alert_outlasts_holes_in_what_it_reads(file: Path, every: int, tmp_path: Path) -> None:
+    whole = yaml.safe_load(file.read_text("utf-8"))
+    stories = [story for test in whole["tests"] if (story := story_with_holes(test, every))]
+    if not stories:
+        pytest.skip("a file without alerts")
+    rules = [str((file.parent / rule).resolve()) for rule in whole["rule_files"]]
+    holed = tmp_path / f"{file.stem}.yml"
+    holed.write_text(yaml.safe_dump(whole | {"rule_files": rules, "tests": stories}, allow_unicode=True), "utf-8")
+    tool("promtool", "test", "rules", holed)
+
+
+def test_a_for_is_short() -> None:
+    """A `for` begins anew at every hole; where one is left, what it waits for looks back further than any hole."""
+    waits = {name: rule for name, rule in ALERTS.items() if "for" in rule}
+    assert {rule["for"] for rule in waits.values()} <= {"5m"}
+    assert all("increase(" in rule["expr"] and "[1h" in rule["expr"] for rule in waits.values())
+
+
+def test_holes_are_where_they_are_said_to_be() -> None:
+    assert expanded("1x2 stale _x2 0+5x2 7") == ["1", "1", "1", "stale", "_", "_", "0", "5", "10", "7"]
+    assert expanded("10-2x2 -5+1x1 0.95x1") == [
+        "10",
+        "8",
+        "6",
+        "-5",
+        "-4",
+        "0.94999999999999996",
+        "0.94999999999999996",
+    ]
+    assert with_holes(["1"] * 5, 2, 1) == ["1", "stale", "1", "stale", "1"]
