@@ -192,6 +192,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("labelwatch_event_delay_seconds", Kind.HISTOGRAM, "Event time to figure.", _TP, "seconds", origin=Origin.PROCESS, buckets=EVENT_DELAY_BUCKETS_SECONDS),
     _gauge("ready", ("reason",), "1 when ready; else 0 with the reason.", Origin.PROCESS),
     _gauge("loop_timestamp_seconds", (), "When the event loop last turned. Old: the worker hangs.", Origin.PROCESS, "seconds"),
+    _gauge("worker_clock_offset_seconds", (), "This worker's clock minus the broker's, at least, by a record that came a moment ago; 0 where they agree within a second. Beyond 60 either way windows end at the wrong time.", Origin.PROCESS, "seconds"),
     _gauge("clock_skew_seconds", ("site",), "Broker time minus event time of the first event of the site's newest minute; below 0 the site's clock is ahead.", Origin.ENGINE, "seconds"),
     _gauge("render_duration_seconds", ("page",), "Time to render a page.", Origin.PROCESS, "seconds"),
     _counter("render_errors_total", ("page",), "Pages rendered without a part that failed. Any: a defect, the log has it.", Origin.PROCESS),

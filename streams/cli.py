@@ -123,6 +123,8 @@ def worker(
     watchdog_seconds: Annotated[float | None, _setting("watchdog_seconds")] = None,
     stop_seconds: Annotated[float | None, _setting("stop_seconds")] = None,
     restore_seconds: Annotated[float | None, _setting("restore_seconds")] = None,
+    log_format: Annotated[str | None, _setting("log_format")] = None,
+    log_level: Annotated[str | None, _setting("log_level")] = None,
     instance_id: Annotated[str | None, _setting("instance_id")] = None,
     security_protocol: Annotated[str | None, _setting("security_protocol")] = None,
     sasl_mechanism: Annotated[str | None, _setting("sasl_mechanism")] = None,

@@ -247,7 +247,7 @@ class _PageCollector:
             try:
                 answers.append(question(engine, shown.at_ms))
             except Exception:
-                logger.exception("Partition %d gave no figures for %s", partition, self._page.value)
+                logger.exception("partition=%d gave no figures for %s", partition, self._page.value)
                 self._state.render_failed(self._page)
         return answers
 

@@ -51,7 +51,8 @@ A worker serves two pages in the Prometheus text format 0.0.4, by default on the
   the worker as a member. A worker that was cut off shows its process metrics, `labelwatch_partition_owned` 0 and
   `labelwatch_ready{{reason="member"}}` 0.
 - **`labelwatch_ready`** has a series for each reason: `member` (of the consumer group), `assigned`, `restored`,
-  `caught_up`, `dead_letters` (they can be written). 0 names what is missing.
+  `caught_up`, `dead_letters` (they can be written), `clock` (the worker's agrees with the broker's). 0 names what is
+  missing.
 - **People are pseudonymous** by default: `agent="p-..."`, an HMAC-SHA256 of site and id. The key is `{ENVIRONMENT}`, or
   the file `{KEY_FILE}` that the first start makes in the data directory (mode 0600). All workers of a group need the
   same key. `--agent-labels plain` shows ids as they are. In `labelwatch_drift_contribution` the `member` is named alike

@@ -19,7 +19,9 @@ from streams.engine.figures import Figures, Labels, PeopleFigures
 Clock = Literal["wall", "event"]
 
 #: Why a worker is not ready, in the order in which it becomes so.
-REASONS = ("member", "assigned", "restored", "caught_up", "dead_letters")
+REASONS = ("member", "assigned", "restored", "caught_up", "dead_letters", "clock")
+#: Clocks of worker and broker further apart move every window by more than its newest pane.
+CLOCK_OFFSET_SECONDS_MAX = 60.0
 #: Why a checkpoint can fail, as `streams.runtime.checkpoints.failure` says.
 CHECKPOINT_FAILURES = ("fenced", "dead_letters", "too_large", "not_allowed", "no_topic", "no_answer", "refused")
 
@@ -140,6 +142,7 @@ class MonitorState:
         self._topic_partitions = 0
         self._assigned = False
         self._member_until = -math.inf
+        self._clock_offset_seconds: float | None = None
         self._loop_turned = (monotonic(), now_ms())
         self._render_seconds: dict[Page, float] = {}
         self._render_errors: Counter[Page] = Counter()
@@ -224,6 +227,10 @@ class MonitorState:
         with self._lock:
             self._partitions[partition].last_commit_seconds = at_seconds
 
+    def clock_offset(self, seconds: float) -> None:
+        """By how much this machine's clock is ahead of the broker's; below 0 it is behind."""
+        self._clock_offset_seconds = seconds
+
     def checkpoint_failed(self, partition: int, reason: str) -> None:
         """A checkpoint was not written; one of `CHECKPOINT_FAILURES`."""
         with self._lock:
@@ -289,6 +296,12 @@ class MonitorState:
         partitions(
             "dead_letters", [n for n, p in owned.items() if p.dead_letters_refused], "dead letters cannot be written"
         )
+        offset = self._clock_offset_seconds or 0.0
+        if self.clock == "wall" and abs(offset) > CLOCK_OFFSET_SECONDS_MAX:
+            direction = "ahead of" if offset > 0 else "behind"
+            missing["clock"] = (
+                f"this machine's clock is {abs(offset):.0f} s {direction} the broker's: figures are of then"
+            )
         if not self._assigned:
             missing.setdefault("restored", "nothing assigned yet")
             missing.setdefault("caught_up", "nothing assigned yet")
@@ -332,6 +345,8 @@ class MonitorState:
             self._add_pages(figures)
         for reason in REASONS:
             figures.add("labelwatch_ready", (reason,), int(reason not in missing))
+        if self._clock_offset_seconds is not None:
+            figures.add("labelwatch_worker_clock_offset_seconds", (), self._clock_offset_seconds)
         figures.add("labelwatch_loop_timestamp_seconds", (), self._loop_turned[1] / 1000)
         figures.add("labelwatch_build_info", (self.version, platform.python_version()), 1)
         return figures

@@ -565,10 +565,8 @@ class Partitions:
             delay = max(delay, self._settings.session_timeout_seconds / 3)
             log.warning("partition=%d fenced: its state is dropped and restored if it is still ours", partition)
         else:
-            now = "its figures go on" if keep else "it is restored"
-            self._spawn(
-                self._say_unwritten(f"partition={partition} checkpoint failed, {now}", owned.store.at, delay, error)
-            )
+            what = "checkpoint failed, its figures go on" if keep else "checkpoint failed, it is restored"
+            self._spawn(self._say_unwritten(f"partition={partition} {what}", owned.store.at, delay, error))
         if not keep:
             self._start_opening(partition, delay)
 

@@ -6,6 +6,7 @@ import ipaddress
 import math
 import os
 import re
+import socket
 import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ class Settings:
     watchdog_seconds: float = _setting(60.0, "Lag without progress for so long ends the worker with code 70.", above=0)
     stop_seconds: float = _setting(20.0, "The worker ends within this time after SIGTERM.", above=0)
     restore_seconds: float = _setting(120.0, "A partition's state must be read back within this time.", above=0)
+    log_format: Literal["text", "json"] = _setting("text", "A line of the log: text for people, or an object of JSON.")
+    log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "The least that the log says.")
     instance_id: str | None = _setting(None, "Static membership: a stable name of this worker makes restarts short.")
     security_protocol: SecurityProtocol = _setting("PLAINTEXT", "How to talk to Kafka.")
     sasl_mechanism: SaslMechanism = _setting("PLAIN", "How to log in, with a SASL protocol.")
@@ -132,6 +135,11 @@ class Settings:
     def group(self) -> str:
         """The consumer group, which is also the prefix of transactional ids."""
         return f"labelwatch-{self.id}"
+
+    @property
+    def worker_name(self) -> str:
+        """Which of the group's workers this is, for the log."""
+        return self.instance_id or f"{socket.gethostname()}-{os.getpid()}"
 
     def password(self) -> str | None:
         """The SASL password: the file's text without its last line break, else the environment's.

@@ -3,17 +3,20 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchResult
 from aiokafka.errors import KafkaError
 
 from schemas.topics import EVENTS
+from streams.exporter.state import CLOCK_OFFSET_SECONDS_MAX
+from streams.runtime import logs
 from streams.runtime.access import why_not
 from streams.runtime.ends import log_ends
 from streams.runtime.memory import break_circle
@@ -31,6 +34,8 @@ _LOOK_BYTES = 1 << 16
 _METADATA_SECONDS = 10.0
 #: A transaction open for longer is told in the log: producers end theirs within seconds.
 _HELD_SECONDS = 60.0
+#: How often clocks are compared.
+_CLOCK_SECONDS = 10.0
 #: So many looks in a row must see a log that ends below what was applied: an end may lag after a change of leader.
 _SHRUNK_LOOKS = 3
 
@@ -41,6 +46,17 @@ def repartitioned(now: int, before: int) -> str:
         f"{EVENTS} has {now} partitions now and had {before} when this worker started: sites have moved between "
         "partitions; start a new group with --id and replay."
     )
+
+
+def clock_offset_seconds(before: float, after: float, appended: float) -> float:
+    """By how much a clock is ahead of the broker's at least; below 0 it is behind.
+
+    Args:
+        before: What it showed when a record was not there yet, epoch seconds.
+        after: What it showed when the record was there.
+        appended: What the broker's clock showed when it appended the record.
+    """
+    return max(before - appended, 0.0) + min(after - appended, 0.0)
 
 
 class Watched(Protocol):
@@ -108,6 +124,7 @@ class LogWatch:
         exact_ends: Whether the broker tells log ends exactly; the embedded one tells the start of the last batch.
         lag: Called with partition, records that are not durable, and the age of the oldest of them in seconds.
         figures_lag: Called with partition, and the age of the oldest record that was not applied in seconds.
+        clock_offset: Called with the seconds by which this machine's clock is ahead of the broker's, below 0 behind.
         held_up: Called with partition, records that an open transaction keeps from being read, and its age in seconds.
         fail: Ends the worker in good order: exit code and a sentence.
     """
@@ -122,10 +139,16 @@ class LogWatch:
         lag: Callable[[int, int, float], None],
         figures_lag: Callable[[int, float], None],
         held_up: Callable[[int, int, float], None],
+        clock_offset: Callable[[float], None],
         fail: Callable[[int, str], None],
     ) -> None:
         self._settings = settings
         self._watched = watched
+        self._clock_offset = clock_offset
+        self._clock_offset_seconds = 0.0
+        self._clock_looked = -math.inf
+        #: Log ends of the last look, by partition, and what this machine's clock showed then.
+        self._ends_before: tuple[float, dict[int, int]] = (0.0, {})
         self._partitions = partitions
         self._exact_ends = exact_ends
         self._lag = lag
@@ -207,6 +230,7 @@ class LogWatch:
         if not durable:
             self._progress.forget()
             return
+        asked = time.time()
         async with asyncio.timeout(_REQUEST_SECONDS):
             found = await log_ends(consumer, [TopicPartition(EVENTS, partition) for partition in durable])
         ends = {tp.partition: end for tp, end in found.items()}
@@ -222,6 +246,7 @@ class LogWatch:
             self._figures_lag(partition, await self._age_seconds(consumer, partition, at, stable[partition]))
             await self._look_for_transaction(consumer, partition, *ends[partition])
         if self._exact_ends:
+            await self._check_clock(consumer, asked, {partition: end.last for partition, end in ends.items()})
             self._check_shrunk(positions, {partition: end.last for partition, end in ends.items()})
         known = len(consumer.partitions_for_topic(EVENTS) or ())
         if known > self._partitions:
@@ -258,22 +283,53 @@ class LogWatch:
         key = (partition, offset, level)
         appended = self._appended.get(key)
         if appended is None:
-            tp = TopicPartition(EVENTS, partition)
-            # Between two assignments nothing is fetched, so that this holds for all of the next one.
-            consumer._fetcher._isolation_level = level
-            consumer.assign([tp])
-            consumer.seek(tp, self._passed.get(key, offset))
-            async with asyncio.timeout(_REQUEST_SECONDS):
-                records = (await consumer.getmany(tp, timeout_ms=1000, max_records=1)).get(tp)
-                self._passed[key] = await consumer.position(tp)
-            for answer in consumer._fetcher._records.values():
-                if isinstance(answer, FetchResult) and answer._partition_records is not None:
-                    break_circle(answer._partition_records)
-            consumer.unsubscribe()
-            if not records:
+            record = await self._fetch(consumer, key)
+            if record is None:
                 return 0.0
-            appended = self._appended[key] = records[0].timestamp / 1000
-        return max(0.0, time.time() - appended)
+            appended = self._appended[key] = record.timestamp / 1000
+        # The record's time is the broker's, so that of now must be, too.
+        return max(0.0, time.time() - self._clock_offset_seconds - appended)
+
+    async def _fetch(self, consumer: AIOKafkaConsumer, key: tuple[int, int, int]) -> "ConsumerRecord[Any, Any] | None":
+        """The first record from an offset on, by partition, offset and isolation level."""
+        partition, offset, level = key
+        tp = TopicPartition(EVENTS, partition)
+        # Between two assignments nothing is fetched, so that this holds for all of the next one.
+        consumer._fetcher._isolation_level = level
+        consumer.assign([tp])
+        consumer.seek(tp, self._passed.get(key, offset))
+        async with asyncio.timeout(_REQUEST_SECONDS):
+            records = (await consumer.getmany(tp, timeout_ms=1000, max_records=1)).get(tp)
+            self._passed[key] = await consumer.position(tp)
+        for answer in consumer._fetcher._records.values():
+            if isinstance(answer, FetchResult) and answer._partition_records is not None:
+                break_circle(answer._partition_records)
+        consumer.unsubscribe()
+        return records[0] if records else None
+
+    async def _check_clock(self, consumer: AIOKafkaConsumer, asked: float, ends: dict[int, int]) -> None:
+        """Compares clocks by a record that came since the last look: it was appended between the two."""
+        (before, known), self._ends_before = self._ends_before, (asked, ends)
+        grown = [partition for partition, end in ends.items() if end > known.get(partition, end)]
+        if not grown or time.monotonic() - self._clock_looked < _CLOCK_SECONDS:
+            return
+        key = (grown[0], known[grown[0]], READ_UNCOMMITTED)
+        record = await self._fetch(consumer, key)
+        self._passed.pop(key, None)
+        if record is None:
+            return
+        self._clock_looked = time.monotonic()
+        was, now = self._clock_offset_seconds, clock_offset_seconds(before, time.time(), record.timestamp / 1000)
+        self._clock_offset_seconds = now
+        self._clock_offset(now)
+        if abs(now) > CLOCK_OFFSET_SECONDS_MAX >= abs(was):
+            log.error(
+                "this machine's clock is %.0f s %s the brokers': windows end at the wrong time; set it by NTP",
+                abs(now),
+                "ahead of" if now > 0 else "behind",
+            )
+        elif abs(was) > CLOCK_OFFSET_SECONDS_MAX >= abs(now):
+            log.info("this machine's clock agrees with the brokers' again")
 
     def _check_shrunk(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> None:
         for partition, position in positions.items():
@@ -301,5 +357,6 @@ class LogWatch:
             )
         for sentence in self._watched.describe():
             log.critical("%s", sentence)
+        logs.dump()
         # Not sys.exit: whatever hangs would hang the exit too. Nothing is lost, the next start restores.
         os._exit(STUCK_CODE)

@@ -41,12 +41,15 @@ def tune_collector() -> None:
 
 
 def run(settings: Settings) -> int:
-    """Runs a worker until it is told to stop (SIGTERM, SIGINT) or cannot go on.
+    """Runs a worker until it is told to stop (SIGTERM, SIGINT, SIGHUP) or cannot go on; SIGUSR1 writes all stacks.
 
     Returns:
         0: stopped in good order. 1: failed or refused. 2: wrong settings. 70: a defect, or stuck.
     """
-    logs.configure()
+    logs.configure(
+        form=settings.log_format, level=settings.log_level, group=settings.group, worker=settings.worker_name
+    )
+    logs.dump_on_signal()
     tune_collector()
     keep_freed()
     try:
@@ -73,7 +76,8 @@ class _Worker:
     async def run(self) -> int:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_unhandled)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        # SIGHUP is what a closed terminal and some supervisors send.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self._loop.add_signal_handler(number, self._stop, signal.Signals(number).name)
         log.info("worker of group %s starts, broker %s", self._settings.group, self._settings.bootstrap)
         for sentence in service_links():
@@ -142,6 +146,7 @@ class _Worker:
             lag=state.lag,
             figures_lag=state.figures_lag,
             held_up=state.held_up,
+            clock_offset=state.clock_offset,
             fail=self._end_soon,
         )
         watch.start()

@@ -66,6 +66,7 @@ _WAITS = {
     "restored": "it restores its state",
     "caught_up": "it reads what has piled up",
     "dead_letters": "dead letters cannot be written",
+    "clock": "its clock and the broker's differ by more than a minute, so figures are of another time",
 }
 #: Without these no figure is on the page.
 _VITAL = ("member", "assigned")

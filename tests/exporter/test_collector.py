@@ -64,6 +64,7 @@ def test_every_metric_of_the_catalogue_is_served_on_its_page_with_its_labels():
     state = showing(FakeEngine(one_of_each(agent=""), crowd()))
     state.lag(0, 5, 1.5)
     state.figures_lag(0, 0.5)
+    state.clock_offset(0.5)
     state.held_up(0, 3, 2.5)
     state.committed(0, 0.05)
     for page in Page:
@@ -133,7 +134,7 @@ def test_a_defect_in_one_engine_costs_its_partition_only_and_is_counted(caplog):
     good.add("labelwatch_site_labels", ("s", "1h"), 7)
     state = showing(BrokenEngine(), FakeEngine(good, crowd()))
     assert list(values(sites_page(state), "labelwatch_site_labels").values()) == [7]
-    assert "Partition 0 gave no figures for /metrics" in caplog.text
+    assert "partition=0 gave no figures for /metrics" in caplog.text
     assert len(series(people_page(state))) == len(series(people_page(showing(FakeEngine(good, crowd())))))
     errors = values(sites_page(state), "labelwatch_render_errors_total")
     assert errors == {frozenset({("page", "/metrics")}): 2, frozenset({("page", "/metrics/agents")}): 2}

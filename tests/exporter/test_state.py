@@ -66,6 +66,7 @@ def test_membership_that_is_no_longer_proven_hides_everything_of_partitions(stat
     showing(FakeEngine(), state=state)
     state.lag(0, 5, 1.5)
     state.figures_lag(0, 0.5)
+    state.clock_offset(0.5)
     state.held_up(0, 3, 2.5)
     state.committed(0, 0.05)
     state.prove_membership(clocks.seconds + 6)
@@ -190,6 +191,7 @@ def test_the_state_gives_every_process_metric_of_the_catalogue_and_no_other():
     state = showing(FakeEngine())
     state.lag(0, 5, 1.5)
     state.figures_lag(0, 0.5)
+    state.clock_offset(0.5)
     state.held_up(0, 3, 2.5)
     state.committed(0, 0.05)
     for page in {metric.page for metric in METRICS.values()}:
@@ -223,3 +225,18 @@ def test_a_reader_never_sees_half_of_a_write():
         reader.join()
         sys.setswitchinterval(interval)
     assert halves == []
+
+
+def test_a_clock_that_is_wrong_makes_a_worker_unready_where_windows_go_by_it():
+    for clock, missing in (("wall", {"clock"}), ("event", set())):
+        state = MonitorState(clock=clock)
+        state.prove_membership(float("inf"))
+        state.assign((), 1)
+        state.clock_offset(-59.0)
+        assert state.not_ready() == {}
+        state.clock_offset(3600.0)
+        assert state.not_ready().keys() == missing
+        assert sample(state, "labelwatch_worker_clock_offset_seconds") == 3600.0
+    state = MonitorState()
+    state.clock_offset(-259_200.0)
+    assert state.not_ready()["clock"].startswith("this machine's clock is 259200 s behind the broker's")

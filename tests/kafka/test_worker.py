@@ -267,6 +267,6 @@ def test_a_broken_policy_is_one_sentence(tmp_path: Path) -> None:
 
 
 def _errors(worker: WorkerProcess) -> list[str]:
-    lines = [line.split(None, 2) for line in worker.log.splitlines()]
-    assert all(len(line) == 3 for line in lines), f"not one line an entry:\n{worker.log}"
-    return [text for _, level, text in lines if level == "ERROR"]
+    lines = [line.split(None, 3) for line in worker.log.splitlines()]
+    assert all(len(line) == 4 for line in lines), f"not one line an entry:\n{worker.log}"
+    return [text for _, level, _, text in lines if level == "ERROR"]

@@ -1,6 +1,8 @@
 """When a worker counts as stuck, and above all when it does not."""
 
-from streams.runtime.watchdog import Progress
+import pytest
+
+from streams.runtime.watchdog import Progress, clock_offset_seconds
 
 
 def stuck(*looks: tuple[float, dict[int, int], dict[int, int]], limit: float = 60.0) -> list[int]:
@@ -54,3 +56,10 @@ def test_time_does_not_count_while_the_broker_is_away() -> None:
 
 def test_a_log_that_lost_its_end_is_not_stuck() -> None:
     assert stuck((0, {0: 50}, {0: 10}), (100, {0: 50}, {})) == []
+
+
+@pytest.mark.parametrize(
+    ("appended", "offset"), [(100.0, 0), (101.0, 0), (100.5, 0), (40.0, 60), (3701.0, -3600), (99.9, 0.1)]
+)
+def test_a_clock_is_right_where_a_record_came_between_two_looks_by_both(appended: float, offset: float) -> None:
+    assert clock_offset_seconds(100.0, 101.0, appended) == pytest.approx(offset)
