@@ -54,6 +54,8 @@ def test_the_document_lists_every_alert_with_its_severity_and_its_chance() -> No
     assert listed == {name: rule["labels"]["severity"] for name, rule in ALERTS.items()}
     made = DOCUMENT.split(alert_chance.BEGIN)[1].split(alert_chance.END)[0]
     of_figures = {
-        name for name, rule in ALERTS.items() if re.search(r"accuracy|unreviewed|burn|utilization|throughput", rule["expr"])
+        name
+        for name, rule in ALERTS.items()
+        if re.search(r"accuracy|unreviewed|burn|utilization|throughput", rule["expr"])
     }
     assert of_figures == set(re.findall(r"Labelwatch\w+", made))
