@@ -108,7 +108,7 @@ def judge(round: Round, policy: Policy | None = None) -> Verdict:
 
 def _truths(round: Round, policy: Policy) -> list[_Truth]:
     records: list[list[Record]] = [[] for _ in range(round.partitions)]
-    for m in read_topic(round.broker.bootstrap, EVENTS, round.partitions, committed=False):
+    for m in read_topic(round.broker.bootstrap, EVENTS, round.partitions):
         records[m.partition()].append(Record(m.offset(), m.timestamp()[1], m.key(), m.value()))
     for n, known in round.history.items():
         records[n] = known + records[n]

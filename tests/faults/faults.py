@@ -88,17 +88,17 @@ def _crash_at(r: Round, point: str) -> None:
     r.start(**membership)
 
 
-@fault(5, "kill -9 with half of a checkpoint's slots sent")
+@fault(4, "kill -9 with half of a checkpoint's slots sent")
 def kill_half_sent(r: Round) -> None:
     _crash_at(r, "half")
 
 
-@fault(5, "kill -9 with all of a checkpoint sent, before its transaction's commit")
+@fault(4, "kill -9 with all of a checkpoint sent, before its transaction's commit")
 def kill_before_commit(r: Round) -> None:
     _crash_at(r, "prepared")
 
 
-@fault(5, "kill -9 after the commit, before anyone is told and the group's offsets are committed")
+@fault(4, "kill -9 after the commit, before anyone is told and the group's offsets are committed")
 def kill_after_commit(r: Round) -> None:
     _crash_at(r, "committed")
 
@@ -455,12 +455,54 @@ def poison(r: Round) -> None:
     r.start(told={"batch": 2_000})
 
 
+@fault(
+    3,
+    "producers roll back in turns with plain ones, kill -9; one leaves a transaction open, kill -9; the log ends with "
+    "what was rolled back",
+)
+def transactions(r: Round) -> None:
+    r.loader.undo(r.rng)
+    worker = r.start()
+    r.feed()
+    r.await_checkpoints()
+    worker.kill()
+    r.fire()
+    _replay_is_bounded(r, worker)
+    worker = r.start(watchdog_seconds=4)
+    dies = r.loader.undoing("dies", timeout_seconds=12)
+    dies.leave_open([record for n in range(r.partitions) for record in r.loader.some(5, n)])
+
+    def held_up() -> bool:
+        ages = worker.figures().get("labelwatch_open_transaction_seconds", {}).values()
+        return len(ages) == r.partitions and min(ages) > 0
+
+    until(held_up, "the open transaction shows")
+    worker.kill()
+    follower = r.start(watchdog_seconds=4)
+    for partition in range(r.partitions):
+        follower.wait_for(f"partition={partition} caught up")
+    until(lambda: follower.get("/readyz")[0] == 200, "an open transaction keeps nobody from being ready")
+    r.loader.stop()
+    # The broker ends what its producer has left; what was written behind it comes then.
+    until(lambda: r.look().lag == 0, "all that counts is durable")
+    undoing = r.loader.undoing("last")
+    for partition in range(r.partitions):
+        undoing.roll_back(r.loader.some(50, partition))
+    r.expect(follower.terminate() == 0, "SIGTERM ends with code 0")
+    last = r.start(watchdog_seconds=4)
+    until(lambda: last.get("/readyz")[0] == 200, "what was rolled back at the end is caught up with")
+    figures = last.wait_until("labelwatch_consumer_lag_records", 0)
+    r.expect(sum(figures["labelwatch_uncommitted_records"].values()) == 0, "no transaction is open")
+    time.sleep(5)
+    r.expect(last.alive, "nor does the watchdog take it for lag")
+
+
 @fault(2, "what producers sent is sent once more, then the group's offsets are rewound to the start")
 def rewound_group(r: Round) -> None:
     worker = r.start()
     r.feed()
     r.await_checkpoints()
-    log = read_topic(r.broker.bootstrap, EVENTS, r.partitions, committed=False)
+    log = read_topic(r.broker.bootstrap, EVENTS, r.partitions)
     producer = Producer({"bootstrap.servers": r.broker.bootstrap})
     for m in log[-1_500:]:
         producer.produce(EVENTS, m.value(), key=m.key(), partition=m.partition())
@@ -711,7 +753,7 @@ def retention_overtakes(r: Round) -> None:
         raise Invalid(f"a partition has nothing to lose: {sight}")
     cut = [durable + r.rng.randrange(1, max(2, (end - durable) // 2)) for durable, end in zip(
         sight.durable, sight.ends, strict=True)]  # fmt: skip
-    for m in read_topic(r.broker.bootstrap, EVENTS, r.partitions, committed=False):
+    for m in read_topic(r.broker.bootstrap, EVENTS, r.partitions):
         if m.offset() < sight.durable[m.partition()]:
             record = Record(m.offset(), m.timestamp()[1], m.key(), m.value())
             r.history.setdefault(m.partition(), []).append(record)

@@ -5,7 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import Message, Producer
 
@@ -109,6 +109,77 @@ class Traffic:
         return Written(producer, partition, self.places[index].name.encode(), value)
 
 
+class Undoing:
+    """A transactional producer that rolls back every other transaction: wrong at first, then again and right.
+
+    Args:
+        settings: Of the producer.
+        rng: Decides how long each transaction is.
+    """
+
+    def __init__(self, settings: dict[str, Any], rng: random.Random) -> None:
+        self._producer = Producer(settings)
+        self._producer.init_transactions(FLUSH_SECONDS)
+        self._rng = rng
+        self._written: list[Written] = []
+        self._delivered: list[tuple[int, int]] = []
+        self._rolls_back = False
+        self._length = 0
+
+    def send(self, record: Written) -> list[tuple[int, int]]:
+        """Writes one record into the transaction of the moment; what was committed by that, by partition and offset."""
+        if not self._written:
+            self._producer.begin_transaction()
+            self._rolls_back = not self._rolls_back
+            self._length = self._rng.randrange(1, 60)
+        value = _CORRECT.sub(rb"\1false", record.value) if self._rolls_back and record.value else record.value
+        self._produce(record._replace(value=value))
+        self._written.append(record)
+        return self.end() if len(self._written) >= self._length else []
+
+    def end(self) -> list[tuple[int, int]]:
+        """Ends the transaction of the moment, if there is one; what was committed by that."""
+        if not self._written:
+            return []
+        if self._rolls_back:
+            self._flush()
+            self._producer.abort_transaction(FLUSH_SECONDS)
+            self._delivered.clear()
+            self._producer.begin_transaction()
+            for record in self._written:
+                self._produce(record)
+        self._flush()
+        self._producer.commit_transaction(FLUSH_SECONDS)
+        committed, self._delivered, self._written = self._delivered, [], []
+        return committed
+
+    def leave_open(self, records: list[Written]) -> None:
+        """Begins a transaction and never ends it; nothing else is asked of this producer afterwards."""
+        self._producer.begin_transaction()
+        for record in records:
+            self._produce(record)
+        self._flush()
+
+    def roll_back(self, records: list[Written]) -> None:
+        """Writes and rolls back."""
+        self.leave_open(records)
+        self._producer.abort_transaction(FLUSH_SECONDS)
+
+    def _flush(self) -> None:
+        left = self._producer.flush(FLUSH_SECONDS)
+        assert left == 0, f"{left} records were not acknowledged"
+
+    def _produce(self, record: Written) -> None:
+        self._producer.produce(
+            EVENTS, value=record.value, key=record.key, partition=record.partition, on_delivery=self._note
+        )
+        self._producer.poll(0)
+
+    def _note(self, error: object, message: Message) -> None:
+        assert error is None, error
+        self._delivered.append((message.partition(), message.offset()))
+
+
 class Loader:
     """Writes traffic: a backlog at once, then at a rate, until told to stop. Keeps what the broker acknowledged.
 
@@ -119,30 +190,58 @@ class Loader:
 
     def __init__(self, bootstrap: str, traffic: Traffic) -> None:
         self.traffic = traffic
-        #: (partition, offset) of all that the broker acknowledged.
+        #: (partition, offset) of all that the broker acknowledged and that was not rolled back.
         self.acknowledged: set[tuple[int, int]] = set()
         self.failed = 0
+        self._undoing: list[Undoing] = []
+        self._rng = random.Random(0)
         self._records = iter(traffic)
-        self._producers = [
-            Producer(
-                {
-                    "bootstrap.servers": bootstrap,
-                    "enable.idempotence": True,
-                    "linger.ms": 5,
-                    "message.max.bytes": 16 << 20,
-                    "message.timeout.ms": FLUSH_SECONDS * 1000,
-                    "reconnect.backoff.max.ms": 500,
-                    "log_level": 0,
-                }
-            )
-            for _ in range(PRODUCERS)
-        ]
+        self._settings = {
+            "bootstrap.servers": bootstrap,
+            "enable.idempotence": True,
+            "linger.ms": 5,
+            "message.max.bytes": 16 << 20,
+            "message.timeout.ms": FLUSH_SECONDS * 1000,
+            "reconnect.backoff.max.ms": 500,
+            "log_level": 0,
+        }
+        self._producers = [Producer(self._settings) for _ in range(PRODUCERS)]
         self._rate = 0.0
         self._ended = False
         self._stopped = threading.Event()
         #: While set, nothing is written.
         self.held = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def undo(self, rng: random.Random) -> None:
+        """From here on most records come from three transactional producers, beside the plain ones and in turns."""
+        self._rng = rng
+        self._undoing = [self.undoing(f"undoing-{codec}", codec) for codec in ("none", "gzip", "zstd")]
+
+    def undoing(self, name: str, codec: str = "none", timeout_seconds: float = 60) -> Undoing:
+        """A transactional producer; the broker ends what it leaves open after some time."""
+        more = {"transactional.id": f"{name}-{id(self)}", "compression.type": codec}
+        times = {"transaction.timeout.ms": int(timeout_seconds * 1000), "message.timeout.ms": 0}
+        return Undoing({**self._settings, **more, **times}, self._rng)
+
+    def some(self, count: int, partition: int) -> list[Written]:
+        """Records that are of no sequence, for a partition."""
+        values = [
+            b'{"type":"label_reviewed","event_id":"undone-%d","at":%d,"site_id":"large-%d","agent_id":"a-1",'
+            b'"project_id":"p","task_id":"t","correct":false}' % (n, int(time.time() * 1000), partition)
+            for n in range(count)
+        ]
+        return [Written(0, partition, b"large", value) for value in values]
+
+    @property
+    def ends(self) -> dict[int, int] | None:
+        """By partition, one above the last record that counts, where others follow it; else the log's end says it."""
+        if not self._undoing:
+            return None
+        ends: dict[int, int] = {}
+        for partition, offset in tuple(self.acknowledged):
+            ends[partition] = max(ends.get(partition, 0), offset + 1)
+        return ends
 
     def write(self, count: int) -> None:
         """Writes so many records and returns once the broker has them."""
@@ -160,6 +259,8 @@ class Loader:
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join()
+        for each in self._undoing:
+            self.acknowledged |= set(each.end())
         assert self._ended or self._thread.ident is None, "the loader failed; see stderr"
         self.flush()
         assert not self.failed, f"{self.failed} records were not acknowledged"
@@ -171,6 +272,9 @@ class Loader:
             assert left == 0, f"{left} records were not acknowledged"
 
     def _send(self, record: Written) -> None:
+        if self._undoing and self._rng.random() < 0.7:
+            self.acknowledged |= set(self._rng.choice(self._undoing).send(record))
+            return
         while True:
             try:
                 self._producers[record.producer].produce(

@@ -13,7 +13,12 @@ _WAIT_SECONDS = 30.0
 def read_all(bootstrap: str, partitions: int, count: int, topic: str = EVENTS) -> dict[int, list[Any]]:
     """Every record by partition, once there are `count` of them; asserts that no more follow at once."""
     parts = [TopicPartition(topic, number) for number in range(partitions)]
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
+    consumer = KafkaConsumer(
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
     found: dict[int, list[Any]] = {number: [] for number in range(partitions)}
     try:
         consumer.assign(parts)
