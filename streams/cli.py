@@ -450,7 +450,12 @@ def policy_check(
     print_policy(rules, str(file), console)
     console.print()
     if history is not None:
-        print_budget(watched_in(history, rules), console)
+        from streams.ops.compute import run_file, trouble_lines
+
+        run = run_file(history, rules)
+        print_budget(watched_in(*run.engines), console)
+        for line in trouble_lines(run.rejected):
+            terminal.say(line, err=True)
         return
     assumed = reviews_a_month or ASSUMED_A_MONTH
     print_budget(watched_by_name(rules, assumed), console)

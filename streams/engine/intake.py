@@ -282,9 +282,14 @@ class Tally:
 
 
 class Intake:
-    """Turns records into a `Batch`, and keeps what decides about them: clocks and duplicate ids."""
+    """Turns records into a `Batch`, and keeps what decides about them: clocks and duplicate ids.
 
-    def __init__(self) -> None:
+    Args:
+        now_ms: No record was there later than that, of those without an append time; None: nobody knows.
+    """
+
+    def __init__(self, now_ms: int | None = None) -> None:
+        self._now_ms = now_ms
         self.sites: dict[str, Site] = {}
         self.tally = Tally()
         #: Whether a batch has the events of its reviews: somebody holds them. Else they are freed while they are in the
@@ -326,7 +331,7 @@ class Intake:
             The accepted ones, in columns.
         """
         batch = Batch()
-        suspicious_ms = _suspicious_ms(records)
+        suspicious_ms = self._suspicious_ms(records)
         # Few at a time: decoded, used and freed while they are in the core's cache, events cost 5% less.
         for start in range(0, len(records), CHUNK):
             self._read_chunk(batch, records[start : start + CHUNK], suspicious_ms, dead_letters)
@@ -572,13 +577,23 @@ class Intake:
         self.tally.add(f"rejected/{refusal.reason}")
         dead_letters.append(DeadLetter(record.offset, record.key, record.value, refusal.reason, refusal.detail[:500]))
 
+    def _suspicious_ms(self, records: Sequence[Record]) -> int:
+        """Event times up to here are not ahead of any append time; what is later is looked at one by one."""
+        stamps = [record.timestamp for record in records]
+        try:
+            return min(stamps, default=0) + AHEAD_MS  # type: ignore[type-var,operator]  # None raises
+        except TypeError:
+            # Files have no append times; where only some records have one, each is looked at.
+            if any(stamp is not None for stamp in stamps):
+                return -1
+            return 1 << 62 if self._now_ms is None else self._now_ms + AHEAD_MS
+
     def _is_future(self, record: Record, at: int, dead_letters: list[DeadLetter]) -> bool:
-        if record.timestamp is None or at <= record.timestamp + AHEAD_MS:
+        latest_ms = self._now_ms if record.timestamp is None else record.timestamp
+        if latest_ms is None or at <= latest_ms + AHEAD_MS:
             return False
-        ahead_seconds = (at - record.timestamp) / 1000
-        self._dead(
-            record, Refusal("future", f"at is {ahead_seconds:.0f} s after the broker's append time"), dead_letters
-        )
+        what = "now" if record.timestamp is None else "the broker's append time"
+        self._dead(record, Refusal("future", f"at is {(at - latest_ms) / 1000:.0f} s after {what}"), dead_letters)
         return True
 
     def _clock_advanced(self, record: Record, at: int, dead_letters: list[DeadLetter]) -> None:
@@ -812,16 +827,6 @@ class Intake:
             site, hashes = self.sites[name], np.frombuffer(b"".join(saved), np.uint64)
             site.seen[minute] = SealedIds(hashes) if minute < site.minute else dict.fromkeys(hashes.tolist())
             site.saved[minute] = len(site.seen[minute])
-
-
-def _suspicious_ms(records: Sequence[Record]) -> int:
-    """Event times up to here are not ahead of any append time; what is later is looked at one by one."""
-    stamps = [record.timestamp for record in records]
-    try:
-        return min(stamps, default=0) + AHEAD_MS  # type: ignore[type-var,operator]  # None raises
-    except TypeError:
-        # Files have no append times; where only some records have one, each is looked at.
-        return -1 if any(stamp is not None for stamp in stamps) else 1 << 62
 
 
 def _error_type(event: LabelReviewed) -> str | None:

@@ -101,9 +101,13 @@ class PartitionEngine:
         policy: The business' own numbers.
         topic: Topic name, for labels.
         partitions: Partitions of the topic: each has its share of the false-alarm budgets.
+        now_ms: For records without an append time, a file's: what is dated later by more than 5 minutes is refused.
+            None: such records are taken whatever their time is.
     """
 
-    def __init__(self, partition: int, policy: Policy, topic: str = EVENTS, partitions: int = 1) -> None:
+    def __init__(
+        self, partition: int, policy: Policy, topic: str = EVENTS, partitions: int = 1, now_ms: int | None = None
+    ) -> None:
         self.partition = partition
         self.topic = topic
         self.applied = -1
@@ -112,7 +116,7 @@ class PartitionEngine:
         self.lock = RLock()
         self._policy = policy
         self._rings = Rings()
-        self._intake = Intake()
+        self._intake = Intake(now_ms)
         self._dead_letters: list[DeadLetter] = []
         self._committed_tally: dict[str, int] = {}
         work, verdicts, sops = Work(self._rings), Verdicts(self._rings, policy), Sops(self._rings)

@@ -21,6 +21,7 @@ from schemas.policy import Policy
 from schemas.text import visible
 from streams.engine.figures import Figures, PeopleFigures
 from streams.engine.partition import PartitionEngine
+from streams.exporter.state import wall_ms
 from streams.ops.errors import CommandError
 from streams.sources.lines import json_lines
 from streams.sources.sinks import partition_of
@@ -40,7 +41,7 @@ _WORK = ("handle_seconds_mean", "labels_per_productive_hour", "utilization_ratio
 
 
 class Line(NamedTuple):
-    """A line of a file as a record: no append time, so that nothing is ahead of it."""
+    """A line of a file as a record: no append time, so that it is held against the time of the command."""
 
     offset: int
     value: bytes | None
@@ -82,12 +83,13 @@ class Run:
         return max(engine.clock_ms for engine in self.engines)
 
 
-def compute(path: Path, policy: Policy) -> Computed:
+def compute(path: Path, policy: Policy, now_ms: int | None = None) -> Computed:
     """Computes every figure of a file of JSON lines.
 
     Args:
         path: One event a line; empty lines are passed over.
         policy: Targets, minimum of reviews, headline sources.
+        now_ms: What is dated later by more than 5 minutes is refused, as a worker does; by default the wall clock.
 
     Returns:
         Figures at the highest event time, (line number, reason, detail) of lines that cannot be used, and the
@@ -96,20 +98,22 @@ def compute(path: Path, policy: Policy) -> Computed:
     Raises:
         CommandError: The file cannot be read.
     """
-    run = run_file(path, policy)
+    run = run_file(path, policy, now_ms=now_ms)
     (engine,), at_ms = run.engines, run.at_ms
     return Computed(at_ms, run.began_ms, engine.figures(at_ms), engine.people(at_ms), run.rejected, run.drifts)
 
 
-def run_file(path: Path, policy: Policy, partitions: int = 1) -> Run:
+def run_file(path: Path, policy: Policy, partitions: int = 1, now_ms: int | None = None) -> Run:
     """Runs the engine over a file, or one for each partition that workers would read it from; as `compute`.
 
     Args:
         path: One event a line.
         policy: Targets, budgets.
         partitions: Of the events topic; a site's events are all in one, by its name.
+        now_ms: What is dated later by more than 5 minutes is refused; by default the wall clock.
     """
-    run = Run([PartitionEngine(number, policy, partitions=partitions) for number in range(partitions)])
+    now_ms = wall_ms() if now_ms is None else now_ms
+    run = Run([PartitionEngine(n, policy, partitions=partitions, now_ms=now_ms) for n in range(partitions)])
     try:
         with path.open("rb") as file:
             for lines in _batches(json_lines(file, path)):
@@ -200,7 +204,7 @@ def print_json(computed: Computed, out: TextIO) -> None:
 
 
 def trouble_lines(rejected: Sequence[tuple[int, str, str]]) -> Iterator[str]:
-    """What could not be used: how many lines for which reason, and the first few by number.
+    """What could not be used: how many lines for which reason, the first few by number, and what to do.
 
     Args:
         rejected: (line number, reason, detail) of each.
@@ -214,6 +218,12 @@ def trouble_lines(rejected: Sequence[tuple[int, str, str]]) -> Iterator[str]:
         yield f"line {number}: {reason}: {detail}"
     if len(rejected) > _LINES_NAMED:
         yield "..."
+    if count := reasons["future"]:
+        first = next(number for number, reason, _ in rejected if reason == "future")
+        yield (
+            f"{count:,} event{'s are' if count != 1 else ' is'} dated more than 5 minutes after now, the first on line "
+            f"{first}, and left out, as a worker would: check the clock of who wrote the file, and that `at` is in ms"
+        )
 
 
 def print_tables(computed: Computed, policy: Policy, console: Console) -> None:

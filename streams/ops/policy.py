@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -14,6 +13,10 @@ from schemas.policy import Policy
 from schemas.text import visible
 from streams.views import fold
 from streams.views.fold import Column
+
+if TYPE_CHECKING:
+    # Without a history this command needs no engine, which takes a second to load.
+    from streams.engine.partition import PartitionEngine
 
 _NUMBERS = ("accuracy", "QA", "critical", "util.", "s/label", "reviews")
 
@@ -93,16 +96,8 @@ class Watched(NamedTuple):
     design_effect: float = 1.0
 
 
-def watched_in(history: Path, policy: Policy) -> list[Watched]:
-    """The streams of a history, with their volumes as the engine knows them at its end.
-
-    Raises:
-        CommandError: The file cannot be read.
-    """
-    # Only here: it brings the engine.
-    from streams.ops.compute import run_file
-
-    (engine,) = run_file(history, policy).engines
+def watched_in(engine: "PartitionEngine") -> list[Watched]:
+    """The streams of a history that an engine has gone through, with their volumes as it knows them at its end."""
     return [
         Watched(
             " ".join(part for part in (stream.site, stream.project, stream.agent, stream.signal) if part),

@@ -3,14 +3,17 @@
 import io
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from schemas.metrics import METRICS
 from schemas.policy import Policy
+from streams.cli import app
 from streams.ops.compute import Computed, as_json, compute, print_json, print_tables, trouble_lines
 from streams.ops.errors import WRONG_USE, CommandError
 from streams.views.reading import percent
@@ -76,6 +79,62 @@ def test_lines_that_cannot_be_used_are_counted_by_reason_and_named_by_number(tmp
     assert told == "7 lines could not be used: 5 json, 1 schema, 1 encoding"
     assert [line.split(":")[0] for line in named] == ["line 3", "line 5", "line 6", "line 7", "line 8", "..."]
     assert list(trouble_lines(computed(tmp_path, *reviews(2, 0)).rejected)) == []
+
+
+def _with_a_label_ahead(tmp_path: Path, ahead_ms: int) -> Path:
+    """50 reviews of two sites within the last days, and on line 21 a label of a third site that much ahead of now."""
+    now = time.time_ns() // 1_000_000
+    lines = [
+        event(n, at=now - 3 * 86_400_000 + n * 60_000, correct=n % 10 > 0, site_id=f"site-{n % 2}") for n in range(50)
+    ]
+    lines.insert(20, event(99, "label_submitted", at=now + ahead_ms, site_id="tunis-1"))
+    file = tmp_path / "events.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    return file
+
+
+@pytest.mark.parametrize("ahead_ms", [8 * 86_400_000, 365 * 86_400_000, 10_000 * 86_400_000])
+def test_a_label_of_the_future_moves_no_clock_and_blinds_no_site(tmp_path: Path, ahead_ms: int) -> None:
+    file = _with_a_label_ahead(tmp_path, ahead_ms)
+    result = compute(file, Policy())
+    assert result.at_ms < time.time_ns() // 1_000_000
+    weeks = [row for row in as_json(result)["labelwatch_site_reviews"] if row["window"] == "7d"]
+    assert {row["site"]: row["value"] for row in weeks} == {"site-0": 25, "site-1": 25}
+    *_, said = trouble_lines(result.rejected)
+    assert said == (
+        "1 event is dated more than 5 minutes after now, the first on line 21, and left out, as a worker would: check "
+        "the clock of who wrote the file, and that `at` is in ms"
+    )
+
+
+def test_what_is_ahead_by_the_difference_of_two_clocks_counts(tmp_path: Path) -> None:
+    result = compute(_with_a_label_ahead(tmp_path, 240_000), Policy())
+    assert result.rejected == []
+    assert {"site": "tunis-1", "window": "15m", "value": 1} in as_json(result)["labelwatch_site_labels"]
+
+
+def test_the_time_to_hold_a_file_against_can_be_given(tmp_path: Path) -> None:
+    file = _with_a_label_ahead(tmp_path, 8 * 86_400_000)
+    result = compute(file, Policy(), now_ms=time.time_ns() // 1_000_000 + 9 * 86_400_000)
+    assert result.rejected == []
+    result = compute(file, Policy(), now_ms=0)
+    assert [reason for _, reason, _ in result.rejected] == ["future"] * 51
+
+
+def test_every_command_that_reads_a_file_says_what_is_of_the_future(tmp_path: Path) -> None:
+    file, policy = _with_a_label_ahead(tmp_path, 365 * 86_400_000), tmp_path / "policy.toml"
+    policy.write_text("")
+    for words in (
+        ["compute", str(file)],
+        ["compute", str(file), "--json"],
+        ["backtest", str(file)],
+        ["policy", "check", str(policy), "--history", str(file)],
+    ):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+        assert "1 event is dated more than 5 minutes after now, the first on line 21" in done.stderr
+        if words[0] == "backtest":
+            assert "0.0 days of history" in done.stdout
 
 
 def test_a_file_that_is_not_there_or_empty_is_said(tmp_path: Path) -> None:
