@@ -156,6 +156,7 @@ def _sites(board: Board) -> None:
             Query(signals.SITE_OCCUPANCY),
             Query(signals.SITE_WAITING),
             Query(signals.SITE_SPEED),
+            Query(signals.SITE_SPEED_OF),
             Query(signals.SITE_HANDLE),
             Query(signals.SITE_PEOPLE),
             Query(signals.SITE_VENDOR),

@@ -481,12 +481,22 @@ SITE_LABELS_HOUR = Signal(
 SITE_SPEED = Signal(
     _W("Labels a productive hour", "每生产小时标注"),
     _W(
-        "Labels an hour of productive time. Low: slow work or harder tasks.",
-        "每生产小时的标注数。过低：工作慢或任务更难。",
+        "Labels an hour of productive time, both of the people who report states. Low: slow work or harder tasks.",
+        "上报状态人员的每生产小时标注数。过低：工作慢或任务更难。",
     ),
     'max by (site) (labelwatch_site_labels_per_productive_hour{<of>,window="<window>"})',
     "short",
     1,
+)
+SITE_SPEED_OF = Signal(
+    _W("of so many labels", "所代表的标注占比"),
+    _W(
+        "Share of the site's labels made by people who report states: those whose speed is known. Low: the speed is of a few.",
+        "上报状态人员的标注占站点标注的比例：只有他们的速度可知。过低：速度仅代表少数人。",
+    ),
+    'max by (site) (labelwatch_site_timed_labels_ratio{<of>,window="<window>"})',
+    "percentunit",
+    0,
 )
 SITE_HANDLE = Signal(
     _W("Handling time", "处理时长"),
@@ -1348,11 +1358,12 @@ LABELS_BY_HOUR = Signal(
 SPEED_BY_HOUR = Signal(
     _W("Labels a productive hour, by hour", "各小时的每生产小时标注"),
     _W(
-        "Labels over productive hours by day and hour (UTC). Dark rows: the shift in which work goes slowly.",
-        "按日与小时（UTC）统计的标注数与生产小时之比。暗行：该时段工作慢。",
+        "Labels over productive hours of the people who report states, by day and hour (UTC). Dark rows: the shift in which work goes slowly.",
+        "按日与小时（UTC）统计的上报状态人员的标注数与生产小时之比。暗行：该时段工作慢。",
     ),
     _by_hour(
-        'sum(max by (site) (labelwatch_site_labels{<of>,window="1h"}))'
+        'sum(max by (site) (labelwatch_site_labels_per_productive_hour{<of>,window="1h"})'
+        " * on (site) site:labelwatch_productive_hours:sum1h{<of>})"
         " / (sum(site:labelwatch_productive_hours:sum1h{<of>}) > 0)"
     ),
     "short",
@@ -1394,16 +1405,14 @@ SPEED_WORST, SPEED_OTHER = (
     Signal(
         _W("Labels a productive hour by day", "每日每生产小时标注"),
         _W(
-            "Labels over productive hours of the past day by site; the three lowest at the end in colour.",
-            "各站点过去一天标注数与生产小时之比；末尾最低的三个以颜色标出。",
+            "Labels over productive hours within 24 hours by site, of the people who report states; the three lowest at the end in colour.",
+            "各站点 24 小时内上报状态人员的标注数与生产小时之比；末尾最低的三个以颜色标出。",
         ),
         expr,
         "short",
         1,
     )
-    for expr in _worst(
-        f'{_DAY_LABELS} / on (site) (sum by (site) ({_DAY_STATES},state="productive"}}) / 3600 > 0)', "site", 3
-    )
+    for expr in _worst('max by (site) (labelwatch_site_labels_per_productive_hour{<of>,window="24h"})', "site", 3)
 )
 _HANDLE = 'avg by (project) (site_project:labelwatch_handle_seconds:mean1d{<of>,project=~"$project"})'
 HANDLE_WORST, HANDLE_OTHER = (

@@ -272,7 +272,14 @@ def _work(board: Board) -> None:
     board.lines(
         (0, 40, 12, 7),
         Words("Labels a productive hour, over $window", "$window 每生产小时标注"),
-        [Query(signals.SITE_SPEED, colour=BLUE)],
+        [
+            Query(signals.SITE_SPEED, colour=BLUE),
+            Query(
+                signals.SITE_SPEED_OF,
+                colour=LIGHT_GREY,
+                props={"unit": "percentunit", "custom.axisPlacement": "right", "min": 0, "max": 1},
+            ),
+        ],
         soft_floor=0,
     )
     board.lines(

@@ -74,11 +74,13 @@ class SiteScope(Overrides, frozen=True):
 
 
 class Utilization(_Table, frozen=True):
-    """What counts as logged-in time."""
+    """What counts as logged-in time, and how much of it says something."""
 
     logged_in: Annotated[list[State], Meta(min_length=1)] = msgspec.field(
         default_factory=lambda: ["productive", "available", "training", "meeting", "break"]
     )
+    #: Minutes of people's time behind a rate or a share of it; of less nothing is said.
+    min_minutes: Annotated[float, Meta(gt=0, le=1_440)] = 10.0
 
 
 class Detection(_Table, frozen=True):
@@ -121,6 +123,7 @@ class Policy:
         self.detection = self._file.detection
         self.headline_sources = frozenset(self._file.defaults.headline_sources)
         self.logged_in = frozenset(self._file.utilization.logged_in)
+        self.min_time_ms = self._file.utilization.min_minutes * 60_000
         self.resolve = lru_cache(maxsize=65_536)(self._resolve)
 
     @classmethod

@@ -25,7 +25,7 @@ from streams.engine.parts.presence import Presence
 from streams.engine.parts.sops import Sops
 from streams.engine.parts.verdicts import Verdicts
 from streams.engine.parts.work import Work
-from streams.engine.persons import PeopleView
+from streams.engine.persons import Active, Paces, PeopleView, tell_paces
 from streams.engine.sites import SiteView
 
 #: Format of manifests and slots. A newer one is refused. Format 1 has no drift slots: detectors then start afresh.
@@ -301,17 +301,20 @@ class PartitionEngine:
             tells.append(self._sites.read(at_ms, self._policy, self.sites()))
             tells.append(self._read_pipeline())
             # Each taking of the lock may wait for a batch, so few people are counted at once.
-            active = self._people.active(SITE_WINDOWS, at_ms) if self._people.are_few else None
+            of_people = self._of_people(at_ms) if self._people.are_few else None
         figures = Figures()
         for tell in tells:
             tell(figures)
-        if active is None:
-            active = self._people.active(SITE_WINDOWS, at_ms)
+        active, paces = of_people or self._of_people(at_ms)
         for window, by_role in active.items():
             for role, by_site in by_role.items():
                 for site, people in by_site.items():
                     figures.add("labelwatch_site_active_agents", (site, role, window), people)
+        tell_paces(figures, paces, self._policy)
         return figures
+
+    def _of_people(self, at_ms: int) -> tuple[Active, Paces]:
+        return self._people.active(SITE_WINDOWS, at_ms), self._people.paces(SITE_WINDOWS, at_ms)
 
     def people(self, at_ms: int) -> PeopleFigures:
         """People's figures at a time, for the slower page."""

@@ -7,9 +7,10 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.events import ROLES
 from schemas.metrics import WINDOWS
 from schemas.policy import Policy
-from streams.engine.figures import Labels, PeopleGroup
+from streams.engine.figures import Figures, Labels, PeopleGroup
 from streams.engine.panes import Ints, Key, Table
 from streams.engine.parts.people import People, Reviewers
 from streams.engine.parts.presence import Presence
@@ -20,6 +21,13 @@ _PIECE = 8192
 #: From this probability on a person is at risk and comes first under a series cap.
 _AT_RISK = 0.9
 _AT_RISK_PRIORITY = 1e9
+#: Who has handed in no label within it does not label.
+_LONGEST = "7d"
+_AGENT = ROLES.index("agent")
+#: People with an event by window, role and site.
+Active = dict[str, dict[str, dict[str, int]]]
+#: Labels and productive ms of the same people by window and site.
+Paces = dict[str, dict[str, tuple[int, int]]]
 
 
 class PeopleView:
@@ -53,6 +61,9 @@ class PeopleView:
         columns: dict[tuple[str, str], NDArray[np.float64]] = {}
         risk = np.zeros(len(rows))
         volume = np.zeros(len(rows))
+        (of_week,) = self._sums(self._people, ("labels",), (_LONGEST,), at_ms)
+        # A speed of 0 is one of people who label: reviewers have none.
+        labels_at_all = of_week[rows] > 0
         # What is not logged-in time by the policy cannot be worked in it.
         counts_as_worked = "productive" in policy.logged_in
         for window in WINDOWS:
@@ -70,9 +81,19 @@ class PeopleView:
                 ("accuracy_upper_ratio", np.where(enough, upper, np.nan)),
                 ("reviews", _above_0(n)),
                 ("labels", _above_0(done)),
-                ("labels_per_productive_hour", _above_0(ratio(done * 3_600_000.0, productive))),
+                (
+                    "labels_per_productive_hour",
+                    np.where(
+                        labels_at_all & (productive >= policy.min_time_ms),
+                        ratio(np.maximum(done, 0) * 3_600_000.0, productive),
+                        np.nan,
+                    ),
+                ),
                 ("handle_seconds_mean", ratio(handle_ms, handled) / 1000),
-                ("utilization_ratio", ratio(productive * counts_as_worked, logged_in)),
+                (
+                    "utilization_ratio",
+                    np.where(logged_in >= policy.min_time_ms, ratio(productive * counts_as_worked, logged_in), np.nan),
+                ),
                 ("below_target_probability", np.where(enough, below, np.nan)),
             ):
                 columns[f"labelwatch_agent_{name}", window] = values
@@ -83,7 +104,7 @@ class PeopleView:
         """Whether all of them can be counted at once, in a few milliseconds."""
         return self._people.rows + self._presence.people.rows + self._reviewers.rows <= _PIECE
 
-    def active(self, windows: Sequence[str], at_ms: int) -> dict[str, dict[str, dict[str, int]]]:
+    def active(self, windows: Sequence[str], at_ms: int) -> Active:
         """People with an event within windows, by window, role and site, each once.
 
         An agent is active by a label, a skip or a change of state; a QA by a review made.
@@ -93,7 +114,7 @@ class PeopleView:
             self._sums(table, (name,), windows, at_ms)
             for table, name in ((people, "acts"), (presence, "changes"), (made, "reviews"))
         )
-        found: dict[str, dict[str, dict[str, int]]] = {}
+        found: Active = {}
         with self._lock:
             presence_rows, person_rows = self._pairs(len(changes[0]), len(acts[0]))
             for window, act, change, review in zip(windows, acts, changes, reviews, strict=True):
@@ -103,6 +124,39 @@ class PeopleView:
                 for site, count in presence.by_group(alone.astype(np.int64)).items():
                     agents[site] = agents.get(site, 0) + count
                 found[window] = {"agent": agents, "qa": made.by_group((review > 0).astype(np.int64))}
+        return found
+
+    def paces(self, windows: Sequence[str], at_ms: int) -> Paces:
+        """Labels and productive milliseconds by window and site, both of the same people: those who label.
+
+        These are people who have handed in a label within the longest window, who are no QAs by their profile, and who
+        have productive time within the window: whose speed can be known. Labels of others say nothing of it, nor
+        does the time of those who only review.
+        """
+        labels = self._sums(self._people, ("labels",), (*windows, _LONGEST), at_ms)
+        presence = self._presence.people
+        productive = self._in_pieces(
+            presence, len(windows), lambda piece: self._presence.productive_ms(windows, at_ms, piece)
+        )
+        with self._lock:
+            of_presence, of_people = self._pairs(len(productive[0]), len(labels[0]))
+            is_agent = presence.scalar("role")[of_presence] == _AGENT
+            groups = self._people.groups_of(of_people)
+            sites = list(self._people.group_names)
+        labeling = is_agent & (labels[-1][of_people] > 0)
+        found: Paces = {}
+        for window, done, ms in zip(windows, labels, productive, strict=False):
+            spent = ms[of_presence]
+            chosen = labeling & (spent > 0)
+            totals = [
+                np.bincount(groups[chosen], weights=column[chosen], minlength=len(sites)).astype(np.int64).tolist()
+                for column in (done[of_people], spent)
+            ]
+            found[window] = {
+                site: (max(of_site, 0), site_ms)
+                for site, of_site, site_ms in zip(sites, *totals, strict=True)
+                if site_ms
+            }
         return found
 
     def _made(self, at_ms: int) -> PeopleGroup:
@@ -183,3 +237,22 @@ class PeopleView:
 def _above_0(values: NDArray[np.number]) -> NDArray[np.float64]:
     """Values as floats, NaN where not above 0."""
     return np.where(values > 0, values, np.nan).astype(np.float64)
+
+
+def tell_paces(figures: Figures, paces: Paces, policy: Policy) -> None:
+    """Says the speed of the sites' people who report states, their time, and for which share of the labels they stand.
+
+    Args:
+        figures: Have the sites' labels already.
+        paces: By window and site.
+        policy: Says how much time a speed needs.
+    """
+    for window, by_site in paces.items():
+        for site, (labels, ms) in by_site.items():
+            figures.add("labelwatch_site_productive_seconds", (site, window), ms / 1000)
+            if ms >= policy.min_time_ms:
+                rate = labels / (ms / 3_600_000)
+                figures.add("labelwatch_site_labels_per_productive_hour", (site, window), rate)
+    for (site, window), of_all in figures.rows.get("labelwatch_site_labels", ()):
+        labels, _ = paces[window].get(site, (0, 0))
+        figures.add("labelwatch_site_timed_labels_ratio", (site, window), min(labels / of_all, 1.0))

@@ -127,9 +127,6 @@ class _Sums:
         for site, labels in self.labels.items():
             if labels > 0:
                 figures.add("labelwatch_site_labels", (site, window), labels)
-                if productive.get(site, 0) > 0:
-                    rate = labels / (productive[site] / 3_600_000)
-                    figures.add("labelwatch_site_labels_per_productive_hour", (site, window), rate)
         for site, handled in self.handled.items():
             if handled > 0:
                 mean = self.handle_ms.get(site, 0) / handled / 1000
@@ -139,7 +136,7 @@ class _Sums:
             for site, ms in self.state_ms[state].items():
                 logged_in[site] = logged_in.get(site, 0) + ms
         for site, ms in logged_in.items():
-            if ms > 0:
+            if ms >= policy.min_time_ms:
                 # What is not logged-in time by the policy cannot be worked in it.
                 worked = productive.get(site, 0) if "productive" in policy.logged_in else 0
                 waited = available.get(site, 0) if "available" in policy.logged_in else 0
@@ -147,7 +144,7 @@ class _Sums:
                 figures.add("labelwatch_site_available_ratio", (site, window), waited / ms)
         for site in productive.keys() | available.keys():
             on_tasks, waited = productive.get(site, 0), available.get(site, 0)
-            if on_tasks + waited > 0:
+            if on_tasks + waited >= policy.min_time_ms:
                 figures.add("labelwatch_site_occupancy_ratio", (site, window), on_tasks / (on_tasks + waited))
 
     def tell_projects(

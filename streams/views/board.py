@@ -374,6 +374,10 @@ def _handle_cell(line: SiteLine) -> Text:
     return Text(f"{'△ ' * (line.handle_seconds > line.handle_seconds_target)}{line.handle_seconds:.1f}")
 
 
+#: From this share of the site's labels on, the people who report states stand for all of them.
+_TIMED_ENOUGH = 0.95
+
+
 def _utilization_cell(line: SiteLine) -> Text:
     if line.utilization is None:
         return Text("no states", style=_MUTED)

@@ -127,6 +127,8 @@ class SiteLine:
     handle_seconds_target: float = math.inf
     utilization: float | None = None
     utilization_target: float = 0.0
+    #: Share of the labels whose people report states: whom utilization and speed speak of.
+    timed_labels: float = 1.0
     people: dict[str, int] = field(default_factory=dict)
     silent_seconds: float = 0.0
     #: Accuracy since the change, where a drift of accuracy is open; 0 to 1.
@@ -374,6 +376,7 @@ def _site(samples: Samples, site: str, drifting: bool, newest_event_seconds: flo
     last_label = samples.value("labelwatch_site_last_event_timestamp_seconds", site=site, type="label_submitted")
     handle_target = samples.value("labelwatch_target_handle_seconds", **scope)
     least = samples.value("labelwatch_policy_min_reviews", **scope)
+    timed = figure("timed_labels_ratio", window=NOW_WINDOW)
     line = SiteLine(
         site=site,
         accuracy=accuracy("agent", WINDOW, "accuracy"),
@@ -385,6 +388,7 @@ def _site(samples: Samples, site: str, drifting: bool, newest_event_seconds: flo
         handle_seconds_target=math.inf if handle_target is None else handle_target,
         utilization=figure("utilization_ratio", window=NOW_WINDOW),
         utilization_target=target("utilization", 0.0),
+        timed_labels=1.0 if timed is None else timed,
         people={
             found["state"]: int(value)
             for found, value in samples.select("labelwatch_site_agents", site=site, role="agent")

@@ -166,6 +166,7 @@ def test_each_metric_is_merged_by_its_meaning():
         *("labels_window", "reviews_window", "correct_reviews_window", "state_seconds_window"),
         *("partition_labels_window", "partition_headline_reviews_window", "partition_headline_correct_reviews_window"),
         *("site_reviews", "site_correct_reviews", "site_labels", "site_agents", "site_active_agents"),
+        "site_productive_seconds",
         *("agent_reviews", "agent_labels", "reviewer_reviews", "reviewer_seconds", "reviewer_errors_found"),
         *("reviewer_agent_reviews", "reviewer_agent_errors_found"),
         *("unwatched_streams", "held_reviews"),

@@ -23,7 +23,15 @@ ZERO_IS_DATA = {
     "labelwatch_reviewer_agent_errors_found": "labelwatch_reviewer_agent_reviews",
 }
 #: Before the highest event time, seconds of a minute that is still running are not defined by the contract.
-FROM_HIGHEST_EVENT_TIME = ("state_seconds", "utilization", "occupancy", "available", "productive_hour", "site_agents")
+FROM_HIGHEST_EVENT_TIME = (
+    "state_seconds",
+    "utilization",
+    "occupancy",
+    "available",
+    "productive",
+    "timed_labels",
+    "site_agents",
+)
 #: Drift has tests of its own.
 DRIFT = {
     name

@@ -362,10 +362,11 @@ class Oracle:
         """Every gauge at time t, and every counter of all records so far, under the catalogue's names."""
         found: dict[str, dict[Labels, float]] = defaultdict(dict)
         self._add_totals(found)
+        week = self._sums(t, "7d")
         for window in WINDOWS:
             sums = self._sums(t, window)
             milliseconds = self._state_ms(t, window)
-            self._add_window(found, window, sums, milliseconds)
+            self._add_window(found, window, sums, milliseconds, week)
         self._add_now(found, t)
         self._add_policy(found)
         return {f"labelwatch_{metric}": series for metric, series in found.items()}
@@ -430,6 +431,7 @@ class Oracle:
         window: str,
         sums: Counter[Labels],
         milliseconds: Counter[tuple[str, str, str, str]],
+        week: Counter[Labels],
     ) -> None:
         by_site: dict[Labels, Counter[str]] = defaultdict(Counter)
         by_agent: dict[Labels, Counter[str]] = defaultdict(Counter)
@@ -486,10 +488,41 @@ class Oracle:
             if people:
                 positive("state_seconds_window", labels, spent / 1000)
         for labels, states in by_site.items():
-            self._add_pace(found, "site", labels, window, sums["site_labels", *labels], states)
-        for labels, states in by_agent.items():
-            if people:
-                self._add_pace(found, "agent", labels, window, sums["agent_labels", *labels], states)
+            self._add_shares(found, "site", labels, window, states)
+        if people:
+            for labels, states in by_agent.items():
+                self._add_shares(found, "agent", labels, window, states)
+        self._add_speed(found, window, sums, week, by_agent)
+
+    def _add_speed(
+        self,
+        found: dict[str, dict[Labels, float]],
+        window: str,
+        sums: Counter[Labels],
+        week: Counter[Labels],
+        by_agent: dict[Labels, Counter[str]],
+    ) -> None:
+        """Labels and productive time of the same people: who label, are no QAs, and report states."""
+        timed: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+        for (site, agent), states in by_agent.items():
+            productive, done = states["productive"], sums["agent_labels", site, agent]
+            if productive <= 0 or week["agent_labels", site, agent] <= 0:
+                continue
+            if window in PEOPLE_WINDOWS and productive >= self.policy.min_time_ms:
+                speed = max(done, 0) / (productive / HOUR_MS)
+                found["agent_labels_per_productive_hour"][site, agent, "agent", window] = speed
+            if self.sites[site].roles.get(agent, "agent") == "agent":
+                timed[site][0] += done
+                timed[site][1] += productive
+        for site, (done, productive) in timed.items():
+            found["site_productive_seconds"][site, window] = productive / 1000
+            if productive >= self.policy.min_time_ms:
+                found["site_labels_per_productive_hour"][site, window] = max(done, 0) / (productive / HOUR_MS)
+        for (metric, *rest), amount in sums.items():
+            if metric == "site_labels" and amount > 0:
+                (site,) = rest
+                known = max(timed[site][0], 0) if site in timed else 0
+                found["site_timed_labels_ratio"][site, window] = min(known / amount, 1)
 
     def _add_partition(self, found: dict[str, dict[Labels, float]], window: str, sums: Counter[Labels]) -> None:
         """Labels and headline reviews of all sites together, by project and market."""
@@ -507,27 +540,19 @@ class Oracle:
                 if amount > 0 and (metric != "headline_correct_reviews" or totals["headline_reviews"][labels] > 0):
                     found[f"partition_{metric}_window"][*labels, *self.topic_partition] = amount
 
-    def _add_pace(
-        self,
-        found: dict[str, dict[Labels, float]],
-        scope: str,
-        labels: Labels,
-        window: str,
-        labels_done: int,
-        states: Counter[str],
+    def _add_shares(
+        self, found: dict[str, dict[Labels, float]], scope: str, labels: Labels, window: str, states: Counter[str]
     ) -> None:
-        """Labels an hour, utilization, and for sites occupancy and the available share."""
+        """Utilization, and for sites occupancy and the available share; of enough time."""
         key = (*labels, window) if scope == "site" else (*labels, "agent", window)
         productive, available = states["productive"], states["available"]
         logged_in = {state: states[state] for state in self.policy.logged_in}
         present = sum(logged_in.values())
-        if productive > 0 and labels_done > 0:
-            found[f"{scope}_labels_per_productive_hour"][key] = labels_done / (productive / HOUR_MS)
-        if present > 0:
+        if present >= self.policy.min_time_ms:
             found[f"{scope}_utilization_ratio"][key] = logged_in.get("productive", 0) / present
-        if scope == "site" and present > 0:
-            found["site_available_ratio"][key] = logged_in.get("available", 0) / present
-        if scope == "site" and productive + available > 0:
+            if scope == "site":
+                found["site_available_ratio"][key] = logged_in.get("available", 0) / present
+        if scope == "site" and productive + available >= self.policy.min_time_ms:
             found["site_occupancy_ratio"][key] = productive / (productive + available)
 
     def _add_accuracy(

@@ -141,6 +141,68 @@ def test_states_last_until_the_next_and_give_the_ratios():
     assert found["labelwatch_site_state_seconds_total"]["s", "productive"] == 1_800
 
 
+def test_a_sites_speed_is_of_the_people_who_report_states_and_says_for_how_many_labels():
+    """Ten people make 60 labels an hour each; one of them reports states, and a reviewer does."""
+    records = [
+        work("label_submitted", T + minute * MINUTE, 100 * person + minute, agent_id=f"a-{person}")
+        for person in range(10)
+        for minute in range(60)
+    ]
+    records += [
+        record("state_changed", T, 2_000, agent_id="a-0", state="productive"),
+        record("state_changed", T, 2_001, agent_id="q-0", state="productive"),
+        record("state_changed", T, 2_002, agent_id="q-1", state="productive"),
+        record("agent_profiled", T, 2_003, agent_id="q-1", role="qa"),
+        work("label_submitted", T + MINUTE, 2_004, agent_id="q-1"),
+    ]
+    now = T + HOUR - 1_000
+    found = figures(records, now)
+    hours = (HOUR - 1_000) / HOUR
+    assert found["labelwatch_site_labels_per_productive_hour"]["s", "1h"] == pytest.approx(60 / hours)
+    assert found["labelwatch_site_productive_seconds"]["s", "1h"] == 3_599
+    assert found["labelwatch_site_timed_labels_ratio"]["s", "1h"] == pytest.approx(60 / 601)
+    assert found["labelwatch_agent_labels_per_productive_hour"]["s", "a-0", "agent", "1h"] == pytest.approx(60 / hours)
+    assert ("s", "q-0", "agent", "1h") not in found["labelwatch_agent_labels_per_productive_hour"]
+    assert differences_of(records, now) == []
+
+
+def test_ten_minutes_are_needed_for_a_speed_and_for_a_share_of_time_unless_the_policy_says_otherwise():
+    records = [
+        record("state_changed", T, 0, state="productive"),
+        *(work("label_submitted", T, number) for number in range(1, 4)),
+        record("state_changed", T + 10 * MINUTE - 1, 4, state="offline"),
+    ]
+    now = T + 20 * MINUTE
+    rates = (
+        "site_labels_per_productive_hour",
+        "site_utilization_ratio",
+        "site_occupancy_ratio",
+        "site_available_ratio",
+    )
+    people = ("agent_labels_per_productive_hour", "agent_utilization_ratio")
+    found = figures(records, now)
+    assert not {f"labelwatch_{name}" for name in (*rates, *people)} & found.keys()
+    assert found["labelwatch_site_timed_labels_ratio"]["s", "1h"] == 1
+    assert differences_of(records, now) == []
+    policy = "[utilization]\nmin_minutes = 9.5\n"
+    found = figures(records, now, policy)
+    assert {f"labelwatch_{name}" for name in (*rates, *people)} <= found.keys()
+    assert found["labelwatch_site_labels_per_productive_hour"]["s", "1h"] == pytest.approx(18, rel=1e-4)
+    assert differences_of(records, now, policy) == []
+
+
+def test_who_is_productive_for_nothing_has_a_speed_of_0():
+    records = [
+        work("label_submitted", T, 0),
+        record("state_changed", T + 2 * HOUR, 1, state="productive"),
+    ]
+    now = T + 3 * HOUR
+    found = figures(records, now)
+    assert found["labelwatch_site_labels_per_productive_hour"]["s", "1h"] == 0
+    assert found["labelwatch_agent_labels_per_productive_hour"]["s", "a", "agent", "1h"] == 0
+    assert differences_of(records, now) == []
+
+
 def test_a_state_is_forgotten_after_12_hours_of_the_sites_clock():
     start = record("state_changed", T, 0, state="productive")
     in_time = work("label_submitted", T + 12 * HOUR, 1, agent_id="b")

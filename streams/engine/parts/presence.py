@@ -185,13 +185,21 @@ class Presence:
     def person_ms(self, window: str, at_ms: int, piece: slice) -> list[Ints]:
         """Productive and logged-in milliseconds by row of a piece of `people` within a window."""
         opened = self.open_states(at_ms, piece)
-        ms = self._within(window, at_ms, opened)
-        rows = opened.persons - piece.start
-        productive = self.people.window_sum("productive_ms", window, at_ms, piece)
         logged_in = self.people.window_sum("logged_in_ms", window, at_ms, piece)
-        np.add.at(productive, rows, ms * (opened.states == PRODUCTIVE))
-        np.add.at(logged_in, rows, ms * self._logged_in[opened.states])
-        return [productive, logged_in]
+        ms = self._within(window, at_ms, opened) * self._logged_in[opened.states]
+        np.add.at(logged_in, opened.persons - piece.start, ms)
+        return [self._productive_ms(window, at_ms, piece, opened), logged_in]
+
+    def productive_ms(self, windows: Sequence[str], at_ms: int, piece: slice) -> list[Ints]:
+        """Productive milliseconds by row of a piece of `people`, window by window."""
+        opened = self.open_states(at_ms, piece)
+        return [self._productive_ms(window, at_ms, piece, opened) for window in windows]
+
+    def _productive_ms(self, window: str, at_ms: int, piece: slice, opened: OpenStates) -> Ints:
+        productive = self.people.window_sum("productive_ms", window, at_ms, piece)
+        ms = self._within(window, at_ms, opened) * (opened.states == PRODUCTIVE)
+        np.add.at(productive, opened.persons - piece.start, ms)
+        return productive
 
     def _within(self, window: str, at_ms: int, opened: OpenStates) -> Ints:
         start = np.maximum(opened.start_ms, self._rings.window_start_ms(at_ms, window))
