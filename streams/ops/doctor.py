@@ -29,6 +29,7 @@ from streams.runtime.access import denied
 from streams.runtime.broker import Findings, Refusal, examine
 from streams.runtime.ends import Ends
 from streams.runtime.settings import Settings, SettingsError, service_links
+from streams.runtime.watchdog import clock_offset_seconds
 from streams.sources.sinks import partition_of
 from streams.views.http import Unreachable
 from streams.views.samples import read_worker
@@ -40,6 +41,8 @@ _RECORDS = 1_000
 _SKEW_SECONDS = 5
 #: A newest record older than this says nothing about the broker's clock.
 _FRESH_SECONDS = 60
+#: How long to wait for a record that does.
+_NEWS_SECONDS = 3.0
 #: Kafka's code for a timestamp that the broker gave.
 _APPEND_TIME = 1
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:.*?==\s*([0-9.]+))?")
@@ -208,12 +211,16 @@ def _topics(settings: Settings, findings: Findings) -> Iterator[Line]:
 
 
 async def _records(settings: Settings) -> list[Line]:
+    began = time.time()
     async with TopicReader(settings) as events:
         newest = [await events.newest(partition, _RECORDS) for partition in range(events.partitions)]
         ends = await events.ends()
+        clock = _skew([batch[-1] for batch in newest if batch], time.time()) or await _wait_for_news(
+            events, newest, began
+        )
     return [
         *await _open_transactions(settings, ends, time.time()),
-        _skew([batch[-1] for batch in newest if batch], time.time()),
+        clock,
         *_producers(newest),
     ]
 
@@ -230,18 +237,48 @@ async def _open_transactions(settings: Settings, ends: Mapping[int, Ends], now_s
     return lines or [Line(Mark.OK, about, f"none is older than {NOTED_SECONDS:.0f} s")]
 
 
-def _skew(records: Sequence[Any], now_seconds: float) -> Line:
-    """The broker's clock against this machine's, by the newest records' append times: nothing is written to know."""
+async def _wait_for_news(events: TopicReader, newest: Sequence[Sequence[Any]], began: float) -> Line:
+    """The clocks by a record that comes while we wait: it was appended after we began, whatever our clock shows.
+
+    Args:
+        events: The topic.
+        newest: What was there, by partition.
+        began: When we began to read it, by this machine's clock, epoch seconds.
+    """
+    known = [batch[-1].offset if batch else -1 for batch in newest]
+    deadline = time.monotonic() + _NEWS_SECONDS
+    while time.monotonic() < deadline:
+        await asyncio.sleep(_NEWS_SECONDS / 10)
+        for partition, offset in enumerate(known):
+            (*_, record) = (None, *await events.newest(partition, 1))
+            if record is not None and record.offset > offset and record.timestamp_type == _APPEND_TIME:
+                return _compared(clock_offset_seconds(began, time.time(), record.timestamp / 1000))
+    return Line(Mark.OK, "clock", f"unknown: no record was appended within {_NEWS_SECONDS:g} s")
+
+
+def _compared(offset_seconds: float) -> Line:
+    if abs(offset_seconds) <= _SKEW_SECONDS:
+        return Line(Mark.OK, "clock", "this machine's and the broker's agree within seconds")
+    direction = "ahead of" if offset_seconds > 0 else "behind"
+    text = f"this machine's is {abs(offset_seconds):.0f} s {direction} the broker's: set both by NTP"
+    return Line(Mark.FAIL, "clock", text)
+
+
+def _skew(records: Sequence[Any], now_seconds: float) -> Line | None:
+    """The broker's clock against this machine's, by the newest records' append times: nothing is written to know.
+
+    None where the newest is old, or this machine's clock is ahead: those look the same.
+    """
     appended = [each.timestamp / 1000 for each in records if each.timestamp_type == _APPEND_TIME]
     if not appended:
-        return Line(Mark.OK, "clock", "unknown: no record with the broker's append time yet")
+        return None
     age_seconds = now_seconds - max(appended)
     if age_seconds < -_SKEW_SECONDS:
         return Line(
             Mark.FAIL, "clock", f"the broker's is {-age_seconds:.0f} s ahead of this machine's: set both by NTP"
         )
     if age_seconds > _FRESH_SECONDS:
-        return Line(Mark.OK, "clock", f"unknown: the newest record is {age_seconds:,.0f} s old")
+        return None
     return Line(Mark.OK, "clock", f"the newest record was appended {age_seconds:.0f} s ago")
 
 

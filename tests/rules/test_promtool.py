@@ -53,7 +53,7 @@ def test_every_query_of_a_runbook_parses(tmp_path: Path) -> None:
 
 
 def test_the_routing_configuration_holds() -> None:
-    assert "4 receivers" in tool("amtool", "check-config", PROMETHEUS / "alertmanager.yml")
+    assert "5 receivers" in tool("amtool", "check-config", PROMETHEUS / "alertmanager.yml")
 
 
 @pytest.mark.parametrize("site", ["manila-1", '日本 "quoted" {braces} <b>tag</b> back\\slash \'', "站" * 128])
@@ -67,6 +67,10 @@ def test_an_alert_about_a_site_reaches_who_talks_to_it(severity: str, receiver: 
 
 def test_a_page_about_the_monitor_reaches_its_keepers() -> None:
     assert routed("severity=page", "alertname=LabelwatchAbsent") == "oncall-platform"
+
+
+def test_the_watchdog_reaches_its_switch_and_nobody_else() -> None:
+    assert routed("severity=info", "alertname=LabelwatchWatchdog") == "watchdog"
 
 
 def routed(*labels: str) -> str:

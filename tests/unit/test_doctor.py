@@ -145,9 +145,10 @@ def test_the_brokers_clock_is_judged_by_append_times_alone() -> None:
     now = 1_763_985_600
     newest = Row(timestamp=now * 1000 - 2_000)
     assert _skew([newest], now) == Line(Mark.OK, "clock", "the newest record was appended 2 s ago")
-    assert "unknown" in _skew([Row(timestamp=now * 1000 + 60_000, timestamp_type=0)], now).text
-    assert "unknown: the newest record is 3,600 s old" in _skew([Row(timestamp=now * 1000 - 3_600_000)], now).text
+    assert _skew([Row(timestamp=now * 1000 + 60_000, timestamp_type=0)], now) is None
+    assert _skew([Row(timestamp=now * 1000 - 3_600_000)], now) is None, "old, or this machine's clock is ahead"
     ahead = _skew([newest, Row(timestamp=now * 1000 + 60_000)], now)
+    assert ahead is not None
     assert ahead.mark is Mark.FAIL
     assert "60 s ahead" in ahead.text
 
