@@ -1,14 +1,47 @@
-"""Any of river's drift detectors by name, through our protocol, for comparison; river stands only here."""
+"""Any of river's drift detectors by name, through our protocol, beside ours; river is imported only here."""
 
 import importlib
-import pickle
+import importlib.util
+import sys
+from collections import deque
 from collections.abc import Iterable
+from importlib.machinery import PathFinder
+from types import MethodType
 from typing import Any, Self
+
+import msgspec
+from xxhash import xxh3_64_intdigest
 
 from detectors.protocol import Estimate
 
-#: Where river keeps them; by name, since `from river.drift import *` fails in 0.26.
-_MODULES = ("river.drift", "river.drift.binary")
+#: Where river keeps each.
+_MODULES = {
+    "ADWIN": "drift.adwin",
+    "KSWIN": "drift.kswin",
+    "PageHinkley": "drift.page_hinkley",
+    "DDM": "drift.binary.ddm",
+    "EDDM": "drift.binary.eddm",
+    "FHDDM": "drift.binary.fhddm",
+    "HDDMA": "drift.binary.hddm_a",
+    "HDDMW": "drift.binary.hddm_w",
+}
+_SCALARS = (bool, int, float, str, type(None))
+
+
+class OtherRiverError(ValueError):
+    """A state that another version of river has left: what its numbers mean is known to that version alone."""
+
+
+class _Packed(msgspec.Struct, array_like=True):
+    river: str
+    name: str
+    params: dict[str, Any]
+    n: int
+    total: float
+    #: By attribute.
+    state: bytes
+    #: Of `state`: river's Rust code panics where it reads something else.
+    checksum: int
 
 
 class RiverDetector:
@@ -50,6 +83,11 @@ class RiverDetector:
     def evidence(self) -> float:
         """1 at a drift, else 0."""
         return float(self.drift_detected)
+
+    @property
+    def since_drift(self) -> int:
+        """Observations since the last drift; at a drift, since the one before it."""
+        return self._n
 
     def update(self, x: float) -> Self:
         """Takes one observation.
@@ -102,23 +140,95 @@ class RiverDetector:
         return len(window), float(sum(window))
 
     def to_bytes(self) -> bytes:
-        """The state by pickle: read it back only where it was written by labelwatch itself."""
-        return pickle.dumps((self.name, self.params, self._river, self._n, self._sum))
+        """The state as numbers, without a name of any class; the same state gives the same bytes."""
+        state = msgspec.msgpack.encode(_state(self._river))
+        return msgspec.msgpack.encode(
+            _Packed(river_version(), self.name, self.params, self._n, self._sum, state, xxh3_64_intdigest(state))
+        )
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
-        """The detector again."""
-        name, params, river, n, total = pickle.loads(packed)
-        detector = cls(name, **params)
-        detector._river, detector._n, detector._sum = river, n, total
+        """The detector again: a new one, whose numbers are replaced. Bytes cannot say what is made of them.
+
+        Raises:
+            OtherRiverError: Another version of river has left it.
+            ValueError: It is no state of such a detector.
+        """
+        try:
+            found = msgspec.msgpack.decode(packed, type=_Packed)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"no state of a detector of river: {error}") from error
+        if found.river != river_version():
+            raise OtherRiverError(f"the state of {found.name} is river {found.river}'s, and this is {river_version()}")
+        if xxh3_64_intdigest(found.state) != found.checksum:
+            raise ValueError(f"the state of {found.name} is damaged")
+        detector = cls(found.name, **found.params)
+        _put(detector._river, msgspec.msgpack.decode(found.state))
+        detector._n, detector._sum = found.n, found.total
         return detector
 
 
+def river_version() -> str:
+    """The version that is installed."""
+    return str(importlib.import_module("river").__version__)
+
+
+def _state(thing: Any) -> Any:
+    """An attribute of a detector as numbers and lists: one that `_put` can put into a new detector."""
+    if isinstance(thing, float):
+        return float(thing)  # scipy's are numpy's
+    if isinstance(thing, _SCALARS):
+        return thing
+    if isinstance(thing, deque):
+        return list(thing)
+    if hasattr(thing, "getstate"):  # random.Random
+        return thing.getstate()
+    if not hasattr(thing, "__dict__"):
+        return thing.__getstate__()  # of Rust: bytes
+    # A method is the detector's own, chosen by its parameters.
+    own = sorted(vars(thing).items())
+    return {name: _state(value) for name, value in own if not isinstance(value, MethodType)}
+
+
+def _put(thing: Any, state: dict[str, Any]) -> None:
+    """Puts a state into a new detector, or into a part of one. What each attribute is, the new one knows."""
+    for name, value in vars(thing).items():
+        if isinstance(value, MethodType):
+            continue
+        found = state[name]
+        if isinstance(value, _SCALARS) and isinstance(found, _SCALARS):
+            setattr(thing, name, found)
+        elif isinstance(value, deque):
+            setattr(thing, name, deque(found, value.maxlen))
+        elif hasattr(value, "setstate"):
+            kind, numbers, following = found
+            value.setstate((kind, tuple(numbers), following))
+        elif isinstance(found, bytes):
+            value.__setstate__(found)
+        else:
+            _put(value, found)
+
+
 def _find(name: str) -> Any:
-    for module in _MODULES:
-        found = getattr(importlib.import_module(module), name, None)
-        if isinstance(found, type):
-            return found
-    raise ValueError(
-        f"river has no drift detector called {name!r}; give a class name such as ADWIN, PageHinkley, HDDMA"
-    )
+    if name not in _MODULES:
+        raise ValueError(f"river has no drift detector called {name!r}; there are {', '.join(_MODULES)}")
+    return getattr(_module(f"river.{_MODULES[name]}"), name)
+
+
+def _module(name: str) -> Any:
+    """One of river's modules, without its package.
+
+    `import river.drift` imports scipy.stats for KSWIN: 56 MB and 1.5 s in a worker that has numpy and all else. ADWIN's
+    module alone is 1 MB. Others find river's own where that is imported already.
+    """
+    own = f"{__name__}.{name}"
+    found = sys.modules.get(name) or sys.modules.get(own)
+    if found is None:
+        _, *folders, _ = name.split(".")
+        folder = "/".join((importlib.import_module("river").__path__[0], *folders))
+        spec = PathFinder.find_spec(own, [folder])
+        if spec is None or spec.loader is None:
+            raise ImportError(f"river {river_version()} has no {name}: install the version that labelwatch asks for")
+        found = sys.modules[own] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(found)
+    return found

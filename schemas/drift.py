@@ -19,6 +19,8 @@ BUDGETS: tuple[str, ...] = get_args(Budget)
 DIMENSIONS: tuple[str, ...] = get_args(Dimension)
 #: Which budget a signal draws on.
 BUDGET_OF: dict[str, Budget] = {signal: "page" if signal == "accuracy" else "ticket" for signal in SIGNALS}
+#: The detector of a drift that labelwatch's own test has found; all others are river's.
+OURS = "labelwatch"
 
 
 class Level(msgspec.Struct, frozen=True):
@@ -71,12 +73,17 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
         before, since: The figure before the change and since, with n; n is 0 where nothing is known from before.
         estimate: The new level, shrunk: a figure since a signal overstates, because the signal chose the moment.
         evidence: Statistic / threshold at this record.
-        run_length: Promised mean number of reviews (or labels) of this stream to a false alarm.
+        run_length: Promised mean number of reviews (or labels) of this stream to a false alarm; null of river's
+            detectors, which promise none.
         run_length_days: How long these take at the stream's volume as the drift opened; null where that is not known.
         verdict: `rate`, `mix`, `spread` where no part of the work stands out, or `unknown` where too little is known
             from before.
         causes: The largest parts of the change, largest first.
         task_ids: Examples, newest first.
+        detector: `labelwatch`, or the detector of river that found it, such as `ADWIN`: a second opinion, always a
+            ticket.
+        agrees_with: Where one of ours and one of river's are open on the same stream and direction, the `drift_id` of
+            the other one.
         text, text_zh: A sentence that can be forwarded to the site.
     """
 
@@ -101,10 +108,12 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     since: Level
     estimate: float
     evidence: float
-    run_length: float
+    run_length: float | None
     run_length_days: float | None = None
     verdict: Literal["rate", "mix", "spread", "unknown"] = "spread"
     causes: tuple[Cause, ...] = ()
     task_ids: tuple[str, ...] = ()
+    detector: str = OURS
+    agrees_with: str = ""
     text: str = ""
     text_zh: str = ""

@@ -67,6 +67,7 @@ _TP = ("topic", "partition")
 _REVIEWED = (*_SPM, "role", "source")
 _HEADLINES = ("project", "market", "role", "window", *_TP)
 _DRIFT = ("site", "project", "agent", "signal", "direction", "budget")
+_RIVER = ("site", "project", "agent", "signal", "direction", "detector")
 
 
 def _counter(name: str, labels: tuple[str, ...], help: str, origin: Origin = Origin.ENGINE, unit: str = "") -> Metric:
@@ -163,6 +164,13 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("drift_run_length_reviews", _DRIFT, "Promised mean number of reviews to a false alarm."),
     _counter("drifts_total", _DRIFT, "Drifts opened."),
     _gauge("drift_contribution", (*_DRIFT, "by", "member", "effect"), "The cause: the largest rate and mix effects, in ratio points; of handling time, of its logarithm.", unit="ratio"),
+    _gauge("river_drift_active", _RIVER, "1 while a drift of river's detector is open: a second opinion, whose false alarms nobody has promised."),
+    _gauge("river_drift_baseline_ratio", _RIVER, "The rate before the change.", unit="ratio"),
+    _gauge("river_drift_current_ratio", _RIVER, "The rate since the change.", unit="ratio"),
+    _gauge("river_drift_reviews", _RIVER, "Reviews since the change."),
+    _gauge("river_drift_began_timestamp_seconds", _RIVER, "When the change began, estimated.", unit="seconds"),
+    _gauge("river_drift_opened_timestamp_seconds", _RIVER, "When river's detector found it.", unit="seconds"),
+    _counter("river_drifts_total", _RIVER, "Drifts that river's detector opened."),
     _gauge("unwatched_streams", (), "Streams for which no detector has room. Any: some people's drifts cannot be found."),
     _gauge("held_reviews", (), "Reviews that do not count for drift yet: their label is younger than the policy's hold."),
     # Pipeline, durable.

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from schemas.drift import SIGNALS, Signal
 from schemas.events import Source, State
+from schemas.river import DETECTORS, SCOPES, River, RiverDetector
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Target = Annotated[float, Meta(gt=0, lt=1)]
@@ -84,10 +85,14 @@ class Utilization(_Table, frozen=True):
 
 
 class Detection(_Table, frozen=True):
-    """Which changes are watched for; `hold_hours`: age of a label at which its verdict counts for drift."""
+    """Which changes are watched for; `hold_hours`: age of a label at which its verdict counts for drift.
+
+    `river` names detectors of river that run beside ours.
+    """
 
     signals: list[Signal] = msgspec.field(default_factory=lambda: list(SIGNALS))
     hold_hours: Annotated[float, Meta(ge=0, le=720)] = 0
+    river: River = River()
 
 
 class _File(_Table, frozen=True):
@@ -162,6 +167,7 @@ class Policy:
                     f"{source}: site.{name}.timezone = {site.timezone!r}: no such time zone; "
                     "write an IANA name such as 'Asia/Manila'"
                 ) from None
+        _check_river(file.detection, source)
         return cls(file)
 
     def _resolve(self, site: str = "", project: str = "", market: str = "") -> Targets:
@@ -237,6 +243,8 @@ def _convert(value: Any, kind: Any, source: str, path: str) -> Any:
     Raises:
         PolicyError: One sentence with file, key, value and what is allowed.
     """
+    if kind == RiverDetector | None:
+        value, kind = _named_detector(value, source, path)
     origin, args = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict):
         fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
@@ -249,6 +257,8 @@ def _convert(value: Any, kind: Any, source: str, path: str) -> Any:
         except TypeError:
             missing = [f.name for f in msgspec.structs.fields(kind) if f.required and f.name not in built]
             raise PolicyError(f"{source}: {path[:-1]}: {' and '.join(missing)} must be given") from None
+        except ValueError as error:
+            raise PolicyError(f"{source}: {path[:-1]}: {error}") from None
     if origin is dict and isinstance(value, dict):
         return {key: _convert(part, args[1], source, f"{path}{key}.") for key, part in value.items()}
     if origin is list and isinstance(value, list) and isinstance(args[0], type):
@@ -257,6 +267,37 @@ def _convert(value: Any, kind: Any, source: str, path: str) -> Any:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError:
         raise PolicyError(f"{source}: {path[:-1]} = {value!r}: not allowed; give {_describe(kind)}") from None
+
+
+def _named_detector(value: Any, source: str, path: str) -> tuple[Any, type[RiverDetector]]:
+    """The parameters of a detector of river, and which it is: a name, or a table with `name`.
+
+    Raises:
+        PolicyError: It names none of them.
+    """
+    params = dict(value) if isinstance(value, dict) else {"name": value}
+    name = params.pop("name", None)
+    if not isinstance(name, str) or name not in DETECTORS:
+        raise PolicyError(
+            f"{source}: {path[:-1]}{'' if name is None else f' = {name!r}'}: name a detector of river, as in "
+            f"'ADWIN' or {{ name = 'ADWIN', delta = 0.01 }}; there are {', '.join(DETECTORS)}"
+        )
+    return params, DETECTORS[name]
+
+
+def _check_river(detection: Detection, source: str) -> None:
+    """Whether river's detectors have outcomes to watch.
+
+    Raises:
+        PolicyError: One has not.
+    """
+    for signal, detector in detection.river.chosen().items():
+        path = f"{source}: detection.river.{signal}"
+        if signal not in detection.signals:
+            raise PolicyError(f"{path}: {signal} is not among detection.signals; river runs beside ours on the same")
+        for scope in detector.of or ():
+            if scope not in SCOPES[signal]:
+                raise PolicyError(f"{path}.of = {scope!r}: {signal} is of {' and '.join(SCOPES[signal])} alone")
 
 
 _WORDS = {str: "a text", float: "a number", int: "a whole number", bool: "true or false"}

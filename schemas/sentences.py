@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from schemas.drift import Cause, DriftRecord
+from schemas.drift import OURS, Cause, DriftRecord
 
 _TASKS_TOLD = 3
 _CAUSES_TOLD = 3
@@ -236,6 +236,33 @@ def _figures(record: DriftRecord) -> tuple[str, str]:
 def _same(record: DriftRecord, one: float, other: float, decimals: int) -> bool:
     scale = 1 if record.signal == "handle_time" else 100
     return round(scale * one, decimals) == round(scale * other, decimals)
+
+
+# --- river beside ours
+
+
+def agreement(record: DriftRecord, other: str | None) -> tuple[str, str]:
+    """What ours and river's detectors say of each other, in English and Chinese.
+
+    Args:
+        record: Of river's, or of ours where the other is open, too.
+        other: The other detector whose drift is open on the same stream and direction; None where there is none.
+    """
+    if record.detector == OURS:
+        if record.status == "opened":
+            return f"River's {other} agrees.", f"river 的 {other} 也检出了同一变化。"
+        return f"River's {other} has it open still.", f"river 的 {other} 仍视其为进行中。"
+    found = f"Found by river's {record.detector}, no promise: nobody knows how often it is wrong"
+    in_chinese = f"由 river 的 {record.detector} 检出，不作保证：其误报频率未知"
+    if record.status == "cleared":
+        more = (
+            ("; labelwatch's own drift is open still.", "；labelwatch 自身的检测仍为进行中。") if other else (".", "。")
+        )
+    elif other:
+        more = "; labelwatch's own test agrees.", "；labelwatch 自身的检测结论一致。"
+    else:
+        more = "; labelwatch's own test does not find it so far.", "；labelwatch 自身的检测目前未发现变化。"
+    return found + more[0], in_chinese + more[1]
 
 
 def _interval(record: DriftRecord, to: str, what: str) -> str:

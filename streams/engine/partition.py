@@ -13,7 +13,7 @@ from schemas.metrics import SITE_WINDOWS
 from schemas.policy import Policy
 from schemas.topics import EVENTS
 from streams.engine.drift.episodes import Episode
-from streams.engine.drift.part import Drift
+from streams.engine.drift.part import Drift, Opened
 from streams.engine.drift.streams import Plan, Stream
 from streams.engine.figures import Figures, PeopleFigures
 from streams.engine.intake import CAP_CHECK_RECORDS, DeadLetter, Intake, Record, Tally
@@ -71,7 +71,7 @@ class Checkpoint:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     drift_records: list[tuple[bytes, bytes]] = field(default_factory=list)
     _totals: list[dict[str, Ints]] = field(default_factory=list)
-    _opened: dict[Stream, int] = field(default_factory=dict)
+    _opened: Opened = ({}, {})
     _tally: dict[str, int] = field(default_factory=dict)
 
     def with_earlier(self, earlier: "Checkpoint") -> "Checkpoint":
@@ -168,6 +168,11 @@ class PartitionEngine:
         """What the false-alarm budgets give each stream."""
         with self.lock:
             return self._drift.plan()
+
+    @property
+    def notes(self) -> list[str]:
+        """What an operator should know of the restore: sentences."""
+        return self._drift.notes
 
     def sites(self) -> list[str]:
         """Sites seen in this partition, by name: a compacted topic gives them back in another order."""

@@ -42,7 +42,7 @@ _OF_ONE_DRIFT = {"drift_reviews", "drift_run_length_reviews"}
 
 def merge_rule(metric: Metric) -> Merge:
     """How two values of one series become one, by the metric's declaration."""
-    name = metric.name.removeprefix("labelwatch_")
+    name = metric.name.removeprefix("labelwatch_").removeprefix("river_")
     if metric.kind is not Kind.GAUGE:
         return Merge.SUM
     if name == "drift_began_timestamp_seconds":

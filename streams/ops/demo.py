@@ -147,7 +147,8 @@ def demo_policy() -> str:
     """The simulated operation's policy, in TOML: each site with its vendor and zone, the first one stricter."""
     sites = [f'[site.{name}]\nvendor = "{vendor}"\ntimezone = "{zone}"\n' for name, vendor, zone, *_ in PLACES]
     sites[0] += "accuracy_target = 0.96\n"
-    return "\n".join(["[defaults]\nutilization_target = 0.75\n", *sites])
+    river = '[detection.river]\naccuracy = { name = "ADWIN", of = ["sites"] }\n'
+    return "\n".join(["[defaults]\nutilization_target = 0.75\n", *sites, river])
 
 
 class _Child:

@@ -354,6 +354,8 @@ class Partitions:
         if restored.at_ms:
             self._state.committed_before(partition, restored.at_ms / 1000)
         owned = _Owned(partition, engine, store, engine.applied + 1, 0, durable)
+        for note in engine.notes:
+            log.warning("partition=%d %s", partition, note)
         return owned, f"restored from {len(restored.slots)} slots in {restored.records} records"
 
     def _place(self, owned: _Owned, begin: int, ends: Ends) -> None:

@@ -155,10 +155,11 @@ def test_a_name_that_the_catalogue_does_not_have_is_counted_not_served(caplog):
 def test_each_metric_is_merged_by_its_meaning():
     rules = {m.name.removeprefix("labelwatch_"): merge_rule(m) for m in CATALOGUE if m.kind is Kind.GAUGE}
     by_rule = {rule: {name for name, of_name in rules.items() if of_name is rule} for rule in Merge}
-    assert by_rule[Merge.MIN] == {"drift_began_timestamp_seconds"}
+    assert by_rule[Merge.MIN] == {"drift_began_timestamp_seconds", "river_drift_began_timestamp_seconds"}
     assert by_rule[Merge.MAX] == {
         *("target_ratio", "target_handle_seconds", "policy_min_reviews", "policy_scope_missing", "site_info"),
-        *("drift_active", "drift_opened_timestamp_seconds", "site_last_event_timestamp_seconds"),
+        *("drift_active", "drift_opened_timestamp_seconds", "river_drift_active"),
+        *("river_drift_opened_timestamp_seconds", "site_last_event_timestamp_seconds"),
         *("watermark_timestamp_seconds", "last_commit_timestamp_seconds", "loop_timestamp_seconds"),
     }
     engine = {m.name.removeprefix("labelwatch_") for m in CATALOGUE if m.origin is Origin.ENGINE}

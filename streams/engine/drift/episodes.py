@@ -8,7 +8,7 @@ from xxhash import xxh3_64_hexdigest
 
 from detectors.budget import DAYS_A_MONTH
 from detectors.reverse import ReverseTest
-from schemas.drift import BUDGET_OF, Cause, DriftRecord, Level
+from schemas.drift import BUDGET_OF, OURS, Cause, DriftRecord, Level
 from schemas.policy import Policy
 from schemas.sentences import chinese, english
 from streams.engine.drift.streams import Stream, watches_fall
@@ -125,8 +125,11 @@ def reverse_test(stream: Stream, p0: float, n: int, wrong: float, temper: float)
     return ReverseTest(p0, n, wrong, temper, target=stream.signal == "accuracy_target")
 
 
-def record_of(stream: Stream, episode: Episode, status: str, at_ms: int, policy: Policy) -> DriftRecord:
-    """The record of an opening or a clearing, with its sentences."""
+def record_of(
+    stream: Stream, episode: Episode, status: str, at_ms: int, policy: Policy, detector: str = OURS
+) -> DriftRecord:
+    """The record of an opening or a clearing, with its sentences. `detector` is river's where it is not ours."""
+    ours = detector == OURS
     since = level(stream, episode.wrong, episode.n)
     record = DriftRecord(
         status="opened" if status == "opened" else "cleared",
@@ -138,7 +141,7 @@ def record_of(stream: Stream, episode: Episode, status: str, at_ms: int, policy:
         agent_id=stream.agent,
         signal=stream.signal,  # type: ignore[arg-type]  # a stream's signal is one of SIGNALS, checked where it is made
         direction=stream.direction,  # type: ignore[arg-type]  # down or up, as above
-        budget=BUDGET_OF[stream.signal],
+        budget=BUDGET_OF[stream.signal] if ours else "ticket",
         label=episode.label,
         opened_at=episode.opened_at,
         cleared_at=at_ms if status == "cleared" else None,
@@ -150,11 +153,12 @@ def record_of(stream: Stream, episode: Episode, status: str, at_ms: int, policy:
         since=since,
         estimate=episode.estimate,
         evidence=episode.evidence,
-        run_length=episode.run_length,
+        run_length=episode.run_length if ours else None,
         run_length_days=DAYS_A_MONTH * episode.run_length / episode.volume if episode.volume else None,
         verdict=episode.verdict,  # type: ignore[arg-type]  # from cause.verdict
         causes=episode.causes,
         task_ids=episode.task_ids,
+        detector=detector,
     )
     zone = policy.timezone(stream.site)
     return msgspec.structs.replace(record, text=english(record, zone), text_zh=chinese(record, zone))

@@ -33,6 +33,7 @@ from streams.engine.drift.hold import Hold
 from streams.engine.drift.labels import LABEL_SHARE, SIGNALS_OF_LABELS, Happened, Labels
 from streams.engine.drift.names import FEW, MANY, NONE, SOME, Combinations, Names
 from streams.engine.drift.recent import REVIEW, Groups, Recent, Rows, Waiting
+from streams.engine.drift.river import Key, River, Scene
 from streams.engine.drift.streams import DAY_SECONDS, Call, Plan, Stream, Streams, first_places, stretches, watches_fall
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, Trait, VerdictKind, column
@@ -99,6 +100,10 @@ class _Change(NamedTuple):
     estimate: Estimate
 
 
+#: How often drifts have opened: ours by stream, and river's.
+Opened = tuple[dict[Stream, int], dict[Key, int]]
+
+
 class _Header(msgspec.Struct):
     """What the part keeps beside its columns."""
 
@@ -129,6 +134,7 @@ class Drift:
         #: By place in the list of the streams of sites.
         self._labels_of_sites: list[tuple[str, ...]] = []
         self._hold = Hold(int(policy.detection.hold_hours * HOUR_MS))
+        self._river = River(policy)
         if self._labels.watches:
             false_a_month["ticket"] *= 1 - LABEL_SHARE
         self._streams = Streams(
@@ -283,9 +289,11 @@ class Drift:
             if day > self._day:
                 days = day - self._day if self._day >= 0 else 1
                 self._day = day
-                for number in self._streams.next_day(day * DAY_SECONDS, days, self._episodes):
+                kept = self._episodes.keys() | self._river.open_numbers()
+                for number in self._streams.next_day(day * DAY_SECONDS, days, kept):
                     self._by_person[:] = self._by_reviewer[:] = _UNKNOWN
                     self._closed.pop(number, None)
+                    self._river.forget(number)
                 self._changed = True
             here = positions[start:stop]
             self._segment(here, rows[start:stop], kinds.take(here), persons.take(here), reviewers.take(here), intake)
@@ -360,6 +368,16 @@ class Drift:
         )
         self._streams.begin(call, self._day * DAY_SECONDS)
         self._feed(call, wrong)
+        if self._river.watches:
+            scene = Scene(
+                key=self._key,
+                seen=lambda *of: self._seen(*of).rows,
+                explain=self._explain,
+                temper=self._streams.temper,
+                ids=self._ids,
+                clock=self._clock,
+            )
+            self._told += self._river.take(call, wrong, scene)
         self._remember(np.flatnonzero(wrong))
 
     def _remember(self, wrong: Ints) -> None:
@@ -619,8 +637,8 @@ class Drift:
         self._settle()
         if old != bool(new):
             self._rings[ring].revise(event.reviewed_at, agent, old)
-        for number, episode in self._episodes.items():
-            stream = self._key(number)
+        both = [(self._key(number), episode) for number, episode in self._episodes.items()]
+        for stream, episode in (*both, *self._river.episodes()):
             of_role = (stream.signal == "qa_accuracy") == (event.role == "qa")
             in_scope = stream.project in ("", event.project_id) and stream.agent in ("", event.agent_id)
             # Of a reviewer's work a revision does not say whose it was.
@@ -634,13 +652,14 @@ class Drift:
                 episode.n -= new is None
                 episode.wrong += (new or 0) - old
                 self._changed = True
+                self._river.revised()
 
     # --- records and figures
 
     def _tell(self) -> None:
         """Puts what has happened in the batch into records, in the order of the log."""
-        for _, _, record in sorted(self._told, key=lambda told: (told[0], told[1])):
-            self._put(record)
+        for _, stream, record in sorted(self._told, key=lambda told: (told[0], told[1])):
+            self._put(self._river.agreed(stream, record) if self._river.watches else record)
         self._told.clear()
 
     def _put(self, record: DriftRecord) -> None:
@@ -655,13 +674,19 @@ class Drift:
     def restored(self) -> None:
         """Nothing is kept in tables."""
 
-    def opened(self) -> dict[Stream, int]:
-        """How often drifts have opened, by stream."""
-        return dict(self._opened)
+    def opened(self) -> Opened:
+        """How often drifts have opened."""
+        return dict(self._opened), self._river.opened()
 
-    def committed(self, opened: dict[Stream, int]) -> None:
+    def committed(self, opened: Opened) -> None:
         """Shows counts, now that their checkpoint is acknowledged."""
-        self._committed = opened
+        self._committed, of_river = opened
+        self._river.committed(of_river)
+
+    @property
+    def notes(self) -> list[str]:
+        """What an operator should know of a restore."""
+        return self._river.notes
 
     def read(self, at_ms: int, policy: Policy) -> Tell:
         """Figures of open drifts and, for sites and projects, of every stream."""
@@ -677,6 +702,7 @@ class Drift:
         cleared = [self._key(number) for number in self._closed if number not in self._episodes]
         counts = dict(self._committed)
         unwatched, held = self._streams.unwatched, len(self._hold)
+        tell_river = self._river.read()
 
         def tell(figures: Figures) -> None:
             for stream in cleared:
@@ -701,6 +727,7 @@ class Drift:
                 figures.add("labelwatch_drifts_total", _labels(stream), count)
             figures.add("labelwatch_unwatched_streams", (), unwatched)
             figures.add("labelwatch_held_reviews", (), held)
+            tell_river(figures)
 
         return tell
 
@@ -726,6 +753,7 @@ class Drift:
         yield from self._streams.slots(_PREFIX)
         yield from self._labels.slots()
         yield from self._hold.slots()
+        yield from self._river.slots()
         for table in self._numbered:
             yield from table.slots()
         for ring in self._rings:
@@ -773,6 +801,7 @@ class Drift:
         self._closed = {self._streams.number(stream): closed for stream, closed in header.closed}
         self._opened = dict(header.opened)
         self._committed = dict(header.opened)
+        self._river.restore(slots, {stream: episode.drift_id for stream, episode in header.episodes})
 
     def _test(self, number: int, stream: Stream, episode: Episode) -> ReverseTest:
         """The test of an open drift's end; before format 5 it was another one, and this one starts with the figures."""
