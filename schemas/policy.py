@@ -191,6 +191,11 @@ class Policy:
             )
         return Targets(**chosen)
 
+    def with_river(self, river: River) -> "Policy":
+        """The same with other detectors of river."""
+        detection = msgspec.structs.replace(self.detection, river=river)
+        return Policy(msgspec.structs.replace(self._file, detection=detection))
+
     def sites(self) -> list[str]:
         """Sites that the file names."""
         return list(self._file.site)

@@ -179,6 +179,10 @@ def backtest(
     partitions: Annotated[
         int, typer.Option(help="Split as the events topic is: each partition has its share of the budgets.", min=1)
     ] = 1,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="A table of labelwatch beside river's detectors: found, delay, false alarms."),
+    ] = False,
 ) -> None:
     """What would have been paged in a history: when, why, how late, and how often for nothing."""
     from rich.console import Console
@@ -187,7 +191,7 @@ def backtest(
     from streams.ops.compute import trouble_lines
 
     rules = _policy(_settings(policy=policy).policy)
-    result = ops.backtest(file, rules, partitions)
+    result = ops.backtest(file, rules, partitions, compare)
     if as_json:
         terminal.write_utf_8()
         ops.print_json(result, sys.stdout)

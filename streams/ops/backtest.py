@@ -11,10 +11,11 @@ from typing import Any, TextIO
 import msgspec
 from rich.console import Console
 
-from schemas.drift import BUDGETS, DriftRecord
+from schemas.drift import BUDGETS, OURS, DriftRecord
 from schemas.policy import Policy
 from schemas.sentences import part
 from streams.engine.drift.episodes import level
+from streams.ops.compare import Compared, beside, compare, print_compared
 from streams.ops.compute import Run, drift_line, run_file
 from streams.ops.errors import CommandError
 from streams.views.reading import span
@@ -68,6 +69,9 @@ class Backtest:
         false: Those among them that are not true, by budget; None where the truth is not known. True is what an
             injected change explains; and against a target, a site that is below it.
         found: Each injected change.
+        compared: Ours and river's detectors over the same streams, where that was asked for.
+
+    What river's detectors open is in `run.drifts` and `compared` alone: no budget is meant for it.
     """
 
     run: Run
@@ -75,21 +79,26 @@ class Backtest:
     opened: dict[str, int]
     false: dict[str, int] | None
     found: list[Found]
+    compared: list[Compared] = field(default_factory=list)
 
 
-def backtest(path: Path, policy: Policy, partitions: int = 1) -> Backtest:
+def backtest(path: Path, policy: Policy, partitions: int = 1, compared: bool = False) -> Backtest:
     """Runs the monitor over a history.
 
     Args:
         path: One event a line. `<path>.truth.json` beside it, from `labelwatch simulate --out`, is used if it is there.
         policy: The policy to try.
         partitions: Of the events topic: each has its share of the budgets, as workers have it.
+        compared: Whether to put river's detectors beside ours, the policy's or ADWIN where it names none.
 
     Raises:
         CommandError: A file cannot be read.
     """
+    if compared:
+        policy = beside(policy)
     run = run_file(path, policy, partitions)
-    openings = [record for record in run.drifts if record.status == "opened"]
+    everyone = [record for record in run.drifts if record.status == "opened"]
+    openings = [record for record in everyone if record.detector == OURS]
     truth = _truth(path.with_name(path.name + ".truth.json"))
     start_ms = run.began_ms if truth is None else truth.start_ms
     months = max(run.at_ms - start_ms, 0) / _MONTH_MS
@@ -110,6 +119,7 @@ def backtest(path: Path, policy: Policy, partitions: int = 1) -> Backtest:
         {budget: opened[budget] for budget in BUDGETS},
         None if false is None else {budget: false[budget] for budget in BUDGETS},
         found,
+        compare(policy, everyone, None if truth is None else truth.changes, _explained) if compared else [],
     )
 
 
@@ -176,6 +186,7 @@ def print_json(result: Backtest, out: TextIO) -> None:
         "opened": result.opened,
         "false": result.false,
         "found": [asdict(found) for found in result.found],
+        "compared": [asdict(row) for row in result.compared],
         "drifts": [msgspec.to_builtins(record) for record in result.run.drifts],
     }
     json.dump(whole, out, ensure_ascii=False)
@@ -213,3 +224,6 @@ def print_report(result: Backtest, policy: Policy, console: Console) -> None:
             for budget, (signal, delay, n) in found.by.items()
         )
         console.print(f"injected {when}: {found.scenario} at {found.where}: {said or 'not found'}", highlight=False)
+    if result.compared:
+        console.print()
+        print_compared(result.compared, console)

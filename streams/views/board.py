@@ -142,7 +142,7 @@ class Board:
         if self._rate is not None:
             parts.append(Text(f"{self._rate:,.0f} events/s"))
         parts += _counts(rejected=pipeline.rejected, duplicates=pipeline.duplicates, late=pipeline.late)
-        drifts = len(reading.drifts)
+        drifts = sum(drift.is_ours for drift in reading.drifts)
         parts.append(Text(f"{drifts} drift{'s' * (drifts != 1)} open", style=_WARN if drifts else _MUTED))
         if pipeline.partitions and pipeline.owned < pipeline.partitions:
             parts.append(Text(f"{pipeline.owned} of {pipeline.partitions} partitions here", style=_WARN))
@@ -226,8 +226,10 @@ def _operation(reading: Reading) -> list[Text]:
 
 def _drift(drift: Drift, now_seconds: float) -> list[Text]:
     """What is known of a drift, in parts that a narrow terminal puts below each other."""
+    # River's alone is no state of the site: nothing is promised of it.
+    kind, style = (drift.budget or "drift", DRIFT.style) if drift.is_ours else ("river", _MUTED)
     where = " ".join(part for part in (drift.site, drift.project, drift.signal, drift.direction) if part)
-    parts = [Text.assemble((f" {DRIFT.glyph} {drift.budget or 'drift'} ", DRIFT.style), " ", (where, "bold"))]
+    parts = [Text.assemble((f" {DRIFT.glyph} {kind} ", style), " ", (where, "bold"))]
     if drift.baseline is not None and drift.current is not None:
         parts.append(Text(f"{percent(drift.baseline)} to {percent(drift.current)}"))
     if drift.reviews:
@@ -235,7 +237,12 @@ def _drift(drift: Drift, now_seconds: float) -> list[Text]:
     if drift.began_seconds is not None:
         began = datetime.fromtimestamp(drift.began_seconds, UTC).strftime("%H:%M UTC")
         parts.append(Text(f"for {span(now_seconds - drift.began_seconds)}, since {began}"))
-    return [*parts, Text(f"evidence {drift.evidence:.1f} x", style=_MUTED)]
+    if drift.is_ours:
+        parts.append(Text(f"evidence {drift.evidence:.1f} x", style=_MUTED))
+    if drift.river:
+        says = f"river agrees ({drift.river})" if drift.is_ours else f"river's {drift.river} alone, no promise"
+        parts.append(Text(says, style=_MUTED))
+    return parts
 
 
 def _legend(width: int) -> Text:
@@ -507,7 +514,8 @@ def plain_lines(reading: Reading | None, trouble: str | None, now_seconds: float
     for drift in reading.drifts:
         lines.append(
             f"drift site={drift.site!r} project={drift.project!r} signal={drift.signal} direction={drift.direction}"
-            f" budget={drift.budget} evidence={drift.evidence:.2f}"
+            + (f" budget={drift.budget} evidence={drift.evidence:.2f}" if drift.is_ours else " no-promise")
+            + (f" river={drift.river}" if drift.river else "")
         )
     return lines + [_plain_site(line) for line in shown.sites]
 

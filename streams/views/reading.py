@@ -152,7 +152,12 @@ class SiteLine:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """An open drift of a site or project. Ratios 0 to 1; None where the page does not say."""
+    """An open drift of a site or project. Ratios 0 to 1; None where the page does not say.
+
+    Attributes:
+        river: The detector of river that has it open: beside ours (it agrees), or alone.
+        is_ours: Whether our own test has found it; of river's alone nothing is promised.
+    """
 
     site: str
     project: str
@@ -164,6 +169,8 @@ class Drift:
     current: float | None
     reviews: int
     began_seconds: float | None
+    river: str = ""
+    is_ours: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +219,7 @@ def read(samples: Samples, at_seconds: float) -> Reading:
     pipeline = _pipeline(samples)
     drifts = _drifts(samples)
     drifting: dict[str, float | None] = {}
-    for drift in sorted(drifts, key=_whole_site_first):
+    for drift in sorted((drift for drift in drifts if drift.is_ours), key=_whole_site_first):
         drifting.setdefault(drift.site, drift.current if drift.signal in _ACCURACY else None)
     sites = sorted({labels["site"] for labels, _ in samples.select("labelwatch_site_info")})
     lines = [
@@ -336,26 +343,45 @@ def _pipeline(samples: Samples) -> Pipeline:
     )
 
 
+_STREAM = ("site", "project", "signal", "direction")
+
+
 def _drifts(samples: Samples) -> tuple[Drift, ...]:
-    found = []
-    for labels, value in samples.select("labelwatch_drift_active"):
-        if value != 1 or labels.get("agent"):
-            continue
-        figures = {
-            name: samples.value(f"labelwatch_drift_{name}", **labels)
-            for name in ("evidence", "baseline_ratio", "current_ratio", "reviews", "began_timestamp_seconds")
-        }
-        found.append(
-            Drift(
-                *(labels.get(name, "") for name in ("site", "project", "signal", "direction", "budget")),
-                evidence=figures["evidence"] or 0.0,
-                baseline=figures["baseline_ratio"],
-                current=figures["current_ratio"],
-                reviews=int(figures["reviews"] or 0),
-                began_seconds=figures["began_timestamp_seconds"],
-            )
-        )
-    return tuple(sorted(found, key=lambda drift: (drift.budget != "page", -drift.evidence)))
+    """Ours, pages first, the surest first; then river's that ours do not share."""
+    of_river = _open(samples, "river_drift")
+    detectors = {tuple(labels.get(name, "") for name in _STREAM): labels["detector"] for labels in of_river}
+    ours = [_drift(samples, "drift", labels) for labels in _open(samples, "drift")]
+    ours = [replace(drift, river=detectors.pop(_stream(drift), "")) for drift in ours]
+    alone = [
+        replace(_drift(samples, "river_drift", labels), river=labels["detector"], is_ours=False)
+        for labels in of_river
+        if tuple(labels.get(name, "") for name in _STREAM) in detectors
+    ]
+    return (*sorted(ours, key=lambda drift: (drift.budget != "page", -drift.evidence)), *alone)
+
+
+def _open(samples: Samples, kind: str) -> list[dict[str, str]]:
+    found = samples.select(f"labelwatch_{kind}_active")
+    return [labels for labels, value in found if value == 1 and not labels.get("agent")]
+
+
+def _stream(drift: Drift) -> tuple[str, ...]:
+    return drift.site, drift.project, drift.signal, drift.direction
+
+
+def _drift(samples: Samples, kind: str, labels: dict[str, str]) -> Drift:
+    figures = {
+        name: samples.value(f"labelwatch_{kind}_{name}", **labels)
+        for name in ("evidence", "baseline_ratio", "current_ratio", "reviews", "began_timestamp_seconds")
+    }
+    return Drift(
+        *(labels.get(name, "") for name in (*_STREAM, "budget")),
+        evidence=figures["evidence"] or 0.0,
+        baseline=figures["baseline_ratio"],
+        current=figures["current_ratio"],
+        reviews=int(figures["reviews"] or 0),
+        began_seconds=figures["began_timestamp_seconds"],
+    )
 
 
 def _site(samples: Samples, site: str, drifting: bool, newest_event_seconds: float | None) -> SiteLine:

@@ -153,3 +153,35 @@ def test_a_broken_truth_file_is_one_sentence(tmp_path: Path) -> None:
     file.with_name("h.jsonl.truth.json").write_bytes(b"{")
     with pytest.raises(CommandError, match="not a truth file"):
         backtest(file, Policy())
+
+
+def test_compare_puts_rivers_detectors_beside_ours_on_the_same_streams(tmp_path: Path) -> None:
+    file = history(tmp_path, "site-dip", days=2, points=0.2)
+    result = backtest(file, Policy.parse("[oncall]\nfalse_pages_per_month = 20"), compared=True)
+    ours, river = result.compared
+    assert (ours.signal, ours.detector, river.signal, river.detector) == ("accuracy", "labelwatch", "accuracy", "ADWIN")
+    # As counted here from the records and the truth alone.
+    (at_ms,) = [
+        change["at_ms"] for change in json.loads((tmp_path / f"{file.name}.truth.json").read_bytes())["changes"]
+    ]
+    for row in (ours, river):
+        mine = [
+            record
+            for record in result.run.drifts
+            if record.status == "opened" and record.signal == "accuracy" and record.detector == row.detector
+        ]
+        true = [record for record in mine if record.site_id == "manila-1" and record.opened_at >= at_ms]
+        assert (row.opened, row.false, row.changes) == (len(mine), len(mine) - len(true), 1)
+        assert row.delays == [((true[0].opened_at - at_ms) / 1000, true[0].since.n)]
+    # No budget is meant for river's.
+    assert sum(result.opened.values()) == sum(
+        record.status == "opened" and record.detector == "labelwatch" for record in result.run.drifts
+    )
+    out = io.StringIO()
+    print_report(result, Policy(), Console(file=out, width=100))
+    assert "river's ADWIN" in out.getvalue()
+    assert "of river's detectors nothing is promised" in out.getvalue()
+    out = io.StringIO()
+    print_json(result, out)
+    assert [row["detector"] for row in json.loads(out.getvalue())["compared"]] == ["labelwatch", "ADWIN"]
+    assert backtest(file, Policy()).compared == []

@@ -81,7 +81,7 @@ def test_a_drift_opens_at_the_review_at_which_river_itself_signals_a_rise_of_err
             and event.get("role", "agent") == "agent"
             and event.get("sampling") != "targeted"
             and event.get("round", 1) == 1
-            and event.get("source") in ("qa", "audit", "consensus", "gold")
+            and (event.get("source") or "qa") in ("qa", "audit", "consensus", "gold")
         ):
             outcomes.setdefault(event["site_id"], []).append((event["at"], int(not event["correct"])))
     expected = {}

@@ -125,6 +125,27 @@ def test_a_drift_of_the_site_shows_before_all_else_and_one_of_a_person_does_not(
     assert reading.drifts == (Drift("lima-1", "spam", "accuracy", "down", "page", 1.7, 0.96, 0.88, 312, NOW - 660),)
 
 
+def test_river_agrees_beside_ours_and_alone_makes_no_state_of_a_site() -> None:
+    scrape = Scrape()
+    scrape.site("lima-1", (0.91, 0.88, 0.94))
+    scrape.drift("lima-1")
+    scrape.site("lima-2", (0.97, 0.955, 0.98))
+    for site, project in (("lima-1", "spam"), ("lima-2", "")):
+        of = {"site": site, "project": project, "agent": "", "signal": "accuracy", "direction": "down"}
+        scrape.add("labelwatch_river_drift_active", 1, **of, detector="ADWIN")
+        scrape.add("labelwatch_river_drift_baseline_ratio", 0.97, **of, detector="ADWIN")
+        scrape.add("labelwatch_river_drift_current_ratio", 0.91, **of, detector="ADWIN")
+    reading = scrape.reading()
+    assert [(line.site, line.state) for line in reading.sites] == [("lima-1", DRIFT), ("lima-2", ABOVE)]
+    shown = picture(reading)
+    assert "river agrees (ADWIN)" in shown
+    assert "lima-2 accuracy down  97.0% to 91.0%  river's ADWIN alone, no promise" in shown
+    assert "1 drift open" in shown
+    ours, alone = (line for line in plain_lines(reading, None, NOW) if line.startswith("drift "))
+    assert ours.endswith("budget=page evidence=1.70 river=ADWIN")
+    assert alone.endswith("direction=down no-promise river=ADWIN")
+
+
 def test_the_worst_stands_first_and_among_the_below_the_one_proven_furthest() -> None:
     scrape = Scrape()
     scrape.site("above", (0.99, 0.98, 0.995))
