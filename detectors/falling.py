@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detectors.mixture import R_MAX, check_run_length, pack, run, unpack
 from detectors.outcomes import Outcomes, locate_change
 from detectors.protocol import Estimate, checked_outcome, until_drift
-from detectors.self_starting import FREEZE_AFTER, PRIOR, ROW, WARM_UP, check_prior, fresh
+from detectors.self_starting import FREEZE_AFTER, PRIOR, ROW, check_prior, fresh, warm_up
 
 #: What the rate falls to, as shares of the baseline.
 FALLS = (0.75, 0.5, 0.25)
@@ -50,7 +50,7 @@ def advance(row: list[float], correct: int, wrong: bool, temper: float = 1.0, le
             a += temper
             seen += 1.0
         row[:3] = a, b, seen
-        if seen < WARM_UP:
+        if seen < warm_up(a / (a + b)):
             row[3:6] = 0.0, 0.0, 0.0
             return 0.0
     return total / 3.0

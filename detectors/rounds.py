@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detectors import cluster
 from detectors.falling import FALLS
 from detectors.mixture import SHIFTS
-from detectors.self_starting import FREEZE_AFTER, WARM_UP
+from detectors.self_starting import FREEZE_AFTER, WARM_UP, WARM_UP_BEYOND, WARM_UP_PER_RATE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -185,7 +185,8 @@ def take(
     plus = on_correct * (1.0 - times) / (1.0 - on_correct)
     on_error = np.where(wrong, on_error, 1.0)
     # There is no test until enough is known.
-    tests = ~own | (seen_after >= WARM_UP)
+    rate = a_after / (a_after + b_after)
+    tests = ~own | (seen_after >= np.maximum(WARM_UP, WARM_UP_PER_RATE * (rate - WARM_UP_BEYOND)))
     times, plus = times * on_error * tests, (plus + wrong) * on_error * tests
 
     after = np.empty_like(times)

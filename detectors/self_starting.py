@@ -12,6 +12,8 @@ FREEZE_AFTER = 10_000
 PRIOR = (0.6, 9.4)
 #: Outcomes that a stream only learns from: against the prior alone, one that is simply worse than most looks changed.
 WARM_UP = 100
+#: The same at high rates, from which the prior is further: so many for each unit of the rate beyond the first.
+WARM_UP_PER_RATE, WARM_UP_BEYOND = 2_000.0, 0.1
 #: What the functions below keep of a stream, in a list of floats that its owner stores as it likes.
 ROW = ("a", "b", "seen", "r1", "r2", "r3")
 
@@ -24,6 +26,11 @@ def check_prior(prior: tuple[float, float]) -> None:
     """
     if not min(prior) > 0:
         raise ValueError(f"both numbers of prior must be above 0, not {prior!r}")
+
+
+def warm_up(rate: float) -> float:
+    """Outcomes that a stream of a rate only learns from."""
+    return max(WARM_UP, WARM_UP_PER_RATE * (rate - WARM_UP_BEYOND))
 
 
 def fresh(prior: tuple[float, float] = PRIOR) -> list[float]:
@@ -78,7 +85,7 @@ def advance(
         if seen < FREEZE_AFTER:
             a += temper
             seen += 1.0
-    if learns and seen < WARM_UP:
+    if learns and seen < warm_up(a / (a + b)):
         r1 = r2 = r3 = 0.0
     row[:] = a, b, seen, r1, r2, r3
     return (r1 + r2 + r3) / 3.0

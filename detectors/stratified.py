@@ -11,7 +11,7 @@ import numpy as np
 from detectors.mixture import R_MAX, SHIFTS, check
 from detectors.outcomes import locate_change
 from detectors.protocol import Estimate, checked_outcome, count_until
-from detectors.self_starting import FREEZE_AFTER, PRIOR, WARM_UP, check_prior
+from detectors.self_starting import FREEZE_AFTER, PRIOR, check_prior, warm_up
 
 #: Strata with a rate of their own; those that come later share the last one.
 STRATA_MAX = 32
@@ -56,8 +56,9 @@ class StratifiedMixture:
     but p in L_d is the running Beta mean of the outcome's own stratum, taken before the outcome. So
     evidence adds up over strata, and their shares do not matter.
 
-    A stratum is only learned from in its first 100 outcomes: these leave the R_d as they are. Its
-    baseline is frozen after 10,000, and does not learn while a drift is open.
+    A stratum is only learned from in its first 100 outcomes, more where its rate is high (`warm_up`):
+    they leave the R_d as they are. Its baseline is frozen after 10,000, and does not learn
+    while a drift is open.
 
     Guarantee: p is known before the outcome that it judges, so mean(R_t) - t stays a martingale
     whatever decides of which stratum the next outcome is, and the mean number of outcomes to a
@@ -142,7 +143,7 @@ class StratifiedMixture:
         known = self._strata.get(stratum) or self._meet(stratum)
         self._kept.append(known.number | is_wrong << 7)
         p, temper = known.rate, self.temper
-        if self._open or known.seen >= WARM_UP:
+        if self._open or known.seen >= warm_up(p):
             q, half = 1.0 - p, (1.0 - p) / 2
             for at, d in enumerate(self._shifts):
                 ratio = 1.0 + min(d, half) / p if is_wrong else 1.0 - min(d / q, 0.5)

@@ -69,6 +69,8 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
         label: Which label's share moved, where that is the signal; `other` for the rare ones together.
         opened_at, cleared_at: When it was found, and when it was over.
         began_at, began_at_low, began_at_high: When the change began, and its 90% interval.
+        began_earlier: Whether it may have begun before that: no more is remembered of the stream, or it was still being
+            learned from. `since.n` is then what is known at least.
         target: What the stream is held to, where that is a target.
         before, since: The figure before the change and since, with n; n is 0 where nothing is known from before.
         estimate: The new level, shrunk: a figure since a signal overstates, because the signal chose the moment.
@@ -103,6 +105,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     began_at: int
     began_at_low: int
     began_at_high: int
+    began_earlier: bool = False
     target: float | None = None
     before: Level
     since: Level

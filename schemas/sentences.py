@@ -47,12 +47,12 @@ def english(record: DriftRecord, timezone: str) -> str:
     who = record.site_id + (f", project {record.project_id}" if record.project_id else "")
     who += f", {record.agent_id}" if record.agent_id else ""
     before, since = _figures(record)
-    over = f"over {record.since.n:,} {_unit(record)[0]}"
+    over = f"over {'at least ' if record.began_earlier else ''}{record.since.n:,} {_unit(record)[0]}"
     if record.status == "cleared":
         back = f"back to normal (usually {before})" if record.target is None else f"back at its target of {before}"
         return f"{who}: {subject} is {back} as of {_time(record.at, timezone)}; it had been {since} {over}."
     seen = f"{since}{_interval(record, 'to', '95% interval ')} {over}"
-    began = f"since about {_time(record.began_at, timezone)}"
+    began = f"since about {_time(record.began_at, timezone)}{' or earlier' if record.began_earlier else ''}"
     fell, fall = ("fell", "fall") if record.direction == "down" else ("rose", "rise")
     if record.target is not None:
         earlier = f"; before that {_value(record, record.before.value)}" if record.before.n else ""
@@ -78,12 +78,12 @@ def chinese(record: DriftRecord, timezone: str) -> str:
     who = record.site_id + (f"，项目 {record.project_id}" if record.project_id else "")
     who += f"，{record.agent_id}" if record.agent_id else ""
     before, since = _figures(record)
-    over = f"基于 {record.since.n:,} {_unit(record)[1]}"
+    over = f"基于{'至少' if record.began_earlier else ''} {record.since.n:,} {_unit(record)[1]}"
     if record.status == "cleared":
         back = f"已恢复正常水平（通常为 {before}）" if record.target is None else f"已回到目标 {before}"
         return f"{who}：截至 {_time(record.at, timezone)}，{subject}{back}；异常期间为 {since}，{over}。"
     seen = f"{since}{_interval(record, '至', '95% 区间 ')}，{over}"
-    began = f"约自 {_time(record.began_at, timezone)} 开始"
+    began = f"约自 {_time(record.began_at, timezone)} {'或更早' if record.began_earlier else ''}开始"
     moved = "下降" if record.direction == "down" else "上升"
     if record.target is not None:
         earlier = f"；此前为 {_value(record, record.before.value)}" if record.before.n else ""

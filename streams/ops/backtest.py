@@ -106,7 +106,7 @@ def backtest(path: Path, policy: Policy, partitions: int = 1, compared: bool = F
     false: Counter[str] | None = None
     found: list[Found] = []
     if truth is not None:
-        below = _below_target(run, openings)
+        below = below_target(run, openings)
         false = Counter(
             record.budget
             for record in openings
@@ -145,7 +145,7 @@ def _explained(record: DriftRecord, changes: Sequence[_Change]) -> bool:
     )
 
 
-def _below_target(run: Run, openings: Sequence[DriftRecord]) -> set[tuple[str, int]]:
+def below_target(run: Run, openings: Sequence[DriftRecord]) -> set[tuple[str, int]]:
     """Which openings against a target are true, by id and number: the site was below it.
 
     That is told by the reviews after the opening, which the signal has not chosen; where these are few, by the whole

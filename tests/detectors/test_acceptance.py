@@ -191,3 +191,12 @@ def test_6_a_maturity_hold_takes_away_what_latency_does():
     assert held <= 1.0 + error
     plain, _ = mean([acceptance.tempered_alarms(acceptance.latent(rng, 20_000, 0.0), False) for _ in range(30)])
     assert plain > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("p", [0.001, 0.3, 0.6, 0.9])
+def test_it_keeps_its_promise_at_any_rate(p):
+    rng = np.random.default_rng(12)
+    alarms = [acceptance.self_starting_alarms(acceptance.run_gaps(rng, p, 20_000), 0) for _ in range(100)]
+    # One in a run of 20,000; 100 of them say it to a tenth.
+    assert np.mean(alarms) <= 1.0 + 2.5 * np.std(alarms) / 10

@@ -41,9 +41,9 @@ def labels(days: float, slow: Any, seed: int = 1, changed: bool = False, start: 
     return events
 
 
-def opened(slow: Any, policy: str = "") -> tuple[DriftRecord, list[dict[str, Any]], int]:
-    """The first drift of handling time, the log up to it, and when things had changed."""
-    events = labels(4, slow)
+def opened(slow: Any, policy: str = "", days: float = 4) -> tuple[DriftRecord, list[dict[str, Any]], int]:
+    """The first drift of handling time, the log up to it, and when things had changed, after so many days."""
+    events = labels(days, slow)
     began = events[-1]["at"]
     events += labels(3, slow, changed=True, start=len(events))
     engine = PartitionEngine(0, Policy.parse(policy))
@@ -71,6 +71,21 @@ def test_a_new_sop_that_takes_longer_is_named():
     assert drift.verdict == "rate"
     assert drift.began_at_low <= began + EVERY_MS * 64
     assert began - EVERY_MS * 64 <= drift.began_at_high
+
+
+def test_a_change_while_a_stream_was_still_being_learned_is_of_no_sure_beginning():
+    def slow(event: dict[str, Any], rng: random.Random) -> None:
+        event["handle_ms"] = int(event["handle_ms"] * 1.6)
+
+    late, _, _ = opened(slow, days=4)
+    assert not late.began_earlier
+    assert "or earlier" not in late.text
+    early, _, began = opened(slow, days=2.7)
+    assert early.began_earlier
+    assert "or earlier" in early.text
+    assert f"at least {early.since.n:,} labels" in early.text
+    assert "或更早" in early.text_zh
+    assert early.at > began
 
 
 def test_a_person_who_takes_twice_as_long_is_named():

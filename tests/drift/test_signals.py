@@ -50,6 +50,30 @@ def of(records: list[DriftRecord], signal: str) -> list[DriftRecord]:
     return [record for record in records if record.signal == signal]
 
 
+@pytest.mark.parametrize(("usual", "now"), [(0.60, 0.95), (0.002, 0.05)])
+def test_a_drop_is_found_at_any_rate(usual, now):
+    log = Log()
+    log.reviews(3000, usual)
+    began = log.now
+    log.reviews(800, now)
+    _, records = log.run('[detection]\nsignals = ["accuracy"]')
+    opened, _ = of(records, "accuracy")
+    assert opened.status == "opened"
+    assert began < opened.at
+    assert opened.before.value == pytest.approx(1 - usual, abs=0.03)
+
+
+def test_what_a_stream_no_longer_remembers_is_said_to_be_at_least():
+    log = Log()
+    log.reviews(2000, 0.3)
+    _, records = log.run('[detection]\nsignals = ["accuracy_target"]')
+    (opened,) = of(records, "accuracy_target")
+    # Below its target from its first review on: there is no beginning to be found.
+    assert opened.began_earlier
+    assert f"at least {opened.since.n:,} reviews" in opened.text
+    assert "至少" in opened.text_zh
+
+
 def test_a_drop_opens_once_clears_once_and_says_where_since_when_and_how_much():
     log = Log()
     log.reviews(4000, 0.05)
@@ -64,6 +88,7 @@ def test_a_drop_opens_once_clears_once_and_says_where_since_when_and_how_much():
     assert (opened.site_id, opened.direction, opened.budget) == ("s", "down", "page")
     assert began < opened.at < ended < cleared.at
     assert opened.began_at_low <= began <= opened.began_at_high
+    assert not opened.began_earlier
     assert opened.before.value == pytest.approx(0.95, abs=0.01)
     assert opened.since.lower <= 0.80 <= opened.since.upper
     assert opened.evidence >= 1

@@ -39,6 +39,7 @@ class Episode(msgspec.Struct):
         verdict, causes, task_ids: Why.
         label: Of label mix, whose share it is.
         volume: Outcomes of the stream a month as it opened; 0 where that is not known.
+        began_earlier: Whether it may have begun before `began_at_low`.
     """
 
     drift_id: str
@@ -59,6 +60,7 @@ class Episode(msgspec.Struct):
     task_ids: tuple[str, ...] = ()
     label: str = ""
     volume: float = 0.0
+    began_earlier: bool = False
 
 
 class Closed(msgspec.Struct):
@@ -148,6 +150,7 @@ def record_of(
         began_at=episode.began_at,
         began_at_low=episode.began_at_low,
         began_at_high=episode.began_at_high,
+        began_earlier=episode.began_earlier,
         target=policy.resolve(site=stream.site).accuracy if stream.signal == "accuracy_target" else None,
         before=episode.before,
         since=since,

@@ -383,6 +383,9 @@ class Labels:
             min(times[min(back // size, len(times)) - 1], at_ms)
             for back in (found.began_ago, found.began_ago_high, found.began_ago_low)
         )
+        # In its first days a stream may have learned the change itself.
+        learned_until_ms = int(self._first_ms[number]) + LEARNING_MS
+        earlier = low <= learned_until_ms or found.began_ago_high >= len(sums) * size
         episode = Episode(
             drift_id=closed.drift_id if closed else drift_id(stream, f"{at_ms}/{int(state.row[0])}"),
             opening=closed.opening + 1 if closed else 1,
@@ -390,6 +393,7 @@ class Labels:
             began_at=began,
             began_at_low=min(low, began),
             began_at_high=max(high, began),
+            began_earlier=earlier,
             before=self._level(state, before, lead, found.old_rate),
             n=len(since) * size,
             wrong=self._total(since, lead),

@@ -94,6 +94,7 @@ class _Change(NamedTuple):
     began_at: int
     began_at_low: int
     began_at_high: int
+    began_earlier: bool
     before: Level
     n: int
     wrong: int
@@ -461,6 +462,7 @@ class Drift:
             began_at=(began := min(change.began_at, at)),
             began_at_low=min(change.began_at_low, began),
             began_at_high=max(change.began_at_high, began),
+            began_earlier=change.began_earlier,
             before=change.before,
             n=change.n,
             wrong=change.wrong,
@@ -585,7 +587,8 @@ class Drift:
         ):
             baseline = self._streams.baseline(number)
             before = Level(self._shown(stream, baseline), self._streams.known(number))
-        return _Change(began, low, high, before, n, errors, found)
+        earliest = 0 < len(outcomes) <= found.began_ago_high
+        return _Change(began, low, high, earliest, before, n, errors, found)
 
     def _explain(self, stream: Stream, episode: Episode, position: int, closed: Closed | None) -> None:
         """Puts causes and examples into an episode."""
