@@ -3,7 +3,7 @@
 from grafana import shared, signals
 from grafana.states import BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION, YELLOW
 from grafana.theme import Board, Query
-from grafana.words import NOT_KNOWN, PROJECT, SITE, WINDOW, Language, Words
+from grafana.words import NOT_KNOWN, SITE, WINDOW, Language, Words
 
 DASHED = {"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}}
 DAILY = "1h"
@@ -25,7 +25,6 @@ def make(language: Language) -> Board:
         refresh="5m",
     )
     board.variable("site", SITE, 'label_values(labelwatch_site_info{site!=""}, site)')
-    board.variable("project", PROJECT, 'label_values(labelwatch_labels_window{site=~"$site"}, project)')
     board.choice("window", WINDOW, ("1h", "24h", "7d"), "7d")
     shared.links(board, "capacity")
     shared.marks(board, 'site=~"$site",signal=~"handle_time|accuracy"')

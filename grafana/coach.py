@@ -57,9 +57,9 @@ def _head(board: Board) -> None:
     )
     board.stat(
         (15, 0, 5, 4),
-        Words("Site's accuracy and target", "站点准确率与目标"),
+        Words("Accuracy over $window and the site's target", "$window 准确率与站点目标"),
         [
-            Query(signals.SITE_ACCURACY, of='site="$site"', instant=True),
+            Query(signals.PEOPLE_ACCURACY, instant=True),
             Query(signals.SITE_TARGET, of='site="$site"', instant=True),
         ],
     )
@@ -114,7 +114,7 @@ def _who(board: Board) -> None:
 def _drifts(board: Board) -> None:
     board.table(
         (0, 15, 13, 7),
-        Words("People whose work has changed", "工作发生变化的人员"),
+        Words("People whose work has changed, drifts open now", "工作发生变化的人员（当前进行中）"),
         [
             ("agent", Words("Person", "人员")),
             ("signal", Words("What", "指标")),

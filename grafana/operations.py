@@ -25,6 +25,7 @@ from grafana.states import (
 from grafana.theme import Board, Query, Shown, Signal
 from grafana.words import NOT_ENOUGH, NOT_KNOWN, PROJECT, SITE, Language, Words
 
+_SITE = Words("{{site}}", "{{site}}")
 #: What may wake somebody.
 _PAGES = 'site!="",budget="page"'
 
@@ -122,15 +123,26 @@ def _head(board: Board) -> None:
 def _sites(board: Board) -> None:
     nothing = {"nothing": (NOT_ENOUGH, None)}
 
-    interval = "{{site}} {{low}} – {{high}}"
+    interval = Words(*["{{site}} {{low}} – {{high}}"] * 2)
+    since = Words("{{site}} {{project}} {{day}}, since:", "{{site}} {{project}} {{day}}，此后：")
 
     def tile(
-        signal: Signal, state: State, whose: str = "{{site}}", *, is_calm: bool = False, mapping: Shown | None = None
+        signal: Signal,
+        state: State,
+        whose: Words = _SITE,
+        *,
+        is_calm: bool = False,
+        mapping: Shown | None = None,
     ) -> Query:
         # A calm one has its glyph alone, so that the interval has room.
-        legends = (f"{state.glyph} {whose}" if is_calm else f"{state.glyph} {word}  {whose}" for word in state.word)
+        name = Words(
+            *(
+                f"{state.glyph} {one if is_calm else f'{word}  {one}'}"
+                for word, one in zip(state.word, whose, strict=True)
+            )
+        )
         mapped = {**(mapping or {}), **nothing}
-        return Query(signal, Words(*legends), instant=True, colour=state.colour, mapping=mapped)
+        return Query(signal, name, instant=True, colour=state.colour, mapping=mapped)
 
     asleep = {-1: (NO_SHIFT.name, None)}
     unseen = {"-9..9": (UNSEEN.word, None)}
@@ -141,7 +153,7 @@ def _sites(board: Board) -> None:
             "站点，最差在前：24 小时准确率及其 95% 区间；漂移时为变化后的准确率",
         ),
         [
-            tile(signals.DRIFT_TILE, DRIFT, "{{site}} {{project}} {{day}}"),
+            tile(signals.DRIFT_TILE, DRIFT, since),
             tile(signals.SILENT_TILE, SILENT),
             tile(signals.BELOW_TILE, BELOW, interval),
             tile(signals.BLIND_TILE, BLIND),

@@ -27,11 +27,10 @@ def make(language: Language) -> Board:
             "供监控运维人员使用：滞后、分区归属、检查点，以及被拒收、过晚或丢失的记录。",
         ),
         language,
-        of='job="labelwatch",instance=~"$instance"',
+        of='job="labelwatch"',
         since="now-6h",
         refresh="10s",
     )
-    board.variable("instance", WORKER, 'label_values(labelwatch_build_info{job="labelwatch"}, instance)')
     shared.links(board, "pipeline")
     shared.starts(board)
     _head(board)
@@ -177,6 +176,7 @@ def _refused(board: Board) -> None:
             Query(signals.ODD_LATE, colour=ORANGE),
             Query(signals.ODD_UNCHECKED, colour=LIGHT_GREY),
             Query(signals.ODD_UNKNOWN, colour=PURPLE),
+            Query(signals.ODD_REVISED, colour=BLUE),
             Query(signals.ODD_LOST, colour=VERMILLION),
         ],
         says=Words(

@@ -3,7 +3,7 @@
 from grafana import shared, signals
 from grafana.states import BLUE, GREY, LIGHT_GREY, ORANGE, PURPLE, SKY, VERMILLION
 from grafana.theme import Board, Query
-from grafana.words import MARKET, NOT_KNOWN, PROJECT, REVIEWER, SITE, WINDOW, Language, Words
+from grafana.words import REVIEWER, SITE, WINDOW, Language, Words
 
 DASHED = {"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}}
 
@@ -23,10 +23,6 @@ def make(language: Language) -> Board:
         refresh="1m",
     )
     board.variable("site", SITE, 'label_values(labelwatch_site_info{site!=""}, site)')
-    board.variable("project", PROJECT, 'label_values(labelwatch_labels_window{site=~"$site"}, project)')
-    board.variable(
-        "market", MARKET, 'label_values(labelwatch_labels_window{site=~"$site",project=~"$project"}, market)'
-    )
     board.choice("window", WINDOW, ("1h", "24h", "7d"), "24h")
     shared.links(board, "quality")
     shared.marks(board, 'site=~"$site",signal=~"qa_accuracy|error_finding"')
@@ -52,14 +48,14 @@ def _head(board: Board) -> None:
     )
     board.stat(
         (10, 0, 4, 4),
-        Words("Label to review", "标注到复核"),
+        Words("Label to review, over the range", "标注到复核，时间范围内"),
         [Query(signals.DELAY_MEDIAN_NOW, instant=True), Query(signals.DELAY_LATE_NOW, instant=True)],
         says=signals.DELAY_LATE_NOW.says,
         value_size=32,
     )
     board.stat(
         (14, 0, 6, 4),
-        Words("Critical errors and most allowed", "严重错误与上限"),
+        Words("Critical errors over $window and most allowed", "$window 严重错误与上限"),
         [Query(signals.CRITICAL_SHARE, instant=True), Query(signals.CRITICAL_TARGET, instant=True)],
     )
     shared.monitor(board, (20, 0, 4, 4))
@@ -175,22 +171,15 @@ def _reviewers(board: Board) -> None:
 def _delay(board: Board) -> None:
     board.heat(
         (0, 29, 12, 8),
-        Words("How old labels are when they are reviewed", "标注被复核时的时长"),
+        Words("How old labels are when they are reviewed, each hour", "每小时：标注被复核时的时长"),
         [Query(signals.DELAY_BUCKETS, "{{le}}")],
         axis_unit="s",
         interval=shared.HALF_HOUR,
         buckets=True,
     )
     board.bars(
-        (12, 29, 6, 8),
-        Words("Errors by severity", "各级错误"),
+        (12, 29, 12, 8),
+        Words("Errors by severity over $window", "$window 各级错误"),
         [Query(signals.SEVERITIES, "{{severity}}", instant=True)],
-        empty=Words("no error found in the range", "时间范围内未发现错误"),
-    )
-    board.lines(
-        (18, 29, 6, 8),
-        Words("Verdicts changed later, an hour", "每小时事后更改的判定"),
-        [Query(signals.REVISED, colour=PURPLE)],
-        floor=0,
-        empty=NOT_KNOWN,
+        empty=Words("no error found in the window", "时间窗内未发现错误"),
     )

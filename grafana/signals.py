@@ -181,8 +181,8 @@ DRIFT_TILE = Signal(
         "Accuracy since the change of the site, or of the project that moved; beside it the accuracy of 24 hours.",
         "站点（或发生变化的项目）变化后的准确率；旁边为 24 小时准确率。",
     ),
-    _tile(5, f"100 * {_SINCE} * on (site) group_left (day) ({_DAY} or on (site) 1 + 0 * {_STATE})"),
-    "% since",
+    _tile(5, f"{_SINCE} * on (site) group_left (day) ({_DAY} or on (site) 1 + 0 * {_STATE})"),
+    "percentunit",
     1,
 )
 SILENT_TILE = Signal(
@@ -583,14 +583,13 @@ def _within(metric: str, by: str, more: str = "") -> str:
 
 
 _HEADLINE = ',role="agent",headline="true"'
-_CHOSEN = ',project=~"$project",market=~"$market"'
 _MIN = "on (site) group_left () site:labelwatch_min_reviews:max{<of>}"
 
 
 def _counted(by: str) -> tuple[str, str]:
     """PromQL: correct reviews and reviews of the headline, where there are enough."""
-    n = f"({_within('reviews', by, _HEADLINE + _CHOSEN)} >= {_MIN})"
-    correct = f"({_within('correct_reviews', by, _HEADLINE + _CHOSEN)} or 0 * {n})"
+    n = f"({_within('reviews', by, _HEADLINE)} >= {_MIN})"
+    correct = f"({_within('correct_reviews', by, _HEADLINE)} or 0 * {n})"
     return correct, n
 
 
@@ -635,7 +634,7 @@ def _judged(by: str, name: _W) -> tuple[Signal, Signal, Signal, Signal]:
         Signal(
             _W("n", "n"),
             _W(f"Reviews of the {name.en}.", f"该{name.zh}的复核数。"),
-            _within("reviews", by, _HEADLINE + _CHOSEN),
+            _within("reviews", by, _HEADLINE),
             "short",
             0,
         ),
@@ -646,14 +645,14 @@ PROJECT_ACCURACY, PROJECT_LOWER, PROJECT_UPPER, PROJECT_REVIEWS = _judged("proje
 PROJECT_LABELS = Signal(
     _W("Labels", "标注数"),
     _W("Labels of the project.", "该项目的标注数。"),
-    _within("labels", "project", _CHOSEN),
+    _within("labels", "project"),
     "short",
     0,
 )
 PROJECT_TARGET = Signal(
     _W("Target", "目标"),
     _W("The policy's target for the project at the site.", "策略中该站点该项目的目标。"),
-    'max by (site, project) (labelwatch_target_ratio{<of>,kind="accuracy",project!="",project=~"$project",market=""})',
+    'max by (site, project) (labelwatch_target_ratio{<of>,kind="accuracy",project!="",market=""})',
     "percentunit",
     1,
 )
@@ -671,22 +670,43 @@ PROJECTS_WORST, PROJECTS_OTHER = (
     for expr in _worst(_ratio("project"), "site, project", 2)
 )
 MARKET_ACCURACY, MARKET_LOWER, MARKET_UPPER, MARKET_REVIEWS = _judged("market", _W("market", "市场"))
+MARKETS_WORST, MARKETS_OTHER = (
+    Signal(
+        _W("Accuracy by market", "各市场准确率"),
+        _W(
+            "Accuracy of the site's markets; the two lowest at the end in colour.",
+            "该站点各市场的准确率；末尾最低的两个以颜色标出。",
+        ),
+        expr,
+        "percentunit",
+        1,
+    )
+    for expr in _worst(_ratio("market"), "site, market", 2)
+)
+PART_ACCURACY, PART_LOWER, PART_UPPER, PART_REVIEWS = _judged("project, market", _W("project's market", "项目与市场"))
 
-_ERRORS = 'site_project:labelwatch_errors_total:max{<of>,project=~"$project"}[$__range]'
+
+def _errors(more: str = "") -> str:
+    """PromQL: errors of agents' work within the window. A window's gauge: a counter would begin with Prometheus."""
+    series = f'labelwatch_errors_window{{<of>{more},window="<window>"}}'
+    return f"max by (site, project, error_type, severity) ({series})"
+
+
 ERROR_TYPES = Signal(
     _W("Errors by type", "各类错误"),
     _W(
-        "Errors that reviews found within the range, the eight most frequent types. One that stands out names what to train.",
-        "时间范围内复核发现的错误，最常见的八类。突出的一类即培训重点。",
+        "Errors that reviews found within the window, the eight most frequent types. One that stands out names what to train.",
+        "时间窗内复核发现的错误，最常见的八类。突出的一类即培训重点。",
     ),
-    f"topk(8, sum by (error_type, severity) (increase({_ERRORS})) > 0)",
+    f"topk(8, sum by (error_type, severity) ({_errors()}))",
     "short",
     0,
 )
 
 
 def _sop(metric: str) -> str:
-    return f'sum by (site, project, sop) (increase(max without (instance) (labelwatch_sop_{metric}_total{{<of>,project=~"$project"}})[$__range:5m]))'
+    """PromQL: all that was counted of a version. Not an increase, which begins when Prometheus first asks."""
+    return f"max by (site, project, sop) (labelwatch_sop_{metric}_total{{<of>}})"
 
 
 SOP_LABELS = Signal(
@@ -702,8 +722,8 @@ SOP_REVIEWS = Signal(
 SOP_ACCURACY = Signal(
     _W("Accuracy", "准确率"),
     _W(
-        "Accuracy by the SOP version of the label, over the range. A new version below the old: its rules are not understood.",
-        "时间范围内按标注所用 SOP 版本统计的准确率。新版本低于旧版本：规则未被理解。",
+        "Accuracy by the SOP version of the label, of all that was counted. A new version below the old: its rules are not understood.",
+        "按标注所用 SOP 版本统计的准确率，含全部已计数据。新版本低于旧版本：规则未被理解。",
     ),
     f"{_sop('correct_reviews')} / ({_sop('reviews')} >= {_MIN})",
     "percentunit",
@@ -939,6 +959,17 @@ AGENTS_FALLING = Signal(
     "points",
     1,
 )
+PEOPLE_ACCURACY = Signal(
+    _W("accuracy of these people", "这些人员的准确率"),
+    _W(
+        "Correct share of the reviews of the people chosen who have enough of them.",
+        "所选且复核足够的人员的复核正确比例。",
+    ),
+    f"sum by (site) ({_PERSON_ACCURACY} * {_of_person('reviews')})"
+    f" / sum by (site) ({_of_person('reviews')} and on (site, agent) {_PERSON_ACCURACY})",
+    "percentunit",
+    1,
+)
 SCATTER_SPEED = Signal(
     _W("Labels a productive hour", "每生产小时标注"),
     _W("Speed of everyone with an accuracy.", "有准确率者的速度。"),
@@ -1048,13 +1079,11 @@ QA_WORST, QA_OTHER = (
 
 def _all(metric: str, more: str = "") -> str:
     """PromQL: an additive gauge of all chosen sites, projects and markets."""
-    return f'sum(max by (site) (sum by (site, instance) (labelwatch_{metric}_window{{<of>{_CHOSEN}{more},window="<window>"}})))'
+    return f'sum(max by (site) (sum by (site, instance) (labelwatch_{metric}_window{{<of>{more},window="<window>"}})))'
 
 
 def _by_site(metric: str, more: str = "") -> str:
-    return (
-        f'max by (site) (sum by (site, instance) (labelwatch_{metric}_window{{<of>{_CHOSEN}{more},window="<window>"}}))'
-    )
+    return f'max by (site) (sum by (site, instance) (labelwatch_{metric}_window{{<of>{more},window="<window>"}}))'
 
 
 _AGENTS_WORK = ',role="agent"'
@@ -1111,7 +1140,7 @@ SAMPLED_OTHER = Signal(
 SOURCE_REVIEWS = Signal(
     _W("n", "n"),
     _W("Reviews by whose verdict they are.", "按判定来源统计的复核数。"),
-    f'sum by (role, source) (max by (site, role, source) (sum by (site, role, source, instance) (labelwatch_reviews_window{{<of>{_CHOSEN},window="<window>"}})))',
+    'sum by (role, source) (max by (site, role, source) (sum by (site, role, source, instance) (labelwatch_reviews_window{<of>,window="<window>"})))',
     "short",
     0,
 )
@@ -1121,21 +1150,20 @@ SOURCE_ACCURACY = Signal(
         "Share found correct by role and source. Gold far below QA: reviewers overlook what gold knows.",
         "按角色与来源统计的正确比例。金标远低于质检：质检员漏看了金标已知的错误。",
     ),
-    f'sum by (role, source) (max by (site, role, source) (sum by (site, role, source, instance) (labelwatch_correct_reviews_window{{<of>{_CHOSEN},window="<window>"}})))'
-    f' / (sum by (role, source) (max by (site, role, source) (sum by (site, role, source, instance) (labelwatch_reviews_window{{<of>{_CHOSEN},window="<window>"}})))'
+    'sum by (role, source) (max by (site, role, source) (sum by (site, role, source, instance) (labelwatch_correct_reviews_window{<of>,window="<window>"})))'
+    ' / (sum by (role, source) (max by (site, role, source) (sum by (site, role, source, instance) (labelwatch_reviews_window{<of>,window="<window>"})))'
     " >= on () group_left () company:labelwatch_min_reviews:max)",
     "percentunit",
     1,
 )
-_CRITICAL = 'increase(site_project:labelwatch_errors_total:max{<of>,project=~"$project",severity="critical"}[$__range])'
-_REVIEWED = 'increase(site_project:labelwatch_reviews_total:max{<of>,project=~"$project",role="agent"}[$__range])'
+_CRITICAL = ',severity="critical"'
 CRITICAL_SHARE = Signal(
     _W("critical errors", "严重错误"),
     _W(
-        "Critical errors over reviews within the range. Above the target: customers are hurt.",
-        "时间范围内严重错误数与复核数之比。高于目标：客户受损。",
+        "Critical errors over reviews within the window. Above the target: customers are hurt.",
+        "时间窗内严重错误数与复核数之比。高于目标：客户受损。",
     ),
-    f"(sum({_CRITICAL}) or vector(0)) / (sum({_REVIEWED}) >= {_ENOUGH_OF_ALL})",
+    f"(sum({_errors(_CRITICAL)}) or vector(0)) / ({_all('reviews', _AGENTS_WORK)} >= {_ENOUGH_OF_ALL})",
     "percentunit",
     2,
 )
@@ -1148,8 +1176,8 @@ CRITICAL_TARGET = Signal(
 )
 SEVERITIES = Signal(
     _W("Errors by severity", "各级错误"),
-    _W("Errors that reviews found within the range by severity.", "时间范围内复核发现的错误，按严重程度。"),
-    f"sum by (severity) (increase({_ERRORS})) > 0",
+    _W("Errors that reviews found within the window by severity.", "时间窗内复核发现的错误，按严重程度。"),
+    f"sum by (severity) ({_errors()})",
     "short",
     0,
 )
@@ -1199,17 +1227,6 @@ DELAY_LATE_NOW = Signal(
     "s",
     0,
 )
-REVISED = Signal(
-    _W("verdicts changed later", "事后更改的判定"),
-    _W(
-        "Reviews changed after the fact, by appeal or audit, all sites, each hour. A rise: verdicts are disputed.",
-        "因申诉或审核而事后更改的复核，全部站点，每小时。上升：判定有争议。",
-    ),
-    'sum(increase(max without (instance) (labelwatch_revised_reviews_total{job="labelwatch"})[1h:1m]))',
-    "short",
-    0,
-)
-
 # --- capacity: paid time and what becomes of it
 
 
@@ -1291,7 +1308,8 @@ REVIEWERS_ALL = Signal(
     "short",
     0,
 )
-_DAY_STATES = "site:labelwatch_state_seconds:increase1d{<of>"
+# Windows, not increases of counters: these know the day before Prometheus came, and count open states too.
+_DAY_STATES = 'site:labelwatch_state_seconds:sum{<of>,window="24h"'
 _DAY_UTILIZATION = (
     f'sum by (site) ({_DAY_STATES},state="productive"}}) / (sum by (site) ({_DAY_STATES},state!="offline"}}) > 0)'
 )
@@ -1299,9 +1317,9 @@ UTILIZATION_WORST, UTILIZATION_OTHER = (
     Signal(
         _W("Utilization by day", "每日利用率"),
         _W(
-            "Productive share of the logged-in time that ended within a day, by site; the three lowest at the end in colour. "
+            "Productive share of the logged-in time of 24 hours, by site; the three lowest at the end in colour. "
             "A line that falls for weeks: too many people, or too little work.",
-            "各站点一天内结束的已登录时间中的生产占比；末尾最低的三个以颜色标出。连续数周下降：人多或活少。",
+            "各站点 24 小时已登录时间中的生产占比；末尾最低的三个以颜色标出。连续数周下降：人多或活少。",
         ),
         expr,
         "percentunit",
@@ -1377,7 +1395,7 @@ def _day_of(states: str) -> str:
 
 HOURS_PRODUCTIVE = Signal(
     _W("productive", "生产"),
-    _W("Hours of work that ended within a day.", "一天内结束的生产小时。"),
+    _W("Hours of work within 24 hours.", "24 小时内的生产小时。"),
     _day_of('="productive"'),
     "hours",
     0,
@@ -1390,7 +1408,7 @@ HOURS_TRAINING = Signal(
     _W("training", "培训"), _W("Hours in training.", "培训小时。"), _day_of('="training"'), "hours", 0
 )
 HOURS_BREAK = Signal(_W("break", "休息"), _W("Hours of breaks.", "休息小时。"), _day_of('="break"'), "hours", 0)
-_DAY_LABELS = "site:labelwatch_labels:increase1d{<of>}"
+_DAY_LABELS = 'max by (site) (labelwatch_site_labels{<of>,window="24h"})'
 LABELS_DAY = Signal(
     _W("labels a day", "每日标注"),
     _W(
@@ -1414,7 +1432,7 @@ SPEED_WORST, SPEED_OTHER = (
     )
     for expr in _worst('max by (site) (labelwatch_site_labels_per_productive_hour{<of>,window="24h"})', "site", 3)
 )
-_HANDLE = 'avg by (project) (site_project:labelwatch_handle_seconds:mean1d{<of>,project=~"$project"})'
+_HANDLE = "avg by (project) (site_project:labelwatch_handle_seconds:mean1d{<of>})"
 HANDLE_WORST, HANDLE_OTHER = (
     Signal(
         _W("Handling time by project", "各项目处理时长"),
@@ -1606,6 +1624,16 @@ ODD_UNKNOWN = Signal(
     _W("unknown type", "未知类型"),
     _W("Events of a type that this version does not know.", "此版本不认识的事件类型。"),
     _odd("unknown_events"),
+    "short",
+    2,
+)
+ODD_REVISED = Signal(
+    _W("verdicts changed later", "事后更改的判定"),
+    _W(
+        "Reviews changed after the fact, by appeal or audit. A rise: verdicts are disputed.",
+        "因申诉或审核而事后更改的复核。上升：判定有争议。",
+    ),
+    "sum(rate(max without (instance) (labelwatch_revised_reviews_total{<of>})[$__rate_interval:15s]))",
     "short",
     2,
 )

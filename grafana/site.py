@@ -23,8 +23,6 @@ def make(language: Language) -> Board:
         refresh="30s",
     )
     board.variable("site", SITE, 'label_values(labelwatch_site_info{site!=""}, site)', multi=False)
-    board.variable("project", PROJECT, 'label_values(labelwatch_labels_window{site="$site"}, project)')
-    board.variable("market", MARKET, 'label_values(labelwatch_labels_window{site="$site",project=~"$project"}, market)')
     board.choice("window", WINDOW, ("1h", "24h", "7d"), "24h")
     shared.links(board, "site")
     shared.marks(board)
@@ -43,7 +41,7 @@ def make(language: Language) -> Board:
 def _head(board: Board) -> None:
     board.stat(
         (0, 0, 4, 4),
-        Words("State", "状态"),
+        Words("State now", "当前状态"),
         [Query(signals.STATE, instant=True, states=True)],
         value_size=44,
         names=False,
@@ -82,7 +80,7 @@ def _head(board: Board) -> None:
 def _why(board: Board) -> None:
     board.table(
         (0, 4, 14, 6),
-        Words("What has changed", "发生了什么变化"),
+        Words("What has changed: drifts open now", "发生了什么变化：当前进行中的漂移"),
         [
             ("project", PROJECT),
             ("agent", Words("Person", "人员")),
@@ -109,7 +107,7 @@ def _why(board: Board) -> None:
     )
     board.table(
         (14, 4, 10, 6),
-        Words("Why: parts of the change", "原因：变化的组成"),
+        Words("Why: parts of the changes open now", "原因：当前变化的组成"),
         [
             ("project", PROJECT),
             ("signal", Words("Of", "指标")),
@@ -151,7 +149,7 @@ def _course(board: Board) -> None:
     )
     board.lines(
         (12, 10, 12, 8),
-        Words("Accuracy by project", "各项目准确率"),
+        Words("Accuracy by project over $window", "$window 各项目准确率"),
         [
             Query(signals.PROJECTS_WORST, "{{project}}", colour=VERMILLION, shades=True),
             Query(signals.PROJECTS_OTHER, "{{project}}", colour=LIGHT_GREY, shades=True),
@@ -182,15 +180,41 @@ def _parts(board: Board) -> None:
     )
     board.bars(
         (13, 18, 11, 7),
-        Words("Errors by type", "各类错误"),
+        Words("Errors by type over $window", "$window 各类错误"),
         [Query(signals.ERROR_TYPES, "{{error_type}} ({{severity}})", instant=True)],
-        empty=Words("no error found in the range", "时间范围内未发现错误"),
+        empty=Words("no error found in the window", "时间窗内未发现错误"),
+    )
+    board.table(
+        (0, 25, 13, 8),
+        Words("Projects by market over $window", "$window 各项目在各市场"),
+        [("project", PROJECT), ("market", MARKET)],
+        [
+            Query(signals.PART_ACCURACY),
+            Query(signals.PART_LOWER),
+            Query(signals.PART_UPPER),
+            Query(signals.PART_REVIEWS),
+        ],
+        says=Words(
+            "The site's work by project and market, lowest accuracy first; who has too few reviews stands without a figure.",
+            "该站点按项目与市场划分的工作，准确率最低者在前；复核太少者没有数字。",
+        ),
+        ascending=True,
+        hidden=("site",),
+    )
+    board.lines(
+        (13, 25, 11, 8),
+        Words("Accuracy by market over $window", "$window 各市场准确率"),
+        [
+            Query(signals.MARKETS_WORST, "{{market}}", colour=VERMILLION, shades=True),
+            Query(signals.MARKETS_OTHER, "{{market}}", colour=LIGHT_GREY, shades=True),
+            Query(signals.SITE_TARGET, Words("site's target", "站点目标"), colour=ORANGE, props=DASHED),
+        ],
     )
 
 
 def _people(board: Board) -> None:
     board.table(
-        (0, 25, 13, 8),
+        (0, 33, 13, 8),
         Words("People at risk over $window", "$window 有风险的人员"),
         [("agent", AGENT)],
         [
@@ -216,7 +240,7 @@ def _people(board: Board) -> None:
         },
     )
     board.table(
-        (13, 25, 11, 8),
+        (13, 33, 11, 8),
         Words("Reviewers over $window", "$window 质检员"),
         [("agent", REVIEWER)],
         [
@@ -232,15 +256,15 @@ def _people(board: Board) -> None:
 
 def _work(board: Board) -> None:
     board.table(
-        (0, 33, 8, 7),
-        Words("SOP versions over the range", "时间范围内的 SOP 版本"),
+        (0, 41, 8, 7),
+        Words("SOP versions, all that was counted", "SOP 版本，全部已计数据"),
         [("project", PROJECT), ("sop", Words("SOP version", "SOP 版本"))],
         [Query(signals.SOP_ACCURACY), Query(signals.SOP_REVIEWS), Query(signals.SOP_LABELS)],
         ascending=True,
         hidden=("site",),
     )
     board.table(
-        (8, 33, 8, 7),
+        (8, 41, 8, 7),
         Words("Markets over $window", "$window 各市场"),
         [("market", MARKET)],
         [
@@ -253,8 +277,8 @@ def _work(board: Board) -> None:
         hidden=("site",),
     )
     board.lines(
-        (16, 33, 8, 7),
-        Words("People by state", "人员状态"),
+        (16, 41, 8, 7),
+        Words("People by state, at each moment", "各时刻人员状态"),
         [
             Query(signals.PEOPLE_PRODUCTIVE, colour=BLUE),
             Query(signals.PEOPLE_AVAILABLE, colour=SKY),
@@ -270,7 +294,7 @@ def _work(board: Board) -> None:
         empty=Words("☾ nobody is logged in", "☾ 无人登录"),
     )
     board.lines(
-        (0, 40, 12, 7),
+        (0, 48, 12, 7),
         Words("Labels a productive hour, over $window", "$window 每生产小时标注"),
         [
             Query(signals.SITE_SPEED, colour=BLUE),
@@ -283,7 +307,7 @@ def _work(board: Board) -> None:
         soft_floor=0,
     )
     board.lines(
-        (12, 40, 12, 7),
+        (12, 48, 12, 7),
         Words("Handling time over $window against target", "$window 处理时长对照目标"),
         [Query(signals.SITE_HANDLE, colour=BLUE), Query(signals.SITE_HANDLE_TARGET, colour=ORANGE, props=DASHED)],
         soft_floor=0,

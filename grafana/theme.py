@@ -737,22 +737,20 @@ class Board:
 
 def _nearly(signal: Signal) -> Shown:
     """What would be rounded to 100% and is below it, and to 0% and is above it, in words."""
-    if signal.unit not in ("percentunit", "% since") or signal.decimals is None:
+    if signal.unit != "percentunit" or signal.decimals is None:
         return {}
-    whole = 1 if signal.unit == "percentunit" else 100
     step = 10.0**-signal.decimals
-    half = whole * step / 200
+    half = step / 200
     # Bounds come from a square root: what differs by less than a billionth is the same.
     return {
-        f"{whole - half:.9g}..{whole * (1 - 1e-9):.12g}": (f">{100 - step:.{signal.decimals}f}%", None),
-        f"{whole * 1e-9:.9f}..{half * (1 - 1e-6):.12f}": (f"<{step:.{signal.decimals}f}%", None),
+        f"{1 - half:.9g}..{1 - 1e-9:.12g}": (f">{100 - step:.{signal.decimals}f}%", None),
+        f"{1e-9:.9f}..{half * (1 - 1e-6):.12f}": (f"<{step:.{signal.decimals}f}%", None),
     }
 
 
 #: Units with a word in them.
 UNITS = {
     "points": Words("suffix: pt", "suffix: 点"),
-    "% since": Words("suffix:% since", "suffix:% 变化后"),
     "n =": Words("prefix:n = ", "prefix:n = "),
     "hours": Words("suffix: h", "suffix: 小时"),
 }

@@ -103,6 +103,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("labels_window", (*_SPM, "window"), "Labels submitted within the window."),
     _gauge("reviews_window", (*_REVIEWED, "sampling", "headline", "window"), 'First-round production reviews within the window, as they stand now. headline="true": those that make the headline accuracy by the policy; sums of them are its n.'),
     _gauge("correct_reviews_window", (*_REVIEWED, "sampling", "headline", "window"), "Correct ones of labelwatch_reviews_window."),
+    _gauge("errors_window", ("site", "project", "error_type", "severity", "window"), "Errors of agents' work that first-round production reviews found within the window, as first given."),
     _gauge("state_seconds_window", (*_SPM, "state", "window"), "People's seconds in a state within the window, open states up to now.", unit="seconds"),
     # The same of a partition's sites together: what spans sites is a sum of these few, not of every site's series.
     _gauge("partition_labels_window", ("project", "market", "window", *_TP), "Labels submitted within the window, all sites of the partition."),

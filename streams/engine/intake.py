@@ -218,6 +218,8 @@ class ReviewError(NamedTuple):
     error_type: str
     severity: str
     is_remark: bool
+    #: Time of the review, ms; -1 where the windows leave it out: a later round, gold, an audit.
+    windowed_at: int
 
 
 class Batch:
@@ -708,9 +710,11 @@ class Intake:
 
     def _errors(self, batch: Batch, event: LabelReviewed) -> None:
         found = [(error.type, error.severity) for error in event.errors or ()]
+        of_work = event.role != "qa" and not why_not_windowed(event.purpose, event.review_round)
+        at = event.at if of_work else -1
         for error_type, severity in found or [(event.error_type or "", event.severity)]:
             batch.errors.append(
-                ReviewError(event.site_id, event.project_id, error_type, severity or "", is_remark=event.correct)
+                ReviewError(event.site_id, event.project_id, error_type, severity or "", event.correct, at)
             )
 
     def _rare(self, batch: Batch, site: Site, event: Event) -> None:

@@ -111,10 +111,10 @@ def test_every_panel_has_data_during_a_site_dip(dip: tuple[Operation, Prometheus
     assert tile["metric"]["site"] == "manila-1", "the drift is the first tile"
     alone = ask_all(prometheus, "manila-1", all_sites=False)
     for where in (
-        "State A",
+        "State now A",
         "Accuracy over $window, 95% interval B",
-        "What has changed A",
-        "Why: parts of the change A",
+        "What has changed: drifts open now A",
+        "Why: parts of the changes open now A",
     ):
         assert alone["labelwatch-site", where], where
 
@@ -214,7 +214,7 @@ def test_every_state_has_its_tile_and_no_site_vanishes(states: tuple[FakeEngine,
     values = {
         series["metric"]["site"]: series["value"][1] for found in tiles.values() for series in found if series["metric"]
     }
-    assert float(values[given.LONG]) == pytest.approx(90), "since the change, not by how much it fell"
+    assert float(values[given.LONG]) == pytest.approx(0.9), "since the change, not by how much it fell"
     assert float(values["below"]) == pytest.approx(0.88), "accuracy, not its distance from the target"
     intervals = {
         series["metric"]["site"]: (series["metric"]["low"], series["metric"]["high"])
@@ -240,14 +240,14 @@ def test_a_name_of_any_kind_is_asked_for_and_found(states: tuple[FakeEngine, Pro
     _, prometheus = states
     answers = ask_all(prometheus, site, all_sites=False)
     for where in (
-        "State A",
+        "State now A",
         "Accuracy over $window, 95% interval B",
         "Projects over $window A",
         "Markets over $window A",
     ):
         (series,) = answers["labelwatch-site", where]
         assert series["metric"]["site"] == site
-    (drift,) = answers["labelwatch-site", "What has changed A"]
+    (drift,) = answers["labelwatch-site", "What has changed: drifts open now A"]
     assert drift["metric"]["site"] == site
     (capacity,) = answers["labelwatch-capacity", "Sites over $window G"]
     assert capacity["metric"]["vendor"] == site

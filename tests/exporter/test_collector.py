@@ -164,7 +164,7 @@ def test_each_metric_is_merged_by_its_meaning():
     }
     engine = {m.name.removeprefix("labelwatch_") for m in CATALOGUE if m.origin is Origin.ENGINE}
     assert by_rule[Merge.SUM] & engine == {
-        *("labels_window", "reviews_window", "correct_reviews_window", "state_seconds_window"),
+        *("labels_window", "reviews_window", "correct_reviews_window", "state_seconds_window", "errors_window"),
         *("partition_labels_window", "partition_headline_reviews_window", "partition_headline_correct_reviews_window"),
         *("site_reviews", "site_correct_reviews", "site_labels", "site_agents", "site_active_agents"),
         "site_productive_seconds",

@@ -272,7 +272,10 @@ class Oracle:
         single = [{"type": event["error_type"], "severity": event.get("severity")}] if "error_type" in event else []
         # An empty list beside an error type says nothing against it.
         for error in event.get("errors") or single:
-            self._error(site, current, project, error, "remarks" if correct else "errors")
+            kind = self._error(site, current, project, error, "remarks" if correct else "errors")
+            of_work = role == "agent" and event.get("review_round", 1) == 1
+            if of_work and not correct and event.get("purpose", "production") == "production":
+                self._moment(at, "errors", site, project, kind, error.get("severity") or "")
         if "labeled_at" in event and at - event["labeled_at"] <= QUARTER_MS:
             self._observe("review_delay_seconds", (site,), DELAY_BOUNDS, max(0, at - event["labeled_at"]))
         if event.get("review_round", 1) == 1 and event.get("purpose", "production") == "production":
@@ -320,13 +323,14 @@ class Oracle:
             versions.append(version)
         self._count(f"{name} by version", site, project, version, by=by)
 
-    def _error(self, site: str, current: Site, project: str, error: dict[str, Any], counted_as: str) -> None:
+    def _error(self, site: str, current: Site, project: str, error: dict[str, Any], counted_as: str) -> str:
         kind, known = error["type"], current.error_types[counted_as]
         if kind not in known and len(known) >= ERROR_TYPES:
             kind = "other"
         else:
             known.add(kind)
         self._count(f"{counted_as}_total", site, project, kind, error.get("severity") or "")
+        return str(kind)
 
     # Presence.
 
@@ -451,7 +455,7 @@ class Oracle:
             labels = tuple(rest)
             if metric == "active":
                 active[labels[:2]].add(labels[2])
-            elif metric in ("labels", "reviews", "correct_reviews"):
+            elif metric in ("labels", "reviews", "correct_reviews", "errors"):
                 if people:
                     positive(f"{metric}_window", labels, amount)
             elif metric in ("site_labels", "site_reviews"):

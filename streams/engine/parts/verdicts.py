@@ -20,6 +20,7 @@ from streams.engine.parts import (
     observe,
     read_histogram,
     read_totals,
+    read_windows,
     rows_of,
 )
 
@@ -47,7 +48,7 @@ class Verdicts:
         self.verdicts = Table("verdicts", rings, {"reviews": wide, "correct": wide}, totals=("reviews", "correct"))
         self._totals = Groups(self.verdicts, lambda key: key[:5])
         self._of_window = {window: Groups(self.verdicts, self._within(window)) for window in WINDOWS}
-        self._errors = Table("errors", rings, totals=("errors",))
+        self._errors = Table("errors", rings, {"errors": Panes(np.int16, np.int16)}, totals=("errors",))
         self._remarks = Table("remarks", rings, totals=("remarks",))
         self._delay = Table("delay", rings, totals=histogram(REVIEW_DELAY_BUCKETS_SECONDS))
         self.tables: Sequence[Table] = (self.verdicts, self._errors, self._remarks, self._delay)
@@ -86,12 +87,19 @@ class Verdicts:
         _, kinds, _, delay_ms = batch.delays.arrays()
         if len(kinds):
             observe(self._delay, self._delay_rows.of(kinds), delay_ms, REVIEW_DELAY_BUCKETS_SECONDS)
+        found: list[tuple[int, int]] = []
         for error in batch.errors:
             table, total = (self._remarks, "remarks") if error.is_remark else (self._errors, "errors")
             error_type = self._capped_type(table, error.site, error.error_type)
             key: Key = (error.site, error.project, error_type, error.severity)
             key = bounded(table, key, lambda key: (key[0], OTHER, *key[2:]))
-            table.add_total(table.row(key, error.site), total)
+            row = table.row(key, error.site)
+            table.add_total(row, total)
+            if table is self._errors and error.windowed_at >= 0:
+                found.append((row, error.windowed_at))
+        if found:
+            rows, times = np.array(found, np.int64).T
+            self._errors.add(rows, times, {"errors": np.ones(len(rows), np.int64)})
 
     def _capped_type(self, table: Table, site: str, error_type: str) -> str:
         types = self._error_types[table.name].setdefault(site, set())
@@ -121,6 +129,7 @@ class Verdicts:
         ]
         tells = (
             read_totals(self._errors, {"errors": "labelwatch_errors_total"}),
+            read_windows(self._errors, at_ms, WINDOWS, {"errors": "labelwatch_errors_window"}),
             read_totals(self._remarks, {"remarks": "labelwatch_remarks_total"}),
             read_histogram(self._delay, "labelwatch_review_delay_seconds", REVIEW_DELAY_BUCKETS_SECONDS),
         )
