@@ -13,9 +13,9 @@ from streams.ops.doctor import Mark, examine_all
 from streams.runtime.settings import Settings
 from tests.kafka.conftest import FreshTopics
 from tests.support.kafka import RealKafka
-from tests.support.worker import WAIT_SECONDS, WorkerProcess, make_load, produce
+from tests.support.worker import WorkerProcess, make_load, produce
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 _HOUR, _THREE_DAYS = 3_600, 3 * 86_400
 #: The whole process sees another time of day; how long something takes is the same by any clock.
@@ -68,7 +68,7 @@ def test_a_wrong_clock_is_said_at_once(
         flowing(broker.bootstrap),
     ):
         # Seconds of slack: a busy machine looks late, and what is late cannot be told from a clock that is wrong.
-        worker.wait_for("ERROR .* this machine's clock is " + words.replace("3600", r"3(59|60)\d"))
+        worker.wait_for("ERROR .* this machine's clock is " + words.replace("3600", r"3(59|60)\d"), 240)
         status, why = worker.get("/readyz")
         assert status == 503
         assert "clock" in why
@@ -89,7 +89,7 @@ def test_a_right_clock_is_said_by_worker_and_doctor(
         WorkerProcess(tmp_path, broker.bootstrap, id=worker_id, clock="wall") as worker,
         flowing(broker.bootstrap),
     ):
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + 240
         while not (shown := worker.figures().get("labelwatch_worker_clock_offset_seconds")):
             assert time.monotonic() < deadline
             time.sleep(0.5)

@@ -1,0 +1,100 @@
+"""The rules for a Prometheus that names things otherwise: jobs, severities, where links lead, labels of the house.
+
+Run: python prometheus/adapt.py --job monitoring/worker --severity page=critical --severity ticket=warning OUT
+
+Needs nothing but Python; reads the rules beside it and writes the same files to OUT. Nothing else has to be changed:
+the alerts' names, the recorded series, and what boards ask for stay.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+RULES = Path(__file__).parent / "rules"
+JOB, AGENTS_JOB = "labelwatch", "labelwatch-agents"
+SEVERITIES = ("page", "ticket", "info")
+#: A job's name stands in quotes; in a query within a text the quotes are escaped.
+_JOB_MATCHER = re.compile(r'job=(\\?")(labelwatch(?:-agents)?)\\?"')
+_SEVERITY = re.compile(r"labels: \{severity: (\w+)\}")
+_EXTERNAL = re.compile(r"\{\{ \$externalLabels\.(\w+) \}\}")
+
+
+def adapted(
+    text: str,
+    jobs: Mapping[str, str],
+    severities: Mapping[str, str],
+    links: Mapping[str, str],
+    labels: Mapping[str, str],
+) -> str:
+    """A file of rules with other names.
+
+    Args:
+        text: The file.
+        jobs: The shipped jobs' names to those of this Prometheus.
+        severities: `page`, `ticket` and `info` to what routes go by here.
+        links: `runbooks` and `dashboards` to an address; what is left out stays an external label.
+        labels: Given to every alert.
+    """
+
+    def job(match: re.Match[str]) -> str:
+        return f"job={match[1]}{jobs.get(match[2], match[2])}{match[1]}"
+
+    def severity(match: re.Match[str]) -> str:
+        wanted = {"severity": severities.get(match[1], match[1]), **labels}
+        return f"labels: {{{', '.join(f'{name}: {_quoted(value)}' for name, value in wanted.items())}}}"
+
+    def link(match: re.Match[str]) -> str:
+        return links.get(match[1], match[0])
+
+    return _EXTERNAL.sub(link, _SEVERITY.sub(severity, _JOB_MATCHER.sub(job, text)))
+
+
+def _quoted(value: str) -> str:
+    return value if re.fullmatch(r"[a-z][\w-]*", value) else "'" + value.replace("'", "''") + "'"
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name) or not value:
+        raise argparse.ArgumentTypeError(f"{text!r}: NAME=VALUE is needed")
+    return name, value
+
+
+def _job(text: str) -> str:
+    if re.search(r'["\\\s]', text):
+        raise argparse.ArgumentTypeError(f"{text!r}: no space, quote or backslash is allowed")
+    return text
+
+
+def _link(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s'\"{}]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: an address that begins with http:// or https:// is needed")
+    return text.rstrip("/")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the adapted rules; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder for the files; made when missing")
+    parser.add_argument("--job", type=_job, default=JOB, help="job of the workers' /metrics")
+    parser.add_argument("--agents-job", type=_job, default=AGENTS_JOB, help="job of /metrics/agents")
+    parser.add_argument("--severity", type=_pair, action="append", default=[], metavar="OURS=YOURS")
+    parser.add_argument("--label", type=_pair, action="append", default=[], metavar="NAME=VALUE", help="of every alert")
+    parser.add_argument("--runbooks", type=_link, help="address in place of the external label")
+    parser.add_argument("--dashboards", type=_link, help="address in place of the external label")
+    told = parser.parse_args(arguments)
+    if unknown := [name for name, _ in told.severity if name not in SEVERITIES]:
+        parser.error(f"--severity {unknown[0]}: one of {', '.join(SEVERITIES)} is mapped")
+    links = {name: value for name in ("runbooks", "dashboards") if (value := getattr(told, name))}
+    told.out.mkdir(parents=True, exist_ok=True)
+    for file in sorted(RULES.glob("*.yml")):
+        jobs = {JOB: told.job, AGENTS_JOB: told.agents_job}
+        text = adapted(file.read_text("utf-8"), jobs, dict(told.severity), links, dict(told.label))
+        (told.out / file.name).write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Faults of the monitor itself in the whole stack at the shipped intervals: one page each, of the right name."""
+
+import logging
+import time
+from collections.abc import Iterator
+
+import pytest
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+
+from schemas.topics import checkpoints_topic, topics
+from tests.stack.native import NativeStack
+from tests.stack.test_stack import eventually, simulate, told, value
+from tests.support.kafka import missing_tools
+
+pytestmark = [pytest.mark.promtool, pytest.mark.timeout(1200)]
+log = logging.getLogger("stack")
+
+_TOPIC = next(topic for topic in topics("main") if topic.name == checkpoints_topic("main"))
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeStack]:
+    if missing := missing_tools():
+        pytest.skip(f"real Kafka needs {' and '.join(missing)}: install Java 17 or newer and Maven")
+    with NativeStack(tmp_path_factory.mktemp("faults")) as running:
+        running.up("worker-1", "pager", "alertmanager", "prometheus")
+        simulation = simulate(running, "--scenario", "steady", "--speed", "60x", "--seconds", "1200", "--rate", "100")
+        try:
+            eventually(lambda: value(running, "labelwatch_events_total") > 1_000, running)
+            yield running
+        finally:
+            simulation.kill()
+            simulation.wait()
+
+
+def let_topic_take(stack: NativeStack, most_bytes: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=f"127.0.0.1:{stack.port('kafka', 9092)}")
+    try:
+        resource = ConfigResource(ConfigResourceType.TOPIC, _TOPIC.name, {"max.message.bytes": most_bytes})
+        admin.alter_configs([resource])
+    finally:
+        admin.close()
+
+
+def test_the_watchdog_reaches_its_switch(stack: NativeStack) -> None:
+    (told_first, *_) = eventually(lambda: told(stack, "watchdog"), stack)
+    assert told_first["labels"]["alertname"] == "LabelwatchWatchdog"
+
+
+def test_checkpoints_that_cannot_be_written_are_one_page_that_resolves(stack: NativeStack) -> None:
+    let_topic_take(stack, "100")
+    began = time.monotonic()
+    (page,) = eventually(lambda: told(stack), stack, 300)
+    log.info("checkpoints fail: paged after %.0f s: %s", time.monotonic() - began, page["annotations"]["description"])
+    assert page["labels"]["alertname"] == "LabelwatchCheckpointsFailing"
+    assert "Reason: too_large." in page["annotations"]["description"]
+    assert value(stack, "count(max by (site) (labelwatch_site_labels{window='1h'}))") == 6, "figures go on"
+
+    let_topic_take(stack, _TOPIC.config["max.message.bytes"])
+    began = time.monotonic()
+    eventually(lambda: {each["status"] for each in told(stack)[1:]} == {"resolved"}, stack, 600)
+    log.info("resolved %.0f s after the topic took records again", time.monotonic() - began)
+    assert {each["labels"]["alertname"] for each in told(stack)} == {"LabelwatchCheckpointsFailing"}
+    eventually(lambda: value(stack, "max(labelwatch_consumer_lag_seconds)") < 60, stack)
+
+
+def test_a_worker_that_dies_again_and_again_is_one_page(stack: NativeStack) -> None:
+    before = len(told(stack))
+    began = time.monotonic()
+    while not told(stack, alertname="LabelwatchWorkerRestarting"):
+        assert time.monotonic() - began < 600
+        stack.kill("worker-1")
+        stack.start("worker-1")
+        time.sleep(20)
+    log.info("restarts: paged within %.0f s", time.monotonic() - began)
+    time.sleep(60)
+    assert {each["labels"]["alertname"] for each in told(stack)[before:]} == {"LabelwatchWorkerRestarting"}
