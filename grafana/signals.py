@@ -773,7 +773,8 @@ AGENT_GAP = Signal(
     ),
     f"100 * bottomk({PEOPLE}, {_WORST})",
     "points",
-    1,
+    # What is proven by a hair is never shown as nothing.
+    2,
 )
 AGENT_RISK = Signal(
     _W("P(below target)", "低于目标概率"),

@@ -243,6 +243,7 @@ class Past:
                 engine.committed(checkpoint)
                 self.rejected += [(dead.offset + 1, dead.reason, dead.detail) for dead in checkpoint.dead_letters]
                 state.lag(number, 0, 0.0)
+                state.figures_lag(number, 0.0)
                 state.committed(number, 0.05)
             state.loop_turned()
             lines = [f'up{{job="labelwatch",instance="{_INSTANCE}"}} 1 {at}\n']

@@ -61,6 +61,7 @@ def test_a_prometheus_shows_a_files_past_and_the_rules_over_it(tmp_path: Path) -
         assert value('site:labelwatch_accuracy_proven_gap:ratio{site="lima-1"}', end) == pytest.approx(
             0.9448 - 0.95, abs=1e-4
         )
+        assert value('max(labelwatch_figures_lag_seconds{job="labelwatch"})', end) == 0, "or boards call the past DOWN"
         assert value('site:labelwatch_state:code{site="lima-1"}', end) == 3
 
 
