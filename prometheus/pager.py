@@ -57,8 +57,10 @@ def main() -> None:
     """Serves until it is ended."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    # All interfaces: within compose its callers are other containers, and the port is not published.
-    ThreadingHTTPServer(("", parser.parse_args().port), Handler).serve_forever()
+    # Whoever reaches it can write what on-call reads: this machine alone, unless somebody says otherwise.
+    parser.add_argument("--host", default="127.0.0.1")
+    arguments = parser.parse_args()
+    ThreadingHTTPServer((arguments.host, arguments.port), Handler).serve_forever()
 
 
 if __name__ == "__main__":

@@ -431,6 +431,20 @@ def rejected(
         terminal.say(line, err=True)
 
 
+@app.command()
+def dump(
+    file: Annotated[Path, typer.Argument(help="A new file, for `labelwatch replay` and `labelwatch compute`.")],
+    bootstrap: Bootstrap = None,
+) -> None:
+    """The events topic as a file of JSON lines: whole, or exit code 1 and no file."""
+    from streams.ops.dump import dump as write_all
+
+    done = write_all(file, _settings(*CONNECTION, bootstrap=bootstrap))
+    terminal.say(f"{done.records:,} records of {len(done.by_partition)} partitions: {file}")
+    if done.joined:
+        terminal.say(f"{done.joined:,} records hold a line break, which is a space there", err=True)
+
+
 policy = typer.Typer(help="The policy file.", no_args_is_help=True)
 app.add_typer(policy, name="policy")
 

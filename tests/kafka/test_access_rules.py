@@ -151,6 +151,17 @@ def test_each_user_can_do_its_work(guarded: RealKafka, tmp_path: Path) -> None:
     asked = ("explain", "--site", "site-0", "--figure", "labels", "--window", "7d", "--clock", "event", "--plain")
     assert f"# labels: {load.labels['site-0']}" in labelwatch(guarded, "reader", *asked)
 
+    # Before a topic is deleted: all of it, or no file and no code 0. The reader needs no rule for a group.
+    file = tmp_path / "history.jsonl"
+    assert f"records of 2 partitions: {file}" in labelwatch(guarded, "reader", "dump", file)
+    assert file.read_bytes().count(b"\n") >= len(load.records)
+    for user in ("producer", "deployer"):
+        refused = tmp_path / f"{user}.jsonl"
+        assert EVENTS in labelwatch(guarded, user, "dump", refused, code=1)
+        assert list(tmp_path.glob(f"*{user}*")) == []
+    found = labelwatch(guarded, "reader", "rejected", "--json", "--limit", len(load.broken))
+    assert found.count('"reason"') == len(load.broken)
+
 
 def _join(kafka: RealKafka, user: str, group: str) -> None:
     consumer = Consumer({**client(kafka, user), "group.id": group, "session.timeout.ms": 6_000})
