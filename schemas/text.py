@@ -1,25 +1,33 @@
 """Text that others wrote, made safe to show: what moves, hides or turns other text is written out as an escape."""
 
-import unicodedata
+import re
 
-#: Control and format characters, line and paragraph separators, halves of characters.
-_HIDDEN = frozenset(("Cc", "Cf", "Zl", "Zp", "Cs"))
-#: Between letters these shape a word of Persian, Hindi and others; elsewhere they hide.
-_JOINERS = "\u200c\u200d"
+#: Scripts whose words joiners shape: Arabic, Syriac and the like, those of India, Myanmar, Khmer, Mongolian, Balinese.
+_SHAPED = (
+    "\u0600-\u07ff\u0840-\u08ff\u0900-\u0dff\u1000-\u109f\u1780-\u18af\u1b00-\u1bff\ua840-\ua8ff"
+    "\ufb50-\ufdff\ufe70-\ufefe"
+)
+_EMOJI = "\u2190-\u2bff\ufe0f\U0001f000-\U0001faff"
+#: Joiners that shape a word or put emoji together; elsewhere they make twins that look alike.
+_JOINING = f"(?<=[{_SHAPED}])[\u200c\u200d](?=[{_SHAPED}])|(?<=[{_EMOJI}])\u200d(?=[{_EMOJI}])"
+#: Control and format characters (Unicode's Cc and Cf), line and paragraph separators, halves of characters. Written
+#: out, since what is refused may not depend on the Python that reads.
+_NEVER = (
+    "\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064"
+    "\u2066-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+)
+#: What `visible` escapes, and what no identifier may have.
+HIDDEN = re.compile(f"[{_NEVER}]|(?!{_JOINING})[\u200c\u200d]")
+#: One class of characters, which a scan of much text passes quickly: a backslash, since JSON may escape any character,
+#: and all that may hide, joiners wherever they are. C0 is left out: JSON allows it only escaped.
+SUSPECT = re.compile("[\\\\\u200c\u200d" + _NEVER.removeprefix("\x00-\x1f") + "]")
 
 
 def visible(text: str) -> str:
     r"""The text with each control, format and bidirectional character as `\x1b`, `\u202e` and so on."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char
-        if unicodedata.category(char) not in _HIDDEN or (char in _JOINERS and _joins(text, place))
-        else char.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for place, char in enumerate(text)
-    )
+    return text if text.isprintable() else HIDDEN.sub(_escaped, text)
 
 
-def _joins(text: str, place: int) -> bool:
-    sides = text[max(place - 1, 0) : place] + text[place + 1 : place + 2]
-    return len(sides) == 2 and all(unicodedata.category(side)[0] in "LM" and ord(side) > 0x24F for side in sides)
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape", "backslashreplace").decode("ascii")

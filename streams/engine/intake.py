@@ -21,6 +21,7 @@ from schemas.events import (
     StateChanged,
     event_types,
 )
+from schemas.text import visible
 from streams.engine.decode import UNKNOWN, Refusal, decode
 from streams.engine.headline import why_not_windowed
 from streams.engine.ids import NEW_SHARE, SealedIds
@@ -687,14 +688,14 @@ class Intake:
 
     def _class(self, label: str | None) -> int:
         self._class_ids[label] = len(self.classes)
-        self.classes.append(label)
+        self.classes.append(_shown(label))
         return self._class_ids[label]
 
     def _trait(self, label: str | None, stratum: str | None, error_type: str | None) -> int:
         known = self._trait_ids.setdefault(label, {}).setdefault(stratum, {})
         if error_type not in known:
             known[error_type] = len(self.traits)
-            self.traits.append(Trait(label, stratum, error_type))
+            self.traits.append(Trait(_shown(label), stratum, error_type))
         return known[error_type]
 
     def _sop(self, site: Site, project: str, sop: str | None) -> int:
@@ -831,6 +832,15 @@ class Intake:
             site, hashes = self.sites[name], np.frombuffer(b"".join(saved), np.uint64)
             site.seen[minute] = SealedIds(hashes) if minute < site.minute else dict.fromkeys(hashes.tolist())
             site.saved[minute] = len(site.seen[minute])
+
+
+#: Characters of a label that drift tells apart: as many as an identifier has.
+_LABEL_CHARACTERS = 128
+
+
+def _shown(label: str | None) -> str | None:
+    """A label as drifts name it, in records, metrics and sentences: bounded, hidden characters written out."""
+    return None if label is None else visible(label[:_LABEL_CHARACTERS])[:_LABEL_CHARACTERS]
 
 
 def _error_type(event: LabelReviewed) -> str | None:

@@ -9,6 +9,7 @@ import pytest
 
 from detectors import mean_shift
 from schemas.policy import Policy
+from schemas.text import visible
 from streams.engine.drift.names import NONE
 from streams.engine.drift.recent import LABEL, REVIEW, Recent
 from streams.engine.partition import PartitionEngine
@@ -45,7 +46,10 @@ def told(part, ring: Recent, layout) -> list[tuple[object, ...]]:
     if layout is REVIEW:
         # What a correct review says of an error is a remark by now; older builds kept it as one.
         columns["error_type"] = np.where(layout.of(rows, "wrong") > 0, columns["error_type"], NONE)
-    named = [[tables[by][number] for number in column.tolist()] for by, column in sorted(columns.items())]
+    by_name = {by: [tables[by][number] for number in column.tolist()] for by, column in columns.items()}
+    # Older builds kept labels as they came.
+    by_name["label"] = [visible(label[:128])[:128] for label in by_name["label"]]
+    named = [column for _, column in sorted(by_name.items())]
     plain = [layout.of(rows, name).tolist() for name in (("at", "wrong") if layout is REVIEW else ("handled",))]
     return list(zip(*named, *plain, strict=True))
 

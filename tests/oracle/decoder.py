@@ -37,7 +37,28 @@ def identifier(value: Any) -> bool:
     return (
         isinstance(value, str)
         and 1 <= len(value) <= 128
-        and not any(unicodedata.category(character) == "Cc" for character in value)
+        and not any(hides(value, place) for place in range(len(value)))
+    )
+
+
+#: Blocks of scripts whose words joiners shape, and of emoji.
+SHAPED = (
+    (0x600, 0x7FF), (0x840, 0xDFF), (0x1000, 0x109F), (0x1780, 0x18AF), (0x1B00, 0x1BFF), (0xA840, 0xA8FF),
+    (0xFB50, 0xFDFF), (0xFE70, 0xFEFE),
+)  # fmt: skip
+EMOJI = ((0x2190, 0x2BFF), (0xFE0F, 0xFE0F), (0x1F000, 0x1FAFF))
+
+
+def hides(value: str, place: int) -> bool:
+    """Whether a character is for machines: control, format, separator; joiners but where they shape a word or emoji."""
+    category = unicodedata.category(value[place])
+    # The version of Unicode that every supported Python knows, and what came after it.
+    if category not in ("Cc", "Cf", "Zl", "Zp", "Cs") and not 0x13430 <= ord(value[place]) <= 0x1343F:
+        return False
+    sides = [ord(side) for side in value[max(place - 1, 0) : place] + value[place + 1 : place + 2]]
+    blocks = {"\u200c": [SHAPED], "\u200d": [SHAPED, EMOJI]}.get(value[place], [])
+    return not any(
+        len(sides) == 2 and all(any(low <= side <= high for low, high in block) for side in sides) for block in blocks
     )
 
 
