@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.events import ClockAdvanced, Event
 from schemas.policy import Policy, PolicyError
-from schemas.topics import EVENTS, topics
+from schemas.topics import EVENTS, checkpoints_topic, topics
 from streams.engine.decode import decode
 from streams.engine.intake import AHEAD_MS
 from streams.engine.times import implausible
@@ -26,7 +26,8 @@ from streams.ops.ports import is_free
 from streams.ops.records import TopicReader
 from streams.ops.transactions import FAILS_SECONDS, NOTED_SECONDS, oldest_open, told, whose
 from streams.runtime.access import denied
-from streams.runtime.broker import Findings, Refusal, examine
+from streams.runtime.broker import Findings, Refusal, examine, recreated
+from streams.runtime.checkpoints import MANIFEST_KEY, TOPIC_ID
 from streams.runtime.ends import Ends
 from streams.runtime.settings import Settings, SettingsError, service_links
 from streams.runtime.watchdog import clock_offset_seconds
@@ -35,6 +36,8 @@ from streams.views.http import Unreachable
 from streams.views.samples import read_worker
 
 _PYTHON = (3, 11)
+#: Newest records of a checkpoint topic looked at: each checkpoint ends with its manifest.
+_MANIFESTS = 16
 #: Newest records looked at in each partition.
 _RECORDS = 1_000
 #: Clocks further apart than this shift the windows visibly.
@@ -182,6 +185,8 @@ def _broker(settings: Settings) -> Iterator[Line]:
     yield from _topics(settings, findings)
     if not findings.partitions:
         return
+    if findings.topic_id and not findings.problems:
+        yield asyncio.run(_same_topic(settings, findings.topic_id))
     try:
         yield from asyncio.run(_records(settings))
     except (KafkaError, OSError, TimeoutError, CommandError) as error:
@@ -208,6 +213,26 @@ def _topics(settings: Settings, findings: Findings) -> Iterator[Line]:
         yield Line(Mark.OK, "transactions", "offered: checkpoints are exactly once, workers may share the load")
     else:
         yield Line(Mark.NOTE, "transactions", "not offered: checkpoints take their plain form, for one worker only")
+
+
+async def _same_topic(settings: Settings, topic_id: str) -> Line:
+    """Whether the group's checkpoints speak of the events topic that there is."""
+    about, topic = "checkpoints", checkpoints_topic(settings.id)
+    try:
+        async with TopicReader(settings, topic) as reader:
+            newest = [await reader.newest(partition, _MANIFESTS) for partition in range(reader.partitions)]
+    except (KafkaError, OSError, TimeoutError, CommandError) as error:
+        why = denied(error, settings) or f"{error or type(error).__name__}"
+        return Line(Mark.NOTE, about, f"not looked at: {why}")
+    ids = [
+        dict(record.headers).get(TOPIC_ID, b"").decode()
+        for records in newest
+        for record in records
+        if record.key == MANIFEST_KEY
+    ]
+    if any(each not in ("", topic_id) for each in ids):
+        return Line(Mark.FAIL, about, recreated(settings))
+    return Line(Mark.OK, about, f"of {sum(map(bool, ids))} partitions, of this {EVENTS}" if ids else "none yet")
 
 
 async def _records(settings: Settings) -> list[Line]:

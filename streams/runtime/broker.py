@@ -12,11 +12,15 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
     KafkaError,
+    KafkaTimeoutError,
     MessageSizeTooLargeError,
     TransactionalIdAuthorizationFailed,
     UnknownError,
+    UnknownTopicOrPartitionError,
     UnsupportedVersionError,
 )
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError as OtherKafkaError
 
 from schemas.topics import DEAD_LETTER_HEADROOM_BYTES, EVENTS, REJECTED, checkpoints_topic, topics
 from streams.runtime.access import denied, why_not
@@ -46,6 +50,7 @@ class Findings:
         problems: Sentences, each a reason to refuse.
         warnings: Sentences for the log.
         untold: Settings that the broker does not tell, as `topic setting`: they were not checked.
+        topic_id: Of the events topic, which one that is deleted and created anew does not share; empty where unknown.
     """
 
     partitions: int = 0
@@ -53,6 +58,7 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     untold: list[str] = field(default_factory=list)
+    topic_id: str = ""
 
 
 async def examine(settings: Settings) -> Findings:
@@ -67,6 +73,7 @@ async def examine(settings: Settings) -> Findings:
         async with asyncio.timeout(ANSWER_SECONDS):
             findings = await _examine_topics(settings, security)
             if not findings.problems:
+                findings.topic_id = await asyncio.to_thread(_topic_id, settings, findings)
                 findings.transactional = await _offers_transactions(settings, security)
     except (KafkaError, OSError, TimeoutError) as error:
         raise Refusal(
@@ -76,6 +83,33 @@ async def examine(settings: Settings) -> Findings:
             "check the address, that the broker runs, and the security settings."
         ) from error
     return findings
+
+
+def recreated(settings: Settings) -> str:
+    """The sentence of who finds another topic than the one that the group's checkpoints speak of."""
+    return (
+        f"{EVENTS} is not the topic that {checkpoints_topic(settings.id)} was written for, it was deleted and created "
+        "since: the topic was recreated or cut; start a new group with --id and replay."
+    )
+
+
+def _topic_id(settings: Settings, findings: Findings) -> str:
+    try:
+        # aiokafka does not ask for ids.
+        admin = KafkaAdminClient(
+            bootstrap_servers=settings.bootstrap.split(","),
+            bootstrap_timeout_ms=int(_REQUEST_SECONDS * 1000),
+            **settings.security(),
+        )
+        try:
+            return next(str(each.get("topic_id") or "") for each in admin.describe_topics() if each["name"] == EVENTS)
+        finally:
+            admin.close()
+    except (OtherKafkaError, OSError, ValueError, StopIteration) as error:
+        findings.warnings.append(
+            f"{EVENTS} does not tell its id ({_text(error)}), so that nobody would see if it were recreated."
+        )
+        return ""
 
 
 async def why_unwritten(error: BaseException | None, what: str, settings: Settings) -> str:
@@ -89,14 +123,19 @@ async def why_unwritten(error: BaseException | None, what: str, settings: Settin
     error = error or KafkaError()
     if forbidden := denied(error, settings):
         return forbidden
-    if isinstance(error, MessageSizeTooLargeError) and what in (REJECTED, checkpoints_topic(settings.id)):
+    about = [topic.name for topic in topics(settings.id) if topic.name in what]
+    too_large = isinstance(error, MessageSizeTooLargeError) and what in about
+    # A topic that is gone is first met as a time-out: clients wait for it to come.
+    if about and (too_large or isinstance(error, (TimeoutError, KafkaTimeoutError, UnknownTopicOrPartitionError))):
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 problems = (await _examine_topics(settings, settings.security())).problems
         except (KafkaError, OSError, TimeoutError):
             problems = []
-        named = [sentence for sentence in problems if what in sentence]
-        return named[0] if named else f"{what} takes no record of this size: raise its max.message.bytes."
+        if named := [sentence for sentence in problems if any(topic in sentence for topic in about)]:
+            return named[0]
+    if too_large:
+        return f"{what} takes no record of this size: raise its max.message.bytes."
     return f"{what}: {_text(error)}; `labelwatch doctor` says what is wrong with the brokers and the topics."
 
 

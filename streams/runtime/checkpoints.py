@@ -35,7 +35,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from schemas.topics import DRIFT, EVENTS, REJECTED, checkpoints_topic
 from streams.engine.intake import DeadLetter
 from streams.engine.partition import Checkpoint
-from streams.runtime.broker import Refusal
+from streams.runtime.broker import Refusal, recreated
 from streams.runtime.packed import Record, packed
 from streams.runtime.settings import Settings
 
@@ -48,7 +48,9 @@ PART_BYTES = 4 << 20
 #: Names the point of a checkpoint at which a test wants this process to die; see `_CrashPoint`.
 CRASH_VARIABLE = "LABELWATCH_CRASH"
 
-_MANIFEST_KEY = b"m"
+MANIFEST_KEY = b"m"
+#: The manifest's header with the id of the events topic.
+TOPIC_ID = "topic-id"
 _SLOT = b"s"
 _PART = b"p"
 _BATCH_BYTES = 1 << 20
@@ -119,6 +121,7 @@ class CheckpointStore:
         partition: Of the events topic, and the same one of the checkpoint topic.
         partitions: How many the events topic has; a checkpoint remembers it.
         transactional: Whether the broker has transactions.
+        topic_id: The events topic's; a checkpoint remembers it. Empty where the broker tells none.
         now_ms: Wall clock for `rejected-at`.
     """
 
@@ -129,12 +132,14 @@ class CheckpointStore:
         *,
         partitions: int,
         transactional: bool,
+        topic_id: str = "",
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.partition = partition
         self._settings = settings
         self._partitions = partitions
         self._transactional = transactional
+        self._topic_id = topic_id
         self._now_ms = now_ms
         self._topic = checkpoints_topic(settings.id)
         self._producer: AIOKafkaProducer | None = None
@@ -177,7 +182,7 @@ class CheckpointStore:
         """Reads the state that the last complete checkpoint left.
 
         Raises:
-            Refusal: It was written for another number of partitions, by a newer version, or in another form.
+            Refusal: It was written for another topic or number of partitions, by a newer version, or in another form.
             KafkaError: The broker failed; try again.
         """
         reader = _Reader(self._transactional)
@@ -228,6 +233,9 @@ class CheckpointStore:
                     f"{self._topic} was written when {EVENTS} had {reader.partitions} partitions, and now it has "
                     f"{self._partitions}: sites have moved between partitions; start a new group with --id and replay."
                 )
+            # Checkpoints of earlier builds name no id.
+            if reader.topic_id and self._topic_id and reader.topic_id != self._topic_id:
+                raise Refusal(recreated(self._settings))
         return Restored(slots, reader.manifest, reader.records, reader.at_ms)
 
     async def write(self, checkpoint: Checkpoint) -> None:
@@ -299,9 +307,14 @@ class CheckpointStore:
             state = [record for record in self._heal.values() if record[0] not in {key for key, _, _ in state}] + state
             state = [(key, value, more + headers) for key, value, more in state]
         last: Record = (
-            _MANIFEST_KEY,
+            MANIFEST_KEY,
             manifest,
-            [("format", b"%d" % FORMAT), ("partitions", b"%d" % self._partitions), *headers],
+            [
+                ("format", b"%d" % FORMAT),
+                ("partitions", b"%d" % self._partitions),
+                (TOPIC_ID, self._topic_id.encode()),
+                *headers,
+            ],
         )
         if crash is not None and crash.at("half"):
             await _settle(await self._send_state(producer, state[: len(state) // 2]))
@@ -363,6 +376,7 @@ class _Reader:
         self.manifest: bytes | None = None
         self.format = FORMAT
         self.partitions = 0
+        self.topic_id = ""
         self._transactional = transactional
         self._values: dict[bytes, tuple[bytes, int]] = {}
         #: Plain form: what came since the last manifest.
@@ -378,17 +392,18 @@ class _Reader:
                     "The checkpoints were written in transactions, and this broker has none: point the worker at "
                     "the broker that wrote them, or start a new group with --id and replay."
                 )
-            if key != _MANIFEST_KEY:
+            if key != MANIFEST_KEY:
                 self._pending[key] = (value, parts)
                 return
             # Also what an earlier torn checkpoint left: the one that this manifest closes has healed it.
             for each, (slot, count) in self._pending.items():
                 self._put(each, slot, count)
             self._pending.clear()
-        if key == _MANIFEST_KEY:
+        if key == MANIFEST_KEY:
             self.manifest, self.at_ms = value, at_ms
             self.format = int(headers.get("format", b"0"))
             self.partitions = int(headers.get("partitions", b"0"))
+            self.topic_id = headers.get(TOPIC_ID, b"").decode()
         else:
             self._put(key, value, parts)
 

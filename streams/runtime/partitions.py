@@ -107,6 +107,7 @@ class Partitions:
         state: What the exporter shows.
         partitions: Of the events topic, as the worker found it.
         transactional: Whether the broker has transactions.
+        topic_id: Of the events topic, as the worker found it; empty where the broker tells none.
         fail: Ends the worker: exit code and a sentence.
     """
 
@@ -118,6 +119,7 @@ class Partitions:
         *,
         partitions: int,
         transactional: bool,
+        topic_id: str = "",
         fail: Callable[[int, str], None],
     ) -> None:
         self._settings = settings
@@ -125,6 +127,7 @@ class Partitions:
         self._state = state
         self._topic_partitions = partitions
         self._transactional = transactional
+        self._topic_id = topic_id
         self._fail = fail
         self._consumer: BatchConsumer | None = None
         self._mine: set[int] = set()
@@ -331,7 +334,11 @@ class Partitions:
 
     async def _restore(self, partition: int) -> tuple[_Owned, str]:
         store = CheckpointStore(
-            self._settings, partition, partitions=self._topic_partitions, transactional=self._transactional
+            self._settings,
+            partition,
+            partitions=self._topic_partitions,
+            transactional=self._transactional,
+            topic_id=self._topic_id,
         )
         try:
             await store.start()
@@ -576,6 +583,10 @@ class Partitions:
         why = await why_unwritten(
             error.__cause__ if isinstance(error, DeadLettersRefused) else error, at, self._settings
         )
+        if at == checkpoints_topic(self._settings.id) and "not exist" in why:
+            # In a new one, what has changed since would stand alone, and pass for the whole state.
+            self._fail(1, f"{why} It was deleted while this worker ran; with a new one the group counts the log anew.")
+            return
         log.error("%s, tried again in %.1f s: %s", what, delay, why)
 
     async def tick(self) -> None:

@@ -42,6 +42,11 @@ _SHRUNK_LOOKS = 3
 
 def repartitioned(now: int, before: int) -> str:
     """The sentence of a worker that finds another number of partitions than it started with."""
+    if not now:
+        return (
+            f"{EVENTS} was deleted while this worker ran, or this user may not describe it any more: create it with "
+            "`labelwatch topics create`, and start a new group with --id, since this one speaks of what is gone."
+        )
     return (
         f"{EVENTS} has {now} partitions now and had {before} when this worker started: sites have moved between "
         "partitions; start a new group with --id and replay."

@@ -134,6 +134,7 @@ class _Worker:
             state,
             partitions=findings.partitions,
             transactional=findings.transactional,
+            topic_id=findings.topic_id,
             fail=self._end_soon,
         )
         app = App(self._settings, partitions)

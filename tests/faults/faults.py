@@ -468,7 +468,7 @@ def transactions(r: Round) -> None:
     worker.kill()
     r.fire()
     _replay_is_bounded(r, worker)
-    worker = r.start(watchdog_seconds=4)
+    worker = r.start()
     dies = r.loader.undoing("dies", timeout_seconds=12)
     dies.leave_open([record for n in range(r.partitions) for record in r.loader.some(5, n)])
 
@@ -478,7 +478,7 @@ def transactions(r: Round) -> None:
 
     until(held_up, "the open transaction shows")
     worker.kill()
-    follower = r.start(watchdog_seconds=4)
+    follower = r.start()
     for partition in range(r.partitions):
         follower.wait_for(f"partition={partition} caught up")
     until(lambda: follower.get("/readyz")[0] == 200, "an open transaction keeps nobody from being ready")
@@ -489,11 +489,11 @@ def transactions(r: Round) -> None:
     for partition in range(r.partitions):
         undoing.roll_back(r.loader.some(50, partition))
     r.expect(follower.terminate() == 0, "SIGTERM ends with code 0")
-    last = r.start(watchdog_seconds=4)
+    last = r.start(watchdog_seconds=6)
     until(lambda: last.get("/readyz")[0] == 200, "what was rolled back at the end is caught up with")
     figures = last.wait_until("labelwatch_consumer_lag_records", 0)
     r.expect(sum(figures["labelwatch_uncommitted_records"].values()) == 0, "no transaction is open")
-    time.sleep(5)
+    time.sleep(8)
     r.expect(last.alive, "nor does the watchdog take it for lag")
 
 
