@@ -195,6 +195,7 @@ def _below(board: Board) -> None:
             Query(signals.DRIFT_SINCE, of=_PAGES),
             Query(signals.DRIFT_REVIEWS, of=_PAGES),
             Query(signals.DRIFT_BEGAN, of=_PAGES),
+            Query(signals.DRIFT_RIVER, of=_PAGES, mapping=shared.RIVER_AGREES),
             Query(signals.DRIFT_CAUSE, of=_PAGES),
         ],
         says=Words(

@@ -2,7 +2,7 @@
 
 from grafana import signals
 from grafana.states import AMBER, LIGHT_GREY, NEUTRAL, VERMILLION
-from grafana.theme import Board, Place, Query
+from grafana.theme import Board, Place, Query, Shown
 from grafana.words import NOT_KNOWN, Words
 
 #: From point to point of a window of hours or days: so slow a figure needs no more.
@@ -51,6 +51,10 @@ EFFECTS = {
     "rate": (Words("same work, worse", "同类工作变差"), None),
     "mix": (Words("more weak work", "较弱工作变多"), None),
 }
+
+
+#: Of `signals.DRIFT_RIVER`.
+RIVER_AGREES: Shown = {0: ("", None), 1: (Words("river agrees", "river 结论一致"), NEUTRAL)}
 
 
 def from_one(colour: str) -> dict[str, object]:

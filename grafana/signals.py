@@ -321,6 +321,18 @@ DRIFT_BEGAN = Signal(
     f"1000 * ({_drift('began_timestamp_seconds', 'min')})",
     "dateTimeFromNow",
 )
+_STREAM = "site, project, agent, signal, direction"
+_RIVER_TOO = f'max by ({_STREAM}) (last_over_time(labelwatch_river_drift_active{{site=~".+"}}[10m])) == 1'
+DRIFT_RIVER = Signal(
+    _W("Second opinion", "第二意见"),
+    _W(
+        "Whether the detector of river that the policy names has the same drift open: a second opinion, no promise.",
+        "策略中指定的 river 检测器是否也检出同一漂移：仅为第二意见，不作保证。",
+    ),
+    f"({_DRIFTING} and on ({_STREAM}) ({_RIVER_TOO})) or 0 * {_DRIFTING}",
+    "short",
+    0,
+)
 _CAUSE = (
     f"sum by ({_KEYS}, by, member, effect) (max without (instance, job) "
     "(last_over_time(labelwatch_drift_contribution{<of>}[10m])))"

@@ -93,6 +93,7 @@ def _why(board: Board) -> None:
             Query(signals.DRIFT_SINCE),
             Query(signals.DRIFT_REVIEWS),
             Query(signals.DRIFT_BEGAN),
+            Query(signals.DRIFT_RIVER, mapping=shared.RIVER_AGREES),
         ],
         says=Words(
             "Open drifts of the site, its projects and its people, surest first: from what to what, over how many reviews, since when.",
