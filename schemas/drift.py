@@ -62,12 +62,18 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         status: `opened` or `cleared`.
         drift_id: The same in both records, and again where a drift comes back within 7 days.
+        incident_id: What is one thing, and one page: the drift that paged first, or `sop:PROJECT/VERSION` where a new
+            SOP version is the cause, at every site.
+        parent: The `drift_id` of the site's drift that this one belongs to; empty where it stands alone.
+        children: The `drift_id` of those that belong to it by now, in the order in which they came.
         opening: 1, or how often this drift has opened by now.
         at: Time of this record's event, by the data's own clock.
         site_id, project_id, agent_id: Whose stream; empty where it spans all. `agent_id` may be a reviewer.
         signal, direction, budget: What moved, which way, and whose attention it may cost.
         label: Which label's share moved, where that is the signal; `other` for the rare ones together.
         opened_at, cleared_at: When it was found, and when it was over.
+        ended: Of one that is over, `recovered`, or `with_parent`: the site's drift was over, and the stream is watched
+            afresh.
         began_at, began_at_low, began_at_high: When the change began, and its 90% interval.
         began_earlier: Whether it may have begun before that: no more is remembered of the stream, or it was still being
             learned from. `since.n` is then what is known at least.
@@ -92,6 +98,9 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["opened", "cleared"]
     drift_id: str
     opening: int = 1
+    incident_id: str = ""
+    parent: str = ""
+    children: tuple[str, ...] = ()
     at: int
     site_id: str
     project_id: str = ""
@@ -102,6 +111,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     label: str = ""
     opened_at: int
     cleared_at: int | None = None
+    ended: Literal["recovered", "with_parent"] | None = None
     began_at: int
     began_at_low: int
     began_at_high: int

@@ -163,6 +163,8 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("drift_began_timestamp_seconds", _DRIFT, "When the change began, estimated.", unit="seconds"),
     _gauge("drift_opened_timestamp_seconds", _DRIFT, "When the drift was found.", unit="seconds"),
     _gauge("drift_run_length_reviews", _DRIFT, "Promised mean number of reviews to a false alarm."),
+    _gauge("drift_run_length_seconds", _DRIFT, "How long the reviews of labelwatch_drift_run_length_reviews take at the volume at which the drift opened; absent where that is not known.", unit="seconds"),
+    _gauge("drift_info", (*_DRIFT, "drift_id", "parent", "incident"), "1 for an open drift: its id; the id of the site's drift that it belongs to, empty where it stands alone; and the incident, which has one page: the id of the drift that paged first, or sop:PROJECT/VERSION."),
     _counter("drifts_total", _DRIFT, "Drifts opened."),
     _gauge("drift_contribution", (*_DRIFT, "by", "member", "effect"), "The cause: the largest rate and mix effects, in ratio points; of handling time, of its logarithm.", unit="ratio"),
     _gauge("river_drift_active", _RIVER, "1 while a drift of river's detector is open: a second opinion, whose false alarms nobody has promised."),

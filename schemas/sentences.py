@@ -48,6 +48,11 @@ def english(record: DriftRecord, timezone: str) -> str:
     who += f", {record.agent_id}" if record.agent_id else ""
     before, since = _figures(record)
     over = f"over {'at least ' if record.began_earlier else ''}{record.since.n:,} {_unit(record)[0]}"
+    if record.ended == "with_parent":
+        return (
+            f"{who}: the site's drift {record.parent}, which this one belonged to, is over as of "
+            f"{_time(record.at, timezone)}; {subject}, {since} {over}, is watched afresh."
+        )
     if record.status == "cleared":
         back = f"back to normal (usually {before})" if record.target is None else f"back at its target of {before}"
         return f"{who}: {subject} is {back} as of {_time(record.at, timezone)}; it had been {since} {over}."
@@ -67,6 +72,15 @@ def english(record: DriftRecord, timezone: str) -> str:
     else:
         parts = [f"{who}: a {fall} of {subject} was found that averages do not show: {before} before, {seen}, {began}."]
     parts += _why(record, _ENGLISH)
+    if record.parent:
+        parts.append(f"It belongs to the site's drift {record.parent}.")
+    if record.children:
+        found = (
+            "1 drift that was found before belongs"
+            if len(record.children) == 1
+            else (f"{len(record.children)} drifts that were found before belong")
+        )
+        parts.append(f"{found} to it.")
     if record.task_ids:
         parts.append(f"For example {', '.join(record.task_ids[:_TASKS_TOLD])}.")
     return " ".join(parts)
@@ -79,6 +93,11 @@ def chinese(record: DriftRecord, timezone: str) -> str:
     who += f"，{record.agent_id}" if record.agent_id else ""
     before, since = _figures(record)
     over = f"基于{'至少' if record.began_earlier else ''} {record.since.n:,} {_unit(record)[1]}"
+    if record.ended == "with_parent":
+        return (
+            f"{who}：所属的站点异常 {record.parent} 截至 {_time(record.at, timezone)} 已结束；"
+            f"{subject}（期间为 {since}，{over}）重新开始监测。"
+        )
     if record.status == "cleared":
         back = f"已恢复正常水平（通常为 {before}）" if record.target is None else f"已回到目标 {before}"
         return f"{who}：截至 {_time(record.at, timezone)}，{subject}{back}；异常期间为 {since}，{over}。"
@@ -97,6 +116,10 @@ def chinese(record: DriftRecord, timezone: str) -> str:
     else:
         parts = [f"{who}：检测到{subject}{moved}，但平均值尚未体现：此前为 {before}，其后为 {seen}，{began}。"]
     parts += _why(record, _CHINESE)
+    if record.parent:
+        parts.append(f"属于站点异常 {record.parent}。")
+    if record.children:
+        parts.append(f"此前检出的 {len(record.children)} 项变化属于此次异常。")
     if record.task_ids:
         parts.append(f"示例任务：{'、'.join(record.task_ids[:_TASKS_TOLD])}。")
     return "".join(parts)

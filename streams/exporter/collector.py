@@ -37,7 +37,7 @@ class Merge(Enum):
 
 
 _SAME = {"target_ratio", "target_handle_seconds", "policy_min_reviews", "policy_scope_missing", "site_info"}
-_OF_ONE_DRIFT = {"drift_reviews", "drift_run_length_reviews"}
+_OF_ONE_DRIFT = {"drift_reviews", "drift_run_length_reviews", "drift_run_length_seconds"}
 
 
 def merge_rule(metric: Metric) -> Merge:
@@ -47,7 +47,7 @@ def merge_rule(metric: Metric) -> Merge:
         return Merge.SUM
     if name == "drift_began_timestamp_seconds":
         return Merge.MIN
-    if name in _SAME or name == "drift_active" or name.endswith("_timestamp_seconds"):
+    if name in _SAME or name in ("drift_active", "drift_info") or name.endswith("_timestamp_seconds"):
         return Merge.MAX
     if metric.unit == "ratio" or name in _OF_ONE_DRIFT or name == "clock_skew_seconds":
         return Merge.NEITHER

@@ -13,6 +13,7 @@ from tests.oracle.compare import Record
 
 START_MS = 1_764_000_000_000
 MINUTE_MS = 60_000
+DAY_MS = 86_400_000
 
 
 class Log:

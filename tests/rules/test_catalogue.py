@@ -176,10 +176,12 @@ def test_only_a_drift_pages_for_quality() -> None:
         name for name, rule in ALERTS.items() if rule["labels"]["severity"] == "page" and quality.search(rule["expr"])
     }
     assert not paging
-    assert ALERTS["LabelwatchSiteQualityDrift"]["expr"] == "stream:labelwatch_drift_active:max == 1"
+    assert ALERTS["LabelwatchSiteQualityDrift"]["expr"] == "incident:labelwatch_drift_active:max == 1"
     recorded = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
     assert recorded["stream:labelwatch_drift_active:max"].startswith("stream:labelwatch_drift_shown:max or ")
     assert 'labelwatch_drift_active{budget="page"}' in recorded["stream:labelwatch_drift_shown:max"]
+    assert recorded["incident:labelwatch_drift_active:max"].startswith("incident:labelwatch_drift_shown:max or ")
+    assert 'labelwatch_drift_info{budget="page"}' in recorded["incident:labelwatch_drift_shown:max"]
 
 
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:

@@ -65,6 +65,15 @@ def test_an_alert_about_a_site_reaches_who_talks_to_it(severity: str, receiver: 
     assert routed(f"severity={severity}", f'site="{value}"') == receiver
 
 
+def test_one_sop_change_at_many_sites_is_one_group_of_pages() -> None:
+    assert routed("severity=page", "site=manila-1", 'incident="sop:counterfeit/v3"') == "oncall-operations"
+    assert routed("severity=page", "site=manila-1", "incident=d-1") == "oncall-operations"
+    config = yaml.safe_load((PROMETHEUS / "alertmanager.yml").read_text("utf-8"))
+    (pages,) = [route for route in config["route"]["routes"] if "severity = page" in route["matchers"]]
+    (of_sops,) = [route for route in pages["routes"] if route["matchers"] == ['incident =~ "sop:.+"']]
+    assert of_sops["group_by"] == ["incident"], "not by site: each of them would be a page of its own"
+
+
 def test_a_page_about_the_monitor_reaches_its_keepers() -> None:
     assert routed("severity=page", "alertname=LabelwatchAbsent") == "oncall-platform"
 

@@ -186,6 +186,8 @@ def drift(site: str, active: int) -> str:
         f"{line}\n"
         for line in (
             f"labelwatch_drift_active{{{labels}}} {active}",
+            # Of an open drift alone.
+            *([f'labelwatch_drift_info{{{labels},drift_id="d-1",parent="",incident="d-1"}} 1'] if active else []),
             f"labelwatch_drift_baseline_ratio{{{labels}}} 0.951",
             f"labelwatch_drift_current_ratio{{{labels}}} 0.898",
             f"labelwatch_drift_reviews{{{labels}}} 412",
@@ -242,11 +244,12 @@ def _check_page(page: dict[str, Any], site: str) -> None:
         "site": site,
         "signal": "accuracy",
         "direction": "down",
+        "incident": "d-1",
         "severity": "page",
     }
     description = page["annotations"]["description"]
     assert description.startswith(f"Site {site}: accuracy has gone down from 95.1% to 89.8% (95% interval 86.5% to")
-    assert f"Largest causes: project {site} (rate) -3.1%." in description
+    assert f"Largest causes: project {site} (rate) -3.1 points." in description
 
 
 def test_all_workers_gone_is_one_page_and_their_return_resolves_it(stack: NativeStack) -> None:

@@ -40,6 +40,7 @@ class Episode(msgspec.Struct):
         label: Of label mix, whose share it is.
         volume: Outcomes of the stream a month as it opened; 0 where that is not known.
         began_earlier: Whether it may have begun before `began_at_low`.
+        incident_id, parent, children: As in its record; empty of labels' drifts, which stand alone.
     """
 
     drift_id: str
@@ -61,6 +62,9 @@ class Episode(msgspec.Struct):
     label: str = ""
     volume: float = 0.0
     began_earlier: bool = False
+    incident_id: str = ""
+    parent: str = ""
+    children: tuple[str, ...] = ()
 
 
 class Closed(msgspec.Struct):
@@ -128,15 +132,34 @@ def reverse_test(stream: Stream, p0: float, n: int, wrong: float, temper: float)
 
 
 def record_of(
-    stream: Stream, episode: Episode, status: str, at_ms: int, policy: Policy, detector: str = OURS
+    stream: Stream,
+    episode: Episode,
+    status: str,
+    at_ms: int,
+    policy: Policy,
+    detector: str = OURS,
+    with_parent: bool = False,
 ) -> DriftRecord:
-    """The record of an opening or a clearing, with its sentences. `detector` is river's where it is not ours."""
+    """The record of an opening or a clearing, with its sentences.
+
+    Args:
+        stream: Whose.
+        episode: The drift.
+        status: `opened` or `cleared`.
+        at_ms: When.
+        policy: Targets and time zones.
+        detector: River's where it is not ours.
+        with_parent: Whether it ends since its parent has.
+    """
     ours = detector == OURS
     since = level(stream, episode.wrong, episode.n)
     record = DriftRecord(
         status="opened" if status == "opened" else "cleared",
         drift_id=episode.drift_id,
         opening=episode.opening,
+        incident_id=episode.incident_id or episode.drift_id,
+        parent=episode.parent,
+        children=episode.children,
         at=at_ms,
         site_id=stream.site,
         project_id=stream.project,
@@ -147,6 +170,7 @@ def record_of(
         label=episode.label,
         opened_at=episode.opened_at,
         cleared_at=at_ms if status == "cleared" else None,
+        ended=None if status == "opened" else "with_parent" if with_parent else "recovered",
         began_at=episode.began_at,
         began_at_low=episode.began_at_low,
         began_at_high=episode.began_at_high,
@@ -163,5 +187,15 @@ def record_of(
         task_ids=episode.task_ids,
         detector=detector,
     )
-    zone = policy.timezone(stream.site)
+    return _worded(record, policy)
+
+
+def related(record: DriftRecord, episode: Episode, policy: Policy) -> DriftRecord:
+    """The record with what its drift belongs to, in its sentences, too."""
+    belongs = {"incident_id": episode.incident_id, "parent": episode.parent, "children": episode.children}
+    return _worded(msgspec.structs.replace(record, **belongs), policy)
+
+
+def _worded(record: DriftRecord, policy: Policy) -> DriftRecord:
+    zone = policy.timezone(record.site_id)
     return msgspec.structs.replace(record, text=english(record, zone), text_zh=chinese(record, zone))

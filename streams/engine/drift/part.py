@@ -17,7 +17,7 @@ from schemas.drift import BUDGET_OF, BUDGETS, Cause, DriftRecord, Level
 from schemas.events import ReviewRevised, ReviewVersion
 from schemas.policy import Policy
 from streams.engine.drift import older
-from streams.engine.drift.cause import CAUSES, Part, all_parts, largest, verdict
+from streams.engine.drift.cause import CAUSES, MAIN_SHARE, Part, all_parts, largest, verdict
 from streams.engine.drift.episodes import (
     TASKS,
     Closed,
@@ -26,15 +26,27 @@ from streams.engine.drift.episodes import (
     drift_id,
     level,
     record_of,
+    related,
     reverse_test,
     shows_accuracy,
 )
+from streams.engine.drift.family import Family, parent_of
 from streams.engine.drift.hold import Hold
 from streams.engine.drift.labels import LABEL_SHARE, SIGNALS_OF_LABELS, Happened, Labels
 from streams.engine.drift.names import FEW, MANY, NONE, SOME, Combinations, Names
 from streams.engine.drift.recent import REVIEW, Groups, Recent, Rows, Waiting
 from streams.engine.drift.river import Key, River, Scene
-from streams.engine.drift.streams import DAY_SECONDS, Call, Plan, Stream, Streams, first_places, stretches, watches_fall
+from streams.engine.drift.streams import (
+    DAY_SECONDS,
+    MONTH_SECONDS,
+    Call,
+    Plan,
+    Stream,
+    Streams,
+    first_places,
+    stretches,
+    watches_fall,
+)
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, Trait, VerdictKind, column
 from streams.engine.panes import HOUR_MS, Ints, Slot, Table
@@ -114,6 +126,8 @@ class _Header(msgspec.Struct):
     episodes: list[tuple[Stream, Episode]]
     closed: list[tuple[Stream, Closed]]
     opened: list[tuple[Stream, int]]
+    #: Absent before a site with one project had one stream.
+    projects: list[tuple[str, str]] = []
 
 
 class Drift:
@@ -160,6 +174,11 @@ class Drift:
         self._episodes: dict[int, Episode] = {}
         self._tests: dict[int, ReverseTest] = {}
         self._closed: dict[int, Closed] = {}
+        #: What belongs to what, as of the end of the segment before; and drifts that have opened since.
+        self._family = Family()
+        self._new: dict[tuple[str, int], Episode] = {}
+        #: By site its only project so far; empty once there are several. One project's stream would be the site's.
+        self._projects: dict[str, str] = {}
         self._opened: dict[Stream, int] = {}
         self._committed: dict[Stream, int] = {}
         self._records: list[tuple[bytes, bytes]] = []
@@ -215,8 +234,8 @@ class Drift:
             self._mistakes.append(deque(maxlen=_MISTAKES_KEPT))
         return self._ring_numbers[key]
 
-    def _meet(self, kinds: Ints, persons: Ints, reviewers: Ints, intake: Intake) -> None:
-        """Makes streams for what is reviewed for the first time, in the order of the log."""
+    def _sync(self, intake: Intake) -> None:
+        """Gives whatever the intake has a number for a row."""
         if intake.persons is not self._persons:  # the intake has begun to number names anew
             self._persons, self._by_person, self._by_reviewer = intake.persons, _table(1), _table(2)
         if intake.verdicts is not self._kinds:
@@ -224,6 +243,24 @@ class Drift:
         self._by_kind = _longer(self._by_kind, len(intake.verdicts))
         self._by_person = _longer(self._by_person, len(intake.persons))
         self._by_reviewer = _longer(self._by_reviewer, len(intake.reviewers))
+
+    def _second_projects(self, kinds: Ints, intake: Intake) -> list[int]:
+        """Places at which a site's second project is reviewed for the first time: there its projects' streams begin."""
+        only: dict[str, str] = {}
+        places = []
+        for place in first_places(kinds, np.flatnonzero(self._by_kind[:, 0].take(kinds) == _UNKNOWN)):
+            kind = intake.verdicts[int(kinds[place])]
+            if kind.role == "qa":
+                continue
+            known = only.get(kind.site, self._projects.get(kind.site, kind.project))
+            only[kind.site] = known
+            if known not in ("", kind.project):
+                only[kind.site] = ""
+                places.append(place)
+        return places
+
+    def _meet(self, kinds: Ints, persons: Ints, reviewers: Ints, intake: Intake) -> None:
+        """Makes streams for what is reviewed for the first time, in the order of the log."""
         made = np.flatnonzero(reviewers >= 0)
         new = {
             *first_places(kinds, np.flatnonzero(self._by_kind[:, 0].take(kinds) == _UNKNOWN)),
@@ -253,9 +290,26 @@ class Drift:
             ring,
             self._stream("accuracy", kind.site),
             self._stream("accuracy_target", kind.site),
-            self._stream("accuracy", kind.site, kind.project),
+            self._project_stream(kind),
             self._stream("error_finding", kind.site),
         )
+
+    def _project_stream(self, kind: VerdictKind) -> int:
+        """The stream of a kind's project: none as long as it is the site's only one, whose outcomes are the site's."""
+        only = self._projects.setdefault(kind.site, kind.project)
+        if only == kind.project:
+            return -1
+        if only:
+            self._projects[kind.site] = ""
+            self._changed = True
+            first, of_site = self._stream("accuracy", kind.site, only), self._stream("accuracy", kind.site)
+            if first >= 0 <= of_site:
+                self._streams.copy(first, of_site, restart=of_site in self._episodes)
+            for number, known in enumerate(self._kinds):
+                is_of_first = (known.site, known.project) == (kind.site, only) and known.role != "qa"
+                if is_of_first and self._by_kind[number, 0] != _UNKNOWN:
+                    self._by_kind[number, 3] = first
+        return self._stream("accuracy", kind.site, kind.project)
 
     # --- reviews
 
@@ -283,7 +337,9 @@ class Drift:
         if len(positions) < len(rows):
             rows = rows.take(positions, axis=0)
         revised = batch.revised
-        for start, stop, day in self._cuts(self._clock.take(positions), positions, revised):
+        self._sync(intake)
+        seconds = self._second_projects(kinds.take(positions), intake)
+        for start, stop, day in self._cuts(self._clock.take(positions), positions, revised, seconds):
             while revised and revised[0][0] <= positions[start]:
                 self._revise(revised[0][1])
                 revised = revised[1:]
@@ -295,6 +351,8 @@ class Drift:
                     self._by_person[:] = self._by_reviewer[:] = _UNKNOWN
                     self._closed.pop(number, None)
                     self._river.forget(number)
+                for stream in self._family.left():
+                    self._end_with_parent(stream, int(positions[start]))
                 self._changed = True
             here = positions[start:stop]
             self._segment(here, rows[start:stop], kinds.take(here), persons.take(here), reviewers.take(here), intake)
@@ -317,12 +375,12 @@ class Drift:
         self._put(record_of(stream, episode, status, at_ms, self._policy))
 
     def _cuts(
-        self, at_ms: Ints, positions: Ints, revised: Sequence[tuple[int, ReviewRevised]]
+        self, at_ms: Ints, positions: Ints, revised: Sequence[tuple[int, ReviewRevised]], seconds: Sequence[int]
     ) -> Iterator[tuple[int, int, int]]:
-        """Stretches of reviews between which something else happens: a new day, a revision, a ring's length."""
-        revisions = {int(np.searchsorted(positions, place)) for place, _ in revised}
+        """Stretches of reviews between which something else happens: a new day, a revision, a second project ..."""
+        cuts = {*seconds, *(int(np.searchsorted(positions, place)) for place, _ in revised)}
         for start, stop, day in stretches(at_ms, self._day):
-            begins = sorted({*range(start, stop, _AT_ONCE), *(place for place in revisions if start < place < stop)})
+            begins = sorted({*range(start, stop, _AT_ONCE), *(place for place in cuts if start < place < stop)})
             for begin, end in zip(begins, [*begins[1:], stop], strict=True):
                 yield begin, end, day
 
@@ -368,7 +426,10 @@ class Drift:
             falling=((of_finding, by_finding.take(of_finding.firsts)), (of_reviewers, found_fewer)),
         )
         self._streams.begin(call, self._day * DAY_SECONDS)
+        told = len(self._told)
         self._feed(call, wrong)
+        if len(self._told) > told:
+            self._relate(told)
         if self._river.watches:
             scene = Scene(
                 key=self._key,
@@ -444,6 +505,34 @@ class Drift:
 
     # --- episodes
 
+    def _relate(self, first: int) -> None:
+        """Says what belongs to what of the drifts told from a place on, in the order of the log."""
+        # Of those at one review, the site's comes first: it holds the others.
+        told = sorted(self._told[first:], key=lambda each: (each[0], parent_of(each[1]) is not None, each[1]))
+        for place, (position, stream, record) in enumerate(told):
+            if record.status == "opened":
+                episode = self._new.pop((record.drift_id, record.opening))
+                self._family.open(stream, episode, episode.incident_id or episode.drift_id)
+            else:
+                episode = self._family.end(stream)
+            told[place] = position, stream, related(record, episode, self._policy)
+        self._told[first:] = told
+
+    def _end_with_parent(self, stream: Stream, position: int) -> None:
+        """Ends a drift whose parent is over: who has not recovered is found again, and stands alone then."""
+        number, episode = self._streams.number(stream), self._family.end(stream)
+        at = max(self._day * DAY_SECONDS * 1000, episode.opened_at)
+        record = record_of(stream, episode, "cleared", at, self._policy, with_parent=True)
+        self._told.append((position, stream, record))
+        self._end(number, at)
+
+    def _end(self, number: int, at: int) -> None:
+        """Forgets a drift but for its name, and starts the stream's test afresh."""
+        episode = self._episodes.pop(number)
+        del self._tests[number]
+        self._closed[number] = Closed(episode.drift_id, episode.opening, at, episode.began_at)
+        self._streams.restart(number)
+
     def _key(self, number: int) -> Stream:
         stream = self._streams.keys[number]
         assert stream is not None  # an idle stream is forgotten only without a drift open
@@ -478,6 +567,7 @@ class Drift:
         self._tests[number] = reverse_test(
             stream, self._streams.baseline(number), change.n, change.wrong, self._streams.temper(number)
         )
+        self._new[episode.drift_id, episode.opening] = episode
         self._opened[stream] = self._opened.get(stream, 0) + 1
         self._changed = True
         self.pages_pending |= BUDGET_OF[stream.signal] == "page"
@@ -503,9 +593,7 @@ class Drift:
             # The review may be an old one that comes late; a drift ends after it was found.
             at = max(int(self._clock[position]), episode.opened_at)
             self._told.append((position, stream, record_of(stream, episode, "cleared", at, self._policy)))
-            del self._episodes[number], self._tests[number]
-            self._closed[number] = Closed(episode.drift_id, episode.opening, at, episode.began_at)
-            self._streams.restart(number)
+            self._end(number, at)
         return taken
 
     @staticmethod
@@ -605,7 +693,16 @@ class Drift:
             parts = all_parts(columns, y_before, y_since, "error_type", NONE)
             change = float(y_since.mean() - y_before.mean())
             episode.verdict = verdict(parts, change)
-            episode.causes = tuple(self._cause(stream, part) for part in largest(parts, change, CAUSES))
+            told = largest(parts, change, CAUSES)
+            episode.causes = tuple(self._cause(stream, part) for part in told)
+            for part in told:
+                # The same at every site, whichever worker has it: one incident.
+                if part.by == "sop_version" and not part.known and part.points / change >= MAIN_SHARE:
+                    projects = columns_since["project"][columns_since["sop_version"] == part.member]
+                    if len(projects):
+                        project = self._names["project"][int(np.bincount(projects).argmax())]
+                        episode.incident_id = f"sop:{project}/{self._names['sop_version'][part.member]}"
+                        break
         numbers = set(seen.numbers[: episode.n].tolist())
         role = "qa" if stream.signal == "qa_accuracy" else "agent"
         ring = self._ring_numbers[stream.site, role]
@@ -776,6 +873,7 @@ class Drift:
                 [(self._key(number), episode) for number, episode in self._episodes.items()],
                 [(self._key(number), closed) for number, closed in self._closed.items()],
                 list(self._opened.items()),
+                list(self._projects.items()),
             )
             yield b"%s|header" % _PREFIX, msgspec.msgpack.encode(header)
 
@@ -790,7 +888,9 @@ class Drift:
         for table in self._numbered:
             table.restore(slots)
         self._day = header.day
-        self._streams.restore(_PREFIX, slots, header.day * DAY_SECONDS, header.unwatched)
+        self._projects = dict(header.projects)
+        dropped = set() if header.projects else self._only_projects(slots, header)
+        self._streams.restore(_PREFIX, slots, header.day * DAY_SECONDS, header.unwatched, dropped)
         for site, role, count in header.rings:
             number = self._ring(site, role)
             self._rings[number].restore(count, slots)
@@ -801,10 +901,27 @@ class Drift:
             number = self._streams.number(stream)
             self._episodes[number] = episode
             self._tests[number] = self._test(number, stream, episode)
-        self._closed = {self._streams.number(stream): closed for stream, closed in header.closed}
+        self._family.restore(header.episodes)
+        self._closed = {
+            self._streams.number(stream): closed for stream, closed in header.closed if stream not in dropped
+        }
         self._opened = dict(header.opened)
         self._committed = dict(header.opened)
         self._river.restore(slots, {stream: episode.drift_id for stream, episode in header.episodes})
+
+    def _only_projects(self, slots: Mapping[bytes, bytes], header: _Header) -> set[Stream]:
+        """Takes from an older checkpoint which sites have one project; returns these projects' streams.
+
+        One whose drift is open stays: its site is taken for one with several.
+        """
+        projects: dict[str, list[Stream]] = {}
+        for stream in self._streams.kept(_PREFIX, slots):
+            if stream.signal == "accuracy" and stream.project:
+                projects.setdefault(stream.site, []).append(stream)
+        is_open = {stream for stream, _ in header.episodes}
+        only = {site: of[0] for site, of in projects.items() if len(of) == 1 and of[0] not in is_open}
+        self._projects = {site: only[site].project if site in only else "" for site in projects}
+        return set(only.values())
 
     def _test(self, number: int, stream: Stream, episode: Episode) -> ReverseTest:
         """The test of an open drift's end; before format 5 it was another one, and this one starts with the figures."""
@@ -859,5 +976,10 @@ def _tell_open(figures: Figures, stream: Stream, episode: Episode) -> None:
         ("run_length_reviews", episode.run_length),
     ):
         figures.add(f"labelwatch_drift_{name}", labels, value)
+    if episode.volume:
+        seconds = episode.run_length / episode.volume * MONTH_SECONDS
+        figures.add("labelwatch_drift_run_length_seconds", labels, seconds)
+    ids = episode.drift_id, episode.parent, episode.incident_id or episode.drift_id
+    figures.add("labelwatch_drift_info", (*labels, *ids), 1)
     for cause in episode.causes:
         figures.add("labelwatch_drift_contribution", (*labels, cause.by, cause.member, cause.effect), cause.points)

@@ -293,6 +293,25 @@ class Streams:
         self._mark("core", number)
         return number
 
+    def copy(self, stream: int, other: int, restart: bool) -> None:
+        """Gives a stream all that another one knows, whose outcomes were its own so far.
+
+        Args:
+            stream: Number of the new one.
+            other: Number of the one that knows.
+            restart: Whether a drift is open there: the new one then starts its test afresh.
+        """
+        self._core[stream], self._past[stream] = self._core[other], self._past[other]
+        if self._cluster_of[stream] >= 0 <= self._cluster_of[other]:
+            self._clusters[self._cluster_of[stream]] = self._clusters[self._cluster_of[other]]
+        if self._shares[other] and not self._shares[stream]:
+            self._shares[stream] = True
+            self._sharing[self._budget[stream]] += 1
+        self._mark("core", stream)
+        self._mark("past", stream)
+        if restart:
+            self.restart(stream)
+
     def find(self, stream: Stream) -> int | None:
         """The number of a stream, if it is known."""
         return self._numbers.get(stream)
@@ -719,10 +738,34 @@ class Streams:
         for changed in self._changed.values():
             changed.clear()
 
-    def restore(self, prefix: bytes, slots: Mapping[bytes, bytes], day_s: int, unwatched: int) -> None:
-        """Takes its slots, by key, into empty columns, as of a day. What is switched off stays as it was."""
+    @staticmethod
+    def kept(prefix: bytes, slots: Mapping[bytes, bytes]) -> Iterator[Stream]:
+        """The streams of a checkpoint."""
+        block = 0
+        while (packed := slots.get(b"%s|keys|%d" % (prefix, block))) is not None:
+            yield from filter(None, msgspec.msgpack.decode(packed, type=list[Stream | None]))
+            block += 1
+
+    def restore(
+        self,
+        prefix: bytes,
+        slots: Mapping[bytes, bytes],
+        day_s: int,
+        unwatched: int,
+        dropped: Collection[Stream] = (),
+    ) -> None:
+        """Takes its slots, by key, into empty columns, as of a day; what is switched off stays as it was.
+
+        Args:
+            prefix: Of its slots' keys.
+            slots: Of the checkpoint.
+            day_s: Begin of the day, epoch seconds.
+            unwatched: As it was.
+            dropped: Streams of the checkpoint that are no more.
+        """
         self.unwatched = unwatched
         block = 0
+        gone: list[int] = []
         while (packed := slots.get(b"%s|keys|%d" % (prefix, block))) is not None:
             if (block + 1) * _BLOCK > len(self._core):
                 self._grow(max(block + 1, len(self._core) * 3 // 2 // _BLOCK) * _BLOCK)
@@ -730,8 +773,10 @@ class Streams:
                 number = len(self.keys)
                 self.keys.append(None)
                 self._targets.append(None)
-                if stream is None:
+                if stream is None or stream in dropped:
                     heapq.heappush(self._free, number)
+                    if stream is not None:
+                        gone.append(number)
                 else:
                     self._assign(number, stream)
             for kind, columns in (("core", self._core), ("past", self._past)):
@@ -742,4 +787,8 @@ class Streams:
         for place, (number, _) in enumerate(self._of_sites):
             if (row := slots.get(b"%s|cluster|%d" % (prefix, number))) is not None:
                 self._clusters[place] = msgspec.msgpack.decode(row, type=list[float])
+        for number in gone:
+            self._core["taken"][number] = 0
+            self._mark("keys", number)
+            self._mark("core", number)
         self._recount(day_s)
