@@ -31,7 +31,7 @@ from tests.kafka.conftest import read_all
 from tests.support.kafka import RealKafka
 from tests.support.worker import WAIT_SECONDS, Load, WorkerProcess, make_load
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 PAGE = Path(__file__).parents[2] / "docs/security.md"
 CHECKPOINTS = checkpoints_topic("main")
