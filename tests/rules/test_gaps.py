@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.rules.test_catalogue import ALERTS
+from tests.rules.test_catalogue import ALERTS, RULE_FILES
 from tests.rules.test_promtool import TEST_FILES, tool
 
 pytestmark = [pytest.mark.promtool, pytest.mark.timeout(900)]
@@ -113,3 +113,79 @@ def test_holes_are_where_they_are_said_to_be() -> None:
         "0.94999999999999996",
     ]
     assert with_holes(["1"] * 5, 2, 1) == ["1", "stale", "1", "stale", "1"]
+
+
+def check_fired(
+    tmp_path: Path, rules: str, series: dict[str, list[str]], interval: str, until: str, expected: set[str]
+) -> None:
+    """Which alerts have fired by then, of the rules whose names a pattern finds: a few, so that days are quick."""
+    groups = []
+    for file in RULE_FILES:
+        for group in yaml.safe_load(file.read_text("utf-8"))["groups"]:
+            chosen = [each for each in group["rules"] if re.search(rules, each.get("alert") or each["record"])]
+            groups += [{"name": group["name"], "rules": chosen}] if chosen else []
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": groups}), "utf-8")
+    asked = {
+        "expr": 'count by (alertname) (count_over_time(ALERTS{alertstate="firing"}[30d]))',
+        "eval_time": until,
+        "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(expected)],
+    }
+    story = {
+        "interval": interval,
+        "input_series": [{"series": name, "values": " ".join(values)} for name, values in series.items()],
+        "promql_expr_test": [asked],
+    }
+    file = tmp_path / "story.yml"
+    file.write_text(
+        yaml.safe_dump({"rule_files": ["rules.yml"], "evaluation_interval": interval, "tests": [story]}), "utf-8"
+    )
+    tool("promtool", "test", "rules", file)
+
+
+def test_a_missing_minute_every_20_hours_does_not_keep_a_rule_over_a_day_silent(tmp_path: Path) -> None:
+    minutes = range(96 * 60 + 1)
+    series = {
+        name: ["stale" if minute % 1_200 == 600 else value for minute in minutes]
+        for name, value in {
+            'labelwatch_target_ratio{site="a",project="",market="",kind="accuracy"}': "0.95",
+            'labelwatch_site_accuracy_upper_ratio{site="a",role="agent",window="24h"}': "0.94",
+        }.items()
+    }
+    rules = "AccuracyBelowTarget|accuracy_target|accuracy_below_target"
+    check_fired(tmp_path, rules, series, "1m", "22h", set())
+    check_fired(tmp_path, rules, series, "1m", "26h", {"LabelwatchSiteAccuracyBelowTarget"})
+    check_fired(tmp_path, rules, series, "1m", "96h", {"LabelwatchSiteAccuracyBelowTarget"})
+
+
+@pytest.mark.parametrize(
+    ("up_seconds", "down_seconds", "seconds", "first"),
+    [
+        (20, 5, 120, "LabelwatchWorkerRestarting"),
+        (30, 10, 150, "LabelwatchWorkerRestarting"),
+        (10, 30, 110, "LabelwatchAbsent"),
+        (60, 10, 240, "LabelwatchWorkerRestarting"),
+        (5, 60, 120, "LabelwatchAbsent"),
+    ],
+)
+def test_a_worker_that_comes_and_goes_is_one_page(
+    tmp_path: Path, up_seconds: int, down_seconds: int, seconds: int, first: str
+) -> None:
+    """Alone by then; what follows from it fires later, if at all, and is muted."""
+    worker, partition = 'job="labelwatch",instance="w1"', 'topic="t",partition="0",job="labelwatch",instance="w1"'
+    series: dict[str, list[str]] = {}
+    for now in range(0, 301, 5):
+        since = now % (up_seconds + down_seconds)
+        answers, joined = since < up_seconds, since >= 5
+        shown = {
+            f"process_start_time_seconds{{{worker}}}": now - since + 1,
+            f'labelwatch_ready{{reason="member",{worker}}}': int(joined),
+            f"labelwatch_partition_owned{{{partition}}}": int(joined),
+        }
+        series.setdefault(f"up{{{worker}}}", []).append(str(int(answers)))
+        for name, value in shown.items():
+            series.setdefault(name, []).append(str(value) if answers else "stale")
+    rules = (
+        "Absent|absent|Restarting|CutOff|cut_off|Unowned|unowned|Stalled|CheckpointsFailing|overdue|NotReady|unready|"
+        "RestoreFailing|unrestored"
+    )
+    check_fired(tmp_path, rules, series, "5s", f"{seconds}s", {first})

@@ -27,10 +27,18 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeStack]:
         simulation = simulate(running, "--scenario", "steady", "--speed", "60x", "--seconds", "1200", "--rate", "100")
         try:
             eventually(lambda: value(running, "labelwatch_events_total") > 1_000, running)
+            # A machine with other things to do may start them so slowly that somebody is paged for it.
+            eventually(lambda: not open_pages(running), running, 600)
             yield running
         finally:
             simulation.kill()
             simulation.wait()
+
+
+def open_pages(stack: NativeStack) -> set[str]:
+    """Names of what was paged and has not been resolved."""
+    last = {each["labels"]["alertname"]: each["status"] for each in told(stack)}
+    return {name for name, status in last.items() if status == "firing"}
 
 
 def let_topic_take(stack: NativeStack, most_bytes: str) -> None:
@@ -48,19 +56,20 @@ def test_the_watchdog_reaches_its_switch(stack: NativeStack) -> None:
 
 
 def test_checkpoints_that_cannot_be_written_are_one_page_that_resolves(stack: NativeStack) -> None:
+    before = len(told(stack))
     let_topic_take(stack, "100")
     began = time.monotonic()
-    (page,) = eventually(lambda: told(stack), stack, 300)
+    page, *_ = eventually(lambda: told(stack, alertname="LabelwatchCheckpointsFailing"), stack, 300)
     log.info("checkpoints fail: paged after %.0f s: %s", time.monotonic() - began, page["annotations"]["description"])
-    assert page["labels"]["alertname"] == "LabelwatchCheckpointsFailing"
     assert "Reason: too_large." in page["annotations"]["description"]
     assert value(stack, "count(max by (site) (labelwatch_site_labels{window='1h'}))") == 6, "figures go on"
 
     let_topic_take(stack, _TOPIC.config["max.message.bytes"])
     began = time.monotonic()
-    eventually(lambda: {each["status"] for each in told(stack)[1:]} == {"resolved"}, stack, 600)
+    eventually(lambda: not open_pages(stack), stack, 600)
     log.info("resolved %.0f s after the topic took records again", time.monotonic() - began)
-    assert {each["labels"]["alertname"] for each in told(stack)} == {"LabelwatchCheckpointsFailing"}
+    names = [(each["labels"]["alertname"], each["status"]) for each in told(stack)[before:]]
+    assert names == [("LabelwatchCheckpointsFailing", "firing"), ("LabelwatchCheckpointsFailing", "resolved")]
     eventually(lambda: value(stack, "max(labelwatch_consumer_lag_seconds)") < 60, stack)
 
 
