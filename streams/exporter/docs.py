@@ -8,7 +8,7 @@ from pathlib import Path
 
 from schemas.metrics import CATALOGUE, WINDOWS, Kind, Metric, Origin, Page
 from streams.exporter.collector import MAX_SERIES, Merge, merge_rule
-from streams.exporter.pseudonyms import ENVIRONMENT, KEY_FILE
+from streams.exporter.pseudonyms import ENVIRONMENT, FILE_ENVIRONMENT, KEY_FILE
 
 PATH = Path("docs/metrics.md")
 
@@ -54,9 +54,9 @@ A worker serves two pages in the Prometheus text format 0.0.4, by default on the
   `caught_up`, `dead_letters` (they can be written), `clock` (the worker's agrees with the broker's). 0 names what is
   missing.
 - **People are pseudonymous** by default: `agent="p-..."`, an HMAC-SHA256 of site and id. The key is `{ENVIRONMENT}`, or
-  the file `{KEY_FILE}` that the first start makes in the data directory (mode 0600). All workers of a group need the
-  same key. `--agent-labels plain` shows ids as they are. In `labelwatch_drift_contribution` the `member` is named alike
-  where `by` is `agent` or `reviewer`.
+  in the file that `{FILE_ENVIRONMENT}` names, or in the file `{KEY_FILE}` that the first start makes in the data
+  directory (mode 0600). All workers of a group need the same key. `--agent-labels plain` shows ids as they are. In
+  `labelwatch_drift_contribution` the `member` is named alike where `by` is `agent` or `reviewer`.
 - **The cap**: `{Page.AGENTS.value}` shows at most {MAX_SERIES:,} series, each person whole or not at all: people with
   an open drift or at risk first, then the busiest. `labelwatch_dropped_series` counts what was left out, by metric.
 - **A site in two partitions** is a misconfigured producer. Counts, seconds and histograms of the parts are added; of

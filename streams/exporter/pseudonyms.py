@@ -16,6 +16,8 @@ AgentLabels = Literal["pseudonym", "plain"]
 AgentNames = Callable[[str, str], str]
 
 ENVIRONMENT = "LABELWATCH_PSEUDONYM_KEY"
+#: A file in place of the value, as secrets are mounted: of the form that the worker makes, and never made here.
+FILE_ENVIRONMENT = "LABELWATCH_PSEUDONYM_KEY_FILE"
 KEY_FILE = "pseudonym.key"
 KEY_BYTES = 32
 _KEY_LENGTH_MIN = 16
@@ -61,7 +63,8 @@ def agent_names(mode: AgentLabels, data_dir: Path | str, environ: Mapping[str, s
     """How agents are called on the pages.
 
     Args:
-        mode: `pseudonym`, with the key of the environment or else of a file made at the first start; or `plain`.
+        mode: `pseudonym`, with the key of the environment, of the file that it names, or else of a file made at the
+            first start; or `plain`.
         data_dir: Where the key file lives; made when missing.
         environ: The environment.
 
@@ -70,6 +73,16 @@ def agent_names(mode: AgentLabels, data_dir: Path | str, environ: Mapping[str, s
     """
     if mode == "plain":
         return plain
+    named = environ.get(FILE_ENVIRONMENT)
+    if named is not None and ENVIRONMENT in environ:
+        raise PseudonymKeyError(f"{ENVIRONMENT} and {FILE_ENVIRONMENT} are both set; which one is the key? Unset one")
+    if named is not None:
+        if not Path(named).is_file():
+            raise PseudonymKeyError(
+                f"{FILE_ENVIRONMENT}={named}: there is no such file; give the group's key file, {KEY_BYTES} random "
+                "bytes in hex, as the first worker made it"
+            )
+        return Pseudonyms(key_file(Path(named)))
     if (text := environ.get(ENVIRONMENT)) is not None:
         if len(text.encode()) < _KEY_LENGTH_MIN:
             raise PseudonymKeyError(

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from streams.exporter import PseudonymKeyError, agent_names
-from streams.exporter.pseudonyms import ENVIRONMENT, KEY_FILE, Pseudonyms
+from streams.exporter.pseudonyms import ENVIRONMENT, FILE_ENVIRONMENT, KEY_FILE, Pseudonyms
 
 KEY = "a key of enough length"
 
@@ -101,3 +101,21 @@ def test_a_key_that_others_can_read_is_warned_about(tmp_path, caplog):
     agent_names("pseudonym", tmp_path, {})
     assert "can be read by others; chmod 600 it" in caplog.text
     assert (tmp_path / KEY_FILE).read_text().strip() not in caplog.text
+
+
+def test_a_mounted_file_is_the_key_and_is_never_made(tmp_path):
+    mounted = tmp_path / "secret"
+    environ = {FILE_ENVIRONMENT: str(mounted)}
+    with pytest.raises(PseudonymKeyError, match=f"{FILE_ENVIRONMENT}=.*there is no such file"):
+        agent_names("pseudonym", tmp_path / "data", environ)
+    mounted.write_text("00" * 31 + "ff\n")
+    mounted.chmod(0o600)
+    names = agent_names("pseudonym", tmp_path / "data", environ)
+    assert names("s", "a") == Pseudonyms(bytes(31) + b"\xff")("s", "a")
+    # No key of its own beside it, which the next start could take.
+    assert not (tmp_path / "data").exists()
+    with pytest.raises(PseudonymKeyError, match="both set"):
+        agent_names("pseudonym", tmp_path, environ | {ENVIRONMENT: KEY})
+    mounted.write_text("not hex")
+    with pytest.raises(PseudonymKeyError, match="holds no pseudonym key"):
+        agent_names("pseudonym", tmp_path, environ)
