@@ -65,7 +65,8 @@ class Backtest:
     Attributes:
         run: Its drifts.
         months: Its length.
-        opened: Drifts opened, by budget; one that came back counts once more.
+        opened: Pages and tickets sent, by budget; a drift that came back counts once more, one that belongs to
+            another's does not.
         false: Those among them that are not true, by budget; None where the truth is not known. True is what an
             injected change explains; and against a target, a site that is below it.
         found: Each injected change.
@@ -98,7 +99,7 @@ def backtest(path: Path, policy: Policy, partitions: int = 1, compared: bool = F
         policy = beside(policy)
     run = run_file(path, policy, partitions)
     everyone = [record for record in run.drifts if record.status == "opened"]
-    openings = [record for record in everyone if record.detector == OURS]
+    openings = alerting([record for record in run.drifts if record.detector == OURS])
     truth = _truth(path.with_name(path.name + ".truth.json"))
     start_ms = run.began_ms if truth is None else truth.start_ms
     months = max(run.at_ms - start_ms, 0) / _MONTH_MS
@@ -121,6 +122,23 @@ def backtest(path: Path, policy: Policy, partitions: int = 1, compared: bool = F
         found,
         compare(policy, everyone, None if truth is None else truth.changes, _explained) if compared else [],
     )
+
+
+def alerting(records: Sequence[DriftRecord]) -> list[DriftRecord]:
+    """Those of opened drifts that page or are a ticket, of records in order of time.
+
+    What belongs to a site's drift is no ticket, and an incident that has paged already pages no second time.
+    """
+    alerts = []
+    #: By incident, its drifts that page and are open.
+    paging: dict[str, set[str]] = {}
+    for record in records:
+        of_incident = paging.setdefault(record.incident_id, set())
+        if record.status == "opened" and not of_incident and not record.parent:
+            alerts.append(record)
+        if record.budget == "page":
+            (of_incident.add if record.status == "opened" else of_incident.discard)(record.drift_id)
+    return alerts
 
 
 def _truth(path: Path) -> _Truth | None:

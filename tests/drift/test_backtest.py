@@ -4,12 +4,14 @@ import io
 import json
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from schemas.drift import DriftRecord, Level
 from schemas.policy import Policy
-from streams.ops.backtest import Backtest, backtest, print_json, print_report
+from streams.ops.backtest import Backtest, alerting, backtest, print_json, print_report
 from streams.ops.compute import run_file
 from streams.ops.errors import CommandError
 from streams.sources.simulate import Operation, Simulation
@@ -185,3 +187,28 @@ def test_compare_puts_rivers_detectors_beside_ours_on_the_same_streams(tmp_path:
     print_json(result, out)
     assert [row["detector"] for row in json.loads(out.getvalue())["compared"]] == ["labelwatch", "ADWIN"]
     assert backtest(file, Policy()).compared == []
+
+
+def test_one_incident_is_one_page_and_what_belongs_to_it_is_no_ticket() -> None:
+    def record(status: str, drift_id: str, incident_id: str, **fields: Any) -> DriftRecord:
+        level, at = Level(0.9, 100), 1
+        given: dict[str, Any] = {"signal": "accuracy", "budget": "page"}
+        return DriftRecord(
+            status=status, drift_id=drift_id, incident_id=incident_id, at=at, site_id="s", direction="down",
+            opened_at=at, began_at=at, began_at_low=at, began_at_high=at, before=level, since=level, estimate=0.9,
+            evidence=1.0, run_length=1000.0, **(given | fields),
+        )  # fmt: skip  # a record in one glance
+
+    person = {"signal": "agent_accuracy", "budget": "ticket"}
+    log = [
+        record("opened", "project", "project", project_id="p"),
+        record("opened", "before", "before", **person),
+        record("opened", "site", "project"),
+        record("opened", "within", "project", parent="site", **person),
+        record("cleared", "site", "project"),
+        record("opened", "site", "project"),
+        record("cleared", "project", "project", project_id="p"),
+        record("cleared", "site", "project"),
+        record("opened", "site", "site"),
+    ]
+    assert [each.drift_id for each in alerting(log)] == ["project", "before", "site"]
