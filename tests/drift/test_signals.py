@@ -274,7 +274,7 @@ def test_each_partition_has_its_share_of_the_budget():
     records = [Record(n, None, None, msgspec.json.encode(each)) for n, each in enumerate(log.events)]
     for engine in (one, four):
         engine.apply(records)
-    lengths = [{stream: length for stream, _, length, _ in engine.detection_plan()} for engine in (one, four)]
+    lengths = [{each.stream: each.run_length for each in engine.detection_plan()} for engine in (one, four)]
     for stream, length in lengths[0].items():
         assert lengths[1][stream] == pytest.approx(4 * length) or length == 1000
     pages = [v / length for stream, v, length, _ in one.detection_plan() if stream.signal == "accuracy"]
