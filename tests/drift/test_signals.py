@@ -277,5 +277,5 @@ def test_each_partition_has_its_share_of_the_budget():
     lengths = [{each.stream: each.run_length for each in engine.detection_plan()} for engine in (one, four)]
     for stream, length in lengths[0].items():
         assert lengths[1][stream] == pytest.approx(4 * length) or length == 1000
-    pages = [v / length for stream, v, length, _ in one.detection_plan() if stream.signal == "accuracy"]
+    pages = [each.a_month / each.run_length for each in one.detection_plan() if each.stream.signal == "accuracy"]
     assert sum(pages) == pytest.approx(Policy().oncall.false_pages_per_month)
