@@ -8,6 +8,7 @@ import pytest
 
 from schemas.drift import DriftRecord
 from schemas.policy import Policy
+from streams.engine.drift.streams import Stream
 from streams.engine.partition import PartitionEngine
 from tests.drift.test_signals import DAY_MS, Log, of
 from tests.oracle.compare import Record
@@ -177,3 +178,24 @@ def test_where_a_batch_ends_does_not_matter_to_a_second_project(most: int) -> No
     assert sorted(told) == sorted(expected)
     assert cut.drifts() == whole.drifts()
     assert cut.detection_plan() == whole.detection_plan()
+
+
+def test_an_older_checkpoint_loses_the_second_stream_of_a_site_with_one_project() -> None:
+    log = Log()
+    log.reviews(1500, 0.05, project_id="p")
+    records = [Record(n, each["at"] + 5, None, msgspec.json.encode(each)) for n, each in enumerate(log.events)]
+    engine = PartitionEngine(0, Policy())
+    engine.apply(records[:1000])
+    # As it was: a stream of the only project, too, and nothing known of projects.
+    second = Stream("s", "p", "", "accuracy", "down")
+    engine._drift._streams.copy(engine._drift._streams.number(second), 0, restart=False)
+    checkpoint = engine.checkpoint()
+    slots = {key: value for key, value in checkpoint.slots if value is not None}
+    header = msgspec.msgpack.decode(slots[b"drift|header"])
+    assert header.pop("projects") == [["s", "p"]]
+    slots[b"drift|header"] = msgspec.msgpack.encode(header)
+    assert second in {each.stream for each in engine.detection_plan()}
+    restored = PartitionEngine.restore(0, Policy(), slots, checkpoint.manifest)
+    assert {each.stream.project for each in restored.detection_plan()} == {""}
+    restored.apply(records[1000:])
+    assert {each.stream.project for each in restored.detection_plan()} == {""}

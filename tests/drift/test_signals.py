@@ -58,7 +58,7 @@ def test_a_drop_is_found_at_any_rate(usual, now):
     began = log.now
     log.reviews(800, now)
     _, records = log.run('[detection]\nsignals = ["accuracy"]')
-    opened, _ = of(records, "accuracy")
+    (opened,) = of(records, "accuracy")
     assert opened.status == "opened"
     assert began < opened.at
     assert opened.before.value == pytest.approx(1 - usual, abs=0.03)
