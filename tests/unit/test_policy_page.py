@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from schemas.policy import Defaults, Detection, Oncall, Policy, Ramp, SeverityWeights, Utilization
+from schemas.policy import Defaults, Detection, Oncall, Policy, Utilization
 
 SHOWN = (Path(__file__).parents[2] / "docs/policy.md").read_text().split("```toml\n")[1].split("```")[0]
 
@@ -29,8 +29,6 @@ def test_values_shown_as_defaults_are_the_defaults_and_none_is_missing():
         ("oncall", Oncall()),
         ("defaults", Defaults()),
         ("utilization", Utilization()),
-        ("severity", SeverityWeights()),
-        ("ramp", Ramp()),
         ("detection", Detection()),
     ):
         assert msgspec.convert(shown[name], type(table)) == table
