@@ -40,6 +40,12 @@ def with_holes(samples: list[str], every: int, first: int) -> list[str]:
     return ["stale" if n % every == first % every else sample for n, sample in enumerate(samples)]
 
 
+def _worker(series: str) -> int:
+    """A number of the worker that shows a series: a scrape that fails misses all of its series at once."""
+    found = re.search(r'instance="\w*?(\d+)"', series)
+    return int(found[1]) if found else 0
+
+
 def seconds(text: str) -> int:
     units = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
     return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+)([dhms])", text))
@@ -71,8 +77,11 @@ def story_with_holes(test: dict[str, Any], every: int) -> dict[str, Any] | None:
         # `up` is Prometheus' own and there whenever it looks: a scrape that times out makes it 0.
         given
         if given["series"].startswith("up{")
-        else {"series": given["series"], "values": " ".join(with_holes(expanded(given["values"]), every, number))}
-        for number, given in enumerate(test["input_series"])
+        else {
+            "series": given["series"],
+            "values": " ".join(with_holes(expanded(given["values"]), every, _worker(given["series"]))),
+        }
+        for given in test["input_series"]
     ]
     kept = ("name", "interval", "external_labels")
     return {key: test[key] for key in kept if key in test} | {
