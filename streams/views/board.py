@@ -229,7 +229,8 @@ def _drift(drift: Drift, now_seconds: float) -> list[Text]:
     # River's alone is no state of the site: nothing is promised of it.
     kind, style = (drift.budget or "drift", DRIFT.style) if drift.is_ours else ("river", _MUTED)
     where = " ".join(part for part in (drift.site, drift.project, drift.signal, drift.direction) if part)
-    parts = [Text.assemble((f" {DRIFT.glyph} {kind} ", style), " ", (where, "bold"))]
+    mark = (" └ within it ", _MUTED) if drift.is_within else (f" {DRIFT.glyph} {kind} ", style)
+    parts = [Text.assemble(mark, " ", (where, "bold"))]
     if drift.baseline is not None and drift.current is not None:
         parts.append(Text(f"{percent(drift.baseline)} to {percent(drift.current)}"))
     if drift.reviews:

@@ -157,6 +157,7 @@ class Drift:
     Attributes:
         river: The detector of river that has it open: beside ours (it agrees), or alone.
         is_ours: Whether our own test has found it; of river's alone nothing is promised.
+        is_within: Whether it belongs to its site's drift.
     """
 
     site: str
@@ -171,6 +172,7 @@ class Drift:
     began_seconds: float | None
     river: str = ""
     is_ours: bool = True
+    is_within: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +349,7 @@ _STREAM = ("site", "project", "signal", "direction")
 
 
 def _drifts(samples: Samples) -> tuple[Drift, ...]:
-    """Ours, pages first, the surest first; then river's that ours do not share."""
+    """Ours, pages first, the surest first, below each what belongs to it; then river's that ours do not share."""
     of_river = _open(samples, "river_drift")
     detectors = {tuple(labels.get(name, "") for name in _STREAM): labels["detector"] for labels in of_river}
     ours = [_drift(samples, "drift", labels) for labels in _open(samples, "drift")]
@@ -357,7 +359,14 @@ def _drifts(samples: Samples) -> tuple[Drift, ...]:
         for labels in of_river
         if tuple(labels.get(name, "") for name in _STREAM) in detectors
     ]
-    return (*sorted(ours, key=lambda drift: (drift.budget != "page", -drift.evidence)), *alone)
+    infos = samples.select("labelwatch_drift_info")
+    within = {tuple(labels.get(name, "") for name in _STREAM) for labels, _ in infos if labels.get("parent")}
+    ours = sorted(ours, key=lambda drift: (drift.budget != "page", -drift.evidence))
+    ours = [replace(drift, is_within=_stream(drift) in within) for drift in ours]
+    of_sites = [(drift.site, n) for n, drift in enumerate(ours) if not (drift.is_within or drift.project)]
+    places = dict(reversed(of_sites))
+    order = [(places.get(drift.site, n) if drift.is_within else n, drift.is_within, n) for n, drift in enumerate(ours)]
+    return (*(ours[n] for _, _, n in sorted(order)), *alone)
 
 
 def _open(samples: Samples, kind: str) -> list[dict[str, str]]:

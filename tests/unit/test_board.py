@@ -501,3 +501,19 @@ def test_it_fits_its_terminal_whatever_is_to_tell(width: int, height: int, troub
     assert max(map(len, lines)) <= width
     assert "site-" in text
     assert "more sites" in text
+
+
+def test_what_belongs_to_a_sites_drift_is_shown_below_it() -> None:
+    scrape = Scrape()
+    for site, project, parent in (("b", "", ""), ("a", "", ""), ("b", "spam", "d-1"), ("a", "other", "")):
+        scrape.drift(site, project=project)
+        ids = {"drift_id": "d", "parent": parent, "incident": "d-1"}
+        of = {"site": site, "project": project, "agent": "", "signal": "accuracy", "direction": "down"}
+        scrape.add("labelwatch_drift_info", 1, **of, budget="page", **ids)
+    drifts = read(scrape.samples, NOW).drifts
+    assert [(drift.site, drift.project, drift.is_within) for drift in drifts] == [
+        ("b", "", False),
+        ("b", "spam", True),
+        ("a", "", False),
+        ("a", "other", False),
+    ]
