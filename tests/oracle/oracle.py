@@ -197,9 +197,13 @@ class Oracle:
         elif kind == "label_revised" and not (event.get("new") or {}).get("skipped"):
             durations["handle_ms"] = (event.get("new") or {}).get("handle_ms")
         for field, ms in durations.items():
-            if ms is not None and not is_duration(ms):
+            if ms is not None and not self._is_duration(ms):
                 reason = "zero" if ms == 0 else "too_short" if ms < 100 else "too_long"
                 self._count("implausible_times_total", site, field, reason)
+
+    def _is_duration(self, ms: int | None) -> bool:
+        """A tenth of a second to a week; the week itself is none."""
+        return ms is not None and 100 <= ms < 7 * 24 * HOUR_MS
 
     def _scope(self, site: str, project: str, market: str) -> None:
         self.scopes |= {("", project, ""), (site, project, ""), (site, project, market)}
@@ -227,7 +231,7 @@ class Oracle:
             return
         self._count("labels_total", site, project, market)
         self._labels(at, site, agent, project, market, 1)
-        if is_duration(event.get("handle_ms")):
+        if self._is_duration(event.get("handle_ms")):
             capped = min(event["handle_ms"], CAP_MS)
             self._handled(at, site, agent, capped, 1)
             self._observe("handle_seconds", (site, project), HANDLE_BOUNDS, capped)
@@ -254,7 +258,7 @@ class Oracle:
             if version is None or version.get("skipped"):
                 continue
             self._labels(when, site, agent, project, market, by)
-            if is_duration(version.get("handle_ms")):
+            if self._is_duration(version.get("handle_ms")):
                 self._handled(when, site, agent, min(version["handle_ms"], CAP_MS), by)
 
     # Reviews.
@@ -282,7 +286,7 @@ class Oracle:
             self._reviewed(at, site, event["agent_id"], project, role, event, 1)
         if "reviewer_id" in event:
             reviewer = event["reviewer_id"]
-            spent = event["review_ms"] if is_duration(event.get("review_ms")) else 0
+            spent = event["review_ms"] if self._is_duration(event.get("review_ms")) else 0
             self._moment(at, "active", site, "qa", reviewer)
             self._moment(at, "reviewer_reviews", site, reviewer)
             self._moment(at, "reviewer_errors", site, reviewer, by=not correct)
@@ -599,11 +603,6 @@ class Oracle:
                 found["target_ratio"][*scope, kind] = getattr(targets, kind)
             found["target_handle_seconds"][scope] = targets.handle_seconds
             found["policy_min_reviews"][scope] = targets.min_reviews
-
-
-def is_duration(ms: int | None) -> bool:
-    """A tenth of a second to a week; the week itself is none."""
-    return ms is not None and 100 <= ms < 7 * 24 * HOUR_MS
 
 
 def wilson(correct: int, n: int) -> tuple[float, float]:
