@@ -18,7 +18,9 @@ RUN groupadd --gid 10001 labelwatch \
   && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin labelwatch \
   && install --directory --owner 10001 --group 10001 /var/lib/labelwatch
 COPY --from=build /opt/labelwatch /opt/labelwatch
-ENV PATH=/opt/labelwatch/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# docker build --build-arg COMMIT=$(git rev-parse HEAD): for labelwatch_build_info.
+ARG COMMIT=unknown
+ENV PATH=/opt/labelwatch/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LABELWATCH_COMMIT=$COMMIT
 USER 10001:10001
 WORKDIR /var/lib/labelwatch
 EXPOSE 9464

@@ -30,7 +30,7 @@ demo: $(STAMP) ## The whole monitor on this machine: broker, simulator, worker a
 	@$(BIN)/labelwatch demo
 
 up: ## The whole stack in Docker: Kafka, two workers, Prometheus, Alertmanager, Grafana
-	@docker compose up --build --detach
+	@COMMIT=$$(git rev-parse HEAD 2>/dev/null) docker compose up --build --detach
 	@echo "boards     http://localhost:3000"
 	@echo "metrics    http://localhost:9464/metrics  http://localhost:9465/metrics"
 	@echo "rules      http://localhost:9090/alerts"

@@ -210,7 +210,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("render_duration_seconds", ("page",), "Time to render a page.", Origin.PROCESS, "seconds"),
     _counter("render_errors_total", ("page",), "Pages rendered without a part that failed. Any: a defect, the log has it.", Origin.PROCESS),
     _gauge("dropped_series", ("metric",), "Series left out by the cap.", Origin.PROCESS),
-    _gauge("build_info", ("version", "python"), "Always 1.", Origin.PROCESS),
+    _gauge("build_info", ("version", "python", "commit", "policy", "key"), "Always 1. Fingerprints of the policy and of the pseudonym key (`plain`: none); workers of one group must agree in both.", Origin.PROCESS),
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in CATALOGUE}

@@ -1,6 +1,7 @@
 """The policy file: the business' own numbers, in one place; read once at start, resolved by scope."""
 
 import difflib
+import hashlib
 import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -130,6 +131,11 @@ class Policy:
         self.logged_in = frozenset(self._file.utilization.logged_in)
         self.min_time_ms = self._file.utilization.min_minutes * 60_000
         self.resolve = lru_cache(maxsize=65_536)(self._resolve)
+
+    @property
+    def fingerprint(self) -> str:
+        """Which policy this is, 12 hex digits: the same for every file that means the same numbers."""
+        return hashlib.sha256(msgspec.json.encode(self._file, order="sorted")).hexdigest()[:12]
 
     @classmethod
     def load(cls, path: str | Path | None) -> "Policy":

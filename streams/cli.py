@@ -117,6 +117,7 @@ def worker(
     clock: Annotated[str | None, _setting("clock")] = None,
     data_dir: Annotated[Path | None, _setting("data_dir")] = None,
     agent_labels: Annotated[str | None, _setting("agent_labels")] = None,
+    replaced_key: Annotated[str | None, _setting("replaced_key")] = None,
     checkpoint_seconds: Annotated[float | None, _setting("checkpoint_seconds")] = None,
     checkpoint_records: Annotated[int | None, _setting("checkpoint_records")] = None,
     session_timeout_seconds: Annotated[float | None, _setting("session_timeout_seconds")] = None,
@@ -382,6 +383,8 @@ def doctor(
     policy: PolicyFile = None,
     metrics_port: MetricsPort = None,
     data_dir: Annotated[Path | None, _setting("data_dir")] = None,
+    agent_labels: Annotated[str | None, _setting("agent_labels")] = None,
+    replaced_key: Annotated[str | None, _setting("replaced_key")] = None,
 ) -> None:
     """Checks everything that a worker relies on: a line each, ok or what to do; exit code 1 if anything fails."""
     settings = Settings.resolve(**locals())

@@ -2,7 +2,7 @@
 
 The runtime fills a `MonitorState` and starts a `MetricsServer` on it:
 
-    state = MonitorState(clock="wall", version="1.0.0")
+    state = MonitorState(clock="wall", build=Build(version="1.0.0"))
     server = MetricsServer(state, agent_names("pseudonym", data_dir), host="127.0.0.1", port=9464)
     server.start()      # ServerError or PseudonymKeyError: a sentence for the user, exit code 1
     server.stop()
@@ -10,17 +10,19 @@ The runtime fills a `MonitorState` and starts a `MetricsServer` on it:
 `port=0` picks a free one; `server.port` and `server.url` say which.
 """
 
-from streams.exporter.pseudonyms import AgentLabels, AgentNames, PseudonymKeyError, agent_names
+from streams.exporter.pseudonyms import AgentLabels, AgentNames, PseudonymKeyError, agent_names, fingerprint
 from streams.exporter.server import MetricsServer, ServerError
-from streams.exporter.state import Clock, MonitorState
+from streams.exporter.state import Build, Clock, MonitorState
 
 __all__ = [
     "AgentLabels",
     "AgentNames",
+    "Build",
     "Clock",
     "MetricsServer",
     "MonitorState",
     "PseudonymKeyError",
     "ServerError",
     "agent_names",
+    "fingerprint",
 ]

@@ -55,7 +55,9 @@ A worker serves two pages in the Prometheus text format 0.0.4, by default on the
   missing.
 - **People are pseudonymous** by default: `agent="p-..."`, an HMAC-SHA256 of site and id. The key is `{ENVIRONMENT}`, or
   in the file that `{FILE_ENVIRONMENT}` names, or in the file `{KEY_FILE}` that the first start makes in the data
-  directory (mode 0600). All workers of a group need the same key. `--agent-labels plain` shows ids as they are. In
+  directory (mode 0600). All workers of a group need the same key: its fingerprint, a short HMAC that says nothing else
+  of it, is `key` of `labelwatch_build_info`, and `count(count by (key) (labelwatch_build_info)) > 1` finds two keys in
+  one group. `--agent-labels plain` shows ids as they are. In
   `labelwatch_drift_contribution` the `member` is named alike where `by` is `agent` or `reviewer`.
 - **The cap**: `{Page.AGENTS.value}` shows at most {MAX_SERIES:,} series, each person whole or not at all: people with
   an open drift or at risk first, then the busiest. `labelwatch_dropped_series` counts what was left out, by metric.

@@ -23,6 +23,10 @@ KEY_BYTES = 32
 _KEY_LENGTH_MIN = 16
 #: 60 bits: among 100,000 people two share a name once in 10^8 operations.
 _DIGITS = 12
+#: In place of a fingerprint, where people appear by their own ids.
+PLAIN = "plain"
+#: 40 bits: enough to tell two keys apart.
+_FINGERPRINT_DIGITS = 8
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +57,31 @@ class Pseudonyms:
         digest = hmac.digest(self._key, message, hashlib.sha256)
         return "p-" + base64.b32encode(digest[:8])[:_DIGITS].decode().lower()
 
+    @property
+    def fingerprint(self) -> str:
+        """Which key this is, `k-` and 8 characters: says whether two workers have the same one, and nothing of it."""
+        # No person's message: those have a NUL between site and agent.
+        digest = hmac.digest(self._key, b"labelwatch key fingerprint", hashlib.sha256)
+        return "k-" + base64.b32encode(digest[:5])[:_FINGERPRINT_DIGITS].decode().lower()
+
 
 def plain(site: str, agent: str) -> str:
     """The agent's own id, for `--agent-labels plain`."""
     return agent
+
+
+def fingerprint(names: AgentNames) -> str:
+    """By which key agents have their names, or `plain`: whoever has the same calls everybody the same."""
+    return names.fingerprint if isinstance(names, Pseudonyms) else PLAIN
+
+
+def key_source(data_dir: Path | str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Where the key comes from: a variable's name, or the path of a file; None: it is made at the first start."""
+    for variable in (ENVIRONMENT, FILE_ENVIRONMENT):
+        if variable in environ:
+            return variable
+    file = Path(data_dir) / KEY_FILE
+    return str(file) if file.exists() else None
 
 
 def agent_names(mode: AgentLabels, data_dir: Path | str, environ: Mapping[str, str] = os.environ) -> AgentNames:

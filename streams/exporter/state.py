@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -103,6 +103,22 @@ class Shown:
     engines: dict[int, Engine]
 
 
+class Build(NamedTuple):
+    """Who speaks, for `labelwatch_build_info`: two workers that differ in the last two show other figures or names.
+
+    Attributes:
+        version: Of the package.
+        commit: Of the sources that it was made of.
+        policy: Fingerprint of the policy.
+        key: Fingerprint of the key of people's names.
+    """
+
+    version: str = "unknown"
+    commit: str = "unknown"
+    policy: str = "unknown"
+    key: str = "unknown"
+
+
 class MonitorState:
     """The one meeting point of the event loop and the rendering thread; knows nothing of Kafka or Faust.
 
@@ -115,7 +131,7 @@ class MonitorState:
     Args:
         topic: Name of the events topic, for labels.
         clock: `wall`: figures are for now. `event`: for the highest event time of all shown partitions.
-        version: The build, for `labelwatch_build_info`.
+        build: Of this worker, for `labelwatch_build_info`.
         loop_stall_seconds: A loop that has not turned for so long counts as dead.
         now_ms: The wall clock, epoch milliseconds.
         monotonic: The clock of deadlines, in seconds; the runtime's `until` values must come from the same.
@@ -126,14 +142,14 @@ class MonitorState:
         *,
         topic: str = EVENTS,
         clock: Clock = "wall",
-        version: str = "unknown",
+        build: Build = Build(),  # noqa: B008 - immutable
         loop_stall_seconds: float = 30.0,
         now_ms: Callable[[], int] = wall_ms,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.topic = topic
         self.clock = clock
-        self.version = version
+        self.build = build
         self.loop_stall_seconds = loop_stall_seconds
         self._now_ms = now_ms
         self._monotonic = monotonic
@@ -348,7 +364,7 @@ class MonitorState:
         if self._clock_offset_seconds is not None:
             figures.add("labelwatch_worker_clock_offset_seconds", (), self._clock_offset_seconds)
         figures.add("labelwatch_loop_timestamp_seconds", (), self._loop_turned[1] / 1000)
-        figures.add("labelwatch_build_info", (self.version, platform.python_version()), 1)
+        figures.add("labelwatch_build_info", (self.build.version, platform.python_version(), *self.build[1:]), 1)
         return figures
 
     def _add_pages(self, figures: Figures) -> None:

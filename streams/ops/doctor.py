@@ -20,14 +20,21 @@ from schemas.topics import EVENTS, checkpoints_topic, topics
 from streams.engine.decode import decode
 from streams.engine.intake import AHEAD_MS
 from streams.engine.times import implausible
-from streams.exporter.pseudonyms import ENVIRONMENT, KEY_FILE, PseudonymKeyError, agent_names
+from streams.exporter.pseudonyms import (
+    KEY_FILE,
+    PLAIN,
+    PseudonymKeyError,
+    agent_names,
+    fingerprint,
+    key_source,
+)
 from streams.ops.errors import CommandError
 from streams.ops.ports import is_free
 from streams.ops.records import TopicReader
 from streams.ops.transactions import FAILS_SECONDS, NOTED_SECONDS, oldest_open, told, whose
 from streams.runtime.access import denied
 from streams.runtime.broker import Findings, Refusal, examine, recreated
-from streams.runtime.checkpoints import MANIFEST_KEY, TOPIC_ID
+from streams.runtime.checkpoints import KEY_FINGERPRINT, MANIFEST_KEY, TOPIC_ID, other_key
 from streams.runtime.ends import Ends
 from streams.runtime.settings import Settings, SettingsError, service_links
 from streams.runtime.watchdog import clock_offset_seconds
@@ -131,18 +138,30 @@ def _data_dir(path: Path) -> Line:
 def _key(settings: Settings) -> Line:
     if settings.agent_labels == "plain":
         return Line(Mark.OK, "agents' key", "not needed, agents appear by their plain ids")
-    file = settings.data_dir / KEY_FILE
-    if ENVIRONMENT not in os.environ and not file.exists():
+    file, source = settings.data_dir / KEY_FILE, key_source(settings.data_dir)
+    if source is None:
         return Line(
             Mark.OK, "agents' key", f"{file} will be made at the first start; every worker of a group needs the same"
         )
     try:
-        agent_names(settings.agent_labels, settings.data_dir)
+        names = agent_names(settings.agent_labels, settings.data_dir)
     except PseudonymKeyError as error:
         return Line(Mark.FAIL, "agents' key", str(error))
-    if ENVIRONMENT not in os.environ and file.stat().st_mode & 0o077:
+    if source == str(file) and file.stat().st_mode & 0o077:
         return Line(Mark.FAIL, "agents' key", f"{file} can be read by others: chmod 600 it")
-    return Line(Mark.OK, "agents' key", ENVIRONMENT if ENVIRONMENT in os.environ else str(file))
+    return Line(Mark.OK, "agents' key", f"{fingerprint(names)}, from {source}")
+
+
+def _fingerprint(settings: Settings) -> str:
+    """Of the key that a worker would have here; empty where it would make a new one, or none can be read."""
+    if settings.agent_labels == "plain":
+        return PLAIN
+    if key_source(settings.data_dir) is None:
+        return ""
+    try:
+        return fingerprint(agent_names(settings.agent_labels, settings.data_dir))
+    except PseudonymKeyError:
+        return ""  # said by the check of the key
 
 
 def _port(settings: Settings) -> Line:
@@ -185,8 +204,8 @@ def _broker(settings: Settings) -> Iterator[Line]:
     yield from _topics(settings, findings)
     if not findings.partitions:
         return
-    if findings.topic_id and not findings.problems:
-        yield asyncio.run(_same_topic(settings, findings.topic_id))
+    if not findings.problems:
+        yield from asyncio.run(_checkpoints(settings, findings.topic_id))
     try:
         yield from asyncio.run(_records(settings))
     except (KafkaError, OSError, TimeoutError, CommandError) as error:
@@ -215,24 +234,49 @@ def _topics(settings: Settings, findings: Findings) -> Iterator[Line]:
         yield Line(Mark.NOTE, "transactions", "not offered: checkpoints take their plain form, for one worker only")
 
 
-async def _same_topic(settings: Settings, topic_id: str) -> Line:
-    """Whether the group's checkpoints speak of the events topic that there is."""
+async def _checkpoints(settings: Settings, topic_id: str) -> list[Line]:
+    """Whether the group's checkpoints speak of the events topic that there is, and of people by the key here."""
     about, topic = "checkpoints", checkpoints_topic(settings.id)
     try:
         async with TopicReader(settings, topic) as reader:
             newest = [await reader.newest(partition, _MANIFESTS) for partition in range(reader.partitions)]
     except (KafkaError, OSError, TimeoutError, CommandError) as error:
         why = denied(error, settings) or f"{error or type(error).__name__}"
-        return Line(Mark.NOTE, about, f"not looked at: {why}")
-    ids = [
-        dict(record.headers).get(TOPIC_ID, b"").decode()
+        return [Line(Mark.NOTE, about, f"not looked at: {why}")]
+    manifests = [
+        dict(next(record.headers for record in reversed(records) if record.key == MANIFEST_KEY))
         for records in newest
-        for record in records
-        if record.key == MANIFEST_KEY
+        if any(record.key == MANIFEST_KEY for record in records)
     ]
-    if any(each not in ("", topic_id) for each in ids):
-        return Line(Mark.FAIL, about, recreated(settings))
-    return Line(Mark.OK, about, f"of {sum(map(bool, ids))} partitions, of this {EVENTS}" if ids else "none yet")
+    if not manifests:
+        return [Line(Mark.OK, about, "none yet")]
+    ids = [headers.get(TOPIC_ID, b"").decode() for headers in manifests]
+    keys = [headers.get(KEY_FINGERPRINT, b"").decode() for headers in manifests]
+    lines = [Line(Mark.OK, about, f"of {len(ids)} partitions{f', of this {EVENTS}' if topic_id else ''}")]
+    if topic_id and any(each not in ("", topic_id) for each in ids):
+        lines = [Line(Mark.FAIL, about, recreated(settings))]
+    return [*lines, *_same_key(settings, sorted(set(keys) - {""}))]
+
+
+def _same_key(settings: Settings, keys: Sequence[str]) -> Iterator[Line]:
+    """Whether all of the group's checkpoints are of one pseudonym key, and it is the one here."""
+    about, here = "key of the group", _fingerprint(settings)
+    if len(keys) > 1:
+        text = (
+            f"workers of this group have different pseudonym keys, {' and '.join(keys)}: give every worker the same "
+            f"file {KEY_FILE}; one that finds another's checkpoints will not start"
+        )
+        yield Line(Mark.FAIL, about, text)
+        return
+    for key in keys:
+        if here:
+            sentence = other_key(settings, key, here)
+            yield Line(Mark.FAIL, about, sentence) if sentence else Line(Mark.OK, about, key)
+        elif key == PLAIN:
+            yield Line(Mark.FAIL, about, "people appear by their plain ids: give --agent-labels plain here, too")
+        else:
+            text = f"it is {key}, and there is none here: a worker would make its own and refuse; copy {KEY_FILE} here"
+            yield Line(Mark.FAIL, about, text)
 
 
 async def _records(settings: Settings) -> list[Line]:

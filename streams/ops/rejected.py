@@ -20,7 +20,7 @@ from rich.text import Text
 
 from schemas.text import visible
 from schemas.topics import REJECTED
-from streams.exporter.pseudonyms import ENVIRONMENT, KEY_FILE, AgentNames, PseudonymKeyError, agent_names
+from streams.exporter.pseudonyms import AgentNames, PseudonymKeyError, agent_names, key_source
 from streams.ops.errors import WRONG_USE, CommandError
 from streams.ops.records import TopicReader
 from streams.runtime.access import denied, why_not
@@ -235,7 +235,7 @@ def names_of(settings: Settings) -> AgentNames | None:
     """
     if settings.agent_labels == "plain":
         return None
-    if ENVIRONMENT not in os.environ and not (settings.data_dir / KEY_FILE).exists():
+    if key_source(settings.data_dir) is None:
         return lambda site, agent: _NAMELESS
     try:
         return agent_names(settings.agent_labels, settings.data_dir)

@@ -35,6 +35,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from schemas.topics import DRIFT, EVENTS, REJECTED, checkpoints_topic
 from streams.engine.intake import DeadLetter
 from streams.engine.partition import Checkpoint
+from streams.exporter.pseudonyms import PLAIN
 from streams.runtime.broker import Refusal, recreated
 from streams.runtime.packed import Record, packed
 from streams.runtime.settings import Settings
@@ -51,6 +52,8 @@ CRASH_VARIABLE = "LABELWATCH_CRASH"
 MANIFEST_KEY = b"m"
 #: The manifest's header with the id of the events topic.
 TOPIC_ID = "topic-id"
+#: And the one with the fingerprint of the key that gives people their names on the pages.
+KEY_FINGERPRINT = "key-fingerprint"
 _SLOT = b"s"
 _PART = b"p"
 _BATCH_BYTES = 1 << 20
@@ -93,6 +96,30 @@ def failure(error: BaseException) -> str:
     return "refused" if isinstance(error, BrokerResponseError) else "no_answer"
 
 
+def other_key(settings: Settings, theirs: str, ours: str) -> str | None:
+    """The sentence of who would call everybody by a second name; None where the names are the same.
+
+    Args:
+        settings: Of the worker.
+        theirs: Fingerprint in the group's checkpoints; empty in those of earlier builds.
+        ours: This worker's; empty where it shows nobody.
+    """
+    if not theirs or not ours or theirs in (ours, settings.replaced_key):
+        return None
+    same = "--agent-labels plain"
+    if theirs != PLAIN:
+        same = "the group's key (pseudonym.key in --data-dir, or LABELWATCH_PSEUDONYM_KEY_FILE)"
+    return (
+        f"{checkpoints_topic(settings.id)} is of workers that name people {_named(theirs)}, and this one names them "
+        f"{_named(ours)}: every person would appear twice; give it {same}, or, to change the names on purpose, start "
+        f"every worker with --replaced-key {theirs}."
+    )
+
+
+def _named(key_fingerprint: str) -> str:
+    return "by their plain ids" if key_fingerprint == PLAIN else f"by the pseudonym key {key_fingerprint}"
+
+
 class Restored(NamedTuple):
     """What stands in the checkpoint topic.
 
@@ -122,6 +149,7 @@ class CheckpointStore:
         partitions: How many the events topic has; a checkpoint remembers it.
         transactional: Whether the broker has transactions.
         topic_id: The events topic's; a checkpoint remembers it. Empty where the broker tells none.
+        key_fingerprint: Of the key of people's names; a checkpoint remembers it. Empty for who shows nobody.
         now_ms: Wall clock for `rejected-at`.
     """
 
@@ -133,6 +161,7 @@ class CheckpointStore:
         partitions: int,
         transactional: bool,
         topic_id: str = "",
+        key_fingerprint: str = "",
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.partition = partition
@@ -140,6 +169,7 @@ class CheckpointStore:
         self._partitions = partitions
         self._transactional = transactional
         self._topic_id = topic_id
+        self._key_fingerprint = key_fingerprint
         self._now_ms = now_ms
         self._topic = checkpoints_topic(settings.id)
         self._producer: AIOKafkaProducer | None = None
@@ -182,7 +212,8 @@ class CheckpointStore:
         """Reads the state that the last complete checkpoint left.
 
         Raises:
-            Refusal: It was written for another topic or number of partitions, by a newer version, or in another form.
+            Refusal: It was written for another topic or number of partitions, under another pseudonym key, by a newer
+                version, or in another form.
             KafkaError: The broker failed; try again.
         """
         reader = _Reader(self._transactional)
@@ -236,6 +267,8 @@ class CheckpointStore:
             # Checkpoints of earlier builds name no id.
             if reader.topic_id and self._topic_id and reader.topic_id != self._topic_id:
                 raise Refusal(recreated(self._settings))
+            if (sentence := other_key(self._settings, reader.key_fingerprint, self._key_fingerprint)) is not None:
+                raise Refusal(sentence)
         return Restored(slots, reader.manifest, reader.records, reader.at_ms)
 
     async def write(self, checkpoint: Checkpoint) -> None:
@@ -313,6 +346,7 @@ class CheckpointStore:
                 ("format", b"%d" % FORMAT),
                 ("partitions", b"%d" % self._partitions),
                 (TOPIC_ID, self._topic_id.encode()),
+                (KEY_FINGERPRINT, self._key_fingerprint.encode()),
                 *headers,
             ],
         )
@@ -377,6 +411,7 @@ class _Reader:
         self.format = FORMAT
         self.partitions = 0
         self.topic_id = ""
+        self.key_fingerprint = ""
         self._transactional = transactional
         self._values: dict[bytes, tuple[bytes, int]] = {}
         #: Plain form: what came since the last manifest.
@@ -404,6 +439,7 @@ class _Reader:
             self.format = int(headers.get("format", b"0"))
             self.partitions = int(headers.get("partitions", b"0"))
             self.topic_id = headers.get(TOPIC_ID, b"").decode()
+            self.key_fingerprint = headers.get(KEY_FINGERPRINT, b"").decode()
         else:
             self._put(key, value, parts)
 

@@ -108,6 +108,7 @@ class Partitions:
         partitions: Of the events topic, as the worker found it.
         transactional: Whether the broker has transactions.
         topic_id: Of the events topic, as the worker found it; empty where the broker tells none.
+        key_fingerprint: Of the key that gives people their names on the pages.
         fail: Ends the worker: exit code and a sentence.
     """
 
@@ -120,6 +121,7 @@ class Partitions:
         partitions: int,
         transactional: bool,
         topic_id: str = "",
+        key_fingerprint: str = "",
         fail: Callable[[int, str], None],
     ) -> None:
         self._settings = settings
@@ -128,6 +130,7 @@ class Partitions:
         self._topic_partitions = partitions
         self._transactional = transactional
         self._topic_id = topic_id
+        self._key_fingerprint = key_fingerprint
         self._fail = fail
         self._consumer: BatchConsumer | None = None
         self._mine: set[int] = set()
@@ -339,6 +342,7 @@ class Partitions:
             partitions=self._topic_partitions,
             transactional=self._transactional,
             topic_id=self._topic_id,
+            key_fingerprint=self._key_fingerprint,
         )
         try:
             await store.start()

@@ -58,6 +58,9 @@ class Settings:
     clock: Literal["wall", "event"] = _setting("wall", "Time of the windows: now, or the highest event time seen.")
     data_dir: Path = _setting(Path("labelwatch-data"), "Folder for the key of the pseudonyms.")
     agent_labels: Literal["pseudonym", "plain"] = _setting("pseudonym", "How people are named in metrics.")
+    replaced_key: str = _setting(
+        "", "Fingerprint of the key that this worker's replaces on purpose; else that is refused."
+    )
     checkpoint_seconds: float = _setting(5.0, "Durable state is written at least this often.", above=0)
     checkpoint_records: int = _setting(250_000, "And at the latest after this many records.", above=0)
     session_timeout_seconds: float = _setting(10.0, "A worker silent for so long loses its partitions.", above=0)

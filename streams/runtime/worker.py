@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import importlib.metadata
 import logging
 import os
 import signal
@@ -15,8 +14,16 @@ from typing import Any, TypeVar
 from aiokafka.errors import KafkaError
 
 from schemas.policy import Policy, PolicyError
-from streams.exporter import MetricsServer, MonitorState, PseudonymKeyError, ServerError, agent_names
-from streams.runtime import logs
+from streams.exporter import (
+    Build,
+    MetricsServer,
+    MonitorState,
+    PseudonymKeyError,
+    ServerError,
+    agent_names,
+    fingerprint,
+)
+from streams.runtime import build, logs
 from streams.runtime.broker import Findings, Refusal, examine
 from streams.runtime.memory import keep_freed
 from streams.runtime.partitions import Partitions
@@ -85,11 +92,16 @@ class _Worker:
         findings = await self._unless_ended(self._examine())
         if findings is None:
             return self._code
-        state = MonitorState(clock=self._settings.clock, version=_version())
         try:
+            names = agent_names(self._settings.agent_labels, self._settings.data_dir)
+            key = fingerprint(names)
+            state = MonitorState(
+                clock=self._settings.clock,
+                build=Build(build.version(), build.commit(), self._policy.fingerprint, key),
+            )
             server = MetricsServer(
                 state,
-                agent_names(self._settings.agent_labels, self._settings.data_dir),
+                names,
                 host=self._settings.metrics_host,
                 port=self._settings.metrics_port,
                 login=self._settings.metrics_login(),
@@ -102,7 +114,7 @@ class _Worker:
         for sentence in _exposures(self._settings):
             log.warning("%s", sentence)
         try:
-            await self._work(findings, state)
+            await self._work(findings, state, key)
         finally:
             server.stop()
         log.info("ended with code %d", self._code)
@@ -127,7 +139,7 @@ class _Worker:
         )
         return findings
 
-    async def _work(self, findings: Findings, state: MonitorState) -> None:
+    async def _work(self, findings: Findings, state: MonitorState, key: str) -> None:
         partitions = Partitions(
             self._settings,
             self._policy,
@@ -135,6 +147,7 @@ class _Worker:
             partitions=findings.partitions,
             transactional=findings.transactional,
             topic_id=findings.topic_id,
+            key_fingerprint=key,
             fail=self._end_soon,
         )
         app = App(self._settings, partitions)
@@ -243,10 +256,3 @@ def _unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None
     error = context.get("exception")
     if not isinstance(error, KafkaError):
         log.error("unhandled in the event loop: %s", context.get("message"), exc_info=error)
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("labelwatch")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

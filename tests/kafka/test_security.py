@@ -150,7 +150,7 @@ def test_every_command_logs_in(secured: Secured, events: Path, tmp_path: Path, m
     assert labelwatch(environ, "simulate", "--seconds", 1, "--rate", 20).code == 0
     asked = ("explain", "--site", "site-0", "--figure", "labels", "--window", "7d", "--clock", "event", "--plain")
     assert "# labels: " in labelwatch(environ, *asked).out
-    told = labelwatch(environ, "doctor", "--data-dir", tmp_path / "data", "--metrics-port", 0)
+    told = labelwatch(environ, "doctor", "--agent-labels", "plain", "--metrics-port", 0)
     assert told.code == 0, told.out
     assert "ok    transactions: offered" in told.out
 

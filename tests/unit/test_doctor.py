@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 
 from schemas.topics import EVENTS
 from streams.exporter import MetricsServer
-from streams.exporter.pseudonyms import ENVIRONMENT
+from streams.exporter.pseudonyms import ENVIRONMENT, FILE_ENVIRONMENT
 from streams.ops.doctor import Line, Mark, _producers, _skew, examine_all
 from streams.ops.embedded import EmbeddedBroker
 from streams.ops.topics import create
@@ -98,6 +98,16 @@ def test_a_key_that_is_damaged_or_open_to_others_fails(tmp_path: Path, text: str
     assert line.mark is Mark.FAIL
     assert named in line.text
     assert lines(tmp_path, agent_labels="plain")["agents' key"].mark is Mark.OK
+
+
+def test_a_key_from_a_mounted_file_is_taken_for_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "mounted"
+    monkeypatch.setenv(FILE_ENVIRONMENT, str(file))
+    assert "there is no such file" in lines(tmp_path)["agents' key"].text
+    file.write_text("ab" * 32)
+    line = lines(tmp_path)["agents' key"]
+    assert line.mark is Mark.OK
+    assert line.text.endswith(f", from {FILE_ENVIRONMENT}")
 
 
 def test_a_port_is_free_or_labelwatchs_own_or_somebody_elses(tmp_path: Path) -> None:
