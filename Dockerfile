@@ -25,5 +25,5 @@ USER 10001:10001
 WORKDIR /var/lib/labelwatch
 EXPOSE 9464
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
-  CMD ["python", "-c", "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://localhost:9464/healthz', timeout=2)"]
+  CMD ["python", "-m", "streams.ops.probe", "http://localhost:9464/healthz"]
 CMD ["labelwatch", "worker"]

@@ -209,6 +209,8 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("clock_skew_seconds", ("site",), "Broker time minus event time of the first event of the site's newest minute; below 0 the site's clock is ahead.", Origin.ENGINE, "seconds"),
     _gauge("render_duration_seconds", ("page",), "Time to render a page.", Origin.PROCESS, "seconds"),
     _counter("render_errors_total", ("page",), "Pages rendered without a part that failed. Any: a defect, the log has it.", Origin.PROCESS),
+    _counter("page_readers_cut_off_total", ("reason",), "Readers of a page who did not get it whole: slow, less than 16 KiB a second; place, the slowest when others needed its place; memory, an older page beside newer ones; full, turned away, since all places wait for a page.", Origin.PROCESS),
+    _gauge("certificate_expiry_timestamp_seconds", ("use",), "When a certificate of the worker ends: of the metrics pages (use metrics), or the one that it shows to the brokers (use kafka). Past: nobody can scrape it, or it is locked out.", Origin.PROCESS, "seconds"),
     _gauge("dropped_series", ("metric",), "Series left out by the cap.", Origin.PROCESS),
     _gauge("build_info", ("version", "python", "commit", "policy", "key"), "Always 1. Fingerprints of the policy and of the pseudonym key (`plain`: none); workers of one group must agree in both.", Origin.PROCESS),
 )

@@ -137,6 +137,9 @@ def worker(
     ssl_key_password_file: Annotated[Path | None, _setting("ssl_key_password_file")] = None,
     metrics_username: Annotated[str | None, _setting("metrics_username")] = None,
     metrics_password_file: Annotated[Path | None, _setting("metrics_password_file")] = None,
+    metrics_certfile: Annotated[Path | None, _setting("metrics_certfile")] = None,
+    metrics_keyfile: Annotated[Path | None, _setting("metrics_keyfile")] = None,
+    metrics_key_password_file: Annotated[Path | None, _setting("metrics_key_password_file")] = None,
 ) -> None:
     """The monitor: reads events, keeps figures, serves /metrics until SIGTERM.
 
@@ -316,6 +319,7 @@ def watch(
     plain: Annotated[bool, typer.Option("--plain", help="Lines for scripts in place of a picture.")] = False,
     seconds: Annotated[float | None, typer.Option(help="End after so long.", min=0)] = None,
     svg: Annotated[Path | None, typer.Option(help="Write one picture of the board to this file, and end.")] = None,
+    metrics_cafile: Annotated[Path | None, _setting("metrics_cafile")] = None,
 ) -> None:
     """The live board in the terminal: sites, worst first."""
     from rich.console import Console
@@ -327,8 +331,10 @@ def watch(
             "--url: a password in an address shows in lists of processes; give it in LABELWATCH_METRICS_PASSWORD_FILE",
             WRONG_USE,
         )
-    login = None if prometheus else _settings(*LOGIN).metrics_login()
-    watcher = ops.Watcher(ops.source_of(url, prometheus, login), (url if prometheus else f"{url}/metrics",))
+    settings = _settings(*LOGIN, metrics_cafile=metrics_cafile)
+    login = None if prometheus else settings.metrics_login()
+    source = ops.source_of(url, prometheus, login, settings.metrics_trust())
+    watcher = ops.Watcher(source, (url if prometheus else f"{url}/metrics",))
     if svg is not None:
         ops.save_svg(watcher, svg, seconds)
     else:

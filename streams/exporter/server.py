@@ -3,9 +3,9 @@
 The standard library's threading server: rendering blocks, so it needs threads in any case, and a second
 event loop would only hand the work to them. A connection carries one request (HTTP/1.0).
 
-Whoever reaches the port can ask, so nobody may take what others need. Connections are few; when all are taken, the one
-that has owed an acceptable request for longest gives way, so that slow or wrong requests keep no scraper out. A page is
-rendered for all who wait, and takes half of a core at most (`pages`).
+Whoever reaches the port can ask, so nobody may take what others need. Places are few, those of probes and of readers
+of pages apart, and who is slow gives way (`connections`). A page is rendered for all who wait, and takes half of a core
+at most (`pages`). With a certificate the port speaks TLS alone.
 """
 
 import binascii
@@ -16,16 +16,16 @@ import http.client
 import logging
 import socket
 import socketserver
+import ssl
 import threading
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from io import BufferedIOBase
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.gc_collector import GCCollector
@@ -33,22 +33,19 @@ from prometheus_client.process_collector import ProcessCollector
 
 from schemas.metrics import Page
 from streams.exporter.collector import MAX_SERIES, PeopleCollector, SitesCollector
+from streams.exporter.connections import ASKERS_MAX, READERS_MAX, Connections, Visit
 from streams.exporter.pages import PageSource
 from streams.exporter.pseudonyms import AgentNames
 from streams.exporter.state import MonitorState
 from streams.exporter.text import CONTENT_TYPE
 
-#: A scraper holds one; the rest is for people and probes. Beyond it: 503.
-CONNECTIONS_MAX = 16
 REQUEST_BYTES_MAX = 16 << 10
 #: For one read or one write.
 SOCKET_SECONDS = 10.0
-#: For the whole request, however slowly it drips: a scraper sends it at once.
-HEAD_SECONDS = 5.0
 #: How long the answer to a wrong password takes: what can be guessed in a second is bounded by the connections.
 WRONG_PASSWORD_SECONDS = 1.0
-#: For a whole connection, however slowly the answer is read.
-CONNECTION_SECONDS = 30.0
+#: Written at once: so often a reader's progress is seen.
+_WRITE_BYTES = 16 << 10
 #: How long a stop, or the end of an overdue connection, may take.
 _POLL_SECONDS = 0.1
 _PLAIN = "text/plain; charset=utf-8"
@@ -68,6 +65,24 @@ def accepts_gzip(header: str) -> bool:
             quality = parameters.replace(" ", "").removeprefix("q=")
             return not quality or quality.strip("0.") != ""
     return False
+
+
+class Certificate(Protocol):
+    """What readers are shown over TLS."""
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """For new connections."""
+        ...
+
+    @property
+    def expires_at_seconds(self) -> float:
+        """When it ends, epoch seconds."""
+        ...
+
+    def refresh(self) -> None:
+        """Takes a renewed one; called several times a second."""
+        ...
 
 
 class Login:
@@ -118,7 +133,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
+        if isinstance(self.connection, ssl.SSLSocket):
+            self._shake_hands(self.connection)
         self.rfile = _Head(self.rfile)  # type: ignore[assignment]  # only readline and close are ever called
+
+    @staticmethod
+    def _shake_hands(connection: ssl.SSLSocket) -> None:
+        """Here, in the connection's own thread, since the other side may take its time.
+
+        Raises:
+            ssl.SSLError: It speaks no TLS, or does not like the certificate.
+        """
+        try:
+            connection.do_handshake()
+        except ssl.SSLError as error:
+            if error.reason == "HTTP_REQUEST":
+                # In the clear, as the question: the socket's own methods. Unread bytes would reset the connection.
+                socket.socket.recv(connection, REQUEST_BYTES_MAX)
+                socket.socket.sendall(connection, _SPEAKS_TLS)
+            raise
 
     def handle(self) -> None:
         try:
@@ -131,7 +164,6 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if source := self.server.sources.get(path):
             if self._may_read():
-                self.server.accept(self.connection)
                 self._page(source)
         elif answer := self.server.answers.get(path):
             self._send(*answer())
@@ -174,6 +206,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             self._send(HTTPStatus.OK, CONTENT_TYPE, None)
             return
+        visit = self.server.connections.wants_page(self.connection)
+        if visit is None:
+            message = [b"Too many readers wait for this page; ask again.\n"]
+            self._send(HTTPStatus.SERVICE_UNAVAILABLE, _PLAIN, message, {"Retry-After": "1"})
+            return
         zipped = accepts_gzip(self.headers.get("Accept-Encoding", ""))
         headers = {"Vary": "Accept-Encoding"} | ({"Content-Encoding": "gzip"} if zipped else {})
         while True:
@@ -186,11 +223,19 @@ class _Handler(BaseHTTPRequestHandler):
             body = rendering.body(zipped)
             # A worker stopped between rendering and here may have lost its partitions to another one.
             if rendering.holds:
-                self._send(HTTPStatus.OK, CONTENT_TYPE, body, headers)
+                # While it is read slowly, the other form of it is not kept.
+                del rendering
+                self.server.connections.begin(visit, body)
+                self._send(HTTPStatus.OK, CONTENT_TYPE, body, headers, visit)
                 return
 
     def _send(
-        self, status: HTTPStatus, content_type: str, body: list[bytes] | None, headers: dict[str, str] | None = None
+        self,
+        status: HTTPStatus,
+        content_type: str,
+        body: list[bytes] | None,
+        headers: dict[str, str] | None = None,
+        visit: Visit | None = None,
     ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
@@ -202,7 +247,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if body is not None and self.command != "HEAD":
             for piece in body:
-                self.wfile.write(piece)
+                for start in range(0, len(piece), _WRITE_BYTES):
+                    written = piece[start : start + _WRITE_BYTES]
+                    self.wfile.write(written)
+                    if visit is not None:
+                        visit.sent += len(written)
 
     def end_headers(self) -> None:
         # Here, since the errors of the base class pass here too.
@@ -227,18 +276,9 @@ _SAFE = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-
-
-@dataclass(slots=True)
-class _Visit:
-    """A connection: until when it may send its request, until when it may live, and whether it has sent a good one."""
-
-    head_until: float
-    until: float
-    accepted: bool = False
-
-    def overdue(self, now: float) -> bool:
-        return now > (self.until if self.accepted else self.head_until)
+_SPEAKS_TLS = (
+    b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nThis port speaks TLS: write https://\n"
+)
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -246,7 +286,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 2 * CONNECTIONS_MAX
+    request_queue_size = ASKERS_MAX + READERS_MAX
 
     def __init__(
         self,
@@ -255,72 +295,42 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         sources: Iterable[PageSource],
         answers: dict[str, Callable[[], Answer]],
         login: Login | None,
+        connections: Connections,
+        certificate: Certificate | None,
+        tend: Callable[[], None],
     ) -> None:
         self.address_family = family
         self.login = login
         self.sources = {source.page.value: source for source in sources}
         self.answers = answers
-        #: In the order in which they came.
-        self._open: dict[socket.socket, _Visit] = {}
-        self._open_lock = threading.Lock()
+        self.connections = connections
+        self._certificate = certificate
+        self._tend = tend
         super().__init__(address, _Handler)
 
+    def get_request(self) -> tuple[Any, Any]:
+        request, address = super().get_request()
+        if self._certificate is not None:
+            request = self._certificate.context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+        return request, address
+
     def process_request(self, request: Any, client_address: Any) -> None:
-        now = time.monotonic()
-        with self._open_lock:
-            if len(self._open) >= CONNECTIONS_MAX:
-                self._make_room()
-            room = len(self._open) < CONNECTIONS_MAX
-            if room:
-                self._open[request] = _Visit(now + HEAD_SECONDS, now + CONNECTION_SECONDS)
-        if room:
-            super().process_request(request, client_address)
-            return
-        request.settimeout(0.1)
-        try:
-            request.sendall(b"HTTP/1.0 503 Too many connections\r\nRetry-After: 1\r\n\r\n")
-        except OSError as error:
-            logger.debug("Refused a connection that was gone: %s", error)
-        self.shutdown_request(request)
-
-    def _make_room(self) -> None:
-        for request, visit in self._open.items():
-            if not visit.accepted:
-                del self._open[request]
-                _hang_up(request)
-                return
-
-    def accept(self, request: socket.socket) -> None:
-        """A connection has sent a request that is answered with work: it keeps its place."""
-        with self._open_lock:
-            if (visit := self._open.get(request)) is not None:
-                visit.accepted = True
+        self.connections.arrived(request)
+        super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._open_lock:
-                self._open.pop(request, None)
+            self.connections.left(request)
 
     def service_actions(self) -> None:
-        now = time.monotonic()
-        with self._open_lock:
-            overdue = [request for request, visit in self._open.items() if visit.overdue(now)]
-        for request in overdue:
-            _hang_up(request)
+        self.connections.tend()
+        self._tend()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # Called from the except clause: a scraper that hangs up is its business, anything else ours.
         logger.debug("A connection ended early", exc_info=True)
-
-
-def _hang_up(request: socket.socket) -> None:
-    """Wakes whoever reads from or writes to a connection; its thread then closes it."""
-    try:
-        request.shutdown(socket.SHUT_RDWR)
-    except OSError as error:
-        logger.debug("A connection was gone: %s", error)
 
 
 class MetricsServer:
@@ -333,6 +343,7 @@ class MetricsServer:
         port: TCP port, 0 for a free one.
         max_series: Series on the people's page at most; keep it below the scrape's `sample_limit`.
         login: User name and password that the two pages ask for; the probes never do.
+        certificate: With it the port speaks TLS alone, for pages and probes.
     """
 
     def __init__(
@@ -344,8 +355,11 @@ class MetricsServer:
         port: int = 9464,
         max_series: int = MAX_SERIES,
         login: tuple[str, str] | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
         self._state = state
+        self._certificate = certificate
+        self._connections = Connections(state.reader_cut_off)
         self._login = None if login is None else Login(*login)
         self._host = host
         self._port = port
@@ -367,7 +381,7 @@ class MetricsServer:
     def url(self) -> str:
         """Where the pages are, without a slash at the end."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return f"{'http' if self._certificate is None else 'https'}://{host}:{self._port}"
 
     def start(self) -> None:
         """Binds and serves.
@@ -382,10 +396,20 @@ class MetricsServer:
         try:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             family, _, _, _, address = found[0]
-            self._server = _Server(family, address, self._sources, answers, self._login)
+            self._server = _Server(
+                family,
+                address,
+                self._sources,
+                answers,
+                self._login,
+                self._connections,
+                self._certificate,
+                self._refresh_certificate,
+            )
         except OSError as error:
             raise ServerError(self._reason(error)) from error
         self._port = self._server.server_address[1]
+        self._refresh_certificate()
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_SECONDS,), name="labelwatch-metrics", daemon=True
         )
@@ -419,6 +443,11 @@ class MetricsServer:
             f"{self._host} cannot be listened on ({error.strerror}): "
             "choose an address of this machine with --metrics-host"
         )
+
+    def _refresh_certificate(self) -> None:
+        if self._certificate is not None:
+            self._certificate.refresh()
+            self._state.certificate_expires("metrics", self._certificate.expires_at_seconds)
 
     def _health(self) -> Answer:
         age = self._state.loop_age_seconds

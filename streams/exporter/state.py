@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from schemas.metrics import CATALOGUE, METRICS, Page
 from schemas.topics import EVENTS
 from streams.engine.figures import Figures, Labels, PeopleFigures
+from streams.exporter.connections import CutOff
 
 Clock = Literal["wall", "event"]
 
@@ -163,6 +164,8 @@ class MonitorState:
         self._render_seconds: dict[Page, float] = {}
         self._render_errors: Counter[Page] = Counter()
         self._left_out: dict[Page, Mapping[str, int]] = {}
+        self._readers_cut_off: Counter[CutOff] = Counter()
+        self._certificates: dict[str, float] = {}
 
     # The event loop's side.
 
@@ -348,6 +351,16 @@ class MonitorState:
         with self._lock:
             self._left_out[page] = series
 
+    def reader_cut_off(self, reason: CutOff) -> None:
+        """Somebody who asked for a page does not get it whole."""
+        with self._lock:
+            self._readers_cut_off[reason] += 1
+
+    def certificate_expires(self, use: str, at_seconds: float) -> None:
+        """A certificate of this worker ends then: `metrics`, the pages' own; `kafka`, that shown to the brokers."""
+        with self._lock:
+            self._certificates[use] = at_seconds
+
     def process_figures(self) -> Figures:
         """The worker's own values under catalogue names."""
         figures = Figures()
@@ -372,6 +385,10 @@ class MonitorState:
             if page in self._render_seconds:
                 figures.add("labelwatch_render_duration_seconds", (page.value,), self._render_seconds[page])
             figures.add("labelwatch_render_errors_total", (page.value,), self._render_errors[page])
+        for reason in CutOff:
+            figures.add("labelwatch_page_readers_cut_off_total", (reason.value,), self._readers_cut_off[reason])
+        for use, at_seconds in self._certificates.items():
+            figures.add("labelwatch_certificate_expiry_timestamp_seconds", (use,), at_seconds)
         dropped = Counter({metric.name: 0 for metric in CATALOGUE if metric.page is Page.AGENTS})
         for series in self._left_out.values():
             dropped.update(series)

@@ -5,6 +5,7 @@ import contextlib
 import importlib.metadata
 import os
 import re
+import ssl
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ from streams.ops.records import TopicReader
 from streams.ops.transactions import FAILS_SECONDS, NOTED_SECONDS, oldest_open, told, whose
 from streams.runtime.access import denied
 from streams.runtime.broker import Findings, Refusal, examine, recreated
+from streams.runtime.certificates import when
 from streams.runtime.checkpoints import KEY_FINGERPRINT, MANIFEST_KEY, TOPIC_ID, other_key
 from streams.runtime.ends import Ends
 from streams.runtime.settings import Settings, SettingsError, service_links
@@ -49,6 +51,8 @@ _MANIFESTS = 16
 _RECORDS = 1_000
 #: Clocks further apart than this shift the windows visibly.
 _SKEW_SECONDS = 5
+#: As the alert LabelwatchCertificateExpiring has it.
+_RENEW_SECONDS = 14 * 86_400
 #: A newest record older than this says nothing about the broker's clock.
 _FRESH_SECONDS = 60
 #: How long to wait for a record that does.
@@ -83,6 +87,7 @@ def examine_all(settings: Settings) -> Iterator[Line]:
     yield _key(settings)
     yield _port(settings)
     yield _readers(settings)
+    yield from _certificates(settings)
     yield from (Line(Mark.NOTE, "environment", sentence) for sentence in service_links())
     yield from _broker(settings)
 
@@ -168,13 +173,49 @@ def _port(settings: Settings) -> Line:
     host, port = settings.metrics_host, settings.metrics_port
     if is_free(port, host):
         return Line(Mark.OK, "metrics port", f"{port} is free" if port else "0 picks a free one")
-    with contextlib.suppress(Unreachable, SettingsError):
+    with contextlib.suppress(Unreachable, SettingsError, OSError):
         shown = f"[{host}]" if ":" in host else host
-        if read_worker(f"http://{shown}:{port}", settings.metrics_login()).by_name.get("labelwatch_build_info"):
+        scheme, trust = "http", None
+        if settings.metrics_certfile is not None:
+            scheme, trust = "https", _exactly(settings.metrics_certfile)
+        if read_worker(f"{scheme}://{shown}:{port}", settings.metrics_login(), trust).by_name.get(
+            "labelwatch_build_info"
+        ):
             return Line(Mark.OK, "metrics port", f"a labelwatch worker answers at {port}")
     return Line(
         Mark.FAIL, "metrics port", f"{host}:{port} is in use by something else, or not allowed: give --metrics-port"
     )
+
+
+def _exactly(certfile: Path) -> ssl.SSLContext:
+    """Accepts this machine's own certificate, by whatever name it is asked: the password goes to its holder alone."""
+    context = ssl.create_default_context(cafile=certfile)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def _certificates(settings: Settings) -> Iterator[Line]:
+    """Until when our certificates hold."""
+    try:
+        own = settings.metrics_certificate()
+        if own is not None:
+            yield _holds("metrics certificate", settings.metrics_certfile, own.expires_at_seconds)
+    except SettingsError as error:
+        yield Line(Mark.FAIL, "metrics certificate", str(error))
+    # One that cannot be read is what the broker's check says.
+    with contextlib.suppress(SettingsError):
+        expiry_seconds = settings.kafka_certificate_expiry_seconds()
+        if expiry_seconds is not None:
+            yield _holds("kafka certificate", settings.ssl_certfile, expiry_seconds)
+
+
+def _holds(about: str, file: Path | None, until_seconds: float) -> Line:
+    left_seconds = until_seconds - time.time()
+    if left_seconds < 0:
+        return Line(Mark.FAIL, about, f"{file} ended at {when(until_seconds)}: renew it")
+    mark = Mark.NOTE if left_seconds < _RENEW_SECONDS else Mark.OK
+    return Line(mark, about, f"{file} holds until {when(until_seconds)}{': renew it' if mark is Mark.NOTE else ''}")
 
 
 def _readers(settings: Settings) -> Line:
@@ -185,7 +226,10 @@ def _readers(settings: Settings) -> Line:
             text = f"whoever reaches {settings.metrics_host}: LABELWATCH_METRICS_PASSWORD_FILE gives them a password"
             return Line(Mark.NOTE, about, text)
         if settings.metrics_login() is not None:
-            return Line(Mark.OK, about, f"user {settings.metrics_username!r} with the password")
+            how = f"user {settings.metrics_username!r} with the password"
+            if settings.metrics_readable:
+                return Line(Mark.NOTE, about, f"{how}, unencrypted: LABELWATCH_METRICS_CERTFILE gives it TLS")
+            return Line(Mark.OK, about, how)
     except SettingsError as error:
         return Line(Mark.FAIL, about, str(error))
     return Line(Mark.OK, about, "this machine alone")

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -109,9 +110,11 @@ class Watcher:
         return plain_lines(self.reading, self.trouble, time.time())
 
 
-def source_of(url: str, prometheus: bool, login: tuple[str, str] | None = None) -> Callable[[], Samples]:
-    """How to read samples from an address; a worker's pages may ask for a login."""
-    return (lambda: read_prometheus(url)) if prometheus else (lambda: read_worker(url, login))
+def source_of(
+    url: str, prometheus: bool, login: tuple[str, str] | None = None, trust: ssl.SSLContext | None = None
+) -> Callable[[], Samples]:
+    """How to read samples from an address; a worker's pages may ask for a login and speak TLS."""
+    return (lambda: read_prometheus(url, trust)) if prometheus else (lambda: read_worker(url, login, trust))
 
 
 def watch(watcher: Watcher, console: Console, *, plain: bool, seconds: float | None) -> None:

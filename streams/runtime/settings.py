@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+from streams.runtime import certificates
+
 PREFIX = "LABELWATCH_"
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
@@ -35,7 +37,7 @@ CONNECTION = (
     "ssl_key_password_file",
     "ssl_key_password",
 )
-LOGIN = ("metrics_username", "metrics_password_file", "metrics_password")
+LOGIN = ("metrics_username", "metrics_password_file", "metrics_password", "metrics_cafile")
 
 
 class SettingsError(ValueError):
@@ -83,6 +85,12 @@ class Settings:
     metrics_username: str = _setting("prometheus", "User name of /metrics, where it has a password.")
     metrics_password_file: Path | None = _setting(None, "File that holds the password of /metrics; else it has none.")
     metrics_password: str | None = _setting(None, "The password itself, where a file is not possible.", secret=True)
+    metrics_certfile: Path | None = _setting(None, "Certificate (PEM) of /metrics, which then speaks TLS alone.")
+    metrics_keyfile: Path | None = _setting(None, "The key to it; else the certificate's file holds it.")
+    metrics_key_password_file: Path | None = _setting(None, "File that holds the passphrase of an encrypted key.")
+    metrics_cafile: Path | None = _setting(
+        None, "Authority of workers' certificates, for watch and doctor; else the system's own."
+    )
 
     @classmethod
     def resolve(
@@ -131,6 +139,8 @@ class Settings:
                 f"{variable_of('security_protocol')}={self.security_protocol} needs {variable_of('sasl_username')} and "
                 f"a password in {variable_of('sasl_password_file')} or {variable_of('sasl_password')}."
             )
+        if self.metrics_keyfile is not None and self.metrics_certfile is None:
+            raise SettingsError(f"{variable_of('metrics_keyfile')} needs {variable_of('metrics_certfile')} beside it.")
         if ":" in self.metrics_username:
             raise SettingsError(f"{variable_of('metrics_username')} {self.metrics_username!r}: a colon is not allowed.")
 
@@ -168,11 +178,56 @@ class Settings:
     @property
     def metrics_exposed(self) -> bool:
         """Whether other machines may read /metrics, and nobody asks them for a password."""
+        return not self._metrics_here and self.metrics_login() is None
+
+    @property
+    def metrics_readable(self) -> bool:
+        """Whether a password of /metrics goes over the network unencrypted."""
+        return not self._metrics_here and self.metrics_login() is not None and self.metrics_certfile is None
+
+    @property
+    def _metrics_here(self) -> bool:
+        """Whether only this machine reaches /metrics."""
         try:
-            here = ipaddress.ip_address(self.metrics_host).is_loopback
+            return ipaddress.ip_address(self.metrics_host).is_loopback
         except ValueError:
-            here = self.metrics_host == "localhost"
-        return not here and self.metrics_login() is None
+            return self.metrics_host == "localhost"
+
+    def metrics_certificate(self) -> certificates.ServerCertificate | None:
+        """The certificate of /metrics; None: it speaks plain HTTP.
+
+        Raises:
+            SettingsError: The certificate, its key or the passphrase cannot be used.
+        """
+        if self.metrics_certfile is None:
+            return None
+        passphrase = _secret("metrics_key_password_file", self.metrics_key_password_file, None)
+        variable = variable_of("metrics_key_password_file")
+        try:
+            return certificates.ServerCertificate(self.metrics_certfile, self.metrics_keyfile, passphrase, variable)
+        except certificates.CertificateError as error:
+            raise SettingsError(f"{variable_of('metrics_certfile')}: {error}.") from error
+
+    def metrics_trust(self) -> ssl.SSLContext | None:
+        """Whose certificates a reader of workers' pages accepts; None: the system's authorities decide.
+
+        Raises:
+            SettingsError: The file cannot be read.
+        """
+        return None if self.metrics_cafile is None else _trust("metrics_cafile", self.metrics_cafile)
+
+    def kafka_certificate_expiry_seconds(self) -> float | None:
+        """When the certificate that the brokers are shown ends, epoch seconds; None: there is none.
+
+        Raises:
+            SettingsError: It cannot be read.
+        """
+        if self.ssl_certfile is None or not self.security_protocol.endswith("SSL"):
+            return None
+        try:
+            return certificates.expiry_seconds(self.ssl_certfile)
+        except certificates.CertificateError as error:
+            raise SettingsError(f"{variable_of('ssl_certfile')}: {error}.") from error
 
     def security(self) -> dict[str, Any]:
         """Keyword arguments of any Kafka client (aiokafka, kafka-python) for TLS and login.
@@ -190,23 +245,14 @@ class Settings:
         return arguments
 
     def _tls(self) -> ssl.SSLContext:
-        try:
-            context = ssl.create_default_context(cafile=self.ssl_cafile)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(
-                f"{variable_of('ssl_cafile')}: cannot read {self.ssl_cafile}: {_reason(error)}."
-            ) from error
+        context = _trust("ssl_cafile", self.ssl_cafile)
         if self.ssl_certfile is not None:
             passphrase = _secret("ssl_key_password_file", self.ssl_key_password_file, self.ssl_key_password)
+            variable = variable_of("ssl_key_password_file")
             try:
-                # Without a password of its own OpenSSL asks for one at the terminal.
-                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password=passphrase or "")
-            except (OSError, ValueError) as error:
-                key = self.ssl_keyfile or self.ssl_certfile
-                raise SettingsError(
-                    f"{variable_of('ssl_certfile')}: cannot use {self.ssl_certfile} with the key in "
-                    f"{key}: {_reason_of_key(error, key, passphrase) or _reason(error)}."
-                ) from error
+                certificates.load(context, self.ssl_certfile, self.ssl_keyfile, passphrase, variable)
+            except certificates.CertificateError as error:
+                raise SettingsError(f"{variable_of('ssl_certfile')}: {error}.") from error
         return context
 
 
@@ -250,21 +296,6 @@ def _wrong_address(address: str) -> str | None:
     return None
 
 
-def _reason_of_key(error: Exception, key: Path, passphrase: str | None) -> str | None:
-    """Why an encrypted key does not open; None where that is not what is wrong, for which OpenSSL has no clear word."""
-    if not isinstance(error, ssl.SSLError) or error.reason == "KEY_VALUES_MISMATCH":
-        return None
-    try:
-        if "ENCRYPTED" not in key.read_text("ascii"):
-            return None
-    except (OSError, UnicodeDecodeError):
-        return None
-    variable = variable_of("ssl_key_password_file")
-    if not passphrase:
-        return f"the key is encrypted; give its passphrase in {variable}"
-    return f"the passphrase in {variable} does not open it"
-
-
 def option_of(name: str) -> str:
     """The command line's name of a setting."""
     return f"--{name.replace('_', '-')}"
@@ -297,6 +328,14 @@ def _secret(name: str, file: Path | None, given: str | None) -> str | None:
         # Not the error's own words: those of a wrong encoding show bytes of the secret.
         reason = _reason(error) if isinstance(error, OSError) else "it is not UTF-8"
         raise SettingsError(f"{variable_of(name)}: cannot read {file}: {reason}.") from None
+
+
+def _trust(name: str, file: Path | None) -> ssl.SSLContext:
+    """A client's context that accepts what an authority has signed; None: the system's authorities."""
+    try:
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"{variable_of(name)}: cannot read {file}: {_reason(error)}.") from error
 
 
 def _reason(error: Exception) -> str:

@@ -25,6 +25,7 @@ from streams.exporter import (
 )
 from streams.runtime import build, logs
 from streams.runtime.broker import Findings, Refusal, examine
+from streams.runtime.certificates import when
 from streams.runtime.memory import keep_freed
 from streams.runtime.partitions import Partitions
 from streams.runtime.settings import Settings, SettingsError, service_links
@@ -63,6 +64,7 @@ def run(settings: Settings) -> int:
         policy = Policy.load(settings.policy)
         settings.security()
         settings.metrics_login()
+        settings.metrics_certificate()
     except (PolicyError, SettingsError) as error:
         log.error("%s", error)
         return WRONG_USE
@@ -105,12 +107,15 @@ class _Worker:
                 host=self._settings.metrics_host,
                 port=self._settings.metrics_port,
                 login=self._settings.metrics_login(),
+                certificate=self._settings.metrics_certificate(),
             )
             server.start()
         except (ServerError, PseudonymKeyError) as error:
             self._end(FAILED, str(error))
             return self._code
         log.info("metrics at %s", server.url)
+        if (expiry_seconds := self._settings.kafka_certificate_expiry_seconds()) is not None:
+            state.certificate_expires("kafka", expiry_seconds)
         for sentence in _exposures(self._settings):
             log.warning("%s", sentence)
         try:
@@ -246,6 +251,17 @@ def _exposures(settings: Settings) -> Iterator[str]:
         yield (
             f"whoever reaches {settings.metrics_host} can read the metrics: give them a password in "
             "LABELWATCH_METRICS_PASSWORD_FILE, or let only Prometheus reach them"
+        )
+    if settings.metrics_readable:
+        yield (
+            "password and figures of /metrics can be read on the way: give it a certificate in "
+            "LABELWATCH_METRICS_CERTFILE, or let it listen on loopback behind a proxy that speaks TLS"
+        )
+    certificate = settings.metrics_certificate()
+    if certificate is not None and certificate.expires_at_seconds < time.time():
+        yield (
+            f"the certificate in {settings.metrics_certfile} ended at {when(certificate.expires_at_seconds)}: nobody "
+            "reads /metrics until it is renewed, which takes no restart"
         )
     if settings.security_protocol == "SASL_PLAINTEXT":
         yield "LABELWATCH_SECURITY_PROTOCOL=SASL_PLAINTEXT encrypts nothing: login and data can be read on the way"

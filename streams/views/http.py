@@ -1,6 +1,7 @@
 """The one way out over HTTP, to workers and Prometheus: to a sound address, through a proxy only where one belongs."""
 
 import ipaddress
+import ssl
 import urllib.request
 from http.client import HTTPException, HTTPResponse
 from urllib.parse import urlsplit
@@ -20,12 +21,15 @@ def request_to(url: str, data: bytes | None = None) -> urllib.request.Request:
     return urllib.request.Request(url, data)
 
 
-def open_url(request: urllib.request.Request, timeout_seconds: float) -> HTTPResponse:
+def open_url(
+    request: urllib.request.Request, timeout_seconds: float, trust: ssl.SSLContext | None = None
+) -> HTTPResponse:
     """Sends a request. Loopback is never asked through a proxy; others follow the environment and its `no_proxy`.
 
     Args:
         request: From `request_to`.
         timeout_seconds: For connecting, and for each read.
+        trust: Whose certificates are accepted, with https; None: the system's authorities decide.
 
     Raises:
         Unreachable: What answers does not speak HTTP.
@@ -34,9 +38,11 @@ def open_url(request: urllib.request.Request, timeout_seconds: float) -> HTTPRes
     """
     url = request.full_url
     host = _host(url)
-    direct = [urllib.request.ProxyHandler({})] if is_here(host) or _excepted(host) else []
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=trust)]
+    if is_here(host) or _excepted(host):
+        handlers.append(urllib.request.ProxyHandler({}))
     try:
-        answer: HTTPResponse = urllib.request.build_opener(*direct).open(request, timeout=timeout_seconds)
+        answer: HTTPResponse = urllib.request.build_opener(*handlers).open(request, timeout=timeout_seconds)
     except HTTPException as error:
         raise Unreachable(f"{url.partition('?')[0]} does not answer in HTTP: {type(error).__name__}") from error
     return answer

@@ -1,6 +1,7 @@
 """Samples of a worker's /metrics or of a Prometheus, in one shape for the views."""
 
 import json
+import ssl
 import urllib.error
 import urllib.parse
 from base64 import b64encode
@@ -39,19 +40,20 @@ class Samples:
         return sum(value for _, value in self.select(name, **labels))
 
 
-def read_worker(url: str, login: tuple[str, str] | None = None) -> Samples:
+def read_worker(url: str, login: tuple[str, str] | None = None, trust: ssl.SSLContext | None = None) -> Samples:
     """Reads a worker's sites page.
 
     Args:
         url: The worker's address.
         login: User name and password, where it asks for them.
+        trust: Whose certificates are accepted, with https; None: the system's authorities decide.
 
     Raises:
         Unreachable: Nobody answers there, it lets us not in, or it is not a metrics page.
     """
     samples = Samples()
     try:
-        for family in text_string_to_metric_families(_get(f"{url.rstrip('/')}/metrics", login)):
+        for family in text_string_to_metric_families(_get(f"{url.rstrip('/')}/metrics", login, trust)):
             for sample in family.samples:
                 samples.by_name.setdefault(sample.name, []).append((sample.labels, sample.value))
     except ValueError as error:
@@ -59,15 +61,19 @@ def read_worker(url: str, login: tuple[str, str] | None = None) -> Samples:
     return samples
 
 
-def read_prometheus(url: str) -> Samples:
+def read_prometheus(url: str, trust: ssl.SSLContext | None = None) -> Samples:
     """Reads the newest samples of sites and pipeline from a Prometheus.
+
+    Args:
+        url: Its address.
+        trust: See `read_worker`.
 
     Raises:
         Unreachable: Nobody answers there, or it is no Prometheus.
     """
     query = urllib.parse.urlencode({"query": _SERIES})
     try:
-        answer = json.loads(_get(f"{url.rstrip('/')}/api/v1/query?{query}"))
+        answer = json.loads(_get(f"{url.rstrip('/')}/api/v1/query?{query}", trust=trust))
         found = answer["data"]["result"]
     except (ValueError, KeyError, TypeError) as error:
         raise Unreachable(f"{url} does not answer as a Prometheus does: {error}") from error
@@ -78,18 +84,20 @@ def read_prometheus(url: str) -> Samples:
     return samples
 
 
-def _get(url: str, login: tuple[str, str] | None = None) -> str:
+def _get(url: str, login: tuple[str, str] | None = None, trust: ssl.SSLContext | None = None) -> str:
     shown = url.partition("?")[0]
     try:
         request = request_to(url)
         if login is not None:
             # Not to where it might be sent on to.
             request.add_unredirected_header("Authorization", f"Basic {b64encode(':'.join(login).encode()).decode()}")
-        with open_url(request, _TIMEOUT_SECONDS) as answer:
+        with open_url(request, _TIMEOUT_SECONDS, trust) as answer:
             text: str = answer.read().decode()
             return text
     except urllib.error.HTTPError as error:
         error.close()
+        if error.code == HTTPStatus.BAD_REQUEST and url.startswith("http://"):
+            raise Unreachable(f"{shown} refuses plain HTTP: write https://") from error
         if error.code != HTTPStatus.UNAUTHORIZED:
             raise Unreachable(f"nobody answers at {shown}: {error.reason}") from error
         wrong = "needs a password" if login is None else "does not take this user name and password"
@@ -98,4 +106,11 @@ def _get(url: str, login: tuple[str, str] | None = None) -> str:
         ) from error
     except (urllib.error.URLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise Unreachable(
+                f"the certificate of {shown} is not accepted ({reason.verify_message}): name its authority in "
+                "LABELWATCH_METRICS_CAFILE, and write the address by a name that the certificate has"
+            ) from error
+        if isinstance(reason, ssl.SSLError):
+            raise Unreachable(f"{shown} does not speak TLS ({reason.reason}): write http://") from error
         raise Unreachable(f"nobody answers at {shown}: {reason}") from error

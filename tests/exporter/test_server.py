@@ -12,7 +12,7 @@ import pytest
 
 from schemas.metrics import Page
 from streams.engine.figures import Figures, PeopleFigures, PeopleGroup
-from streams.exporter import MetricsServer, MonitorState, ServerError
+from streams.exporter import MetricsServer, MonitorState, ServerError, connections
 from streams.exporter import server as server_module
 from streams.exporter.pseudonyms import plain
 from streams.exporter.server import accepts_gzip
@@ -290,7 +290,7 @@ def test_a_client_that_hangs_up_harms_nobody(server):
 
 
 def test_a_request_that_drips_is_cut_off(state, monkeypatch):
-    monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
     with (
         MetricsServer(state, plain, port=0) as server,
         socket.create_connection(("127.0.0.1", server.port), timeout=30) as drip,
@@ -301,43 +301,26 @@ def test_a_request_that_drips_is_cut_off(state, monkeypatch):
         assert drip.recv(1) == b""
 
 
-def test_an_answer_that_is_never_read_is_cut_off(state, monkeypatch):
-    monkeypatch.setattr(server_module, "CONNECTION_SECONDS", 0.3)
-    large = Figures()
-    for n in range(100_000):
-        large.add("labelwatch_site_labels", (f"site-{n}", "1h"), n)
-    state.restored(0, FakeEngine(large))
-    state.caught_up(0)
-    with MetricsServer(state, plain, port=0) as server:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as lazy:
-            lazy.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-            while not server._server._open:
-                time.sleep(0.001)
-            while server._server._open:
-                time.sleep(0.001)
-        assert ask(server, "/healthz")[0] == 200
-
-
-def test_connections_that_work_keep_their_place_and_more_are_refused(state, monkeypatch):
-    monkeypatch.setattr(server_module, "CONNECTIONS_MAX", 2)
-    with MetricsServer(state, plain, port=0) as server:
-        with waiting_engine(state) as (_, entered, leave):
-            busy = [in_thread(lambda: ask(server, "/metrics")) for _ in range(2)]
-            assert entered.acquire(timeout=60)
-            while sum(visit.accepted for visit in tuple(server._server._open.values())) < 2:
-                time.sleep(0.001)
-            with socket.create_connection(("127.0.0.1", server.port), timeout=30) as third:
-                assert third.recv(1_000).startswith(b"HTTP/1.0 503 ")
-            leave.release(100)
-            assert [status for status, _, _ in (join() for join in busy)] == [200, 200]
-        while server._server._open:
+def test_readers_who_wait_for_their_page_keep_their_place_and_more_are_refused(state, server, monkeypatch):
+    monkeypatch.setattr(connections, "READERS_MAX", 2)
+    with waiting_engine(state) as (_, entered, leave):
+        busy = [in_thread(lambda: ask(server, "/metrics")) for _ in range(2)]
+        assert entered.acquire(timeout=60)
+        while server._sources[0]._waiting < 1:
             time.sleep(0.001)
-        assert ask(server, "/healthz")[0] == 200
+        status, headers, body = ask(server, "/metrics")
+        assert (status, headers["Retry-After"]) == (503, "1")
+        assert body == b"Too many readers wait for this page; ask again.\n"
+        assert ask(server, "/healthz")[0] == 200, "probes have places of their own"
+        leave.release(100)
+        assert [status for status, _, _ in (join() for join in busy)] == [200, 200]
+    page = ask(server, "/metrics")[2]
+    assert values(page, "labelwatch_page_readers_cut_off_total")[frozenset({("reason", "full")})] == 1
 
 
 def test_whoever_says_nothing_keeps_nobody_out(state, monkeypatch):
     """Slow loris: all places held by clients that owe their request, for ever and again."""
-    monkeypatch.setattr(server_module, "CONNECTIONS_MAX", 4)
+    monkeypatch.setattr(connections, "ASKERS_MAX", 4)
     with MetricsServer(state, plain, port=0) as server:
         silent = []
         for _ in range(5):
@@ -408,14 +391,14 @@ def test_the_scheme_has_no_case(closed):
 
 def test_wrong_passwords_wait_and_keep_nobody_out(state, monkeypatch):
     monkeypatch.setattr(server_module, "WRONG_PASSWORD_SECONDS", 30.0)
-    monkeypatch.setattr(server_module, "HEAD_SECONDS", 60.0)
-    monkeypatch.setattr(server_module, "CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 60.0)
+    monkeypatch.setattr(connections, "ASKERS_MAX", 3)
     wrong = f"GET /metrics HTTP/1.0\r\nAuthorization: {basic('prometheus', 'x')['Authorization']}\r\n\r\n".encode()
     with MetricsServer(state, plain, port=0, login=LOGIN) as server:
         guesses = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(3)]
         for each in guesses:
             each.sendall(wrong)
-        while len(server._server._open) < 3:
+        while len(server._connections) < 3:
             time.sleep(0.001)
         assert ask(server, "/metrics", headers=basic(*LOGIN))[0] == 200
         assert guesses[0].recv(1_000) == b"", "the oldest guess gave way, without an answer"

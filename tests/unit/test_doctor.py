@@ -131,7 +131,8 @@ def test_who_may_read_the_metrics_is_said(tmp_path: Path) -> None:
     for host, environ, mark, text in (
         ("127.0.0.1", {}, "ok", "this machine alone"),
         ("0.0.0.0", {}, "note", "whoever reaches 0.0.0.0"),
-        ("0.0.0.0", {"LABELWATCH_METRICS_PASSWORD": "s3cret"}, "ok", "user 'prometheus' with the password"),
+        ("0.0.0.0", {"LABELWATCH_METRICS_PASSWORD": "s3cret"}, "note", "user 'prometheus' with the password, unencryp"),
+        ("127.0.0.1", {"LABELWATCH_METRICS_PASSWORD": "s3cret"}, "ok", "user 'prometheus' with the password"),
         ("127.0.0.1", {"LABELWATCH_METRICS_PASSWORD_FILE": str(tmp_path / "none")}, "FAIL", "cannot read"),
     ):
         settings = Settings.resolve(environ=environ, bootstrap=NOWHERE, data_dir=tmp_path, metrics_host=host)
