@@ -454,6 +454,15 @@ def dump(
         terminal.say(f"{done.joined:,} records hold a line break, which is a space there", err=True)
 
 
+@app.command()
+def downgrade(bootstrap: Bootstrap = None, id: GroupId = None) -> None:
+    """Rewrites a stopped group's checkpoints in the format of the build before, to roll back without a replay."""
+    from streams.ops.downgrade import downgrade as rewrite
+
+    for line in rewrite(_settings(*CONNECTION, bootstrap=bootstrap, id=id)):
+        terminal.say(line)
+
+
 policy = typer.Typer(help="The policy file.", no_args_is_help=True)
 app.add_typer(policy, name="policy")
 

@@ -32,7 +32,10 @@ from streams.engine.sites import SiteView
 #: Formats 2 and 3 have rings of reviews and labels in another form, and larger ones; these are taken over. Format 4 has
 #: an older test of whether a drift is over; it starts afresh.
 FORMAT = 5
-BUILD = "0.1.0"
+#: The build that writes each format: this one reads all of them. Build 0.1.0 had four while it was made, and ends with
+#: format 4. docs/operations.md has the table.
+FORMATS = {1: "0.1.0", 2: "0.1.0", 3: "0.1.0", 4: "0.1.0", 5: "0.2.0"}
+BUILD = FORMATS[FORMAT]
 
 #: Every reason for which a record can be rejected.
 REASONS = ("null", "encoding", "json", "schema", "future")
@@ -356,8 +359,9 @@ def _read_manifest(manifest: bytes) -> _Manifest:
     version = msgspec.msgpack.decode(manifest, type=_Format)
     if version.format > FORMAT:
         raise FormatError(
-            f"the checkpoint was written by build {version.build} in format {version.format}; this build reads up to "
-            f"format {FORMAT}: run build {version.build} or newer, or start a new --id to count afresh"
+            f"the checkpoint was written by build {version.build} in format {version.format}; this build, {BUILD}, "
+            f"reads up to format {FORMAT}: run build {version.build} or newer, let its `labelwatch downgrade` rewrite "
+            "the checkpoints, or start a new --id to count afresh"
         )
     return msgspec.msgpack.decode(manifest, type=_Manifest)
 

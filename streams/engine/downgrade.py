@@ -1,0 +1,59 @@
+"""A checkpoint of this build in the format before, for the build that an operator rolls back to.
+
+What that build does not know is left out; the rest, and every figure that both builds have, stays as it is.
+"""
+
+import struct
+from collections.abc import Mapping
+
+import msgspec
+
+from detectors.reverse import PACKED_BYTES, ReverseTest
+from streams.engine.panes import Slot
+from streams.engine.partition import FORMAT, FORMATS
+
+#: The only format that is written but this build's own.
+OLDER = FORMAT - 1
+#: What came with this format, by its keys' beginnings: tables, what river's detectors keep, windows of errors.
+_NEW = (b"implausible|", b"remarks|", b"drift|river|")
+_NEW_WINDOWS = b"errors|"
+#: And columns of a table that was there.
+_NEW_COLUMNS = (b"reviewers|", ("audits", "audit_errors"))
+_DRIFT_HEADER = b"drift|header"
+#: Kinds of a table's slots that hold no window: keys, and scalars with the totals.
+_NOT_WINDOWS = (b"k", b"s")
+
+
+def downgraded(slots: Mapping[bytes, bytes], manifest: bytes) -> tuple[list[Slot], bytes] | None:
+    """The slots to change, None for those to delete, and the manifest; None where it is of that format or an older one.
+
+    Tests of whether an open drift is over start afresh, as they do at the upgrade.
+    """
+    fields = msgspec.msgpack.decode(manifest)
+    if fields["format"] <= OLDER:
+        return None
+    changes: list[Slot] = []
+    table, columns = _NEW_COLUMNS
+    for key, value in slots.items():
+        is_window = not key.rsplit(b"|", 1)[-1].startswith(_NOT_WINDOWS)
+        if key.startswith(_NEW) or (key.startswith(_NEW_WINDOWS) and is_window):
+            changes.append((key, None))
+        elif key.startswith(table) and is_window:
+            pane, packed = msgspec.msgpack.decode(value)
+            kept = {name: cells for name, cells in packed.items() if name not in columns}
+            changes.append((key, msgspec.msgpack.encode((pane, kept))))
+        elif key == _DRIFT_HEADER:
+            changes.append((key, _older_header(value)))
+    return changes, msgspec.msgpack.encode(fields | {"format": OLDER, "build": FORMATS[OLDER]})
+
+
+def _older_header(value: bytes) -> bytes:
+    header = msgspec.msgpack.decode(value)
+    header.pop("projects", None)
+    for _, episode in header["episodes"]:
+        if len(episode["test"]) == PACKED_BYTES:
+            test = ReverseTest.from_bytes(episode["test"])
+            # Baseline, alternative, 1 / design effect, evidence: the alternative lay half-way to the changed rate.
+            alternative = min(max(test.p0 + 0.02, test.edge), 0.999)
+            episode["test"] = struct.pack("<4d", test.p0, alternative, test.temper, 0.0)
+    return msgspec.msgpack.encode(header)
