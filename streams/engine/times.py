@@ -18,7 +18,9 @@ SHORTEST_MS = 100
 #: weekend is shorter, and capped.
 LONGEST_MS = 7 * DAY_MS
 
-REASONS = ("zero", "too_short", "too_long", "seconds", "too_old")
+#: Why a time is left out, and why a duration.
+TIME_REASONS = ("zero", "seconds", "too_old")
+DURATION_REASONS = ("zero", "too_short", "too_long")
 
 
 def why_not_duration(ms: int) -> str:

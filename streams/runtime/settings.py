@@ -89,7 +89,7 @@ class Settings:
     metrics_keyfile: Path | None = _setting(None, "The key to it; else the certificate's file holds it.")
     metrics_key_password_file: Path | None = _setting(None, "File that holds the passphrase of an encrypted key.")
     metrics_cafile: Path | None = _setting(
-        None, "Authority of workers' certificates, for watch and doctor; else the system's own."
+        None, "Authority of workers' certificates, for watch; else the system's own."
     )
 
     @classmethod

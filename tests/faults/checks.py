@@ -11,7 +11,6 @@ import numpy as np
 from schemas.metrics import METRICS, Page
 from schemas.policy import Policy
 from schemas.topics import DRIFT, EVENTS, REJECTED
-from streams.engine.panes import Table
 from streams.engine.partition import PartitionEngine
 from tests.faults.harness import Round, Worker, read_topic
 from tests.kafka.state import LogRecord, durable
@@ -238,11 +237,6 @@ def _drift_id(value: bytes) -> tuple[str, str, int]:
     return record["drift_id"], record["status"], record.get("opening", 1)
 
 
-def _rows(table: Table) -> list[int]:
-    """The rows in use by key: what a batch finds at its end has an order of its own, and batches are cut otherwise."""
-    return sorted((row for row, key in enumerate(table.keys) if key is not None), key=lambda row: table.keys[row])
-
-
 def _same_state(restored: PartitionEngine, truth: _Truth) -> list[str]:
     """Tables cell by cell; then both take the newest records again, repeats and new ones, and must agree on all."""
     kept, wrong = truth.engine, []
@@ -250,19 +244,18 @@ def _same_state(restored: PartitionEngine, truth: _Truth) -> list[str]:
         wrong.append(f"restored at {restored.applied}, kept at {kept.applied}")
     for one, other in zip(restored._tables, kept._tables, strict=True):
         where = f"partition {truth.partition}, table {other.name}"
-        rows, others = _rows(one), _rows(other)
-        if [one.keys[row] for row in rows] != [other.keys[row] for row in others]:
+        if one.keys != other.keys:
             wrong.append(f"{where}: rows differ")
             continue
         wrong += [
             f"{where}: {name} differs"
             for name in other.scalar_names
-            if not np.array_equal(one.scalar(name)[rows], other.scalar(name)[others])
+            if not np.array_equal(one.scalar(name), other.scalar(name))
         ]
         wrong += [
             f"{where}: panes of {name} differ"
             for name in other._columns
-            if not np.array_equal(one._columns[name][:, rows], other._columns[name][:, others])
+            if not np.array_equal(one._columns[name][:, : one.rows], other._columns[name][:, : other.rows])
         ]
     newest = truth.records[-_AGAIN:]
     following = kept.applied + 1

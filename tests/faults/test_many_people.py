@@ -14,7 +14,17 @@ from tests.oracle.oracle import Oracle
 from tests.oracle.traffic import DAY_MS, START_MS, adversarial
 
 #: What people beyond the cap are missing from.
-LEFT_OUT = ("unnamed", "active_agents", "site_agents", "state", "utilization", "occupancy", "available", "productive")
+LEFT_OUT = (
+    "unnamed",
+    "timed_labels",
+    "active_agents",
+    "site_agents",
+    "state",
+    "utilization",
+    "occupancy",
+    "available",
+    "productive",
+)
 
 
 def of_sites(lines: list[str]) -> list[str]:

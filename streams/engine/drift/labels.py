@@ -170,14 +170,16 @@ class Labels:
 
     def apply(self, batch: Batch, intake: Intake) -> None:
         """Takes the labels of a batch, in order."""
-        persons, kinds, at, handle_ms = batch.labels.arrays()
-        if not len(kinds) or not self._watched:
+        if not self._watched:
             return
         self._sops = intake.sops
         self._agents.sync(intake.persons)
         self._kinds_of_work.sync(intake.works)
-        self._meet(kinds, intake.works)
         self._classes.sync(intake.classes)
+        persons, kinds, at, handle_ms = batch.labels.arrays()
+        if not len(kinds):
+            return
+        self._meet(kinds, intake.works)
         classes = self._classes.of(column(batch.classes))
         labels = _Columns(persons, kinds, at, handle_ms, classes)
         for start, stop, day in stretches(at, self._day):

@@ -320,7 +320,7 @@ class Drift:
         for happened in self._labels.happened:
             self._opened_or_cleared(happened)
         self._labels.happened.clear()
-        if not self._watches_reviews or not (batch.reviews.at or batch.revised):
+        if not self._watches_reviews:
             return
         self._sops = intake.sops
         for numbers in (self._headline, self._agents_work, self._combined):
@@ -328,6 +328,8 @@ class Drift:
         self._agents.sync(intake.persons)
         self._reviewers.sync(intake.reviewers)
         self._traits.sync(intake.traits)
+        if not (batch.reviews.at or batch.revised):
+            return
         persons, kinds, at, correct = batch.reviews.arrays()
         self._ids, self._tasks, self._at = batch.ids, batch.mistakes, at
         self._clock = at if batch.clock is None else column(batch.clock)

@@ -1,31 +1,57 @@
 """Times that producers cannot have meant, counted by site, field and reason: what was left out, and why."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 from schemas.policy import Policy
+from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake
 from streams.engine.panes import Rings, Table
-from streams.engine.parts import Tell, read_totals
+from streams.engine.parts import Tell
+from streams.engine.times import DURATION_REASONS, TIME_REASONS
+
+#: Why a field's time can be left out; `at` too old is late, which is no reason.
+_REASONS = {
+    "at": TIME_REASONS[:2],
+    **dict.fromkeys(("labeled_at", "reviewed_at", "submitted_at"), TIME_REASONS),
+    **dict.fromkeys(("handle_ms", "review_ms"), DURATION_REASONS),
+}
+_COLUMNS = {
+    (field, reason): f"{field}:{reason}" for field, reasons in _REASONS.items() for reason in reasons
+}  # fmt: skip
 
 
 class Implausible:
     """Counters of what the intake has left out.
 
-    Table: `implausible` (site, field, reason).
+    Table: `implausible` (site), a total by field and reason. Every site has a row, in the order in which sites appear:
+    which reason is met first depends on how the log was cut into batches.
     """
 
     def __init__(self, rings: Rings) -> None:
-        self._table = Table("implausible", rings, totals=("times",))
+        self._table = Table("implausible", rings, totals=tuple(_COLUMNS.values()))
         self.tables: Sequence[Table] = (self._table,)
+        self._met = 0
 
     def apply(self, batch: Batch, intake: Intake) -> None:
-        """Adds what the batch has; no site has more than a few rows."""
-        for key, times in batch.implausible.items():
-            self._table.add_total(self._table.row(key, key[0]), "times", times)
+        """Adds what the batch has."""
+        for site in islice(intake.sites, self._met, None):
+            self._table.row((site,), site)
+        self._met = len(intake.sites)
+        for (site, field, reason), times in batch.implausible.items():
+            self._table.add_total(self._table.row((site,), site), _COLUMNS[field, reason], times)
 
     def restored(self) -> None:
         """Nothing is kept beside the table."""
 
     def read(self, at_ms: int, policy: Policy) -> Tell:
-        """The totals."""
-        return read_totals(self._table, {"times": "labelwatch_implausible_times_total"})
+        """The totals above 0."""
+        rows, labels = self._table.known_rows(), self._table.labels()
+        totals = {kind: self._table.committed_total(column) for kind, column in _COLUMNS.items()}
+
+        def tell(figures: Figures) -> None:
+            for (field, reason), values in totals.items():
+                for row in rows[values[rows] > 0].tolist():
+                    figures.add("labelwatch_implausible_times_total", (*labels[row], field, reason), int(values[row]))
+
+        return tell
