@@ -176,7 +176,7 @@ def refused(environ: Mapping[str, str], command: str, events: Path, code: int = 
     assert "defect" not in ended.out
     lines = [line for line in ended.out.splitlines() if not re.match(r"ok |note |\S+ INFO ", line)]
     assert len(lines) == 1, ended.out
-    return re.sub(r"^(labelwatch: |FAIL  broker: |\S+ ERROR +)", "", lines[0]).rstrip(".")
+    return re.sub(r"^(labelwatch: |FAIL  broker: |\S+ ERROR +\S+/\S+ )", "", lines[0]).rstrip(".")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
