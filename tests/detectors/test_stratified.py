@@ -25,7 +25,7 @@ def test_the_class_is_its_definition():
     seen = dict.fromkeys(RATES, 0)
     for x, name in zip(outcomes, strata, strict=True):
         p = learned[name][0] / learned[name].sum()
-        if seen[name] >= 100:
+        if seen[name] >= max(100, 2_000 * (p - 0.1)):
             ratios = 1 + np.minimum(shifts, (1 - p) / 2) / p if x else 1 - np.minimum(shifts / (1 - p), 0.5)
             r = (r + 1) * ratios**0.8
         learned[name] += np.array([x, 1 - x]) * 0.8
