@@ -3,6 +3,7 @@
 Run: python -m schemas.json_schema
 """
 
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -59,7 +60,7 @@ def _structs(kind: Any) -> Iterator[type[msgspec.Struct]]:
 def _describe(schema: dict[str, Any], struct: type[msgspec.Struct]) -> None:
     """Puts what a class's docstring says of its attributes beside each property, and the rest above."""
     # One of a base class says nothing of this one.
-    text = re.sub(r"\n {4}", "\n", struct.__dict__.get("__doc__") or "")
+    text = inspect.cleandoc(struct.__dict__.get("__doc__") or "")
     about, _, attributes = text.partition("\nAttributes:\n")
     schema["description"] = " ".join(about.split())
     for names, said in re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE):

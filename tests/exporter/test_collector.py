@@ -66,6 +66,7 @@ def test_every_metric_of_the_catalogue_is_served_on_its_page_with_its_labels():
     state.figures_lag(0, 0.5)
     state.clock_offset(0.5)
     state.held_up(0, 3, 2.5)
+    state.certificate_expires("metrics", 1_800_000_000)
     state.committed(0, 0.05)
     for page in Page:
         state.rendered(page, 0.1)
@@ -161,6 +162,7 @@ def test_each_metric_is_merged_by_its_meaning():
         *("drift_active", "drift_info", "drift_opened_timestamp_seconds", "river_drift_active"),
         *("river_drift_opened_timestamp_seconds", "site_last_event_timestamp_seconds"),
         *("watermark_timestamp_seconds", "last_commit_timestamp_seconds", "loop_timestamp_seconds"),
+        "certificate_expiry_timestamp_seconds",
     }
     engine = {m.name.removeprefix("labelwatch_") for m in CATALOGUE if m.origin is Origin.ENGINE}
     assert by_rule[Merge.SUM] & engine == {
