@@ -11,8 +11,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.topics import EVENTS
 from streams.ops.errors import WRONG_USE, CommandError
-from streams.ops.records import TopicReader
-from streams.runtime.access import denied, why_not
+from streams.ops.records import TopicReader, unreadable
 from streams.runtime.settings import Settings
 
 
@@ -47,11 +46,7 @@ def dump(path: Path, settings: Settings) -> Dumped:
             if not done.records:
                 raise CommandError(f"{EVENTS} at {settings.bootstrap} holds no record: nothing was written")
     except (KafkaError, TimeoutError, ConnectionError) as error:
-        raise CommandError(
-            denied(error, settings)
-            or asyncio.run(why_not(settings))
-            or f"cannot read {EVENTS} at {settings.bootstrap}: {error or type(error).__name__}; nothing was written"
-        ) from error
+        raise unreadable(EVENTS, settings, error, "nothing was written") from error
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}; nothing was written") from error
     return done

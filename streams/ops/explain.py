@@ -24,8 +24,7 @@ from streams.engine.panes import HOUR_MS, MINUTE_MS, WINDOW_PANES
 from streams.engine.ratios import wilson
 from streams.engine.times import why_not_duration
 from streams.ops.errors import WRONG_USE, CommandError
-from streams.ops.records import TopicReader
-from streams.runtime.access import denied, why_not
+from streams.ops.records import TopicReader, unreadable
 from streams.runtime.settings import Settings
 from streams.sources.sinks import partition_of
 from streams.views import fold
@@ -354,12 +353,7 @@ def explain(question: Question, policy: Policy, settings: Settings) -> Answer:
     try:
         return asyncio.run(_explain(question, policy, settings))
     except (KafkaError, OSError, TimeoutError) as error:
-        raise CommandError(
-            denied(error, settings)
-            or asyncio.run(why_not(settings))
-            or f"cannot read {EVENTS} at {settings.bootstrap}: {error or type(error).__name__}; "
-            "check the address, that the broker runs, and the security settings"
-        ) from error
+        raise unreadable(EVENTS, settings, error) from error
 
 
 async def _explain(question: Question, policy: Policy, settings: Settings) -> Answer:

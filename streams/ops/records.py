@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.topics import EVENTS
 from streams.ops.errors import CommandError
+from streams.runtime.access import denied, why_not
 from streams.runtime.ends import Ends, log_ends
 from streams.runtime.settings import Settings
 
@@ -18,6 +19,27 @@ _REQUEST_MS = 10_000
 _FETCH_MS = 1_000
 #: A broker that gives nothing so often, with records left to read, is not going to.
 _STALLED_FETCHES = 20
+
+
+def unreadable(
+    topic: str,
+    settings: Settings,
+    error: BaseException,
+    remedy: str = "check the address, that the broker runs, and the security settings",
+) -> CommandError:
+    """Why a topic could not be read, in a sentence.
+
+    Args:
+        topic: Which one.
+        settings: Where and as whom.
+        error: What came.
+        remedy: What to do, or what has become of the work, where nothing else is known.
+    """
+    return CommandError(
+        denied(error, settings)
+        or asyncio.run(why_not(settings))
+        or f"cannot read {topic} at {settings.bootstrap}: {error or type(error).__name__}; {remedy}"
+    )
 
 
 class TopicReader:

@@ -22,8 +22,7 @@ from schemas.text import visible
 from schemas.topics import REJECTED
 from streams.exporter.pseudonyms import AgentNames, PseudonymKeyError, agent_names, key_source
 from streams.ops.errors import WRONG_USE, CommandError
-from streams.ops.records import TopicReader
-from streams.runtime.access import denied, why_not
+from streams.ops.records import TopicReader, unreadable
 from streams.runtime.settings import Settings
 from streams.views import fold
 from streams.views.fold import Column
@@ -118,12 +117,7 @@ def rejected(wanted: Wanted, settings: Settings) -> Found:
         with _Writer(wanted) as writer:
             return asyncio.run(_read(wanted, settings, writer))
     except (KafkaError, TimeoutError, ConnectionError) as error:
-        raise CommandError(
-            denied(error, settings)
-            or asyncio.run(why_not(settings))
-            or f"cannot read {REJECTED} at {settings.bootstrap}: {error or type(error).__name__}; "
-            "check the address, that the broker runs, and the security settings"
-        ) from error
+        raise unreadable(REJECTED, settings, error) from error
     except OSError as error:
         raise CommandError(f"{error.filename}: {error.strerror}; give another --out or --out-dir", WRONG_USE) from error
 
