@@ -13,7 +13,6 @@ import tempfile
 import time
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from streams.exporter.text import render
 from streams.ops.errors import WRONG_USE, CommandError
 from streams.sources.lines import json_lines
 from streams.sources.sinks import partition_of
+from streams.views.http import Unreachable, open_url, request_to
 
 #: Where the rules are in a clone; a wheel has none.
 RULES = Path(__file__).parents[2] / "prometheus" / "rules"
@@ -52,6 +52,7 @@ _SUFFIX = re.compile(r"_(bucket|sum|count)$")
 #: A worker that is gone when the live ones begin: its counters do not go on in theirs.
 _INSTANCE = "past:9464"
 _START_SECONDS = 120.0
+_ANSWER_SECONDS = 300.0
 _SAY_SECONDS = 5.0
 
 
@@ -320,14 +321,10 @@ def _ask(url: str, expr: str, start: int, end: int, step: int) -> list[dict[str,
         return []
     body = urllib.parse.urlencode({"query": expr, "start": start, "end": end, "step": step}).encode()
     try:
-        with _DIRECT.open(f"{url}/api/v1/query_range", body, timeout=300) as response:
+        with open_url(request_to(f"{url}/api/v1/query_range", body), _ANSWER_SECONDS) as response:
             return list(json.load(response)["data"]["result"])
     except urllib.error.HTTPError as error:
         raise CommandError(f"prometheus does not evaluate {expr!r}: {error.read().decode(errors='replace')}") from error
-
-
-#: Prometheus is on this machine: no proxy is asked for it.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class _Evaluator:
@@ -377,9 +374,9 @@ class _Evaluator:
 
     def _is_ready(self) -> bool:
         try:
-            with _DIRECT.open(f"{self.url}/-/ready", timeout=5) as response:
-                return bool(response.status == 200)
-        except OSError:
+            with open_url(request_to(f"{self.url}/-/ready"), 5.0) as response:
+                return response.status == 200
+        except (Unreachable, OSError):
             return False
 
 

@@ -7,9 +7,9 @@ import os
 import ssl
 import sys
 import urllib.error
-import urllib.request
 
 from streams.runtime.settings import variable_of
+from streams.views.http import Unreachable, open_url, request_to
 
 _TIMEOUT_SECONDS = 2.0
 
@@ -28,12 +28,13 @@ def probe(url: str) -> str | None:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if os.environ.get(variable_of("metrics_certfile")):
         url = url.replace("http://", "https://", 1)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
-        opener.open(url, timeout=_TIMEOUT_SECONDS).close()
+        open_url(request_to(url), _TIMEOUT_SECONDS, context).close()
     except urllib.error.HTTPError as error:
         with error:
             return error.read(4096).decode(errors="replace").strip()
+    except Unreachable as error:
+        return str(error)
     except OSError as error:
         return f"nobody answers at {url}: {error}"
     return None
