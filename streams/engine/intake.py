@@ -2,12 +2,13 @@
 
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from schemas.events import (
@@ -268,6 +269,10 @@ class Batch:
         self.reviewers: list[int] = []
         self.revised: list[tuple[int, ReviewRevised]] = []
         self.clock: list[int] | None = None
+
+    def leave_out(self, field: str, sites: Iterable[str], reasons: Iterable[str]) -> None:
+        """Counts times that cannot be meant: the site of each, and why."""
+        self.implausible.update((site, field, reason) for site, reason in zip(sites, reasons, strict=True))
 
 
 class Tally:
@@ -538,23 +543,19 @@ class Intake:
             _, kind_ids, at, _ = columns.arrays()
             old = at < OLDEST_MS
             if old.any():
-                sites = [kinds[kind].site for kind in kind_ids[old].tolist()]
-                reasons = map(why_not_event_time, at[old].tolist())
-                batch.implausible.update((site, "at", reason) for site, reason in zip(sites, reasons, strict=True))
+                sites = (kinds[kind].site for kind in kind_ids[old].tolist())
+                batch.leave_out("at", sites, map(why_not_event_time, at[old].tolist()))
         persons, kind_ids, at, handle_ms = batch.labels.arrays()
-        odd = ((handle_ms < SHORTEST_MS) & (handle_ms >= 0)) | (handle_ms >= LONGEST_MS)
+        odd = _odd_durations(handle_ms)
         if odd.any():
-            works = self.works
-            sites = [works[kind].site for kind in kind_ids[odd].tolist()]
-            reasons = map(why_not_duration, handle_ms[odd].tolist())
-            batch.implausible.update((site, "handle_ms", reason) for site, reason in zip(sites, reasons, strict=True))
+            sites = (self.works[kind].site for kind in kind_ids[odd].tolist())
+            batch.leave_out("handle_ms", sites, map(why_not_duration, handle_ms[odd].tolist()))
             batch.labels.replace(persons, kind_ids, at, np.where(odd, -1, handle_ms))
         made_by, review_ms, at, found = batch.made.arrays()
-        odd = ((review_ms < SHORTEST_MS) & (review_ms >= 0)) | (review_ms >= LONGEST_MS)
+        odd = _odd_durations(review_ms)
         if odd.any():
-            sites = [self.reviewers[reviewer][0] for reviewer in made_by[odd].tolist()]
-            reasons = map(why_not_duration, review_ms[odd].tolist())
-            batch.implausible.update((site, "review_ms", reason) for site, reason in zip(sites, reasons, strict=True))
+            sites = (self.reviewers[reviewer][0] for reviewer in made_by[odd].tolist())
+            batch.leave_out("review_ms", sites, map(why_not_duration, review_ms[odd].tolist()))
             batch.made.replace(made_by, np.where(odd, -1, review_ms), at, found)
 
     @staticmethod
@@ -832,6 +833,11 @@ class Intake:
             site, hashes = self.sites[name], np.frombuffer(b"".join(saved), np.uint64)
             site.seen[minute] = SealedIds(hashes) if minute < site.minute else dict.fromkeys(hashes.tolist())
             site.saved[minute] = len(site.seen[minute])
+
+
+def _odd_durations(ms: Ints) -> NDArray[np.bool_]:
+    """Which durations cannot be meant; -1, for none given, can."""
+    return ((ms < SHORTEST_MS) & (ms >= 0)) | (ms >= LONGEST_MS)
 
 
 #: Characters of a label that drift tells apart: as many as an identifier has.

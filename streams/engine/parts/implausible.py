@@ -16,9 +16,7 @@ _REASONS = {
     **dict.fromkeys(("labeled_at", "reviewed_at", "submitted_at"), TIME_REASONS),
     **dict.fromkeys(("handle_ms", "review_ms"), DURATION_REASONS),
 }
-_COLUMNS = {
-    (field, reason): f"{field}:{reason}" for field, reasons in _REASONS.items() for reason in reasons
-}  # fmt: skip
+_COLUMNS = {(field, reason): f"{field}:{reason}" for field, reasons in _REASONS.items() for reason in reasons}
 
 
 class Implausible:
@@ -39,7 +37,7 @@ class Implausible:
             self._table.row((site,), site)
         self._met = len(intake.sites)
         for (site, field, reason), times in batch.implausible.items():
-            self._table.add_total(self._table.row((site,), site), _COLUMNS[field, reason], times)
+            self._table.add_total(self._table.index[site,], _COLUMNS[field, reason], times)
 
     def restored(self) -> None:
         """Nothing is kept beside the table."""
