@@ -17,7 +17,7 @@ from streams.runtime.broker import Refusal
 from streams.runtime.checkpoints import PART_BYTES, CheckpointStore, DeadLettersRefused, Fenced
 from streams.runtime.settings import Settings
 from tests.kafka.conftest import FreshTopics, end_offsets, read_all
-from tests.support.kafka import RealKafka
+from tests.support.kafka import COMPACTS_SOON, RealKafka
 
 pytestmark = pytest.mark.kafka
 
@@ -228,8 +228,7 @@ async def test_transactions_are_not_read_as_plain_records(settings: Settings) ->
 
 @pytest.mark.parametrize("transactional", [True, False], ids=["transactions", "plain"])
 async def test_compaction_keeps_the_state(broker: RealKafka, fresh_topics: FreshTopics, transactional: bool) -> None:
-    quick = {"segment.ms": "200", "min.cleanable.dirty.ratio": "0.01", "delete.retention.ms": "0"}
-    settings = Settings.resolve(environ={}, bootstrap=broker.bootstrap, id=fresh_topics(1, checkpoints=quick))
+    settings = Settings.resolve(environ={}, bootstrap=broker.bootstrap, id=fresh_topics(1, checkpoints=COMPACTS_SOON))
     expected: dict[bytes, bytes] = {}
     async with opened(settings, transactional=transactional, partitions=1) as store:
         await store.restore()

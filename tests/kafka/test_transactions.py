@@ -21,7 +21,7 @@ from streams.runtime import transport
 from streams.runtime.settings import Settings
 from tests.kafka.conftest import FreshTopics, read_all
 from tests.kafka.test_transport import WAIT_SECONDS, Recorder, running, settings_of, until, write
-from tests.support.kafka import RealKafka
+from tests.support.kafka import COMPACTS_SOON, RealKafka
 from tests.support.worker import WorkerProcess
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
@@ -143,13 +143,7 @@ async def test_exactly_what_was_committed_comes_whoever_writes_in_between(
 
 
 async def test_what_is_rolled_back_and_compacted_away_is_no_gap(broker: RealKafka, fresh_topics: FreshTopics) -> None:
-    compacted = {
-        "cleanup.policy": "compact",
-        "segment.ms": "200",
-        "min.cleanable.dirty.ratio": "0.01",
-        "delete.retention.ms": "0",
-    }
-    settings = settings_of(broker, fresh_topics(1, events=compacted))
+    settings = settings_of(broker, fresh_topics(1, events={"cleanup.policy": "compact", **COMPACTS_SOON}))
     rng = random.Random(3)
     written = 0
     for _ in range(6):

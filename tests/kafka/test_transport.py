@@ -15,7 +15,7 @@ from streams.runtime.ends import Ends
 from streams.runtime.settings import Settings
 from streams.runtime.transport import BATCH_RECORDS, App, Batch
 from tests.kafka.conftest import FreshTopics, committed_offsets, end_offsets, read_all
-from tests.support.kafka import RealKafka
+from tests.support.kafka import COMPACTS_SOON, RealKafka
 
 pytestmark = pytest.mark.kafka
 
@@ -188,13 +188,7 @@ async def test_markers_and_aborted_transactions_are_no_gap_and_no_lag(
 
 
 async def test_compaction_leaves_gaps_that_are_passed(broker: RealKafka, fresh_topics: FreshTopics) -> None:
-    compacted = {
-        "cleanup.policy": "compact",
-        "segment.ms": "200",
-        "min.cleanable.dirty.ratio": "0.01",
-        "delete.retention.ms": "0",
-    }
-    settings = settings_of(broker, fresh_topics(1, events=compacted))
+    settings = settings_of(broker, fresh_topics(1, events={"cleanup.policy": "compact", **COMPACTS_SOON}))
     for _ in range(5):
         write(broker, 200, key=lambda n: b"%d" % (n % 17), size=100)
         await asyncio.sleep(0.3)

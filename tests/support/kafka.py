@@ -22,6 +22,8 @@ from tests.support.ports import free_ports
 POM = Path(__file__).with_name("kafka-pom.xml")
 START_SECONDS = 180
 STOP_SECONDS = 30
+#: Settings with which a compacted topic is compacted while a test waits.
+COMPACTS_SOON = {"segment.ms": "200", "min.cleanable.dirty.ratio": "0.01", "delete.retention.ms": "0"}
 #: Kafka's own scripts and what each of them starts.
 TOOLS = {
     "kafka-acls.sh": "org.apache.kafka.tools.AclCommand",
