@@ -628,6 +628,24 @@ def _worst(expr: str, labels: str, count: int, *, highest: bool = False) -> tupl
     return f"({expr}) and on ({labels}) {chosen}", f"({expr}) unless on ({labels}) {chosen}"
 
 
+def _lowest(by: str, name: _W) -> tuple[Signal, Signal]:
+    """Accuracy of a site's projects or markets over time: the two lowest, and the others."""
+    worst, others = (
+        Signal(
+            _W(f"Accuracy by {name.en}", f"各{name.zh}准确率"),
+            _W(
+                f"Accuracy of the site's {name.en}s; the two lowest at the end in colour.",
+                f"该站点各{name.zh}的准确率；末尾最低的两个以颜色标出。",
+            ),
+            expr,
+            "percentunit",
+            1,
+        )
+        for expr in _worst(_ratio(by), f"site, {by}", 2)
+    )
+    return worst, others
+
+
 def _judged(by: str, name: _W) -> tuple[Signal, Signal, Signal, Signal]:
     """Accuracy of a site's projects or markets, its bounds, and n."""
     return (
@@ -668,33 +686,9 @@ PROJECT_TARGET = Signal(
     "percentunit",
     1,
 )
-PROJECTS_WORST, PROJECTS_OTHER = (
-    Signal(
-        _W("Accuracy by project", "各项目准确率"),
-        _W(
-            "Accuracy of the site's projects; the two lowest at the end in colour.",
-            "该站点各项目的准确率；末尾最低的两个以颜色标出。",
-        ),
-        expr,
-        "percentunit",
-        1,
-    )
-    for expr in _worst(_ratio("project"), "site, project", 2)
-)
+PROJECTS_WORST, PROJECTS_OTHER = _lowest("project", _W("project", "项目"))
 MARKET_ACCURACY, MARKET_LOWER, MARKET_UPPER, MARKET_REVIEWS = _judged("market", _W("market", "市场"))
-MARKETS_WORST, MARKETS_OTHER = (
-    Signal(
-        _W("Accuracy by market", "各市场准确率"),
-        _W(
-            "Accuracy of the site's markets; the two lowest at the end in colour.",
-            "该站点各市场的准确率；末尾最低的两个以颜色标出。",
-        ),
-        expr,
-        "percentunit",
-        1,
-    )
-    for expr in _worst(_ratio("market"), "site, market", 2)
-)
+MARKETS_WORST, MARKETS_OTHER = _lowest("market", _W("market", "市场"))
 PART_ACCURACY, PART_LOWER, PART_UPPER, PART_REVIEWS = _judged("project, market", _W("project's market", "项目与市场"))
 
 
