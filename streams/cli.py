@@ -305,9 +305,9 @@ def backfill(
     except PseudonymKeyError as error:
         raise CommandError(str(error), WRONG_USE) from error
     options = ops.BackfillOptions(file, prometheus_dir, _policy(settings.policy), names, days, partitions, rules)
-    past = ops.backfill(options, lambda line: typer.echo(line, err=True))
+    past = ops.backfill(options, lambda line: terminal.say(line, err=True))
     for line in trouble_lines(past.rejected):
-        typer.echo(line, err=True)
+        terminal.say(line, err=True)
 
 
 @app.command()
