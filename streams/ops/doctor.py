@@ -288,9 +288,9 @@ async def _checkpoints(settings: Settings, topic_id: str) -> list[Line]:
         why = denied(error, settings) or f"{error or type(error).__name__}"
         return [Line(Mark.NOTE, about, f"not looked at: {why}")]
     manifests = [
-        dict(next(record.headers for record in reversed(records) if record.key == MANIFEST_KEY))
+        dict(found.headers)
         for records in newest
-        if any(record.key == MANIFEST_KEY for record in records)
+        if (found := next((record for record in reversed(records) if record.key == MANIFEST_KEY), None)) is not None
     ]
     if not manifests:
         return [Line(Mark.OK, about, "none yet")]
