@@ -15,6 +15,7 @@ from detectors.reverse import ReverseTest
 from detectors.river_adapter import RiverDetector
 from schemas.drift import OURS, DriftRecord
 from schemas.policy import Policy
+from schemas.river import RiverDetector as Named
 from schemas.river import watched
 from schemas.sentences import agreement
 from streams.engine.drift.episodes import (
@@ -164,14 +165,18 @@ class River:
         """Whether a stream that is seen for the first time has a detector of river; makes it."""
         if number in self._beside:
             return True
-        chosen = self._chosen.get(stream.signal)
-        scope = "people" if stream.agent else "projects" if stream.project else "sites"
+        chosen = self._chosen_for(stream)
         # A reviewer's errors found are the outcomes of two streams of ours.
         twice = stream.signal == "error_finding" and stream.agent and stream.direction == "down"
-        if chosen is None or scope not in self._of[stream.signal] or twice:
+        if chosen is None or twice:
             return False
         self._beside[number] = _Beside(stream, chosen.name, RiverDetector(chosen.name, **chosen.params))
         return True
+
+    def _chosen_for(self, stream: Stream) -> Named | None:
+        """What the policy has chosen for a stream's signal, where it is of a scope that is watched."""
+        scope = "people" if stream.agent else "projects" if stream.project else "sites"
+        return self._chosen.get(stream.signal) if scope in self._of.get(stream.signal, ()) else None
 
     def _feed(self, number: int, positions: Ints, errors: NDArray[np.uint8], scene: Scene, told: list[Told]) -> None:
         beside = self._beside[number]
@@ -390,10 +395,7 @@ class River:
             if not key.startswith(_PREFIX + b"|"):
                 continue
             number, packed = int(key.rsplit(b"|", 1)[1]), msgspec.msgpack.decode(value, type=_Packed)
-            scope = "people" if packed.stream.agent else "projects" if packed.stream.project else "sites"
-            chosen = self._chosen.get(packed.stream.signal)
-            if chosen is not None and scope not in self._of[packed.stream.signal]:
-                chosen = None
+            chosen = self._chosen_for(packed.stream)
             if chosen is None and packed.episode is None:
                 self._gone.add(number)
                 continue
