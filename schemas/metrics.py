@@ -128,6 +128,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("site_active_agents", ("site", "role", "window"), "People with an event within the window."),
     _gauge("site_last_event_timestamp_seconds", ("site", "type"), "Event time of the newest event of a type. Old: the site is silent.", unit="seconds"),
     _gauge("site_info", ("site", "vendor", "timezone", "partition"), "Always 1; joins vendor, time zone and partition to a site."),
+    _gauge("site_utc_offset_seconds", ("site", "timezone"), "What the site's clocks are ahead of UTC now, summer time included; below 0 west of it. Added to a time, the time at the site.", unit="seconds"),
     Metric("labelwatch_handle_seconds", Kind.HISTOGRAM, "Seconds per label, each capped.", ("site", "project"), "seconds", buckets=HANDLE_BUCKETS_SECONDS),
     Metric("labelwatch_review_delay_seconds", Kind.HISTOGRAM, "From label to review. Long: accuracy speaks of old work.", ("site",), "seconds", buckets=REVIEW_DELAY_BUCKETS_SECONDS),
     _counter("handle_capped_total", ("site",), "Labels whose handling time was above the cap. Many: timers that run while nobody works."),

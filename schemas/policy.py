@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import tomllib
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -236,6 +237,11 @@ class Policy:
         """The site's IANA time zone, UTC where not given."""
         found = self._file.site.get(site)
         return found.timezone if found else "UTC"
+
+    def utc_offset_seconds(self, site: str, at_ms: int) -> float:
+        """What the site's clocks are ahead of UTC at a time; below 0 west of it."""
+        offset = datetime.fromtimestamp(at_ms / 1000, ZoneInfo(self.timezone(site))).utcoffset()
+        return offset.total_seconds() if offset else 0.0
 
 
 #: Keys of the contract that nothing reads yet, and what will: better refused than silently without effect. Whoever

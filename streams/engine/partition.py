@@ -307,7 +307,7 @@ class PartitionEngine:
         with self.lock:
             tells: list[Tell] = [part.read(at_ms, self._policy) for part in self._parts]
             tells.append(self._sites.read(at_ms, self._policy, self.sites()))
-            tells.append(self._read_pipeline())
+            tells.append(self._read_pipeline(at_ms))
             # Each taking of the lock may wait for a batch, so few people are counted at once.
             of_people = self._of_people(at_ms) if self._people.are_few else None
         figures = Figures()
@@ -328,7 +328,7 @@ class PartitionEngine:
         """People's figures at a time, for the slower page."""
         return PeopleFigures(self._people.read(at_ms, self._policy))
 
-    def _read_pipeline(self) -> Tell:
+    def _read_pipeline(self, at_ms: int) -> Tell:
         here = (self.topic, str(self.partition))
         tally = Tally(self._committed_tally).counts
         newest_ms = self._intake.newest_ms
@@ -344,13 +344,15 @@ class PartitionEngine:
             if newest_ms:
                 figures.add("labelwatch_watermark_timestamp_seconds", here, newest_ms / 1000)
             for site, skew_ms, beats in sites:
-                info = (site, self._policy.vendor(site), self._policy.timezone(site), here[1])
-                figures.add("labelwatch_site_info", info, 1)
+                zone = self._policy.timezone(site)
+                figures.add("labelwatch_site_info", (site, self._policy.vendor(site), zone, here[1]), 1)
+                offset_seconds = self._policy.utc_offset_seconds(site, at_ms)
+                figures.add("labelwatch_site_utc_offset_seconds", (site, zone), offset_seconds)
                 if skew_ms is not None:
                     figures.add("labelwatch_clock_skew_seconds", (site,), skew_ms / 1000)
                 figures.add("labelwatch_policy_scope_missing", (site,), 0 if self._policy.names_site(site) else 1)
-                for name, at_ms in beats.items():
-                    figures.add("labelwatch_site_last_event_timestamp_seconds", (site, name), at_ms / 1000)
+                for name, beat_ms in beats.items():
+                    figures.add("labelwatch_site_last_event_timestamp_seconds", (site, name), beat_ms / 1000)
 
         return tell
 

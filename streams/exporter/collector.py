@@ -36,7 +36,10 @@ class Merge(Enum):
     NEITHER = "neither"
 
 
-_SAME = {"target_ratio", "target_handle_seconds", "policy_min_reviews", "policy_scope_missing", "site_info"}
+_SAME = {
+    *("target_ratio", "target_handle_seconds", "policy_min_reviews", "policy_scope_missing"),
+    *("site_info", "site_utc_offset_seconds"),
+}
 _OF_ONE_DRIFT = {"drift_reviews", "drift_run_length_reviews", "drift_run_length_seconds"}
 
 

@@ -159,6 +159,7 @@ def test_each_metric_is_merged_by_its_meaning():
     assert by_rule[Merge.MIN] == {"drift_began_timestamp_seconds", "river_drift_began_timestamp_seconds"}
     assert by_rule[Merge.MAX] == {
         *("target_ratio", "target_handle_seconds", "policy_min_reviews", "policy_scope_missing", "site_info"),
+        "site_utc_offset_seconds",
         *("drift_active", "drift_info", "drift_opened_timestamp_seconds", "river_drift_active"),
         *("river_drift_opened_timestamp_seconds", "site_last_event_timestamp_seconds"),
         *("watermark_timestamp_seconds", "last_commit_timestamp_seconds", "loop_timestamp_seconds"),

