@@ -10,6 +10,8 @@ from hypothesis import settings
 pytest_plugins = ["tests.support.kafka", "tests.support.tansu"]
 
 KAFKA_TESTS = Path(__file__).parent / "kafka"
+#: What simulates weeks gets so long beside everything else of `.ci/run`; whatever hangs ends all the same.
+SLOW_SECONDS = 1_800
 IN_CI = os.environ.get("CI") == "true"
 
 # Servers of tests are on this machine, where no proxy of the environment can reach them.
@@ -23,10 +25,12 @@ settings.load_profile("labelwatch")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what stands in tests/kafka/ or uses its broker, before `-m` selects: no test can forget it."""
+    """Marks what is in tests/kafka/ or uses its broker, before `-m` selects, and gives slow tests their time."""
     for item in items:
         if item.path.is_relative_to(KAFKA_TESTS) or "kafka" in getattr(item, "fixturenames", ()):
             item.add_marker("kafka")
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -27,7 +27,17 @@ from tests.oracle.compare import (
 from tests.oracle.oracle import HOUR_MS, Oracle
 
 #: What people beyond the cap are missing from.
-_OF_PEOPLE = ("unnamed", "active_agents", "site_agents", "state", "utilization", "occupancy", "available", "productive")
+_OF_PEOPLE = (
+    "unnamed",
+    "active_agents",
+    "site_agents",
+    "state",
+    "utilization",
+    "occupancy",
+    "available",
+    "productive",
+    "timed_labels",
+)
 _TOTALS = ("events_total", "duplicates_total", "rejected_total", "unknown_events_total", "lost_records_total")
 #: Records fed again to see that what was restored decides like what was kept.
 _AGAIN = 2_000

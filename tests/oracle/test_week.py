@@ -89,7 +89,6 @@ def week(seed: int) -> Iterator[list[Record]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_week_of_a_site_of_2000_agents():
     rng, policy = random.Random(7), Policy()
     engine, oracle = PartitionEngine(3, policy), Oracle(policy, 3)

@@ -90,13 +90,18 @@ def story_with_holes(test: dict[str, Any], every: int) -> dict[str, Any] | None:
     }
 
 
+#: Files of stories with an alert; recording rules alone have nothing to outlast.
+WITH_ALERTS = [
+    file for file in TEST_FILES if any("alert_rule_test" in test for test in yaml.safe_load(file.read_text())["tests"])
+]
+
+
 @pytest.mark.parametrize("every", [20])
-@pytest.mark.parametrize("file", TEST_FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("file", WITH_ALERTS, ids=lambda path: path.stem)
 def test_an_alert_outlasts_holes_in_what_it_reads(file: Path, every: int, tmp_path: Path) -> None:
     whole = yaml.safe_load(file.read_text("utf-8"))
     stories = [story for test in whole["tests"] if (story := story_with_holes(test, every))]
-    if not stories:
-        pytest.skip("a file without alerts")
+    assert stories
     rules = [str((file.parent / rule).resolve()) for rule in whole["rule_files"]]
     holed = tmp_path / f"{file.stem}.yml"
     holed.write_text(yaml.safe_dump(whole | {"rule_files": rules, "tests": stories}, allow_unicode=True), "utf-8")

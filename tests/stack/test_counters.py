@@ -64,9 +64,18 @@ EXPLAINED = {
     "LabelwatchSiteUtilizationLow",
 }
 DURABLE = [metric for metric in METRICS.values() if metric.origin is Origin.ENGINE and metric.kind is not Kind.GAUGE]
-#: Which this run moves. No drift opens, nothing is deleted, nobody forgets a state for 12 h,
-#: people are few, and verdicts are not held.
-STILL = {"drifts", "lost_records", "forgotten_states", "unnamed_events", "hold_skipped"}
+#: Which this run does not move. No drift opens, nothing is deleted, nobody forgets a state for 12 h, people are few,
+#: verdicts are not held, no correct work has an error type, and every time is one that can be.
+STILL = {
+    "drifts",
+    "river_drifts",
+    "lost_records",
+    "forgotten_states",
+    "unnamed_events",
+    "hold_skipped",
+    "remarks",
+    "implausible_times",
+}
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 
@@ -523,5 +532,6 @@ def test_no_alert_fires_and_none_waits_without_a_cause(run: Run) -> None:
     ever = run.prometheus.vector(f"max_over_time(ALERTS[{run.seconds}s])", run.ended)
     seen = {(dict(labels)["alertstate"], dict(labels)["alertname"]) for labels in ever}
     log.info("alerts: %s", sorted(seen))
-    assert not [dict(labels) for labels in ever if dict(labels)["alertstate"] == "firing"]
+    # Seven starts within two minutes are a crash loop to whoever is on call.
+    assert {name for state, name in seen if state == "firing"} <= {"LabelwatchWorkerRestarting"}
     assert {name for state, name in seen if state == "pending"} <= EXPLAINED

@@ -75,8 +75,8 @@ def test_levels_choose_what_is_said() -> None:
 
 def test_usr1_writes_the_stacks_of_a_loop_that_hangs() -> None:
     program = (
-        "import time; from streams.runtime import logs; logs.dump_on_signal(); print('up', flush=True)\n"
-        "def the_place_where_it_hangs(): time.sleep(60)\n"
+        "import time; from streams.runtime import logs; logs.dump_on_signal()\n"
+        "def the_place_where_it_hangs(): print('up', flush=True); time.sleep(600)\n"
         "the_place_where_it_hangs()"
     )
     with subprocess.Popen(
