@@ -63,6 +63,9 @@ EXPLAINED = {
     "LabelwatchWorkerNotReady",
     "LabelwatchSiteUtilizationLow",
 }
+#: What may fire: seven starts within minutes are a crash loop to whoever is on call, a producer does send an event of
+#: a type that nobody knows, and the watchdog always barks.
+MAY_FIRE = {"LabelwatchWorkerRestarting", "LabelwatchEventsUnknown", "LabelwatchWatchdog"}
 DURABLE = [metric for metric in METRICS.values() if metric.origin is Origin.ENGINE and metric.kind is not Kind.GAUGE]
 #: Which this run does not move. No drift opens, nothing is deleted, nobody forgets a state for 12 h, people are few,
 #: verdicts are not held, no correct work has an error type, and every time is one that can be.
@@ -532,6 +535,5 @@ def test_no_alert_fires_and_none_waits_without_a_cause(run: Run) -> None:
     ever = run.prometheus.vector(f"max_over_time(ALERTS[{run.seconds}s])", run.ended)
     seen = {(dict(labels)["alertstate"], dict(labels)["alertname"]) for labels in ever}
     log.info("alerts: %s", sorted(seen))
-    # Seven starts within two minutes are a crash loop to whoever is on call.
-    assert {name for state, name in seen if state == "firing"} <= {"LabelwatchWorkerRestarting"}
+    assert {name for state, name in seen if state == "firing"} <= MAY_FIRE
     assert {name for state, name in seen if state == "pending"} <= EXPLAINED
