@@ -36,7 +36,7 @@ from streams.ops.transactions import FAILS_SECONDS, NOTED_SECONDS, oldest_open, 
 from streams.runtime.access import denied
 from streams.runtime.broker import Findings, Refusal, examine, recreated
 from streams.runtime.certificates import when
-from streams.runtime.checkpoints import KEY_FINGERPRINT, MANIFEST_KEY, TOPIC_ID, other_key
+from streams.runtime.checkpoints import KEY_FINGERPRINT, MANIFEST_KEY, OWN_TOPIC_ID, TOPIC_ID, other_key
 from streams.runtime.ends import Ends
 from streams.runtime.settings import Settings, SettingsError, service_links
 from streams.runtime.watchdog import clock_offset_seconds
@@ -249,7 +249,7 @@ def _broker(settings: Settings) -> Iterator[Line]:
     if not findings.partitions:
         return
     if not findings.problems:
-        yield from asyncio.run(_checkpoints(settings, findings.topic_id))
+        yield from asyncio.run(_checkpoints(settings, findings.topic_ids))
     try:
         yield from asyncio.run(_records(settings))
     except (KafkaError, OSError, TimeoutError, CommandError) as error:
@@ -278,7 +278,7 @@ def _topics(settings: Settings, findings: Findings) -> Iterator[Line]:
         yield Line(Mark.NOTE, "transactions", "not offered: checkpoints take their plain form, for one worker only")
 
 
-async def _checkpoints(settings: Settings, topic_id: str) -> list[Line]:
+async def _checkpoints(settings: Settings, topic_ids: Mapping[str, str]) -> list[Line]:
     """Whether the group's checkpoints speak of the events topic that there is, and of people by the key here."""
     about, topic = "checkpoints", checkpoints_topic(settings.id)
     try:
@@ -294,11 +294,14 @@ async def _checkpoints(settings: Settings, topic_id: str) -> list[Line]:
     ]
     if not manifests:
         return [Line(Mark.OK, about, "none yet")]
-    ids = [headers.get(TOPIC_ID, b"").decode() for headers in manifests]
     keys = [headers.get(KEY_FINGERPRINT, b"").decode() for headers in manifests]
-    lines = [Line(Mark.OK, about, f"of {len(ids)} partitions{f', of this {EVENTS}' if topic_id else ''}")]
-    if topic_id and any(each not in ("", topic_id) for each in ids):
-        lines = [Line(Mark.FAIL, about, recreated(settings))]
+    lines = [
+        Line(Mark.OK, about, f"of {len(manifests)} partitions{f', of this {EVENTS}' if EVENTS in topic_ids else ''}")
+    ]
+    for each, header in ((EVENTS, TOPIC_ID), (topic, OWN_TOPIC_ID)):
+        known = {headers.get(header, b"").decode() for headers in manifests} - {""}
+        if each in topic_ids and known - {topic_ids[each]}:
+            lines = [Line(Mark.FAIL, about, recreated(settings, each))]
     return [*lines, *_same_key(settings, sorted(set(keys) - {""}))]
 
 

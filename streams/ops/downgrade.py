@@ -42,7 +42,7 @@ async def _downgrade(settings: Settings, findings: Findings, partition: int) -> 
         partition,
         partitions=findings.partitions,
         transactional=findings.transactional,
-        topic_id=findings.topic_id,
+        topic_ids=findings.topic_ids,
     )
     try:
         await store.start()

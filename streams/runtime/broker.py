@@ -50,7 +50,8 @@ class Findings:
         problems: Sentences, each a reason to refuse.
         warnings: Sentences for the log.
         untold: Settings that the broker does not tell, as `topic setting`: they were not checked.
-        topic_id: Of the events topic, which one that is deleted and created anew does not share; empty where unknown.
+        topic_ids: By name, of the events topic and the group's checkpoint topic; one that is deleted and created anew
+            has another. Without those that the broker does not say.
     """
 
     partitions: int = 0
@@ -58,7 +59,7 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     untold: list[str] = field(default_factory=list)
-    topic_id: str = ""
+    topic_ids: dict[str, str] = field(default_factory=dict)
 
 
 async def examine(settings: Settings) -> Findings:
@@ -73,7 +74,7 @@ async def examine(settings: Settings) -> Findings:
         async with asyncio.timeout(ANSWER_SECONDS):
             findings = await _examine_topics(settings, security)
             if not findings.problems:
-                findings.topic_id = await asyncio.to_thread(_topic_id, settings, findings)
+                findings.topic_ids = await asyncio.to_thread(_topic_ids, settings, findings)
                 findings.transactional = await _offers_transactions(settings, security)
     except (KafkaError, OSError, TimeoutError) as error:
         raise Refusal(
@@ -85,31 +86,69 @@ async def examine(settings: Settings) -> Findings:
     return findings
 
 
-def recreated(settings: Settings) -> str:
-    """The sentence of who finds another topic than the one that the group's checkpoints speak of."""
+def recreated(settings: Settings, topic: str = EVENTS) -> str:
+    """The sentence of who finds another topic than the one that the group has counted, or has written to."""
+    checkpoints = checkpoints_topic(settings.id)
+    if topic == checkpoints:
+        return (
+            f"{checkpoints} was deleted and created under the group: what it has now is not the group's whole state; "
+            "start a new group with --id and replay."
+        )
     return (
-        f"{EVENTS} is not the topic that {checkpoints_topic(settings.id)} was written for, it was deleted and created "
-        "since: the topic was recreated or cut; start a new group with --id and replay."
+        f"{EVENTS} is not the topic that {checkpoints} was written for, it was deleted and created since: "
+        "the topic was recreated or cut; start a new group with --id and replay."
     )
 
 
-def _topic_id(settings: Settings, findings: Findings) -> str:
+class TopicIds:
+    """Asks for the ids of the events topic and the group's checkpoint topic; blocks. aiokafka does not ask for ids.
+
+    Args:
+        settings: Of the worker.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin: KafkaAdminClient | None = None
+
+    def ask(self) -> dict[str, str]:
+        """Name to id, of those that exist and have one.
+
+        Raises:
+            KafkaError: Of kafka-python, or an OSError or ValueError: the broker does not answer, or not this question.
+        """
+        if self._admin is None:
+            self._admin = KafkaAdminClient(
+                bootstrap_servers=self._settings.bootstrap.split(","),
+                bootstrap_timeout_ms=int(_REQUEST_SECONDS * 1000),
+                **self._settings.security(),
+            )
+        found = self._admin.describe_topics([EVENTS, checkpoints_topic(self._settings.id)])
+        return {
+            each["name"]: str(each["topic_id"]) for each in found if not each["error_code"] and each.get("topic_id")
+        }
+
+    def close(self) -> None:
+        """Ends the connection; `ask` makes a new one."""
+        if self._admin is not None:
+            self._admin.close()
+            self._admin = None
+
+
+def _topic_ids(settings: Settings, findings: Findings) -> dict[str, str]:
+    asking = TopicIds(settings)
+    why = "it has none"
     try:
-        # aiokafka does not ask for ids.
-        admin = KafkaAdminClient(
-            bootstrap_servers=settings.bootstrap.split(","),
-            bootstrap_timeout_ms=int(_REQUEST_SECONDS * 1000),
-            **settings.security(),
-        )
-        try:
-            return next(str(each.get("topic_id") or "") for each in admin.describe_topics() if each["name"] == EVENTS)
-        finally:
-            admin.close()
-    except (OtherKafkaError, OSError, ValueError, StopIteration) as error:
+        found = asking.ask()
+    except (OtherKafkaError, OSError, ValueError) as error:
+        found, why = {}, _text(error)
+    finally:
+        asking.close()
+    if EVENTS not in found:
         findings.warnings.append(
-            f"{EVENTS} does not tell its id ({_text(error)}), so that nobody would see if it were recreated."
+            f"{EVENTS} does not say its id ({why}), so that nobody would see if it were recreated."
         )
-        return ""
+    return found
 
 
 async def why_unwritten(error: BaseException | None, what: str, settings: Settings) -> str:

@@ -15,7 +15,8 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -52,6 +53,8 @@ CRASH_VARIABLE = "LABELWATCH_CRASH"
 MANIFEST_KEY = b"m"
 #: The manifest's header with the id of the events topic.
 TOPIC_ID = "topic-id"
+#: The id of the checkpoint topic itself.
+OWN_TOPIC_ID = "checkpoint-topic-id"
 #: And the one with the fingerprint of the key that gives people their names on the pages.
 KEY_FINGERPRINT = "key-fingerprint"
 _SLOT = b"s"
@@ -148,7 +151,8 @@ class CheckpointStore:
         partition: Of the events topic, and the same one of the checkpoint topic.
         partitions: How many the events topic has; a checkpoint remembers it.
         transactional: Whether the broker has transactions.
-        topic_id: The events topic's; a checkpoint remembers it. Empty where the broker tells none.
+        topic_ids: Of the events topic and the checkpoint topic by name; a checkpoint remembers them. Without those that
+            the broker does not say.
         key_fingerprint: Of the key of people's names; a checkpoint remembers it. Empty for who shows nobody.
         now_ms: Wall clock for `rejected-at`.
     """
@@ -160,7 +164,7 @@ class CheckpointStore:
         *,
         partitions: int,
         transactional: bool,
-        topic_id: str = "",
+        topic_ids: Mapping[str, str] = MappingProxyType({}),
         key_fingerprint: str = "",
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -168,10 +172,10 @@ class CheckpointStore:
         self._settings = settings
         self._partitions = partitions
         self._transactional = transactional
-        self._topic_id = topic_id
         self._key_fingerprint = key_fingerprint
         self._now_ms = now_ms
         self._topic = checkpoints_topic(settings.id)
+        self._topic_ids = {topic: topic_ids.get(topic, "") for topic in (EVENTS, self._topic)}
         self._producer: AIOKafkaProducer | None = None
         self._written = 0
         #: What is written now: a topic's name, or the commit of the transaction; for the log.
@@ -265,8 +269,9 @@ class CheckpointStore:
                     f"{self._partitions}: sites have moved between partitions; start a new group with --id and replay."
                 )
             # Checkpoints of earlier builds name no id.
-            if reader.topic_id and self._topic_id and reader.topic_id != self._topic_id:
-                raise Refusal(recreated(self._settings))
+            for topic, known in zip((EVENTS, self._topic), reader.topic_ids, strict=True):
+                if known and self._topic_ids[topic] and known != self._topic_ids[topic]:
+                    raise Refusal(recreated(self._settings, topic))
             if (sentence := other_key(self._settings, reader.key_fingerprint, self._key_fingerprint)) is not None:
                 raise Refusal(sentence)
         return Restored(slots, reader.manifest, reader.records, reader.at_ms)
@@ -345,7 +350,8 @@ class CheckpointStore:
             [
                 ("format", b"%d" % FORMAT),
                 ("partitions", b"%d" % self._partitions),
-                (TOPIC_ID, self._topic_id.encode()),
+                (TOPIC_ID, self._topic_ids[EVENTS].encode()),
+                (OWN_TOPIC_ID, self._topic_ids[self._topic].encode()),
                 (KEY_FINGERPRINT, self._key_fingerprint.encode()),
                 *headers,
             ],
@@ -410,7 +416,8 @@ class _Reader:
         self.manifest: bytes | None = None
         self.format = FORMAT
         self.partitions = 0
-        self.topic_id = ""
+        #: Of the events topic, and of the checkpoint topic; empty where none is named.
+        self.topic_ids = ("", "")
         self.key_fingerprint = ""
         self._transactional = transactional
         self._values: dict[bytes, tuple[bytes, int]] = {}
@@ -438,7 +445,7 @@ class _Reader:
             self.manifest, self.at_ms = value, at_ms
             self.format = int(headers.get("format", b"0"))
             self.partitions = int(headers.get("partitions", b"0"))
-            self.topic_id = headers.get(TOPIC_ID, b"").decode()
+            self.topic_ids = (headers.get(TOPIC_ID, b"").decode(), headers.get(OWN_TOPIC_ID, b"").decode())
             self.key_fingerprint = headers.get(KEY_FINGERPRINT, b"").decode()
         else:
             self._put(key, value, parts)

@@ -5,8 +5,9 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -107,7 +108,8 @@ class Partitions:
         state: What the exporter shows.
         partitions: Of the events topic, as the worker found it.
         transactional: Whether the broker has transactions.
-        topic_id: Of the events topic, as the worker found it; empty where the broker tells none.
+        topic_ids: Of the events topic and the checkpoint topic by name, as the worker found them; without those that
+            the broker does not say.
         key_fingerprint: Of the key that gives people their names on the pages.
         fail: Ends the worker: exit code and a sentence.
     """
@@ -120,7 +122,7 @@ class Partitions:
         *,
         partitions: int,
         transactional: bool,
-        topic_id: str = "",
+        topic_ids: Mapping[str, str] = MappingProxyType({}),
         key_fingerprint: str = "",
         fail: Callable[[int, str], None],
     ) -> None:
@@ -129,7 +131,7 @@ class Partitions:
         self._state = state
         self._topic_partitions = partitions
         self._transactional = transactional
-        self._topic_id = topic_id
+        self._topic_ids = topic_ids
         self._key_fingerprint = key_fingerprint
         self._fail = fail
         self._consumer: BatchConsumer | None = None
@@ -341,7 +343,7 @@ class Partitions:
             partition,
             partitions=self._topic_partitions,
             transactional=self._transactional,
-            topic_id=self._topic_id,
+            topic_ids=self._topic_ids,
             key_fingerprint=self._key_fingerprint,
         )
         try:

@@ -13,11 +13,13 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchResult
 from aiokafka.errors import KafkaError
+from kafka.errors import KafkaError as OtherKafkaError
 
 from schemas.topics import EVENTS
 from streams.exporter.state import CLOCK_OFFSET_SECONDS_MAX
 from streams.runtime import logs
 from streams.runtime.access import why_not
+from streams.runtime.broker import TopicIds, recreated
 from streams.runtime.ends import log_ends
 from streams.runtime.memory import break_circle
 from streams.runtime.settings import Settings
@@ -36,6 +38,9 @@ _METADATA_SECONDS = 10.0
 _HELD_SECONDS = 60.0
 #: How often clocks are compared.
 _CLOCK_SECONDS = 10.0
+#: How often the topics are asked for their ids. Between two, a worker may count records of a topic that was deleted and
+#: created anew; the next start refuses what it wrote.
+_IDS_SECONDS = 5.0
 #: So many looks in a row must see a log that ends below what was applied: an end may lag after a change of leader.
 _SHRUNK_LOOKS = 3
 
@@ -126,6 +131,7 @@ class LogWatch:
         settings: Of the worker.
         watched: The partitions.
         partitions: How many the events topic has, as the worker found it.
+        topic_ids: Of the events topic and the checkpoint topic by name, as the worker found them.
         exact_ends: Whether the broker tells log ends exactly; the embedded one tells the start of the last batch.
         lag: Called with partition, records that are not durable, and the age of the oldest of them in seconds.
         figures_lag: Called with partition, and the age of the oldest record that was not applied in seconds.
@@ -140,6 +146,7 @@ class LogWatch:
         watched: Watched,
         *,
         partitions: int,
+        topic_ids: Mapping[str, str],
         exact_ends: bool,
         lag: Callable[[int, int, float], None],
         figures_lag: Callable[[int, float], None],
@@ -155,6 +162,9 @@ class LogWatch:
         #: Log ends of the last look, by partition, and what this machine's clock showed then.
         self._ends_before: tuple[float, dict[int, int]] = (0.0, {})
         self._partitions = partitions
+        self._topic_ids = dict(topic_ids)
+        self._asking = TopicIds(settings)
+        self._asked_ids = time.monotonic()
         self._exact_ends = exact_ends
         self._lag = lag
         self._figures_lag = figures_lag
@@ -190,6 +200,7 @@ class LogWatch:
             try:
                 consumer = consumer or await self._connect()
                 await self._look(consumer)
+                await self._check_ids()
                 if away_since is not None:
                     log.info("broker back after %.0f s", time.monotonic() - away_since)
                     away_since, known = None, False
@@ -205,6 +216,7 @@ class LogWatch:
                 away_since = away_since or time.monotonic()
             await asyncio.sleep(_POLL_SECONDS)
         await self._disconnect(consumer)
+        self._asking.close()
 
     async def _connect(self) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(
@@ -335,6 +347,23 @@ class LogWatch:
             )
         elif abs(was) > CLOCK_OFFSET_SECONDS_MAX >= abs(now):
             log.info("this machine's clock agrees with the brokers' again")
+
+    async def _check_ids(self) -> None:
+        """Ends the worker where a topic has been deleted and created anew, however quickly."""
+        if not self._topic_ids or time.monotonic() - self._asked_ids < _IDS_SECONDS:
+            return
+        self._asked_ids = time.monotonic()
+        try:
+            found = await asyncio.to_thread(self._asking.ask)
+        except (OtherKafkaError, OSError, ValueError):
+            # Whoever looks at the ends of the logs says that the broker is away.
+            self._asking.close()
+            return
+        for topic, known in self._topic_ids.items():
+            if found.get(topic, known) != known:
+                self._fail(1, recreated(self._settings, topic))
+                self._topic_ids = {}  # said once
+                return
 
     def _check_shrunk(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> None:
         for partition, position in positions.items():

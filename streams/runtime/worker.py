@@ -151,7 +151,7 @@ class _Worker:
             state,
             partitions=findings.partitions,
             transactional=findings.transactional,
-            topic_id=findings.topic_id,
+            topic_ids=findings.topic_ids,
             key_fingerprint=key,
             fail=self._end_soon,
         )
@@ -161,6 +161,7 @@ class _Worker:
             self._settings,
             partitions,
             partitions=findings.partitions,
+            topic_ids=findings.topic_ids,
             exact_ends=findings.transactional,
             lag=state.lag,
             figures_lag=state.figures_lag,

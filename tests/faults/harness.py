@@ -4,9 +4,7 @@ import contextlib
 import itertools
 import json
 import math
-import os
 import random
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -159,14 +157,6 @@ class Worker(WorkerProcess):
         """SIGKILL."""
         self.process.kill()
         self.process.wait()
-
-    def freeze(self) -> None:
-        """SIGSTOP."""
-        os.kill(self.process.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """SIGCONT."""
-        os.kill(self.process.pid, signal.SIGCONT)
 
     def is_frozen(self) -> bool:
         """Whether it is stopped by a signal."""

@@ -63,6 +63,51 @@ def test_a_topic_recreated_while_the_worker_was_down_is_refused_however_long_it_
     assert "was deleted and created since" in lines["checkpoints"].text
 
 
+def test_a_topic_recreated_under_a_worker_within_a_moment_ends_it(
+    broker: RealKafka, fresh_topics: FreshTopics, tmp_path: Path
+) -> None:
+    """No look at the log's end has seen it shorter: only its id tells."""
+    worker_id = fresh_topics(1)
+    load = make_load(300, seed=6)
+    produce(broker.bootstrap, EVENTS, load.records)
+    with WorkerProcess(tmp_path, broker.bootstrap, id=worker_id) as worker:
+        worker.wait_until("labelwatch_labels_total", load.labels.total())
+        # It must not happen to ask in the moment between.
+        worker.freeze()
+        delete(broker, EVENTS)
+        create_topics(broker.bootstrap, [topic for topic in topics(worker_id) if topic.name == EVENTS], partitions=1)
+        produce(broker.bootstrap, EVENTS, make_load(900, seed=7).records)
+        worker.thaw()
+        assert worker.wait() == 1
+        assert f"{EVENTS} is not the topic that {checkpoints_topic(worker_id)} was written for" in worker.log
+    # Whatever it has counted of the new one meanwhile is refused with all the rest.
+    with WorkerProcess(tmp_path, broker.bootstrap, id=worker_id) as worker:
+        assert worker.wait() == 1
+        assert f"{EVENTS} is not the topic that" in worker.log
+
+
+def test_a_checkpoint_topic_recreated_under_an_idle_worker_ends_it(
+    broker: RealKafka, fresh_topics: FreshTopics, tmp_path: Path
+) -> None:
+    worker_id = fresh_topics(1)
+    own = checkpoints_topic(worker_id)
+    settings = Settings.resolve(environ={}, bootstrap=broker.bootstrap, id=worker_id, data_dir=tmp_path, metrics_port=0)
+    load = make_load(300, seed=8)
+    produce(broker.bootstrap, EVENTS, load.records)
+    with WorkerProcess(tmp_path, broker.bootstrap, id=worker_id) as worker:
+        worker.wait_until("labelwatch_labels_total", load.labels.total())
+        delete(broker, own)
+        create_topics(broker.bootstrap, [topic for topic in topics(worker_id) if topic.name == own], partitions=1)
+        # What changes now would be alone in the new topic, and pass for the whole state.
+        produce(broker.bootstrap, EVENTS, make_load(300, seed=9).records)
+        assert worker.wait() == 1
+        assert f"{own} was deleted and created under the group" in worker.log
+    if {line.about: line for line in examine_all(settings)}["checkpoints"].text != "none yet":
+        with WorkerProcess(tmp_path, broker.bootstrap, id=worker_id) as worker:
+            assert worker.wait() == 1
+            assert f"{own} was deleted and created under the group" in worker.log
+
+
 def test_a_topic_deleted_under_a_worker_is_called_deleted(
     broker: RealKafka, fresh_topics: FreshTopics, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -101,6 +102,14 @@ class WorkerProcess:
         found = re.search(pattern, self.log)
         assert found, f"the worker did not say {pattern!r}:\n{self.log}"
         return found[1]
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self.process.send_signal(signal.SIGCONT)
 
     def terminate(self) -> int:
         """SIGTERM; the exit code."""
