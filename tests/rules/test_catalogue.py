@@ -26,6 +26,8 @@ SECTIONS = [
     "What to tell the site",
     "How to silence it",
 ]
+#: What an alert says, in English and Chinese.
+TEXTS = ("summary", "description", "summary_zh", "description_zh")
 #: Labels beside the catalogue's: Prometheus' own, and the one that docs/operations.md gives to a new group's targets.
 ADDED_LABELS = {"instance", "job", "le", "group", "receiver", "rule_group", "integration", "alertmanager"}
 #: A difference of durable values, on purpose: the comment beside the rule says why.
@@ -163,11 +165,49 @@ def test_an_alert_says_what_every_alert_must_say(name: str) -> None:
     assert re.fullmatch(r"Labelwatch[A-Z][A-Za-z]+", name)
     assert rule["labels"].keys() == {"severity"}
     assert rule["labels"]["severity"] in {"page", "ticket", "info"}
-    assert list(rule["annotations"]) == ["summary", "description", "runbook_url", "dashboard_url"]
-    # Who is woken sees the site and the figure at once; other summaries are fixed, since these group and find.
-    assert ("{{" in rule["annotations"]["summary"]) == (name == "LabelwatchSiteQualityDrift")
+    texts = rule["annotations"]
+    assert list(texts) == [*TEXTS, "runbook_url", "dashboard_url"]
+    # Who is woken sees at once where and how much; the watchdog speaks of nothing.
+    assert ("{{" in texts["summary"] and "{{" in texts["summary_zh"]) or name == "LabelwatchWatchdog"
+    assert re.search(r" First(, [\w ]+)?:", texts["description"])
+    assert re.search(r"首先\W", texts["description_zh"])
     assert rule["annotations"]["runbook_url"] == f"{{{{ $externalLabels.runbooks }}}}/{name}.md"
     assert rule["annotations"]["dashboard_url"].startswith("{{ $externalLabels.dashboards }}/d/labelwatch-")
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_the_first_action_is_the_runbooks(name: str) -> None:
+    """Commands that a text names are the runbook's, and the same in both languages."""
+    texts, runbook = ALERTS[name]["annotations"], (ROOT / "docs" / "runbooks" / f"{name}.md").read_text("utf-8")
+    command = (
+        r"labelwatch [a-z]+(?: check| create)?\b|docker compose ps|timedatectl|chronyc tracking|amtool check-config"
+    )
+    first = set(re.findall(command, re.split(r"First[,:]", texts["description"])[-1]))
+    assert {each for each in first if each not in runbook} == set()
+    assert first == set(re.findall(command, texts["description_zh"].split("首先")[-1])), "in Chinese too"
+
+
+def test_a_sites_name_comes_into_a_command_only_where_a_shell_takes_it_as_it_is() -> None:
+    names = set()
+    for rule in ALERTS.values():
+        for text in TEXTS:
+            names |= set(re.findall(r"labelwatch explain --site (.*?) --figure", rule["annotations"][text]))
+    assert names == {r'{{ if match "^\\w[\\w.-]*$" $labels.site }}{{ $labels.site }}{{ else }}SITE{{ end }}'}
+
+
+def test_every_text_tells_a_sites_time_alike() -> None:
+    """What is copied into each text stays one thing."""
+    asked = {
+        line
+        for rule in ALERTS.values()
+        for text in TEXTS
+        for line in re.findall(r"\{\{- \$offset := .*?\{\{ end -\}\}", rule["annotations"][text])
+    }
+    assert len(asked) == 1
+    for name, rule in ALERTS.items():
+        for text in TEXTS:
+            timed = "humanizeTimestamp" in rule["annotations"][text]
+            assert not timed or "$zone" in rule["annotations"][text] or '" UTC"' in rule["annotations"][text], name
 
 
 def test_only_a_drift_pages_for_quality() -> None:
