@@ -210,6 +210,13 @@ def test_every_text_tells_a_sites_time_alike() -> None:
             assert not timed or "$zone" in rule["annotations"][text] or '" UTC"' in rule["annotations"][text], name
 
 
+def test_the_page_in_the_documentation_is_one_that_the_rules_write() -> None:
+    story = yaml.safe_load((ROOT / "prometheus" / "tests" / "pages_test.yml").read_text("utf-8"))["tests"][0]
+    (page,) = story["alert_rule_test"][1]["exp_alerts"]
+    document = (ROOT / "docs" / "alerting.md").read_text("utf-8")
+    assert [text for text in TEXTS if page["exp_annotations"][text] not in document] == []
+
+
 def test_only_a_drift_pages_for_quality() -> None:
     """A threshold over a rolling window is crossed by chance sooner or later; only the detectors keep a promise."""
     quality = re.compile(r"accuracy|_reviews|error_budget|labelwatch_errors")
