@@ -30,6 +30,7 @@ class Level(msgspec.Struct, frozen=True):
         value: Accuracy, share of reviews that find an error, or share of a label class; 0 to 1. For handling time the
             typical seconds: the geometric mean.
         n: Reviews, or labels, behind it.
+        at_least: Whether there were more, which are no longer remembered one by one.
         lower, upper: Wilson 95% interval of a share of reviews.
     """
 
@@ -37,6 +38,7 @@ class Level(msgspec.Struct, frozen=True):
     n: int
     lower: float | None = None
     upper: float | None = None
+    at_least: bool = False
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -56,6 +58,18 @@ class Cause(msgspec.Struct, frozen=True):
     points: float
 
 
+class Member(msgspec.Struct, frozen=True):
+    """Whose a drift is.
+
+    Attributes:
+        by: `project`, `agent` or `reviewer`.
+        member: Its id.
+    """
+
+    by: Dimension
+    member: str
+
+
 class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A drift as it opened or cleared. Times in epoch ms of event time.
 
@@ -66,6 +80,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
             SOP version is the cause, at every site.
         parent: The `drift_id` of the site's drift that this one belongs to; empty where it stands alone.
         children: The `drift_id` of those that belong to it by now, in the order in which they came.
+        within: Of an opening: the projects and people that `children` are of, projects first.
         opening: 1, or how often this drift has opened by now.
         at: Time of this record's event, by the data's own clock.
         site_id, project_id, agent_id: Whose stream; empty where it spans all. `agent_id` may be a reviewer.
@@ -101,6 +116,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     incident_id: str = ""
     parent: str = ""
     children: tuple[str, ...] = ()
+    within: tuple[Member, ...] = ()
     at: int
     site_id: str
     project_id: str = ""

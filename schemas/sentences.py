@@ -13,6 +13,7 @@ from schemas.drift import OURS, Cause, DriftRecord
 
 _TASKS_TOLD = 3
 _CAUSES_TOLD = 3
+_MEMBERS_TOLD = 5
 #: Decimals at most: what is equal at so many is equal.
 _DECIMALS_MAX = 4
 _SUBJECT = {
@@ -47,7 +48,7 @@ def english(record: DriftRecord, timezone: str) -> str:
     who = record.site_id + (f", project {record.project_id}" if record.project_id else "")
     who += f", {record.agent_id}" if record.agent_id else ""
     before, since = _figures(record)
-    over = f"over {'at least ' if record.began_earlier else ''}{record.since.n:,} {_unit(record)[0]}"
+    over = f"over {'at least ' if record.began_earlier else ''}{record.since.n:,} {unit(record)[0]}"
     if record.ended == "with_parent":
         return (
             f"{who}: the site's drift {record.parent}, which this one belonged to, is over as of "
@@ -80,7 +81,7 @@ def english(record: DriftRecord, timezone: str) -> str:
             if len(record.children) == 1
             else (f"{len(record.children)} drifts that were found before belong")
         )
-        parts.append(f"{found} to it.")
+        parts.append(f"{found} to it{_within(record, ': ', ', ', ' and {} more', 0)}.")
     if record.task_ids:
         parts.append(f"For example {', '.join(record.task_ids[:_TASKS_TOLD])}.")
     return " ".join(parts)
@@ -92,7 +93,7 @@ def chinese(record: DriftRecord, timezone: str) -> str:
     who = record.site_id + (f"，项目 {record.project_id}" if record.project_id else "")
     who += f"，{record.agent_id}" if record.agent_id else ""
     before, since = _figures(record)
-    over = f"基于{'至少' if record.began_earlier else ''} {record.since.n:,} {_unit(record)[1]}"
+    over = f"基于{'至少' if record.began_earlier else ''} {record.since.n:,} {unit(record)[1]}"
     if record.ended == "with_parent":
         return (
             f"{who}：所属的站点异常 {record.parent} 截至 {_time(record.at, timezone)} 已结束；"
@@ -119,10 +120,20 @@ def chinese(record: DriftRecord, timezone: str) -> str:
     if record.parent:
         parts.append(f"属于站点异常 {record.parent}。")
     if record.children:
-        parts.append(f"此前检出的 {len(record.children)} 项变化属于此次异常。")
+        named = _within(record, "：", "、", " 等，另有 {} 个", 1)
+        parts.append(f"此前检出的 {len(record.children)} 项变化属于此次异常{named}。")
     if record.task_ids:
         parts.append(f"示例任务：{'、'.join(record.task_ids[:_TASKS_TOLD])}。")
     return "".join(parts)
+
+
+def _within(record: DriftRecord, head: str, between: str, more: str, language: int) -> str:
+    """Whose belong to it, by name as far as one reads; empty where all of them are the site's own."""
+    if not record.within:
+        return ""
+    named = between.join(f"{_DIMENSION[each.by][language]} {each.member}" for each in record.within[:_MEMBERS_TOLD])
+    rest = len(record.within) - _MEMBERS_TOLD
+    return head + named + (more.format(rest) if rest > 0 else "")
 
 
 def has_moved(record: DriftRecord) -> bool:
@@ -316,7 +327,8 @@ def _change(record: DriftRecord, change: float) -> tuple[str, str]:
     return f"{amount:+.{decimals}f} {english}", f"{amount:+.{decimals}f} {chinese}"
 
 
-def _unit(record: DriftRecord) -> tuple[str, str]:
+def unit(record: DriftRecord) -> tuple[str, str]:
+    """What its n counts, in English and Chinese."""
     return ("labels", "条标注") if record.signal in ("handle_time", "label_mix") else ("reviews", "条质检")
 
 

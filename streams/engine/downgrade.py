@@ -51,6 +51,7 @@ def _older_header(value: bytes) -> bytes:
     header = msgspec.msgpack.decode(value)
     header.pop("projects", None)
     for _, episode in header["episodes"]:
+        episode["before"].pop("at_least", None)
         if len(episode["test"]) == PACKED_BYTES:
             test = ReverseTest.from_bytes(episode["test"])
             # Baseline, alternative, 1 / design effect, evidence: the alternative lay half-way to the changed rate.

@@ -10,10 +10,12 @@ from typing import Any, TextIO
 
 import msgspec
 from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
 
 from schemas.drift import BUDGETS, OURS, DriftRecord
 from schemas.policy import Policy
-from schemas.sentences import part
+from schemas.sentences import part, unit
 from streams.engine.drift.episodes import level
 from streams.ops.compare import Compared, beside, compare, print_compared
 from streams.ops.compute import Run, drift_line, run_file
@@ -141,6 +143,34 @@ def alerting(records: Sequence[DriftRecord]) -> list[DriftRecord]:
     return alerts
 
 
+def under_parents(records: Sequence[DriftRecord]) -> list[tuple[DriftRecord, bool]]:
+    """Records as they are read: what belonged to a site's drift as it opened comes below it, and is marked.
+
+    Args:
+        records: In order of time.
+
+    Returns:
+        Each record, and whether it is below another's; in order of time, and so is what is below one.
+    """
+    tops: list[list[tuple[DriftRecord, bool]]] = []
+    #: By id, where its newest opening is.
+    places: dict[str, int] = {}
+    for record in records:
+        if record.status == "opened":
+            place = places.get(record.parent) if record.parent else None
+            is_within = place is not None
+            places[record.drift_id] = len(tops) if place is None else place
+        else:
+            # Where it opened, if that was below another; an end of its own is news of its own time.
+            place = places.get(record.drift_id)
+            is_within = place is not None and tops[place][0][0].drift_id != record.drift_id
+        if place is None or not is_within:
+            tops.append([(record, False)])
+        else:
+            tops[place].append((record, True))
+    return [each for top in tops for each in top]
+
+
 def _truth(path: Path) -> _Truth | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Truth)
@@ -218,13 +248,14 @@ def print_report(result: Backtest, policy: Policy, console: Console) -> None:
         return
     days = result.months * 30.44
     console.print(f"{days:.1f} days of history", style="bold", highlight=False)
-    for record in result.run.drifts:
-        console.print(drift_line(record))
+    for record, is_within in under_parents(result.run.drifts):
+        indent = 4 * is_within
+        console.print(Padding(drift_line(record), (0, 0, 0, indent)))
         if record.causes and record.status == "opened":
             causes = ", ".join(f"{c.by} {c.member} ({c.effect}) {part(record, c)[0]}" for c in record.causes)
-            console.print(
-                f"    {record.verdict}; {causes}; id {record.drift_id}", style="dim", markup=False, highlight=False
-            )
+            n = f"{'at least ' * record.before.at_least}{record.before.n:,} {unit(record)[0]}"
+            why = f"{record.verdict}; {causes}; {n} before; id {record.drift_id}"
+            console.print(Padding(Text(why, "dim"), (0, 0, 0, indent + 4)))
     if not result.run.drifts:
         console.print("No drift would have opened.")
     allowed = {"page": policy.oncall.false_pages_per_month, "ticket": policy.oncall.false_tickets_per_month}

@@ -2,16 +2,18 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from schemas.drift import DriftRecord, Level
 from schemas.policy import Policy
-from streams.ops.backtest import Backtest, alerting, backtest, print_json, print_report
+from streams.ops.backtest import Backtest, alerting, backtest, print_json, print_report, under_parents
 from streams.ops.compute import run_file
 from streams.ops.errors import CommandError
 from streams.sources.simulate import Operation, Simulation
@@ -193,16 +195,58 @@ def test_compare_puts_rivers_detectors_beside_ours_on_the_same_streams(tmp_path:
     assert backtest(file, Policy()).compared == []
 
 
-def test_one_incident_is_one_page_and_what_belongs_to_it_is_no_ticket() -> None:
-    def record(status: str, drift_id: str, incident_id: str, **fields: Any) -> DriftRecord:
-        level, at = Level(0.9, 100), 1
-        given: dict[str, Any] = {"signal": "accuracy", "budget": "page"}
-        return DriftRecord(
-            status=status, drift_id=drift_id, incident_id=incident_id, at=at, site_id="s", direction="down",
-            opened_at=at, began_at=at, began_at_low=at, began_at_high=at, before=level, since=level, estimate=0.9,
-            evidence=1.0, run_length=1000.0, **(given | fields),
-        )  # fmt: skip  # a record in one glance
+def record(status: str, drift_id: str, incident_id: str = "i", **fields: Any) -> DriftRecord:
+    level, at = Level(0.9, 100), 1
+    given: dict[str, Any] = {"signal": "accuracy", "budget": "page"}
+    return DriftRecord(
+        status=status, drift_id=drift_id, incident_id=incident_id, at=at, site_id="s", direction="down",
+        opened_at=at, began_at=at, began_at_low=at, began_at_high=at, before=level, since=level, estimate=0.9,
+        evidence=1.0, run_length=1000.0, **(given | fields),
+    )  # fmt: skip  # a record in one glance
 
+
+def test_what_belongs_to_a_sites_drift_is_printed_below_it_in_order_of_time(tmp_path: Path) -> None:
+    log = [
+        record("opened", "before", project_id="p"),
+        record("opened", "site", children=("before",)),
+        record("opened", "other", project_id="other site's"),
+        record("opened", "within", project_id="q", parent="site"),
+        record("cleared", "before", project_id="p", parent="site"),
+        record("cleared", "within", project_id="q", parent="site"),
+        record("opened", "orphan", project_id="r", parent="not in the history"),
+        record("cleared", "site"),
+        record("opened", "site", opening=2),
+        record("opened", "within", project_id="q", parent="site", opening=2),
+        record("cleared", "orphan", project_id="r", parent="not in the history"),
+    ]
+    shown = [(each.status, each.drift_id, is_within) for each, is_within in under_parents(log)]
+    assert shown == [
+        ("opened", "before", False),
+        ("opened", "site", False),
+        ("opened", "within", True),
+        ("cleared", "within", True),
+        ("opened", "other", False),
+        ("cleared", "before", False),
+        ("opened", "orphan", False),
+        ("cleared", "site", False),
+        ("opened", "site", False),
+        ("opened", "within", True),
+        ("cleared", "orphan", False),
+    ]
+    file = tmp_path / "one.jsonl"
+    file.write_text(
+        json.dumps({"type": "label_submitted", "event_id": "e", "at": START_MS, "task_id": "t", "agent_id": "a",
+                    "site_id": "s", "project_id": "p", "market": "m", "label": "l", "handle_ms": 1, "sop_version": "v"})
+    )  # fmt: skip
+    run = replace(run_file(file, Policy()), drifts=[msgspec.structs.replace(each, text=each.drift_id) for each in log])
+    out = io.StringIO()
+    print_report(Backtest(run, 1.0, {"page": 1}, None, []), Policy(), Console(file=out, width=100))
+    printed = [line.rstrip() for line in out.getvalue().splitlines() if "  page " in line]
+    found = [(line.split()[-1], line.startswith("    ")) for line in printed]
+    assert found == [(drift_id, is_within) for _, drift_id, is_within in shown]
+
+
+def test_one_incident_is_one_page_and_what_belongs_to_it_is_no_ticket() -> None:
     person = {"signal": "agent_accuracy", "budget": "ticket"}
     log = [
         record("opened", "project", "project", project_id="p"),

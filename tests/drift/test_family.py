@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.drift import DriftRecord
+from schemas.drift import DriftRecord, Level, Member
 from schemas.policy import Policy
+from schemas.sentences import chinese, english
 from streams.engine.drift.streams import Stream
 from streams.engine.partition import PartitionEngine
 from tests.drift.test_signals import DAY_MS, Log, of
@@ -67,6 +68,34 @@ def test_a_project_that_pages_first_and_then_its_site_are_one_page() -> None:
     (of_project,) = [each for stream, each in known.items() if stream.project == "p" and stream.signal == "accuracy"]
     assert of_project.parent == site.drift_id
     assert "found before belong" in site.text
+    known = {record.drift_id: record for record in opened(records)}
+    projects = {known[child].project_id for child in site.children} - {""}
+    people = {known[child].agent_id for child in site.children} - {""}
+    assert "p" in projects
+    assert [each.member for each in site.within if each.by == "project"] == sorted(projects)
+    assert {each.member for each in site.within if each.by != "project"} == people
+    assert "to it: project p" in site.text
+    assert "项目 p" in site.text_zh
+
+
+def test_a_sentence_names_some_of_what_belongs_to_it_and_counts_the_rest() -> None:
+    def told(*within: Member) -> tuple[str, str]:
+        level = Level(0.9, 100)
+        record = DriftRecord(
+            status="opened", drift_id="d", at=1, site_id="s", signal="accuracy", direction="down", budget="page",
+            opened_at=1, began_at=1, began_at_low=1, began_at_high=1, before=Level(0.95, 100), since=level,
+            estimate=0.9, evidence=1.0, run_length=1e3, children=tuple(map(str, range(9))), within=within,
+        )  # fmt: skip  # a record in one glance
+        return english(record, "UTC"), chinese(record, "UTC")
+
+    assert "9 drifts that were found before belong to it." in told()[0]
+    assert "9 项变化属于此次异常。" in told()[1]
+    few = told(Member("project", "spam"), Member("agent", "a-1"), Member("reviewer", "q-1"))
+    assert "belong to it: project spam, agent a-1, reviewer q-1." in few[0]
+    assert "项目 spam、标注员 a-1、质检员 q-1。" in few[1]
+    many = told(*(Member("agent", f"a-{n}") for n in range(9)))
+    assert "belong to it: agent a-0, agent a-1, agent a-2, agent a-3, agent a-4 and 4 more." in many[0]
+    assert "标注员 a-4 等" in many[1]
 
 
 def test_a_site_that_recovers_before_its_project_pages_no_second_time() -> None:

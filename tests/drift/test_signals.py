@@ -75,6 +75,17 @@ def test_what_a_stream_no_longer_remembers_is_said_to_be_at_least():
     assert "至少" in opened.text_zh
 
 
+@pytest.mark.parametrize(("reviews", "is_cut"), [(4_000, False), (14_000, True)])
+def test_n_before_a_change_is_said_to_be_at_least_where_older_reviews_are_forgotten(reviews: int, is_cut: bool):
+    log = Log()
+    log.reviews(reviews, 0.05)
+    log.reviews(400, 0.3)
+    _, records = log.run('[detection]\nsignals = ["accuracy"]')
+    (opened,) = of(records, "accuracy")
+    assert opened.before.at_least == is_cut
+    assert (opened.before.n < reviews - 100) == is_cut
+
+
 def test_a_drop_opens_once_clears_once_and_says_where_since_when_and_how_much():
     log = Log()
     log.reviews(4000, 0.05)

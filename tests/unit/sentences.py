@@ -22,7 +22,7 @@ def _shows(text: str, unit: str, value: float) -> bool:
 def _cut_names(record: DriftRecord, text: str) -> str:
     """The sentence without names, which may say anything."""
     names = {record.site_id, record.project_id, record.agent_id, record.label, *record.task_ids}
-    names |= {cause.member for cause in record.causes}
+    names |= {each.member for each in (*record.causes, *record.within)}
     for name in sorted(filter(None, names), key=len, reverse=True):
         text = text.replace(name, "\x00")
     return text

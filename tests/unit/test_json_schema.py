@@ -77,4 +77,4 @@ def test_records_of_real_drifts_hold_and_carry_every_field() -> None:
     for record in written:
         validator(DRIFT).validate(record)
         assert record.keys() == fields
-        assert record["before"].keys() == record["since"].keys() == {"value", "n", "lower", "upper"}
+        assert record["before"].keys() == record["since"].keys() == {"value", "n", "lower", "upper", "at_least"}

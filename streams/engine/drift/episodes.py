@@ -8,7 +8,7 @@ from xxhash import xxh3_64_hexdigest
 
 from detectors.budget import DAYS_A_MONTH
 from detectors.reverse import ReverseTest
-from schemas.drift import BUDGET_OF, OURS, Cause, DriftRecord, Level
+from schemas.drift import BUDGET_OF, OURS, Cause, DriftRecord, Level, Member
 from schemas.policy import Policy
 from schemas.sentences import chinese, english
 from streams.engine.drift.streams import Stream, watches_fall
@@ -91,23 +91,24 @@ def drift_id(stream: Stream, event_id: str) -> str:
     return "d-" + xxh3_64_hexdigest("\x1f".join((*stream, event_id)).encode())
 
 
-def level(stream: Stream, total: float, n: int) -> Level:
+def level(stream: Stream, total: float, n: int, *, at_least: bool = False) -> Level:
     """The figure of n outcomes: accuracy, a share, or typical seconds.
 
     Args:
         stream: Whose.
         total: Errors among them; labels of the class; sum of the logarithms of seconds.
         n: How many.
+        at_least: Whether there were more that are not remembered.
     """
     if n <= 0:
         return Level(0.0, 0)
     if stream.signal == "handle_time":
-        return Level(math.exp(total / n), n)
+        return Level(math.exp(total / n), n, at_least=at_least)
     if stream.signal == "label_mix":
-        return Level(total / n, n)
+        return Level(total / n, n, at_least=at_least)
     hits = n - total if shows_accuracy(stream) else total
     low, high = wilson(np.array([hits], np.int64), np.array([n], np.int64))
-    return Level(hits / n, n, float(low[0]), float(high[0]))
+    return Level(hits / n, n, float(low[0]), float(high[0]), at_least)
 
 
 def shows_accuracy(stream: Stream) -> bool:
@@ -190,10 +191,12 @@ def record_of(
     return _worded(record, policy)
 
 
-def related(record: DriftRecord, episode: Episode, policy: Policy) -> DriftRecord:
-    """The record with what its drift belongs to, in its sentences, too."""
-    belongs = {"incident_id": episode.incident_id, "parent": episode.parent, "children": episode.children}
-    return _worded(msgspec.structs.replace(record, **belongs), policy)
+def related(record: DriftRecord, episode: Episode, within: tuple[Member, ...], policy: Policy) -> DriftRecord:
+    """The record with what its drift belongs to, and whose belong to it, in its sentences, too."""
+    record = msgspec.structs.replace(
+        record, incident_id=episode.incident_id, parent=episode.parent, children=episode.children, within=within
+    )
+    return _worded(record, policy)
 
 
 def _worded(record: DriftRecord, policy: Policy) -> DriftRecord:

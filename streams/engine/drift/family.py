@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from schemas.drift import BUDGET_OF
+from schemas.drift import BUDGET_OF, Member
 from streams.engine.drift.episodes import Episode
 from streams.engine.drift.streams import Stream
 
@@ -72,6 +72,13 @@ class Family:
         """Takes a drift that has ended, and returns it."""
         return self._open.pop(stream)
 
+    def within(self, episode: Episode) -> tuple[Member, ...]:
+        """The projects and people whose open drifts belong to one, projects first; none of the site's own."""
+        members = (_member(stream) for stream, child in self._open.items() if child.parent == episode.drift_id)
+        found = {member for member in members if member is not None}
+        ordered = sorted(found, key=lambda member: (member.by != "project", member.by, member.member))
+        return tuple(ordered[:CHILDREN_MAX])
+
     def left(self) -> list[Stream]:
         """Tickets whose site's drift is over: to be watched afresh, each by itself. Pages stay: theirs is not over."""
         open_ids = {episode.drift_id for episode in self._open.values()}
@@ -100,6 +107,12 @@ class Family:
         child.parent, child.incident_id = parent.drift_id, parent.incident_id
         if child.drift_id not in parent.children and len(parent.children) < CHILDREN_MAX:
             parent.children = (*parent.children, child.drift_id)
+
+
+def _member(stream: Stream) -> Member | None:
+    if stream.agent:
+        return Member("reviewer" if stream.signal in ("error_finding", "qa_accuracy") else "agent", stream.agent)
+    return Member("project", stream.project) if stream.project else None
 
 
 def _belongs(child: Episode, parent: Episode) -> bool:

@@ -438,7 +438,8 @@ class Labels:
         if not n:
             return Level(known, int(state.row[1]))
         mean = self._total(groups, lead) / n
-        return Level(mean if lead is not None else math.exp(mean), n)
+        # Full: older groups are forgotten.
+        return Level(mean if lead is not None else math.exp(mean), n, at_least=len(state.recent) == GROUPS_KEPT)
 
     def _newest(self, number: int, later: int) -> Rows:
         """The newest labels of a stream, of which `later` come after them in the segment at hand."""

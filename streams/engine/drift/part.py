@@ -93,11 +93,13 @@ class _Seen(NamedTuple):
         rows: Reviews, none from before the stream's last drift was cleared.
         earlier: Those from before that drift began, too.
         numbers: Their numbers in the ring.
+        is_cut: Whether there were older reviews in the ring.
     """
 
     rows: Rows
     earlier: Rows
     numbers: Ints
+    is_cut: bool
 
 
 class _Change(NamedTuple):
@@ -515,9 +517,10 @@ class Drift:
             if record.status == "opened":
                 episode = self._new.pop((record.drift_id, record.opening))
                 self._family.open(stream, episode, episode.incident_id or episode.drift_id)
+                within = self._family.within(episode) if episode.children else ()
             else:
-                episode = self._family.end(stream)
-            told[place] = position, stream, related(record, episode, self._policy)
+                episode, within = self._family.end(stream), ()
+            told[place] = position, stream, related(record, episode, within, self._policy)
         self._told[first:] = told
 
     def _end_with_parent(self, stream: Stream, position: int) -> None:
@@ -627,7 +630,7 @@ class Drift:
             # What lies within the drift before is neither this change nor what is usual.
             usual = (at > closed.cleared_at) | (at < closed.began_at)
             newest_first, numbers, later = newest_first[usual], numbers[usual], at[usual] > closed.cleared_at
-        return _Seen(newest_first[later], newest_first, numbers + (end - len(rows)))
+        return _Seen(newest_first[later], newest_first, numbers + (end - len(rows)), end > len(rows))
 
     def _up_to(self, position: int, ring: int) -> Ints:
         """Places of a ring's reviews within the segment, up to a position in the batch."""
@@ -667,7 +670,7 @@ class Drift:
             for back in (found.began_ago, found.began_ago_high, found.began_ago_low)
         )
         earlier = REVIEW.of(seen.earlier[n:], "wrong")
-        before = level(stream, float(earlier.sum()), len(earlier))
+        before = level(stream, float(earlier.sum()), len(earlier), at_least=seen.is_cut)
         falls = watches_fall(stream)
         # Where the ring holds too little of before, or another time than the baseline was learned in, this one speaks.
         if (
