@@ -166,6 +166,7 @@ class NativeStack:
         named = {
             key.removeprefix("KAFKA_").lower().replace("_", "."): str(value)
             for key, value in service["environment"].items()
+            if key.startswith("KAFKA_")
         }
         broker = RealKafka(
             self.folder / "kafka",

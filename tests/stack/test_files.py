@@ -5,10 +5,13 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from schemas.policy import Policy
 from streams.runtime.settings import Settings
@@ -77,7 +80,45 @@ def test_images_are_pinned_in_one_place() -> None:
     (default,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.M)
     assert default == pinned["PYTHON_IMAGE"]
     pom = (ROOT / "tests" / "support" / "kafka-pom.xml").read_text()
-    assert f"<version>{pinned['KAFKA_IMAGE'].rpartition(':')[2]}</version>" in pom, "tests run another Kafka"
+    assert f"<version>{pinned['KAFKA_IMAGE'].partition('@')[0].rpartition(':')[2]}</version>" in pom, (
+        "tests run another Kafka"
+    )
+
+
+def test_the_image_installs_what_constraints_say_and_by_hash_alone() -> None:
+    text = (ROOT / "hashes.txt").read_text("utf-8")
+    assert "://" not in text, "an address of an index has no place in it"
+    blocks = [block for block in re.split(r"(?m)^(?=[a-z])", text) if not block.startswith("#")]
+    hashed = {}
+    for block in blocks:
+        found = re.match(r"([a-z0-9._-]+)==(\S+) \\\n((?: {4}--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)$", block)
+        assert found, f"not a version with its hashes: {block.splitlines()[0]}"
+        hashed[canonicalize_name(found[1])] = found[2]
+    pinned = dict(
+        line.split("==") for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines() if "==" in line
+    )
+    pinned = {canonicalize_name(name): version for name, version in pinned.items()}
+    assert hashed.pop("setuptools", None), "builds the package, in no environment of ours"
+    assert {name: version for name, version in hashed.items() if pinned.get(name) != version} == {}, "run `make hashes`"
+    # All that the package needs, and what that needs, on the image's system and Python.
+    python = re.search(r"python:(\d+\.\d+)", (ROOT / ".env").read_text("utf-8"))
+    assert python
+    where = {"python_version": python[1], "sys_platform": "linux", "platform_system": "Linux", "extra": ""}
+    wanted = [
+        Requirement(each) for each in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    ]
+    needed: set[str] = set()
+    while wanted:
+        requirement = wanted.pop()
+        name = canonicalize_name(requirement.name)
+        extras = ["", *requirement.extras]
+        if name in needed and not requirement.extras:
+            continue
+        needed.add(name)
+        for each in map(Requirement, metadata.requires(name) or ()):
+            if each.marker is None or any(each.marker.evaluate(where | {"extra": extra}) for extra in extras):
+                wanted.append(each)
+    assert set(hashed) == needed, "run `make hashes`"
 
 
 def test_everything_mounted_exists() -> None:
@@ -92,9 +133,8 @@ def test_a_service_is_held_in_bounds(name: str) -> None:
     assert one_shot or "limits" in service["deploy"]["resources"]
     assert one_shot or "test" in service["healthcheck"]
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), "nothing is open to the network"
-    if name != "kafka":  # its image writes its configuration at start
-        assert service["read_only"]
-        assert service["cap_drop"] == ["ALL"]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
 
 
 def test_workers_differ_by_their_name_alone() -> None:
