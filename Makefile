@@ -48,7 +48,7 @@ test: $(STAMP) ## Every test that needs no Java
 	@$(BIN)/pytest $(SIDE_BY_SIDE) -m "not kafka and not slow and not promtool"
 
 test-slow: $(STAMP) ## Long simulations: weeks of a large site, fleets of streams
-	@$(BIN)/pytest $(SIDE_BY_SIDE) -m slow
+	@$(BIN)/pytest $(SIDE_BY_SIDE) -m "slow and not promtool"
 
 test-kafka: $(STAMP) ## The tests on real Apache Kafka (Java 17 and Maven)
 	@$(BIN)/pytest -m kafka

@@ -28,6 +28,8 @@ NOT_TESTED = 77
 #: No step takes so long: what hangs must not hold the check for ever.
 STEP_SECONDS = 3_000.0
 _LAST_LINES = 80
+#: The last line of a log says what its step took of the processors: what waits may run beside more.
+_TIMED = 'TIMEFORMAT="took %R s, %U s of a processor and %S s of the system"; time "$@"'
 _SUMMARY = re.compile(
     r"^=+ (.*\b(?:passed|failed|errors?)\b.*) in [\d.]+s.*=+$|^((?:\d+ \w+, )*\d+ \w+) in [\d.]+s", re.M
 )
@@ -137,7 +139,7 @@ class Runner:
             try:
                 # A group of its own, in this session: all of it can be ended, and niceness weighs within a session.
                 process = subprocess.Popen(
-                    ["nice", "-n", str(nice), *step.command],
+                    ["bash", "-c", _TIMED, "bash", "nice", "-n", str(nice), *step.command],
                     cwd=ROOT,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
