@@ -97,6 +97,7 @@ def accounted(records: list[Record], oracle: Oracle, letters: list[DeadLetter]) 
         assert letter.detail
 
 
+@pytest.mark.slow
 def test_adversarial_traffic_at_a_hundred_times():
     records = adversarial(seed=2, count=20_000, span_ms=3 * DAY_MS)
     _, oracle = agree(records, POLICY, random.Random(2), looks=100, most=2_000)

@@ -172,7 +172,16 @@ def test_the_last_line_counts_over_all_steps(tmp_path: Path) -> None:
 def test_the_check_is_whole() -> None:
     steps = [each for lane in (*lanes.TOGETHER, *lanes.ALONE) for each in lane.steps]
     names = {each.name for each in steps}
-    assert names >= {"test", "test-slow", "lint", "test-kafka", "faults-quick", "test-stack-whole", "test-stack-parts"}
+    assert names >= {
+        "test",
+        "test-slow",
+        "lint",
+        "test-kafka",
+        "faults-quick",
+        "test-stack-whole",
+        "test-stack-parts",
+        "test-rules",
+    }
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for each in steps:
         if each.command[0] == "make":
