@@ -112,28 +112,37 @@ def _who(board: Board) -> None:
 
 
 def _drifts(board: Board) -> None:
+    # Those of the site itself, too, for what belongs to them.
+    people = 'site="$site",project="",agent=~"$agent|"'
     board.table(
         (0, 15, 13, 7),
         Words("People whose work has changed, drifts open now", "工作发生变化的人员（当前进行中）"),
         [
+            shared.UNDER,
             ("agent", Words("Person", "人员")),
             ("signal", Words("What", "指标")),
             ("direction", Words("Moved", "方向")),
         ],
         [
-            Query(signals.DRIFT_EVIDENCE, of='site="$site",agent=~"$agent",agent!=""'),
-            Query(signals.DRIFT_BEFORE, of='site="$site",agent=~"$agent",agent!=""'),
-            Query(signals.DRIFT_SINCE, of='site="$site",agent=~"$agent",agent!=""'),
-            Query(signals.DRIFT_REVIEWS, of='site="$site",agent=~"$agent",agent!=""'),
-            Query(signals.DRIFT_BEGAN, of='site="$site",agent=~"$agent",agent!=""'),
+            Query(each, of=people)
+            for each in (
+                signals.DRIFT_EVIDENCE,
+                signals.DRIFT_BEFORE,
+                signals.DRIFT_SINCE,
+                signals.DRIFT_REVIEWS,
+                signals.DRIFT_BEGAN,
+            )
         ],
         says=Words(
-            "Open drifts of people, surest first: what changed, from what to what, since when. Ask what happened then.",
-            "人员进行中的漂移，最确定者在前：什么变了、从多少到多少、从何时起。先问当时发生了什么。",
+            "Open drifts of people, surest first: what changed, from what to what, since when. Ask what happened then. Without "
+            "a person: the site's own. Below it, marked ↳, the people whose change belongs to it: the cause is likely not theirs.",
+            "人员进行中的漂移，最确定者在前：什么变了、从多少到多少、从何时起。先问当时发生了什么。没有人员名：站点自身的漂移。其下标有 ↳ 的人员变化属于它：原因很可能不在个人。",
         ),
         empty=Words("✓ nobody's work has changed", "✓ 没有人的工作发生变化"),
+        order=Query(signals.DRIFT_ORDER, of=people),
         hidden=("site", "budget", "project"),
         key_props={
+            "under": shared.UNDER_PROPS,
             "signal": {"mappings": board.mappings(shared.DRIFT_SIGNALS)},
             "direction": {"mappings": board.mappings(shared.DIRECTIONS)},
         },

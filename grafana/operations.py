@@ -44,7 +44,7 @@ def make(language: Language) -> Board:
         refresh="10s",
     )
     shared.links(board, "operations")
-    shared.marks(board, _PAGES)
+    shared.marks(board, _PAGES, signals.of_incidents(signals.DRIFT_BEGAN))
     _head(board)
     _sites(board)
     _below(board)
@@ -190,18 +190,23 @@ def _below(board: Board) -> None:
             ("effect", Words("Effect", "效应")),
         ],
         [
-            Query(signals.DRIFT_EVIDENCE, of=_PAGES),
-            Query(signals.DRIFT_BEFORE, of=_PAGES),
-            Query(signals.DRIFT_SINCE, of=_PAGES),
-            Query(signals.DRIFT_REVIEWS, of=_PAGES),
-            Query(signals.DRIFT_BEGAN, of=_PAGES),
-            Query(signals.DRIFT_RIVER, of=_PAGES, mapping=shared.RIVER_AGREES),
-            Query(signals.DRIFT_CAUSE, of=_PAGES),
+            Query(signals.of_incidents(each), of=_PAGES, mapping=mapping)
+            for each, mapping in (
+                (signals.DRIFT_EVIDENCE, None),
+                (signals.DRIFT_BEFORE, None),
+                (signals.DRIFT_SINCE, None),
+                (signals.DRIFT_REVIEWS, None),
+                (signals.DRIFT_BEGAN, None),
+                (signals.DRIFT_WITHIN, shared.NONE_WITHIN),
+                (signals.DRIFT_RIVER, shared.RIVER_AGREES),
+                (signals.DRIFT_CAUSE, None),
+            )
         ],
         says=Words(
-            "The open drifts, surest first: from what to what, over how many reviews, since when, and the largest cause "
-            "(the same work is done worse, or there is more of the weaker work). Open the site and follow the runbook.",
-            "进行中的漂移，最确定者在前：从多少到多少、基于多少复核、从何时起、最大原因（同类工作变差，或较弱的工作变多）。打开站点并按处置手册操作。",
+            "The open drifts, surest first: from what to what, over how many reviews, since when, how many changes of projects "
+            "and people belong to it, and the largest cause (the same work is done worse, or there is more of the weaker work). "
+            "Open the site and follow the runbook.",
+            "进行中的漂移，最确定者在前：从多少到多少、基于多少复核、从何时起、所含项目与人员变化数、最大原因（同类工作变差，或较弱的工作变多）。打开站点并按处置手册操作。",
         ),
         empty=Words("✓ No open drift", "✓ 没有进行中的漂移"),
         most=4,

@@ -37,6 +37,7 @@ def make(language: Language) -> Board:
     _lag(board)
     _events(board)
     _refused(board)
+    _failures(board)
     _workers(board)
     return board
 
@@ -196,9 +197,73 @@ def _refused(board: Board) -> None:
     )
 
 
+def _failures(board: Board) -> None:
+    board.lines(
+        (0, 28, 8, 7),
+        Words("Behind open transactions", "被未结束的事务挡住"),
+        [
+            Query(
+                signals.UNCOMMITTED, Words("records, partition {{partition}}", "记录，分区 {{partition}}"), colour=BLUE
+            ),
+            Query(
+                signals.OPEN_TRANSACTION,
+                Words("open since, partition {{partition}}", "已打开，分区 {{partition}}"),
+                colour=ORANGE,
+                shades=True,
+                props={"custom.axisPlacement": "right"},
+            ),
+        ],
+        says=Words(
+            "Left: records that nobody may read before a producer's transaction ends. Right: how long it is open. Minutes: that "
+            "producer hangs, and figures wait for it.",
+            "左轴：生产者事务结束前无人可读的记录。右轴：事务已打开多久。达数分钟：该生产者挂起，数字等待它。",
+        ),
+        floor=0,
+        empty=NOT_KNOWN,
+    )
+    board.lines(
+        (8, 28, 8, 7),
+        Words("Failures within 15 minutes", "15 分钟内的失败"),
+        [
+            Query(
+                signals.FAILED_CHECKPOINTS,
+                Words("checkpoints not written, {{reason}}", "检查点写入失败，{{reason}}"),
+                colour=VERMILLION,
+                shades=True,
+            ),
+            Query(signals.FAILED_RESTORES, colour=ORANGE),
+            Query(signals.FAILED_DEAD_LETTERS, colour=PURPLE),
+            Query(signals.FAILED_PAGES, colour=SKY),
+        ],
+        says=Words(
+            "What the workers could not do; each is tried again. Any that goes on is paged: docs/runbooks has what to do.",
+            "各实例未能完成的操作；都会重试。持续则告警：docs/runbooks 有处置方法。",
+        ),
+        floor=0,
+        interval=MINUTE,
+        empty=NOT_KNOWN,
+    )
+    board.lines(
+        (16, 28, 5, 7),
+        signals.READERS_CUT_OFF.name,
+        [Query(signals.READERS_CUT_OFF, "{{reason}}", colour=ORANGE, shades=True)],
+        floor=0,
+        interval=MINUTE,
+        empty=NOT_KNOWN,
+    )
+    board.stat(
+        (21, 28, 3, 7),
+        signals.CERTIFICATES.name,
+        [Query(signals.CERTIFICATES, "{{use}}", instant=True)],
+        value_size=28,
+        thresholds=((None, VERMILLION), (0, AMBER), (14 * 86400, NEUTRAL)),
+        empty=Words("○ no certificate", "○ 没有证书"),
+    )
+
+
 def _workers(board: Board) -> None:
     board.table(
-        (0, 28, 14, 6),
+        (0, 35, 14, 6),
         Words("Workers", "监控实例"),
         [("instance", WORKER), ("version", Words("Version", "版本")), ("python", Words("Python", "Python 版本"))],
         [
@@ -215,14 +280,14 @@ def _workers(board: Board) -> None:
         sort_by=None,
     )
     board.lines(
-        (14, 28, 6, 6),
+        (14, 35, 6, 6),
         signals.RENDER_SECONDS.name,
         [Query(signals.RENDER_SECONDS, "{{page}}", colour=BLUE, shades=True)],
         floor=0,
         empty=NOT_KNOWN,
     )
     board.stat(
-        (20, 28, 4, 6),
+        (20, 35, 4, 6),
         signals.SERIES_DROPPED.name,
         [Query(signals.SERIES_DROPPED, instant=True)],
         names=False,
@@ -230,7 +295,7 @@ def _workers(board: Board) -> None:
         empty=NOT_KNOWN,
     )
     board.table(
-        (0, 34, 24, 7),
+        (0, 41, 24, 7),
         Words("Alerts that fire now", "当前触发的告警"),
         [
             ("severity", Words("Severity", "级别")),

@@ -2,7 +2,7 @@
 
 from grafana import signals
 from grafana.states import AMBER, LIGHT_GREY, NEUTRAL, VERMILLION
-from grafana.theme import Board, Place, Query, Shown
+from grafana.theme import Board, Place, Query, Shown, Signal
 from grafana.words import NOT_KNOWN, Words
 
 #: From point to point of a window of hours or days: so slow a figure needs no more.
@@ -53,8 +53,13 @@ EFFECTS = {
 }
 
 
+#: Of a table with `signals.DRIFT_ORDER`: marks what belongs to the drift above it.
+UNDER = ("under", Words(" ", " "))
+UNDER_PROPS = {"custom.width": 36}
 #: Of `signals.DRIFT_RIVER`.
 RIVER_AGREES: Shown = {0: ("", None), 1: (Words("river agrees", "river 结论一致"), NEUTRAL)}
+#: Of `signals.DRIFT_WITHIN`.
+NONE_WITHIN: Shown = {0: ("", None)}
 
 
 def from_one(colour: str) -> dict[str, object]:
@@ -62,16 +67,17 @@ def from_one(colour: str) -> dict[str, object]:
     return {"mode": "absolute", "steps": [{"value": None, "color": NEUTRAL}, {"value": 1, "color": colour}]}
 
 
-def marks(board: Board, of: str | None = None) -> None:
+def marks(board: Board, of: str | None = None, began: Signal = signals.DRIFT_BEGAN) -> None:
     """Drifts and starts of workers on every time axis.
 
     Args:
         board: Which gets them.
         of: Matchers of the drifts; None: those of the board.
+        began: When they began.
     """
     board.annotate(
         Words("Drift began", "漂移开始"),
-        signals.DRIFT_BEGAN,
+        began,
         "▼ {{site}} {{project}} {{signal}} {{direction}}",
         colour=VERMILLION,
         at_value=True,

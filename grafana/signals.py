@@ -5,6 +5,8 @@ site are taken by `max by (site)`: one worker has a site whole, and during a han
 gauges are made within a worker first, for the same reason.
 """
 
+from dataclasses import replace
+
 from grafana.theme import Signal
 from grafana.words import Words
 
@@ -64,9 +66,6 @@ STATE = Signal(
     0,
 )
 _STATE = "site:labelwatch_state:code{<of>}"
-_OPEN = (
-    'max by (site, project, signal, direction) (last_over_time(labelwatch_drift_active{<of>,budget="page"}[10m])) == 1'
-)
 
 
 def sites_in(codes: str) -> str:
@@ -77,10 +76,11 @@ def sites_in(codes: str) -> str:
 DRIFTS_OPEN = Signal(
     _W("Drifts open", "进行中的漂移"),
     _W(
-        "Changes of accuracy that the detectors hold for real and that are not over. Any: look at the site now.",
-        "检测器确认且尚未结束的准确率变化。只要有，就应立即查看该站点。",
+        "Changes of accuracy that the detectors hold for real and that are not over; a site's with those of its projects is "
+        "one, as it is one page. Any: look at the site now.",
+        "检测器确认且尚未结束的准确率变化；站点与其项目的同一变化计为一次，只告警一次。只要有，就应立即查看该站点。",
     ),
-    f"count({_OPEN}) or 0 * count({_STATE})",
+    f"count(count by (incident) (incident:labelwatch_drift_active:max{{<of>}} == 1)) or 0 * count({_STATE})",
     "short",
     0,
 )
@@ -284,6 +284,16 @@ def _drift(metric: str, how: str = "max") -> str:
     return f"{how} by ({_KEYS}) (last_over_time(labelwatch_drift_{metric}{{<of>}}[10m])) and {_DRIFTING}"
 
 
+#: PromQL: the ids of open drifts; the last known ones while nobody shows the site.
+_IDS = (
+    "(labelwatch_drift_info{<of>} or (last_over_time(labelwatch_drift_info{<of>}[10m])"
+    ' unless on (site) labelwatch_site_info{site!=""}))'
+)
+_BY_ID = 'label_replace({}, "parent", "$1", "drift_id", "(.+)")'
+#: PromQL: 1 for each open drift that belongs to another one that is open, too.
+_UNDER = f"(max by ({_KEYS}) (max by ({_KEYS}, parent) ({_IDS}) and on (parent) {_BY_ID.format(_IDS)}))"
+
+
 DRIFT_EVIDENCE = Signal(
     _W("Evidence", "证据强度"),
     _W("Statistic over threshold: 1 opens a drift, more is surer.", "统计量与阈值之比：1 即判定漂移，越大越确定。"),
@@ -333,6 +343,38 @@ DRIFT_RIVER = Signal(
     "short",
     0,
 )
+_EVIDENCE = f"({DRIFT_EVIDENCE.expr})"
+_OF_PARENT = f"max by (parent) ({_BY_ID.format(f'{_IDS} * on ({_KEYS}) group_left () {_EVIDENCE}')})"
+DRIFT_ORDER = Signal(
+    _W("Order", "次序"),
+    _W(
+        "Surest first, and below each drift those that belong to it, with the label `under`.",
+        "最确定者在前，其下为属于它的变化，带标签 under。",
+    ),
+    # Just below the parent's evidence, the surer the nearer.
+    f"label_replace(max by ({_KEYS}) (max by ({_KEYS}, parent) ({_IDS}) * on (parent) group_left () {_OF_PARENT})"
+    f' - 1e-6 / (1 + {_EVIDENCE}), "under", "↳", "", "") or on ({_KEYS}) {_EVIDENCE}',
+    "short",
+)
+DRIFT_WITHIN = Signal(
+    _W("Within it", "所含"),
+    _W(
+        "Open drifts of projects and people that belong to this one: the site's board has them below it.",
+        "属于此漂移的项目与人员变化数：站点看板上列于其下。",
+    ),
+    f"max by ({_KEYS}) ({_IDS} * on (drift_id) group_left () label_replace(count by (parent) (max by ({_KEYS}, parent) ("
+    + _IDS.replace("<of>", 'site!="",parent!=""')
+    + f')), "drift_id", "$1", "parent", "(.+)")) or 0 * {_DRIFTING}',
+    "short",
+    0,
+)
+
+
+def of_incidents(signal: Signal) -> Signal:
+    """A figure of open drifts without those that belong to another one."""
+    return replace(signal, expr=f"({signal.expr}) unless on ({_KEYS}) {_UNDER}")
+
+
 _CAUSE = (
     f"sum by ({_KEYS}, by, member, effect) (max without (instance, job) "
     "(last_over_time(labelwatch_drift_contribution{<of>}[10m])))"
@@ -1693,6 +1735,96 @@ COMMIT_AGE = Signal(
         "各分区最新检查点的时长。超过两分钟且有滞后：处理停滞。安静的夜里不写检查点。",
     ),
     "time() - max by (partition) (labelwatch_last_commit_timestamp_seconds{<of>})",
+    "s",
+    0,
+)
+UNCOMMITTED = Signal(
+    _W("records", "记录"),
+    _W(
+        "Records behind an open transaction, by partition: nobody may read them before it ends. Rising: its producer hangs.",
+        "各分区排在未结束事务之后的记录：事务结束前无人可读。持续上升：其生产者挂起。",
+    ),
+    "max by (partition) (labelwatch_uncommitted_records{<of>})",
+    "short",
+    0,
+)
+OPEN_TRANSACTION = Signal(
+    _W("open since", "已打开"),
+    _W(
+        "Age of the oldest open transaction by partition; 0 where none is open. Minutes: its producer hangs.",
+        "各分区最早未结束事务的时长；没有则为 0。达数分钟：其生产者挂起。",
+    ),
+    "max by (partition) (labelwatch_open_transaction_seconds{<of>})",
+    "s",
+    0,
+)
+
+
+def _lately(metric: str, by: str = "") -> str:
+    """PromQL: increase of a process's own counter within 15 minutes."""
+    return f"sum{by} (increase(labelwatch_{metric}_total{{<of>}}[15m]))"
+
+
+FAILED_CHECKPOINTS = Signal(
+    _W("checkpoints not written", "检查点写入失败"),
+    _W(
+        "Checkpoints that could not be written, by reason, within 15 minutes; each is tried again. Any: figures go on, and "
+        "nothing of them is durable.",
+        "15 分钟内写入失败的检查点，按原因；会重试。只要有：数字继续更新，但都未持久化。",
+    ),
+    _lately("checkpoint_failures", " by (reason)"),
+    "short",
+    0,
+)
+FAILED_RESTORES = Signal(
+    _W("state not read back", "状态恢复失败"),
+    _W(
+        "Times within 15 minutes that a partition's state could not be read back. Any: its figures are missing.",
+        "15 分钟内分区状态恢复失败的次数。只要有：该分区数字缺失。",
+    ),
+    _lately("restore_failures"),
+    "short",
+    0,
+)
+FAILED_DEAD_LETTERS = Signal(
+    _W("dead letters not written", "死信写入失败"),
+    _W(
+        "Rejected records within 15 minutes that could not be written to labeling.rejected.v1; each is tried again.",
+        "15 分钟内未能写入 labeling.rejected.v1 的拒收记录；会重试。",
+    ),
+    _lately("dead_letter_failures"),
+    "short",
+    0,
+)
+FAILED_PAGES = Signal(
+    _W("pages not rendered", "页面生成失败"),
+    _W(
+        "Pages of metrics within 15 minutes that could not be rendered whole. Any: figures are missing.",
+        "15 分钟内未能完整生成的指标页面。只要有：数字缺失。",
+    ),
+    _lately("render_errors"),
+    "short",
+    0,
+)
+READERS_CUT_OFF = Signal(
+    _W("Readers cut off within 15 minutes", "15 分钟内被中断的读取者"),
+    _W(
+        "Readers of a page who did not get it whole, by reason: slow; place or full, others needed theirs; memory, an older page. "
+        "Prometheus among them: figures are missing.",
+        "未能读完页面的读取者，按原因：slow 过慢；place 或 full 位置被占；memory 页面过旧。若是 Prometheus：数字缺失。",
+    ),
+    _lately("page_readers_cut_off", " by (reason)"),
+    "short",
+    0,
+)
+CERTIFICATES = Signal(
+    _W("Certificates end in", "证书剩余有效期"),
+    _W(
+        "Time until the first certificate of any worker ends, by use: the metrics pages, or Kafka. Below 14 days: renew it; at 0 "
+        "nobody scrapes the worker, or it is locked out.",
+        "各实例中最先到期证书的剩余时间，按用途：指标页面或 Kafka。不足 14 天：应更新；为 0：无法抓取，或实例被拒绝连接。",
+    ),
+    "min by (use) (labelwatch_certificate_expiry_timestamp_seconds{<of>}) - time()",
     "s",
     0,
 )

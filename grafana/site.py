@@ -82,6 +82,7 @@ def _why(board: Board) -> None:
         (0, 4, 14, 6),
         Words("What has changed: drifts open now", "发生了什么变化：当前进行中的漂移"),
         [
+            shared.UNDER,
             ("project", PROJECT),
             ("agent", Words("Person", "人员")),
             ("signal", Words("What", "指标")),
@@ -96,12 +97,15 @@ def _why(board: Board) -> None:
             Query(signals.DRIFT_RIVER, mapping=shared.RIVER_AGREES),
         ],
         says=Words(
-            "Open drifts of the site, its projects and its people, surest first: from what to what, over how many reviews, since when.",
-            "该站点及其项目、人员进行中的漂移，最确定者在前：从多少到多少、基于多少复核、从何时起。",
+            "Open drifts of the site, its projects and its people, surest first: from what to what, over how many reviews, since "
+            "when. Below each, marked ↳, what belongs to it: the same news, and no incident of its own.",
+            "该站点及其项目、人员进行中的漂移，最确定者在前：从多少到多少、基于多少复核、从何时起。其下标有 ↳ 的变化属于它：同一件事，不单独计为事件。",
         ),
         empty=Words("✓ no open drift", "✓ 没有进行中的漂移"),
+        order=Query(signals.DRIFT_ORDER),
         hidden=("site", "budget"),
         key_props={
+            "under": shared.UNDER_PROPS,
             "signal": {"mappings": board.mappings(shared.DRIFT_SIGNALS)},
             "direction": {"mappings": board.mappings(shared.DIRECTIONS)},
         },

@@ -493,6 +493,7 @@ class Board:
         says: Words | None = None,
         empty: Words = NOT_ENOUGH,
         sort_by: int | None = 0,
+        order: Query | None = None,
         ascending: bool = False,
         most: int | None = None,
         hidden: Sequence[str] = (),
@@ -508,18 +509,21 @@ class Board:
             keys: Labels that make a row, and their columns, in order.
             empty: Shown where there is no row, and in a cell without a value.
             sort_by: Query by whose column the rows are sorted.
+            order: By whose values they are sorted instead; its column is not shown, its labels may be.
             ascending: Smallest first.
             most: Rows at most.
             hidden: Labels that make a row and are not shown.
             key_props: Field options of a label's column.
         """
+        if order is not None:
+            queries, sort_by = [*queries, order], len(queries)
         columns = {label: self.say(words) for label, words in keys}
         names = [self.say(self._legend(query)) for query in queries]
         values = [f"Value #{ref}" for ref in string.ascii_uppercase[: len(queries)]]
         renamed = dict(zip(values, names, strict=True))
         if len(queries) == 1:  # Grafana numbers the columns only where there are several
             renamed = {"Value": names[0], **renamed}
-        order = {name: place for place, name in enumerate([*columns, *renamed])}
+        places = {name: place for place, name in enumerate([*columns, *renamed])}
         panel = (
             table.Panel()
             .cell_height(kinds.TableCellHeight.SM)
@@ -532,7 +536,7 @@ class Board:
                     id_val="organize",
                     options={
                         "excludeByName": dict.fromkeys(["Time", *hidden], True),
-                        "indexByName": order,
+                        "indexByName": places,
                         "renameByName": {**columns, **renamed},
                     },
                 )
@@ -544,11 +548,19 @@ class Board:
                     id_val="sortBy", options={"fields": {}, "sort": [{"field": names[sort_by], "desc": not ascending}]}
                 )
             )
+        if order is not None:
+            panel = panel.with_transformation(
+                models.DataTransformerConfig(
+                    id_val="organize",
+                    options={"excludeByName": {names[-1]: True}, "indexByName": {}, "renameByName": {}},
+                )
+            )
         if most is not None:
             panel = panel.with_transformation(
                 models.DataTransformerConfig(id_val="limit", options={"limitField": most})
             )
-        for query, name in zip(queries, names, strict=True):
+        shown = len(queries) - (order is not None)
+        for query, name in zip(queries[:shown], names[:shown], strict=True):
             # Figures take what they need, so that names have room.
             width = models.DynamicConfigValue(id_val="custom.width", value=_width(name, query.signal.unit))
             panel = panel.override_by_name(name, [width, *self._properties(query)])

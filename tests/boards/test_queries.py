@@ -104,7 +104,8 @@ def test_every_panel_has_data_during_a_site_dip(dip: tuple[Operation, Prometheus
     answers = ask_all(prometheus, "manila-1")
     with_data = {(uid, _panel(where)) for (uid, where), series in answers.items() if series}
     wanted = {(uid, asked.panel) for uid, board in BOARDS.items() for asked in queries.queries(board)}
-    assert sorted(wanted - with_data) == []
+    # Its worker speaks no TLS.
+    assert sorted(wanted - with_data) == [("labelwatch-pipeline", "Certificates end in")]
     dropped = answers["labelwatch-operations", f"{TILES} A"]
     (tile,) = dropped
     assert tile["metric"].pop("day").startswith("24 h "), "the accuracy of 24 hours beside that since the change"
@@ -167,6 +168,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeEngin
     state.lag(1, 5_000, 300.0)
     state.figures_lag(0, 0.0)
     state.figures_lag(1, 300.0)
+    state.certificate_expires("metrics", time.time() + 3 * 86400)
     with MetricsServer(state, plain, host="127.0.0.1", port=0) as server:
         target = server.url.removeprefix("http://").rstrip("/")
         prometheus = Prometheus(folder, [target])
@@ -247,10 +249,40 @@ def test_a_name_of_any_kind_is_asked_for_and_found(states: tuple[FakeEngine, Pro
     ):
         (series,) = answers["labelwatch-site", where]
         assert series["metric"]["site"] == site
-    (drift,) = answers["labelwatch-site", "What has changed: drifts open now A"]
-    assert drift["metric"]["site"] == site
+    drifts = answers["labelwatch-site", "What has changed: drifts open now A"]
+    assert {drift["metric"]["site"] for drift in drifts} == {site}
     (capacity,) = answers["labelwatch-capacity", "Sites over $window H"]
     assert capacity["metric"]["vendor"] == site
+
+
+def test_what_belongs_to_a_drift_is_below_it_and_no_incident_of_its_own(
+    states: tuple[FakeEngine, Prometheus], tmp_path: Path
+) -> None:
+    _, prometheus = states
+    pages = 'count(max by (site, project) (labelwatch_drift_active{budget="page"}) == 1)'
+    assert prometheus.value(pages) == 3, "a site's, its project's, another's"
+    answers = ask_all(prometheus, given.QUOTES)
+    (opened,) = answers["labelwatch-operations", "Drifts open A"]
+    assert float(opened["value"][1]) == 2
+    for letter in "ABCDEFGH":
+        rows = answers["labelwatch-operations", f"What now {letter}"]
+        assert sorted(row["metric"]["site"] for row in rows) == sorted([given.QUOTES, given.LONG]), letter
+        assert not any(row["metric"].get("project") for row in rows), letter
+    within = {row["metric"]["site"]: row["value"][1] for row in answers["labelwatch-operations", "What now F"]}
+    assert within == {given.QUOTES: "2", given.LONG: "0"}
+    for uid, panel, below in (
+        ("labelwatch-site", "What has changed: drifts open now", [given.PROJECT_WITHIN, given.AGENT_WITHIN]),
+        ("labelwatch-coach", "People whose work has changed, drifts open now", [given.AGENT_WITHIN]),
+    ):
+        letter = [asked.where for asked in queries.queries(BOARDS[uid]) if asked.panel == panel][-1]
+        order = sorted(answers[uid, letter], key=lambda row: -float(row["value"][1]))
+        found = [
+            (row["metric"].get("project") or row["metric"].get("agent"), row["metric"].get("under")) for row in order
+        ]
+        assert found == [(None, None), *((name, "↳") for name in below)], uid
+    options = PreviewOptions(prometheus.url, tmp_path, ("labelwatch-site",), {"site": given.QUOTES})
+    (page,) = (path.read_text("utf-8") for path in preview(options))
+    assert 0 < page.index("↳") < page.index(given.PROJECT_WITHIN) < page.index(given.AGENT_WITHIN)
 
 
 def test_too_few_reviews_are_no_accuracy(states: tuple[FakeEngine, Prometheus]) -> None:

@@ -44,7 +44,8 @@ def test_every_panel_follows_every_selector(uid: str) -> None:
             expr, where = target["expr"], f"{panel['title']} {target['refId']}"
             # A target is the site's, of whichever of its people one looks at.
             wanted = [name for name in selectors if not (name == "agent" and is_policy(expr))]
-            deaf += [f"{where}: ${name}" for name in wanted if f'"${name}"' not in expr]
+            # With "|" it is of a person, and of the site itself.
+            deaf += [f"{where}: ${name}" for name in wanted if not re.search(rf'"\${name}\|?"', expr)]
             says = f"{panel['title']} {target['legendFormat']}"
             if has_window and not is_policy(expr) and '"$window"' not in expr and not OWN_TIME.search(says):
                 deaf.append(f"{where}: $window, and it names no time of its own")
