@@ -29,5 +29,10 @@ def visible(text: str) -> str:
     return text if text.isprintable() else HIDDEN.sub(_escaped, text)
 
 
+def cell(text: str) -> str:
+    """The same for a table that a spreadsheet may open: what it would take for a formula begins with an apostrophe."""
+    return f"'{visible(text)}" if text.startswith(("=", "+", "-", "@")) else visible(text)
+
+
 def _escaped(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape", "backslashreplace").decode("ascii")

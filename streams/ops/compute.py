@@ -215,7 +215,7 @@ def trouble_lines(rejected: Sequence[tuple[int, str, str]]) -> Iterator[str]:
     told = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
     yield f"{len(rejected):,} line{'s' * (len(rejected) != 1)} could not be used: {told}"
     for number, reason, detail in rejected[:_LINES_NAMED]:
-        yield f"line {number}: {reason}: {detail}"
+        yield f"line {number}: {reason}: {visible(detail)}"
     if len(rejected) > _LINES_NAMED:
         yield "..."
     if count := reasons["future"]:

@@ -15,7 +15,7 @@ from rich.text import Text
 from schemas.events import ROLES, ClockAdvanced, Event, LabelReviewed, LabelRevised, LabelSubmitted, ReviewRevised
 from schemas.metrics import SITE_WINDOWS, WINDOWS
 from schemas.policy import Policy
-from schemas.text import visible
+from schemas.text import cell, visible
 from schemas.topics import EVENTS
 from streams.engine.decode import Refusal, Unknown, decode
 from streams.engine.headline import why_not_headline, why_not_windowed
@@ -435,15 +435,15 @@ def plain_lines(answer: Answer, items: Sequence[Item], policy: Policy) -> Iterat
 
     The value is true or false for a review, seconds for a label; a minus takes out an event that was not read. The
     context is label, expected, reviewer, error types, SOP version, market, note. Control and bidirectional characters
-    are escaped.
+    are escaped; a text that a spreadsheet would take for a formula begins with an apostrophe.
     """
     for line in summary(answer, policy):
         yield f"# {visible(line)}"
     for item in items:
         sign = "-" if item.weight < 0 else ""
         value = f"{sign}{_value(item, answer.question)}"
-        head = (item.event_id, str(item.at), item.agent, item.project, item.task, value)
-        yield "\t".join(map(visible, (*head, *_context(item), item.note)))
+        work = map(cell, (item.agent, item.project, item.task))
+        yield "\t".join((cell(item.event_id), str(item.at), *work, value, *map(cell, (*_context(item), item.note))))
 
 
 def print_answer(answer: Answer, items: Sequence[Item], policy: Policy, console: Console) -> None:

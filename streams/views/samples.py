@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from schemas.text import visible
 from streams.views.http import Unreachable, open_url, request_to
 
 _TIMEOUT_SECONDS = 3.0
@@ -55,7 +56,7 @@ def read_worker(url: str, login: tuple[str, str] | None = None, trust: ssl.SSLCo
     try:
         for family in text_string_to_metric_families(_get(f"{url.rstrip('/')}/metrics", login, trust)):
             for sample in family.samples:
-                samples.by_name.setdefault(sample.name, []).append((sample.labels, sample.value))
+                samples.by_name.setdefault(sample.name, []).append((_shown(sample.labels), sample.value))
     except ValueError as error:
         raise Unreachable(f"{url}/metrics is not a metrics page: {error}") from error
     return samples
@@ -80,8 +81,13 @@ def read_prometheus(url: str, trust: ssl.SSLContext | None = None) -> Samples:
     samples = Samples()
     for series in found:
         labels = {key: value for key, value in series["metric"].items() if key not in ("instance", "job", "__name__")}
-        samples.by_name.setdefault(series["metric"]["__name__"], []).append((labels, float(series["value"][1])))
+        samples.by_name.setdefault(series["metric"]["__name__"], []).append((_shown(labels), float(series["value"][1])))
     return samples
+
+
+def _shown(labels: Labels) -> Labels:
+    """Names as a terminal may show them, whoever wrote the page."""
+    return {key: visible(value) for key, value in labels.items()}
 
 
 def _get(url: str, login: tuple[str, str] | None = None, trust: ssl.SSLContext | None = None) -> str:

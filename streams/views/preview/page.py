@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from schemas.text import visible
 from streams.views.preview import layout
 from streams.views.preview.answers import Answer, ask, marks
 from streams.views.preview.board import Board, Panel, place
@@ -64,7 +65,8 @@ def page(board: Board, prometheus: Prometheus, window: TimeRange, given: Mapping
         header=layout.HEADER,
         height=max((each["box"].top + each["box"].height for each in drawn), default=0.0),
     )
-    return str(html)
+    # Whoever wrote the names: nothing on the page may hide or turn what stands beside it.
+    return "\n".join(map(visible, str(html).split("\n")))
 
 
 def _content(board: Board, panel: Panel, prometheus: Prometheus, window: TimeRange, canvas: Canvas) -> Markup:
