@@ -565,7 +565,7 @@ SITE_HANDLE = Signal(
 SITE_HANDLE_TARGET = Signal(
     _W("target", "目标"),
     _W("The policy's target for handling time.", "策略中的处理时长目标。"),
-    'max by (site) (labelwatch_target_handle_seconds{<of>,project="",market=""})',
+    "site:labelwatch_handle_seconds_target:max{<of>}",
     "s",
     1,
 )
@@ -724,7 +724,11 @@ PROJECT_LABELS = Signal(
 PROJECT_TARGET = Signal(
     _W("Target", "目标"),
     _W("The policy's target for the project at the site.", "策略中该站点该项目的目标。"),
-    'max by (site, project) (labelwatch_target_ratio{<of>,kind="accuracy",project!="",market=""})',
+    # Of the site's projects that had labels: their own target, else the project's at every site, else the site's.
+    'max by (site, project) (labelwatch_target_ratio{<of>,kind="accuracy",project!="",market=""})'
+    f" or 0 * {_within('labels', 'project')} + on (project) group_left ()"
+    ' max by (project) (labelwatch_target_ratio{site="",kind="accuracy",project!="",market=""})'
+    f" or 0 * {_within('labels', 'project')} + on (site) group_left () site:labelwatch_accuracy_target:ratio{{<of>}}",
     "percentunit",
     1,
 )
@@ -1072,7 +1076,7 @@ QA_ACCURACY_ALL = Signal(
 QA_TARGET = Signal(
     _W("target", "目标"),
     _W("The policy's target for reviewers, the lowest of the sites.", "策略中的质检准确率目标，取各站点最低值。"),
-    'min(labelwatch_target_ratio{<of>,kind="qa_accuracy",project="",market=""})',
+    "min(site:labelwatch_qa_accuracy_target:ratio{<of>})",
     "percentunit",
     1,
 )
@@ -1107,7 +1111,7 @@ QA_AUDITS = Signal(
 QA_SITE_TARGET = Signal(
     _W("Target", "目标"),
     _W("The policy's target for reviewers of the site.", "策略中该站点的质检准确率目标。"),
-    'max by (site) (labelwatch_target_ratio{<of>,kind="qa_accuracy",project="",market=""})',
+    "site:labelwatch_qa_accuracy_target:ratio{<of>}",
     "percentunit",
     1,
 )
@@ -1219,7 +1223,7 @@ CRITICAL_SHARE = Signal(
 CRITICAL_TARGET = Signal(
     _W("target", "目标"),
     _W("The policy's most for critical errors.", "策略允许的严重错误上限。"),
-    'max(labelwatch_target_ratio{<of>,kind="critical_error",project="",market=""})',
+    "max(site:labelwatch_critical_error_target:ratio{<of>})",
     "percentunit",
     2,
 )
@@ -1498,7 +1502,7 @@ HANDLE_WORST, HANDLE_OTHER = (
 HANDLE_TARGET = Signal(
     _W("target", "目标"),
     _W("The policy's target for handling time, the lowest of the sites.", "策略中的处理时长目标，取各站点最低值。"),
-    'min(labelwatch_target_handle_seconds{<of>,project="",market=""})',
+    "min(site:labelwatch_handle_seconds_target:max{<of>})",
     "s",
     0,
 )

@@ -151,9 +151,9 @@ CATALOGUE: tuple[Metric, ...] = (
     _reviewer("agent_reviews", "Those of labelwatch_reviewer_reviews that judge agents' work: audits of other reviewers left out."),
     _reviewer("agent_errors_found", "Those in which the agents' work was wrong. Near 0: lenient."),
     # Policy, resolved, so that rules hold no number.
-    _gauge("target_ratio", (*_SPM, "kind"), "The policy's target: accuracy, qa_accuracy, critical_error or utilization.", unit="ratio"),
-    _gauge("target_handle_seconds", _SPM, "The policy's target for handling time.", unit="seconds"),
-    _gauge("policy_min_reviews", _SPM, "Fewer reviews than this: not enough data."),
+    _gauge("target_ratio", (*_SPM, "kind"), "The policy's target: accuracy, qa_accuracy, critical_error or utilization. Only of scopes that the policy names, and once with all names empty: the default. A scope without one has that of project + market, project or site, else the default.", unit="ratio"),
+    _gauge("target_handle_seconds", _SPM, "The policy's target for handling time, of the scopes that labelwatch_target_ratio has.", unit="seconds"),
+    _gauge("policy_min_reviews", _SPM, "Fewer reviews than this: not enough data. Of the scopes that labelwatch_target_ratio has."),
     _gauge("policy_scope_missing", ("site",), "1 where no policy names the site: the defaults apply."),
     # Drift.
     _gauge("drift_active", _DRIFT, "1 while a drift is open."),

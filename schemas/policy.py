@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import tomllib
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -224,6 +225,29 @@ class Policy:
                 found += [(site, project, market) for market in ("", *scope.market)]
         return found
 
+    def exported_scopes(self) -> list[tuple[str, str, str]]:
+        """The scopes whose numbers are exported: those that the file names, and those that differ from their fallback.
+
+        A reader takes the first of these that is exported: site + project + market, site + project,
+        project + market, project, site, and ("", "", ""), which always is. The widest come first.
+        """
+        named = self.scopes()
+        wanted = dict.fromkeys(named)
+        markets: dict[str, dict[str, None]] = {}
+        for _, project, market in named:
+            markets.setdefault(project, {"": None})[market] = None
+        candidates = [
+            (site, project, market)
+            for site in ("", *self._file.site)
+            for project, at in markets.items()
+            for market in at
+            if project
+        ]
+        for scope in sorted(candidates, key=lambda scope: bool(scope[2])):
+            if scope not in wanted and self.resolve(*scope) != self.resolve(*fallback(scope, wanted)):
+                wanted[scope] = None
+        return sorted(wanted, key=lambda scope: (sum(map(bool, scope)), scope))
+
     def names_site(self, site: str) -> bool:
         """Whether the file has numbers of the site's own."""
         return site in self._file.site
@@ -242,6 +266,13 @@ class Policy:
         """What the site's clocks are ahead of UTC at a time; below 0 west of it."""
         offset = datetime.fromtimestamp(at_ms / 1000, ZoneInfo(self.timezone(site))).utcoffset()
         return offset.total_seconds() if offset else 0.0
+
+
+def fallback(scope: tuple[str, str, str], exported: Container[tuple[str, str, str]]) -> tuple[str, str, str]:
+    """The scope whose exported numbers stand for another's: the first that is there, the narrowest first."""
+    site, project, market = scope
+    wider = (scope, (site, project, ""), ("", project, market), ("", project, ""), (site, "", ""))
+    return next((each for each in wider if each in exported), ("", "", ""))
 
 
 #: Keys of the contract that nothing reads yet, and what will: better refused than silently without effect. Whoever

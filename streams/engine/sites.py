@@ -1,5 +1,7 @@
 """Figures that need several parts together: a site's accuracy, speed, utilization, targets; sums over sites."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,11 +42,10 @@ class SiteView:
         self._site_labels: dict[tuple[str, str], list[Labels]] = {
             (role, window): [] for role in ROLES for window in SITE_WINDOWS
         }
-        self._targets = Figures()
-        self._targets_seen: tuple[Policy | None, int, int, int] = (None, 0, 0, 0)
+        self._targets: tuple[Policy | None, int, Figures] = (None, 0, Figures())
 
     def read(self, at_ms: int, policy: Policy, sites: list[str]) -> Tell:
-        """Sums of every window (under the engine's lock), and the targets of all that was seen."""
+        """Sums of every window (under the engine's lock), and the targets of the sites seen."""
         verdicts, states = self._verdicts.verdicts, self._presence.states
         purposes = self._purposes.now()
         headline = {
@@ -72,20 +73,16 @@ class SiteView:
                     sums.tell_projects(figures, window, projects, self._here)
             for name, rows in targets.rows.items():
                 figures.extend(name, rows)
-            for name, columns in targets.columns.items():
-                figures.columns[name] = columns
 
         return tell
 
     def _targets_of(self, sites: list[str], policy: Policy) -> Figures:
-        """The targets of all that was seen; kept, since they change only with what is seen, of which nothing leaves."""
-        work, verdicts = self._work.work.index, self._verdicts.verdicts.index
-        seen = (policy, len(sites), len(work), len(verdicts))
-        if seen != self._targets_seen:
-            scopes: list[Key] = [(site, "", "") for site in sites]
-            scopes += [*work, *(key[:3] for key in verdicts)]
-            self._targets, self._targets_seen = _targets(policy, scopes), seen
-        return self._targets
+        """The policy's numbers for the sites seen; kept, since no site leaves."""
+        known_policy, known_sites, targets = self._targets
+        if known_policy is not policy or known_sites != len(sites):
+            targets = _targets(policy, sites)
+            self._targets = policy, len(sites), targets
+        return targets
 
     def _window(
         self, window: str, at_ms: int, headline: dict[str, Flags], in_state: dict[str, Flags], opened: OpenStates
@@ -197,23 +194,17 @@ def _flags(table: Table, grouped: Grouped, chosen: list[bool]) -> Flags:
     return flags
 
 
-def _targets(policy: Policy, scopes: list[Key]) -> Figures:
-    """The policy, resolved for each scope seen and for the sums over it, so that rules hold no number.
+def _targets(policy: Policy, sites: Sequence[str]) -> Figures:
+    """The policy, resolved for each scope that it names, so that rules hold no number; of sites only those seen.
 
-    What is of a site is in columns; what is of all sites every partition says, so it is merged row by row.
+    Every partition says what is of all sites, and the page has it once.
     """
-    wanted = {("", "", "")}
-    for site, project, market in scopes:
-        wanted |= {(site, "", ""), ("", project, ""), (site, project, ""), (site, project, market)}
-    figures, of_sites = Figures(), Figures()
-    for scope in sorted(wanted):
-        targets: Targets = policy.resolve(*scope)
-        told = of_sites if scope[0] else figures
-        for kind in _TARGET_KINDS:
-            told.add("labelwatch_target_ratio", (*scope, kind), getattr(targets, kind))
-        told.add("labelwatch_target_handle_seconds", scope, targets.handle_seconds)
-        told.add("labelwatch_policy_min_reviews", scope, targets.min_reviews)
-    for name, rows in of_sites.rows.items():
-        labels, values = [labels for labels, _ in rows], np.array([value for _, value in rows])
-        figures.add_column(name, labels, np.arange(len(rows)), values)
+    figures, seen = Figures(), {"", *sites}
+    for scope in policy.exported_scopes():
+        if scope[0] in seen:
+            targets: Targets = policy.resolve(*scope)
+            for kind in _TARGET_KINDS:
+                figures.add("labelwatch_target_ratio", (*scope, kind), getattr(targets, kind))
+            figures.add("labelwatch_target_handle_seconds", scope, targets.handle_seconds)
+            figures.add("labelwatch_policy_min_reviews", scope, targets.min_reviews)
     return figures

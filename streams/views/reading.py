@@ -399,8 +399,13 @@ def _site(samples: Samples, site: str, drifting: bool, newest_event_seconds: flo
     def figure(name: str, **labels: str) -> float | None:
         return samples.value(f"labelwatch_site_{name}", site=site, **labels)
 
+    def by_policy(name: str, **labels: str) -> float | None:
+        # A site that the policy does not name has the default's numbers.
+        found = samples.value(name, **scope, **labels)
+        return samples.value(name, site="", project="", market="", **labels) if found is None else found
+
     def target(kind: str, otherwise: float) -> float:
-        found = samples.value("labelwatch_target_ratio", kind=kind, **scope)
+        found = by_policy("labelwatch_target_ratio", kind=kind)
         return otherwise if found is None else found
 
     def accuracy(role: str, window: str, kind: str) -> Accuracy:
@@ -409,8 +414,8 @@ def _site(samples: Samples, site: str, drifting: bool, newest_event_seconds: flo
         return Accuracy(int(figure("reviews", **of_whom) or 0), *found, target(kind, math.nan))
 
     last_label = samples.value("labelwatch_site_last_event_timestamp_seconds", site=site, type="label_submitted")
-    handle_target = samples.value("labelwatch_target_handle_seconds", **scope)
-    least = samples.value("labelwatch_policy_min_reviews", **scope)
+    handle_target = by_policy("labelwatch_target_handle_seconds")
+    least = by_policy("labelwatch_policy_min_reviews")
     timed = figure("timed_labels_ratio", window=NOW_WINDOW)
     line = SiteLine(
         site=site,

@@ -9,9 +9,7 @@ from tests.boards.queries import boards, names, panels
 
 BOARDS = boards()
 #: What the policy says of a site, whatever else is chosen.
-POLICY = re.compile(
-    r"labelwatch_(target_\w+|policy_\w+)|site:labelwatch_(accuracy_target|utilization_target|min_reviews):\w+"
-)
+POLICY = re.compile(r"labelwatch_(target_\w+|policy_\w+)|site:labelwatch_(\w+_target|min_reviews):\w+")
 #: The monitor itself, on every board: its figures are of no site.
 MONITOR = {"Monitor", "监控"}
 #: A panel of a length of time of its own says so.

@@ -100,7 +100,6 @@ class Oracle:
         self.by_hour: dict[int, Counter[Labels]] = defaultdict(Counter)
         self.intervals: dict[int, list[Interval]] = defaultdict(list)
         self.sop_versions: dict[tuple[str, str], list[str]] = defaultdict(list)
-        self.scopes: set[tuple[str, str, str]] = {("", "", "")}
         self.rejected: list[tuple[int, str]] = []
 
     # Records, in order.
@@ -163,7 +162,6 @@ class Oracle:
             site.skew = None if appended is None else (appended - at) / 1000
         site.clock = clock
         site.newest_event[kind] = max(at, site.newest_event.get(kind, 0))
-        self.scopes |= {(name, "", "")}
         self._forget(name, site)
         if kind == "label_submitted":
             self._label(name, event)
@@ -205,9 +203,6 @@ class Oracle:
         """A tenth of a second to a week; the week itself is none."""
         return ms is not None and 100 <= ms < 7 * 24 * HOUR_MS
 
-    def _scope(self, site: str, project: str, market: str) -> None:
-        self.scopes |= {("", project, ""), (site, project, ""), (site, project, market)}
-
     def _moment(self, when: int, *key: str, by: int = 1) -> None:
         """Adds to what happened at a time; windows are sums of this and nothing else."""
         self.by_minute[when // MINUTE_MS][key] += by
@@ -222,7 +217,6 @@ class Oracle:
 
     def _label(self, site: str, event: dict[str, Any]) -> None:
         at, agent, project, market = event["at"], event["agent_id"], event["project_id"], event.get("market", "")
-        self._scope(site, project, market)
         self._moment(at, "active", site, "agent", agent)
         if "sop_version" in event:
             self._sop("sop_labels", site, project, event["sop_version"], by=not event.get("skipped", False))
@@ -253,7 +247,6 @@ class Oracle:
         when, agent, project, market = (
             event["submitted_at"], event["agent_id"], event["project_id"], event.get("market", "")
         )  # fmt: skip
-        self._scope(site, project, market)
         for version, by in ((event["old"], -1), (event.get("new"), 1)):
             if version is None or version.get("skipped"):
                 continue
@@ -267,7 +260,6 @@ class Oracle:
         at, project, market = event["at"], event["project_id"], event.get("market", "")
         role, source = event.get("role", "agent"), event.get("source", "qa")
         correct = event["correct"]
-        self._scope(site, project, market)
         self._count("reviews_total", site, project, market, role, source)
         self._count("correct_reviews_total", site, project, market, role, source, by=correct)
         if "sop_version" in event:
@@ -315,7 +307,6 @@ class Oracle:
         self._count("revised_reviews_total", *self.topic_partition)
         for version, by in ((event["old"], -1), (event.get("new"), 1)):
             if version is not None:
-                self._scope(site, event["project_id"], version.get("market") or "")
                 self._reviewed(
                     event["reviewed_at"], site, event["agent_id"], event["project_id"], event.get("role", "agent"),
                     version, by,
@@ -598,7 +589,9 @@ class Oracle:
             found["policy_scope_missing"][name,] = 0 if self.policy.names_site(name) else 1
 
     def _add_policy(self, found: dict[str, dict[Labels, float]]) -> None:
-        for scope in self.scopes:
+        for scope in self.policy.exported_scopes():
+            if scope[0] and scope[0] not in self.sites:
+                continue
             targets = self.policy.resolve(*scope)
             for kind in ("accuracy", "qa_accuracy", "critical_error", "utilization"):
                 found["target_ratio"][*scope, kind] = getattr(targets, kind)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.policy import Policy, PolicyError
+from schemas.policy import Policy, PolicyError, fallback
 
 CONTRACT = """
 [oncall]
@@ -187,3 +187,35 @@ def test_any_value_is_taken_or_refused_in_one_sentence(key: str, value: str):
         assert 0 < targets.accuracy < 1
         assert targets.min_reviews >= 1
         assert 0 < targets.handle_seconds <= 86_400
+
+
+_SCOPES = [
+    (site, project, market)
+    for site in ("", "a", "b", "c")
+    for project in ("", "p", "q", "r")
+    for market in ("", "US", "FR")
+    if project or not market
+]
+#: Another key by scope, so that a wider scope's own number shines through.
+_NUMBERS = st.tuples(st.sampled_from(("accuracy", "qa_accuracy", "utilization")), st.sampled_from((0.5, 0.6, 0.7)))
+
+
+@given(st.dictionaries(st.sampled_from([scope for scope in _SCOPES if any(scope)]), _NUMBERS, max_size=7))
+def test_whoever_falls_back_to_an_exported_scope_finds_the_numbers_that_apply(
+    numbers: dict[tuple[str, str, str], tuple[str, float]],
+) -> None:
+    lines = []
+    for scope, (kind, target) in numbers.items():
+        path = ".".join(f"{of}.{name}" for of, name in zip(("site", "project", "market"), scope, strict=True) if name)
+        lines += [f"[{path}]", f"{kind}_target = {target}"]
+    policy = Policy.parse("\n".join(lines))
+    exported = policy.exported_scopes()
+    assert set(policy.scopes()) <= set(exported)
+    for scope in _SCOPES:
+        assert policy.resolve(*scope) == policy.resolve(*fallback(scope, exported)), (scope, exported)
+
+
+def test_a_scope_that_no_policy_names_is_not_exported() -> None:
+    policy = Policy.parse("[site.a]\naccuracy_target = 0.9\n[project.p]\nqa_accuracy_target = 0.9\n")
+    assert policy.exported_scopes() == [("", "", ""), ("", "p", ""), ("a", "", ""), ("a", "p", "")]
+    assert Policy().exported_scopes() == [("", "", "")]
