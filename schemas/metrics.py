@@ -37,7 +37,7 @@ class Metric:
         kind: Prometheus type.
         help: One sentence: what it is, and what a bad value means where that is not plain.
         labels: Label names in the order of every value tuple.
-        unit: Base unit: `seconds`, `ratio`, or `""` for a plain count.
+        unit: Base unit: `seconds`, `ratio`, `bytes`, or `""` for a plain count.
         page: The scrape page that serves it.
         origin: Engine (exact, restored) or process.
         buckets: Upper bounds of a histogram in its unit, without +Inf.
@@ -127,6 +127,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("site_agents", ("site", "role", "state"), "People now in a state."),
     _gauge("site_active_agents", ("site", "role", "window"), "People with an event within the window."),
     _gauge("site_last_event_timestamp_seconds", ("site", "type"), "Event time of the newest event of a type. Old: the site is silent.", unit="seconds"),
+    _gauge("site_first_event_timestamp_seconds", ("site",), "Event time of the first event of the site that was read. Of a moment ago: a new site, or a forged one.", unit="seconds"),
     _gauge("site_info", ("site", "vendor", "timezone", "partition"), "Always 1; joins vendor, time zone and partition to a site."),
     _gauge("site_utc_offset_seconds", ("site", "timezone"), "What the site's clocks are ahead of UTC now, summer time included; below 0 west of it. Added to a time, the time at the site.", unit="seconds"),
     Metric("labelwatch_handle_seconds", Kind.HISTOGRAM, "Seconds per label, each capped.", ("site", "project"), "seconds", buckets=HANDLE_BUCKETS_SECONDS),
@@ -188,6 +189,10 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter("revised_reviews_total", _TP, "Reviews changed after the fact."),
     _counter("lost_records_total", _TP, "Records that the topic's retention deleted before they were read."),
     _counter("unnamed_events_total", _TP, "Events left out of people's figures and headcount, since the partition has 125,000 people already; labels and reviews count for the site."),
+    _counter("over_limit_events_total", ("kind", *_TP), "Events of names beyond a limit of the policy, counted under `other`: of sites every event, of combinations and series labels and reviews. Any: a producer makes names up, or the company has outgrown the limit."),
+    _counter("removed_site_events_total", _TP, "Events skipped, since the policy has removed their site."),
+    _gauge("limit_used", ("kind", *_TP), "How many of its share of a limit the partition uses: sites, combinations of site, project and market, series at most. At the limit what is new counts under `other`."),
+    _gauge("limit", ("kind", *_TP), "The partition's share of the policy's limit, a tenth of it at least."),
     # Pipeline, of this process.
     _counter("dead_letter_failures_total", _TP, "Failed writes to the dead-letter topic. Any: the partition stands still.", Origin.PROCESS),
     _counter("checkpoints_total", _TP, "Checkpoints committed.", Origin.PROCESS),
@@ -206,6 +211,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("labelwatch_event_delay_seconds", Kind.HISTOGRAM, "Event time to figure.", _TP, "seconds", origin=Origin.PROCESS, buckets=EVENT_DELAY_BUCKETS_SECONDS),
     _gauge("ready", ("reason",), "1 when ready; else 0 with the reason.", Origin.PROCESS),
     _gauge("loop_timestamp_seconds", (), "When the event loop last turned. Old: the worker hangs.", Origin.PROCESS, "seconds"),
+    _gauge("memory_limit_bytes", (), "The memory of the worker's container; beyond it the kernel kills it (exit code 137). process_resident_memory_bytes says how much it uses. Absent where there is no limit.", Origin.PROCESS, "bytes"),
     _gauge("worker_clock_offset_seconds", (), "This worker's clock minus the broker's, at least, by a record that came a moment ago; 0 where they agree within a second. Beyond 60 either way windows end at the wrong time.", Origin.PROCESS, "seconds"),
     _gauge("clock_skew_seconds", ("site",), "Broker time minus event time of the first event of the site's newest minute; below 0 the site's clock is ahead.", Origin.ENGINE, "seconds"),
     _gauge("render_duration_seconds", ("page",), "Time to render a page.", Origin.PROCESS, "seconds"),

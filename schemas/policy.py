@@ -98,6 +98,18 @@ class Detection(_Table, frozen=True):
     river: River = River()
 
 
+class Limits(_Table, frozen=True):
+    """How many names have figures of their own on a worker's page; what is beyond counts under `other`.
+
+    `removed_sites` are left out: forged or closed ones. Their events are counted and skipped.
+    """
+
+    sites: Annotated[int, Meta(ge=1, le=100_000)] = 500
+    combinations: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    series: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 400_000
+    removed_sites: list[str] = []
+
+
 class _File(_Table, frozen=True):
     oncall: Oncall = Oncall()
     defaults: Defaults = Defaults()
@@ -105,6 +117,7 @@ class _File(_Table, frozen=True):
     project: dict[str, ProjectScope] = {}
     utilization: Utilization = Utilization()
     detection: Detection = Detection()
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +142,7 @@ class Policy:
         self._file = file or _File()
         self.oncall = self._file.oncall
         self.detection = self._file.detection
+        self.limits = self._file.limits
         self.headline_sources = frozenset(self._file.defaults.headline_sources)
         self.logged_in = frozenset(self._file.utilization.logged_in)
         self.min_time_ms = self._file.utilization.min_minutes * 60_000

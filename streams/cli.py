@@ -531,6 +531,60 @@ def topics_check(bootstrap: Bootstrap = None, id: GroupId = None) -> None:
     terminal.say("All topics are there" + (", with their settings." if not findings.untold else "."))
 
 
+sites = typer.Typer(help="Which sites there are, and removing one.", invoke_without_command=True)
+app.add_typer(sites, name="sites")
+
+
+@sites.callback()
+def sites_list(
+    context: typer.Context,
+    url: Annotated[str, typer.Option(help="A worker's address, or a Prometheus' with --prometheus.")] = (
+        "http://127.0.0.1:9464"
+    ),
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Ask a Prometheus: the sites of all workers.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="A JSON array in place of a table.")] = False,
+    metrics_cafile: Annotated[Path | None, _setting("metrics_cafile")] = None,
+) -> None:
+    """The sites with their events, combinations, first and last event, those with the most combinations first."""
+    import time
+
+    from rich.console import Console
+
+    from streams.ops import sites as ops
+    from streams.ops.watch import source_of
+    from streams.views.http import Unreachable
+
+    if context.invoked_subcommand is not None:
+        return
+    settings = _settings(*LOGIN, metrics_cafile=metrics_cafile)
+    login = None if prometheus else settings.metrics_login()
+    try:
+        samples = source_of(url, prometheus, login, settings.metrics_trust())()
+    except Unreachable as error:
+        raise CommandError(str(error)) from error
+    found = ops.read_sites(samples)
+    if json:
+        terminal.write_utf_8()
+        terminal.say(ops.as_json(found))
+    else:
+        ops.print_sites(found, ops.read_limits(samples), time.time(), Console())
+
+
+@sites.command("remove")
+def sites_remove(
+    name: Annotated[str, typer.Argument(help="The site's id.")],
+    policy: Annotated[Path, typer.Option(help="The workers' policy file, which is changed.")],
+) -> None:
+    """Takes a forged or closed site out of every figure, by removed_sites of the policy, from the next restart on."""
+    from streams.ops.sites import remove
+
+    remove(name, policy)
+    terminal.say(f"{name!r} is in removed_sites of {policy}: restart every worker with this file.")
+    terminal.say("Its events are skipped and counted from then on; taken out of the list, it is shown again.")
+
+
 boards = typer.Typer(help="The Grafana boards.", no_args_is_help=True)
 app.add_typer(boards, name="boards")
 

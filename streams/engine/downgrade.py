@@ -19,6 +19,7 @@ _NEW = (b"implausible|", b"remarks|", b"drift|river|")
 _NEW_WINDOWS = b"errors|"
 #: And columns of a table that was there.
 _NEW_COLUMNS = (b"reviewers|", ("audits", "audit_errors"))
+_SITE = b"site|"
 _DRIFT_HEADER = b"drift|header"
 #: Kinds of a table's slots that hold no window: keys, and scalars with the totals.
 _NOT_WINDOWS = (b"k", b"s")
@@ -42,9 +43,15 @@ def downgraded(slots: Mapping[bytes, bytes], manifest: bytes) -> tuple[list[Slot
             pane, packed = msgspec.msgpack.decode(value)
             kept = {name: cells for name, cells in packed.items() if name not in columns}
             changes.append((key, msgspec.msgpack.encode((pane, kept))))
+        elif key.startswith(_SITE):
+            changes.append((key, msgspec.msgpack.encode(_without_first(msgspec.msgpack.decode(value)))))
         elif key == _DRIFT_HEADER:
             changes.append((key, _older_header(value)))
     return changes, msgspec.msgpack.encode(fields | {"format": OLDER, "build": FORMATS[OLDER]})
+
+
+def _without_first(site: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in site.items() if name != "first_ms"}
 
 
 def _older_header(value: bytes) -> bytes:

@@ -1,11 +1,13 @@
 """What the engine says at a time t: plain values under catalogue names, for the exporter and `labelwatch compute`."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from schemas.metrics import METRICS
 
 Labels = tuple[str, ...]
 Sample = tuple[Labels, float | int]
@@ -90,3 +92,32 @@ class PeopleFigures:
     """Figures of the people of one partition."""
 
     groups: list[PeopleGroup] = field(default_factory=list)
+
+
+def without_sites(figures: Figures, removed: Collection[str]) -> Figures:
+    """Figures that name none of the removed sites. Sums over sites must leave them out by themselves."""
+    left = Figures()
+    for name in {**figures.rows, **figures.columns, **figures.histograms}:
+        names = METRICS[name].labels
+        at = names.index("site") if "site" in names else None
+        for labels, value in figures.rows.get(name, ()):
+            if at is None or labels[at] not in removed:
+                left.add(name, labels, value)
+        for column in figures.columns.get(name, ()):
+            of_rows = (column.labels[row] for row in column.rows.tolist())
+            kept = np.fromiter((at is None or labels[at] not in removed for labels in of_rows), bool)
+            left.add_column(name, column.labels, column.rows[kept], column.values[kept])
+        histograms = [each for each in figures.histograms.get(name, ()) if at is None or each[0][at] not in removed]
+        if histograms:
+            left.histograms[name] = histograms
+    return left
+
+
+def without_people(group: PeopleGroup, removed: Collection[str]) -> PeopleGroup:
+    """A group of people without those of the removed sites."""
+    kept = np.fromiter((labels[0] not in removed for labels in group.labels), bool, len(group.labels))
+    return PeopleGroup(
+        [labels for labels, is_kept in zip(group.labels, kept.tolist(), strict=True) if is_kept],
+        {key: values[kept] for key, values in group.columns.items()},
+        group.priority[kept],
+    )

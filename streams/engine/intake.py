@@ -26,6 +26,7 @@ from schemas.text import visible
 from streams.engine.decode import UNKNOWN, Refusal, decode
 from streams.engine.headline import why_not_windowed
 from streams.engine.ids import NEW_SHARE, SealedIds
+from streams.engine.limits import KINDS, OTHER, Admitted
 from streams.engine.panes import HOUR_MS, MINUTE_MS, WINDOW_PANES, Ints, Slot
 from streams.engine.times import (
     LONGEST_MS,
@@ -137,6 +138,7 @@ class Site:
         "beats",
         "changed",
         "clock_ms",
+        "first_ms",
         "forgotten_minute",
         "minute",
         "name",
@@ -156,6 +158,8 @@ class Site:
         self.name = name
         #: Stable over processes and versions, unlike hash().
         self.seed = xxh3_64_intdigest(name.encode())
+        #: Time of the first event, in the order of the log; -1 where a checkpoint of before does not say.
+        self.first_ms = -1
         self.clock_ms = -1
         self.minute = -1
         #: Minutes up to this one were forgotten by the cap.
@@ -294,11 +298,15 @@ class Intake:
 
     Args:
         now_ms: No record was there later than that, of those without an append time; None: nobody knows.
+        admitted: Which names have figures of their own; None: by the default limits.
     """
 
-    def __init__(self, now_ms: int | None = None) -> None:
+    def __init__(self, now_ms: int | None = None, admitted: Admitted | None = None) -> None:
         self._now_ms = now_ms
+        self.admitted = Admitted() if admitted is None else admitted
         self.sites: dict[str, Site] = {}
+        #: Those that go by their own name: neither `other` nor a removed one.
+        self._named: dict[str, Site] = {}
         self.tally = Tally()
         #: Whether a batch has the events of its reviews: somebody holds them. Else they are freed while they are in the
         #: core's cache.
@@ -313,6 +321,9 @@ class Intake:
         self.reviewers: list[tuple[str, str]] = []
         self.works: list[WorkKind] = []
         self.verdicts: list[VerdictKind] = []
+        #: Of works and verdicts, the limit that each is beyond: its place in `KINDS`, -1 for none.
+        self._works_over: list[int] = []
+        self._verdicts_over: list[int] = []
         self.sops: list[tuple[str, str, str]] = []
         self.classes: list[str | None] = []
         self.traits: list[Trait] = []
@@ -349,7 +360,7 @@ class Intake:
     def _read_chunk(
         self, batch: Batch, records: Sequence[Record], suspicious_ms: int, dead_letters: list[DeadLetter]
     ) -> None:
-        sites, minute_ms, ahead_ms, hashed = self.sites, MINUTE_MS, AHEAD_MS, xxh3_64_intdigest
+        sites, minute_ms, ahead_ms, hashed = self._named, MINUTE_MS, AHEAD_MS, xxh3_64_intdigest
         labels, reviews, made, delays = batch.labels, batch.reviews, batch.made, batch.delays
         label_person, label_kind = labels.person.append, labels.kind.append
         label_at, label_value = labels.at.append, labels.value.append
@@ -390,7 +401,10 @@ class Intake:
             try:
                 site = sites[event.site_id]
             except KeyError:
-                site = sites[event.site_id] = Site(event.site_id)
+                found = self._unnamed_site(event)
+                if found is None:
+                    continue
+                site, event = found
             minute = at // minute_ms
             if at > site.clock_ms:
                 site.clock_ms = at
@@ -455,7 +469,7 @@ class Intake:
                     verdict(event)
                 error_type = event.error_type
                 if error_type is not None or event.errors:
-                    self._errors(batch, event)
+                    self._errors(batch, event, kind)
                     error_type = _error_type(event)
                 try:
                     review_trait(traits[event.label][event.stratum][error_type])
@@ -531,11 +545,24 @@ class Intake:
                 np.maximum.at(newest, kind_ids, at)
                 for kind in np.flatnonzero(newest >= 0).tolist():
                     self._beat(self.sites[kinds[kind].site], name, int(newest[kind]))
+        self._count_over(batch)
         self._leave_out_implausible(batch)
         if self.sites:
             self.newest_ms = max(self.newest_ms, max(site.clock_ms for site in self.sites.values()))
         self.clock_ms = max(self.clock_ms, self.newest_ms)
         self.panes_ms = max(self.panes_ms, self.newest_ms, *batch.label_changes.at, *batch.review_changes.at)
+
+    def _count_over(self, batch: Batch) -> None:
+        """Counts labels, skips and reviews of combinations that are beyond a limit."""
+        for columns, over in (
+            (batch.labels, self._works_over),
+            (batch.skips, self._works_over),
+            (batch.reviews, self._verdicts_over),
+        ):
+            if columns.at and max(over) >= 0:
+                of_events = np.array(over, np.int64)[columns.arrays()[1]]
+                for kind, events in enumerate(np.bincount(of_events + 1, minlength=1)[1:].tolist()):
+                    self.tally.add(f"over/{KINDS[kind]}", events)
 
     def _leave_out_implausible(self, batch: Batch) -> None:
         """Takes durations that cannot be meant out of the columns; counts them, and event times of 1973 and before."""
@@ -565,6 +592,28 @@ class Intake:
             site.changed = True
 
     # --- decisions off the usual way
+
+    def _unnamed_site(self, event: Event) -> tuple[Site, Event] | None:
+        """The site of an event whose site has not been met, is beyond the limit, or removed; None: it is skipped."""
+        name = event.site_id
+        if name in self.admitted.removed:
+            self.tally.add("removed_sites")
+            return None
+        if name != OTHER and self.admitted.site(name):
+            site = self.sites[name] = self._named[name] = Site(name)
+            site.first_ms = event.at
+            return site, event
+        if OTHER not in self.sites:
+            self.admitted.other_site()
+            self.sites[OTHER] = Site(OTHER)
+            self.sites[OTHER].first_ms = event.at
+        site = self.sites[OTHER]
+        # Equal ids of two sites are no duplicates.
+        site.seed = xxh3_64_intdigest(name.encode())
+        if name == OTHER:
+            return site, event
+        self.tally.add("over/sites")
+        return site, msgspec.structs.replace(event, site_id=OTHER)
 
     def _is_refused(self, record: Record, event: object, dead_letters: list[DeadLetter]) -> bool:
         """Whether a record is no event, or one that contradicts itself; if so, it is dealt with here."""
@@ -644,6 +693,7 @@ class Intake:
                 site.agents, site.qas, site.reviewers = {}, {}, {}
         if len(self.works) + len(self.verdicts) + len(self.sops) > NAMES_HELD_MAX:
             self.works, self.verdicts, self.sops = [], [], []
+            self._works_over, self._verdicts_over = [], []
             for site in self.sites.values():
                 site.works, site.verdicts, site.sops = {}, {}, {}
         if len(self.classes) + len(self.traits) > NAMES_HELD_MAX:
@@ -665,7 +715,9 @@ class Intake:
         kinds = site.works.setdefault(project, {}).setdefault(market, {})
         if sop not in kinds:
             kinds[sop] = len(self.works)
-            self.works.append(WorkKind(site.name, project, market or "", self._sop(site, project, sop)))
+            place = self.admitted.work(site.name, project, market or "")
+            self.works.append(WorkKind(site.name, *place[:2], self._sop(site, place.project, sop)))
+            self._works_over.append(KINDS.index(place.over) if place.over else -1)
         return kinds[sop]
 
     def _verdict_kind(self, site: Site, project: str, market: str | None, sop: str | None, given: Given) -> int:
@@ -673,18 +725,13 @@ class Intake:
         if given not in kinds:
             role, source, sampling, purpose, review_round = given
             kinds[given] = len(self.verdicts)
+            named = role or "agent", source or "qa", sampling or "unknown"
+            place = self.admitted.review(site.name, project, market or "", named)
+            windowed = not why_not_windowed(purpose, review_round)
             self.verdicts.append(
-                VerdictKind(
-                    site.name,
-                    project,
-                    market or "",
-                    self._sop(site, project, sop),
-                    role or "agent",
-                    source or "qa",
-                    sampling or "unknown",
-                    not why_not_windowed(purpose, review_round),
-                )
+                VerdictKind(site.name, *place[:2], self._sop(site, place.project, sop), *named, windowed)
             )
+            self._verdicts_over.append(KINDS.index(place.over) if place.over else -1)
         return kinds[given]
 
     def _class(self, label: str | None) -> int:
@@ -710,14 +757,14 @@ class Intake:
 
     # --- rare events
 
-    def _errors(self, batch: Batch, event: LabelReviewed) -> None:
+    def _errors(self, batch: Batch, event: LabelReviewed, kind: int) -> None:
         found = [(error.type, error.severity) for error in event.errors or ()]
         of_work = event.role != "qa" and not why_not_windowed(event.purpose, event.review_round)
         at = event.at if of_work else -1
+        site, table = event.site_id, "remarks" if event.correct else "errors"
         for error_type, severity in found or [(event.error_type or "", event.severity)]:
-            batch.errors.append(
-                ReviewError(event.site_id, event.project_id, error_type, severity or "", event.correct, at)
-            )
+            project, shown = self.admitted.error(table, site, self.verdicts[kind].project, error_type, severity or "")
+            batch.errors.append(ReviewError(site, project, shown, severity or "", event.correct, at))
 
     def _rare(self, batch: Batch, site: Site, event: Event) -> None:
         name = _TYPE_NAMES[type(event)]
@@ -727,6 +774,10 @@ class Intake:
         if isinstance(event, StateChanged | AgentProfiled):
             if event.agent_id not in site.agents:
                 self._person(site, site.agents, event.agent_id)
+            if isinstance(event, StateChanged):
+                project = self.admitted.project(site.name, event.project_id or "")
+                if project != (event.project_id or ""):
+                    event = msgspec.structs.replace(event, project_id=project)
             batch.states.append((site.name, event, site.clock_ms))
         elif isinstance(event, ReviewRevised):
             self._review_revised(batch, site, event)
@@ -792,7 +843,12 @@ class Intake:
             if site.changed or site.clock_ms != site.saved_clock_ms:
                 site.changed, site.saved_clock_ms = False, site.clock_ms
                 state = _SiteState(
-                    site.name, site.clock_ms, site.forgotten_minute, site.skew_ms, dict(sorted(site.beats.items()))
+                    site.name,
+                    site.clock_ms,
+                    site.forgotten_minute,
+                    site.skew_ms,
+                    dict(sorted(site.beats.items())),
+                    site.first_ms,
                 )
                 yield b"site|" + site.name.encode(), msgspec.msgpack.encode(state)
 
@@ -818,7 +874,9 @@ class Intake:
                 site = self.sites[known.name] = Site(known.name)
                 site.clock_ms, site.minute = known.clock_ms, known.clock_ms // MINUTE_MS
                 site.forgotten_minute, site.skew_ms, site.beats = known.forgotten_minute, known.skew_ms, known.beats
-                site.changed, site.saved_clock_ms = False, site.clock_ms
+                site.changed, site.saved_clock_ms, site.first_ms = False, site.clock_ms, known.first_ms
+                if site.name != OTHER and site.name not in self.admitted.removed:
+                    self._named[site.name] = site
         held: dict[tuple[str, int], list[bytes]] = {}  # by site and minute
         for number in sorted(int(key[4:]) for key in slots if key.startswith(b"ids|")):
             key = b"ids|%d" % number
@@ -878,6 +936,7 @@ class _SiteState(msgspec.Struct):
     forgotten_minute: int
     skew_ms: int | None
     beats: dict[str, int]
+    first_ms: int = -1
 
 
 class _IntakeState(msgspec.Struct):

@@ -15,8 +15,9 @@ from schemas.topics import EVENTS
 from streams.engine.drift.episodes import Episode
 from streams.engine.drift.part import Drift, Opened
 from streams.engine.drift.streams import Plan, Stream
-from streams.engine.figures import Figures, PeopleFigures
+from streams.engine.figures import Figures, PeopleFigures, without_people, without_sites
 from streams.engine.intake import CAP_CHECK_RECORDS, DeadLetter, Intake, Record, Tally
+from streams.engine.limits import KINDS, OTHER, Admitted, LimitUse
 from streams.engine.panes import Ints, Rings, Slot, Table
 from streams.engine.parts import Part, Tell
 from streams.engine.parts.implausible import Implausible
@@ -49,6 +50,7 @@ _TALLIES = {
     "revised_reviews": "labelwatch_revised_reviews_total",
     "lost": "labelwatch_lost_records_total",
     "unnamed": "labelwatch_unnamed_events_total",
+    "removed_sites": "labelwatch_removed_site_events_total",
 }
 
 
@@ -118,8 +120,9 @@ class PartitionEngine:
         #: Held while the state changes or is read: figures are taken from another thread.
         self.lock = RLock()
         self._policy = policy
+        self._removed = frozenset(policy.limits.removed_sites)
         self._rings = Rings()
-        self._intake = Intake(now_ms)
+        self._intake = Intake(now_ms, Admitted(policy.limits, partitions))
         self._dead_letters: list[DeadLetter] = []
         self._committed_tally: dict[str, int] = {}
         work, verdicts, sops = Work(self._rings), Verdicts(self._rings, policy), Sops(self._rings)
@@ -136,6 +139,7 @@ class PartitionEngine:
             Implausible(self._rings),
             self._drift,
         )
+        self._work, self._verdicts, self._presence = work, verdicts, presence
         self._tables: tuple[Table, ...] = tuple(table for part in self._parts for table in part.tables)
         self._sites = SiteView(work, verdicts, presence, (topic, str(partition)))
         self._people = PeopleView(self.lock, people, reviewers, presence)
@@ -180,6 +184,13 @@ class PartitionEngine:
     def sites(self) -> list[str]:
         """Sites seen in this partition, by name: a compacted topic gives them back in another order."""
         return sorted(self._intake.sites)
+
+    def limits(self) -> dict[str, LimitUse]:
+        """How much of each limit of the policy this partition uses."""
+        admitted, tally = self._intake.admitted, self._intake.tally.counts
+        return {
+            kind: LimitUse(admitted.used[kind], admitted.limit[kind], tally.get(f"over/{kind}", 0)) for kind in KINDS
+        }
 
     def apply(self, records: Sequence[Record]) -> None:
         """Applies one fetched batch; records at or below `applied` are skipped. Never raises for a record."""
@@ -293,12 +304,24 @@ class PartitionEngine:
             ring.advance(engine._intake.panes_ms)
         for table in engine._tables:
             table.restore(by_table.get(table.name, {}))
+        engine._admit_again()
         engine._drift.restore(drift)
         for part in engine._parts:
             part.restored()
         engine.applied = state.applied
         engine._committed_tally = dict(engine._intake.tally.counts)
         return engine
+
+    def _admit_again(self) -> None:
+        verdicts = self._verdicts
+        self._intake.admitted.restore(
+            self._intake.sites,
+            self._work.work.index,
+            verdicts.verdicts.index,
+            self._presence.states.index,
+            errors=verdicts.errors.index,
+            remarks=verdicts.remarks.index,
+        )
 
     # --- figures
 
@@ -319,20 +342,22 @@ class PartitionEngine:
                 for site, people in by_site.items():
                     figures.add("labelwatch_site_active_agents", (site, role, window), people)
         tell_paces(figures, paces, self._policy)
-        return figures
+        return without_sites(figures, self._removed) if self._removed else figures
 
     def _of_people(self, at_ms: int) -> tuple[Active, Paces]:
         return self._people.active(SITE_WINDOWS, at_ms), self._people.paces(SITE_WINDOWS, at_ms)
 
     def people(self, at_ms: int) -> PeopleFigures:
         """People's figures at a time, for the slower page."""
-        return PeopleFigures(self._people.read(at_ms, self._policy))
+        groups = self._people.read(at_ms, self._policy)
+        return PeopleFigures([without_people(group, self._removed) for group in groups] if self._removed else groups)
 
     def _read_pipeline(self, at_ms: int) -> Tell:
         here = (self.topic, str(self.partition))
         tally = Tally(self._committed_tally).counts
         newest_ms = self._intake.newest_ms
-        sites = [(site.name, site.skew_ms, dict(site.beats)) for site in self._intake.sites.values()]
+        sites = [(site.name, site.first_ms, site.skew_ms, dict(site.beats)) for site in self._intake.sites.values()]
+        limits = self.limits()
 
         def tell(figures: Figures) -> None:
             for name in event_types():
@@ -341,16 +366,23 @@ class PartitionEngine:
                 figures.add("labelwatch_rejected_total", (reason, *here), tally.get(f"rejected/{reason}", 0))
             for name, metric in _TALLIES.items():
                 figures.add(metric, here, tally.get(name, 0))
+            for kind, use in limits.items():
+                figures.add("labelwatch_over_limit_events_total", (kind, *here), tally.get(f"over/{kind}", 0))
+                figures.add("labelwatch_limit_used", (kind, *here), use.used)
+                figures.add("labelwatch_limit", (kind, *here), use.limit)
             if newest_ms:
                 figures.add("labelwatch_watermark_timestamp_seconds", here, newest_ms / 1000)
-            for site, skew_ms, beats in sites:
+            for site, first_ms, skew_ms, beats in sites:
+                if first_ms >= 0:
+                    figures.add("labelwatch_site_first_event_timestamp_seconds", (site,), first_ms / 1000)
                 zone = self._policy.timezone(site)
                 figures.add("labelwatch_site_info", (site, self._policy.vendor(site), zone, here[1]), 1)
                 offset_seconds = self._policy.utc_offset_seconds(site, at_ms)
                 figures.add("labelwatch_site_utc_offset_seconds", (site, zone), offset_seconds)
                 if skew_ms is not None:
                     figures.add("labelwatch_clock_skew_seconds", (site,), skew_ms / 1000)
-                figures.add("labelwatch_policy_scope_missing", (site,), 0 if self._policy.names_site(site) else 1)
+                if site != OTHER:
+                    figures.add("labelwatch_policy_scope_missing", (site,), 0 if self._policy.names_site(site) else 1)
                 for name, beat_ms in beats.items():
                     figures.add("labelwatch_site_last_event_timestamp_seconds", (site, name), beat_ms / 1000)
 

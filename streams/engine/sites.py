@@ -55,7 +55,9 @@ class SiteView:
         by_state = self._states.now()
         in_state = {state: _flags(states, by_state, [name == (state,) for name in by_state.labels]) for state in STATES}
         opened = self._presence.open_states(at_ms)
-        windows = [(window, self._window(window, at_ms, headline, in_state, opened)) for window in SITE_WINDOWS]
+        removed = policy.limits.removed_sites
+        kept = _kept(self._work.work, removed), _kept(verdicts, removed)
+        windows = [(window, self._window(window, at_ms, headline, in_state, opened, kept)) for window in SITE_WINDOWS]
         least = np.array([policy.resolve(site=site).min_reviews for site in verdicts.group_names], np.int64)
         for (role, window), labels in self._site_labels.items():
             labels.extend((site, role, window) for site in verdicts.group_names[len(labels) :])
@@ -85,16 +87,24 @@ class SiteView:
         return targets
 
     def _window(
-        self, window: str, at_ms: int, headline: dict[str, Flags], in_state: dict[str, Flags], opened: OpenStates
+        self,
+        window: str,
+        at_ms: int,
+        headline: dict[str, Flags],
+        in_state: dict[str, Flags],
+        opened: OpenStates,
+        kept: tuple[Flags | None, Flags | None],
     ) -> "_Sums":
         sums = _Sums()
         work, verdicts, states = self._work.work, self._verdicts.verdicts, self._presence.states
         labels = work.window_sum("labels", window, at_ms)
         sums.labels = work.by_group(labels)
-        sums.labels_by_row = labels
+        sums.labels_by_row = labels if kept[0] is None else labels * kept[0]
         sums.handled = work.by_group(work.window_sum("handled", window, at_ms))
         sums.handle_ms = work.by_group(work.window_sum("handle_ms", window, at_ms))
         reviews, correct = verdicts.window_sum("reviews", window, at_ms), verdicts.window_sum("correct", window, at_ms)
+        if kept[1] is not None:
+            reviews, correct = reviews * kept[1], correct * kept[1]
         for role, counts in headline.items():
             by_row = reviews * counts, correct * counts
             sums.reviews[role], sums.correct[role] = map(verdicts.group_sums, by_row)
@@ -191,6 +201,16 @@ def _flags(table: Table, grouped: Grouped, chosen: list[bool]) -> Flags:
     """Which rows of a table are of the chosen groups."""
     flags = np.zeros(table.rows, bool)
     flags[grouped.rows] = np.array(chosen, bool)[grouped.of_row]
+    return flags
+
+
+def _kept(table: Table, removed: Sequence[str]) -> Flags | None:
+    """Which rows of a table are of no removed site; None: all."""
+    if not removed:
+        return None
+    flags = np.ones(table.rows, bool)
+    for site in removed:
+        flags &= ~table.in_group(site)
     return flags
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from schemas.metrics import CATALOGUE, METRICS, Kind, Metric, Page
 from streams.engine.figures import Column, Figures, Labels, PeopleFigures, PeopleGroup, Sample
+from streams.engine.limits import OTHER
 from streams.exporter.pseudonyms import AgentNames
 from streams.exporter.state import Engine, MonitorState, Shown
 from streams.exporter.text import Block, Family, Histograms, LabelText, People, Rows
@@ -48,7 +49,7 @@ def merge_rule(metric: Metric) -> Merge:
     name = metric.name.removeprefix("labelwatch_").removeprefix("river_")
     if metric.kind is not Kind.GAUGE:
         return Merge.SUM
-    if name == "drift_began_timestamp_seconds":
+    if name in ("drift_began_timestamp_seconds", "site_first_event_timestamp_seconds"):
         return Merge.MIN
     if name in _SAME or name in ("drift_active", "drift_info") or name.endswith("_timestamp_seconds"):
         return Merge.MAX
@@ -128,7 +129,8 @@ class Merged:
             merged.update(shared)
         for labels in unmergeable:
             del merged[labels]
-            self.left_out[name] += 1
+            # What is beyond the limits is in every partition that has met one.
+            self.left_out[name] += at is None or labels[at] != OTHER
         self.rows[name], self.columns[name] = [*apart, *merged.items()], columns_apart
 
     def _sites_of(self, name: str, rows: list[Sample], columns: list[Column]) -> set[str]:

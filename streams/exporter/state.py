@@ -166,6 +166,7 @@ class MonitorState:
         self._left_out: dict[Page, Mapping[str, int]] = {}
         self._readers_cut_off: Counter[CutOff] = Counter()
         self._certificates: dict[str, float] = {}
+        self._memory_limit_bytes: int | None = None
 
     # The event loop's side.
 
@@ -356,6 +357,10 @@ class MonitorState:
         with self._lock:
             self._readers_cut_off[reason] += 1
 
+    def memory_limit(self, limit_bytes: int) -> None:
+        """The container's memory, beyond which the kernel kills this process."""
+        self._memory_limit_bytes = limit_bytes
+
     def certificate_expires(self, use: str, at_seconds: float) -> None:
         """A certificate of this worker ends then: `metrics`, the pages' own; `kafka`, that shown to the brokers."""
         with self._lock:
@@ -376,6 +381,8 @@ class MonitorState:
             figures.add("labelwatch_ready", (reason,), int(reason not in missing))
         if self._clock_offset_seconds is not None:
             figures.add("labelwatch_worker_clock_offset_seconds", (), self._clock_offset_seconds)
+        if self._memory_limit_bytes is not None:
+            figures.add("labelwatch_memory_limit_bytes", (), self._memory_limit_bytes)
         figures.add("labelwatch_loop_timestamp_seconds", (), self._loop_turned[1] / 1000)
         figures.add("labelwatch_build_info", (self.build.version, platform.python_version(), *self.build[1:]), 1)
         return figures

@@ -1,4 +1,4 @@
-"""Freed memory: freed soon, kept for what comes next, and given back to the machine when there is too much of it."""
+"""Freed memory: freed soon, kept for what comes next, given back when there is too much of it; and the limit of all."""
 
 import contextlib
 import ctypes
@@ -9,6 +9,8 @@ from aiokafka.consumer.fetcher import PartitionRecords
 
 #: Growth since the last time that is worth looking for what can go back.
 _GROWN_BYTES = 32 << 20
+#: Version 1 of control groups writes a number near 2**63 for none.
+_NO_LIMIT_BYTES = 1 << 60
 #: glibc's options: arenas, memory that is kept at their end, and from what size on a block is a mapping of its own.
 _OPTIONS = ((-8, 1), (-1, 64 << 20), (-3, 32 << 20))
 
@@ -61,6 +63,30 @@ def break_circle(parsed: PartitionRecords) -> None:
     that comes by the number of objects: seldom, where events are none to it.
     """
     parsed._records_iterator = None
+
+
+def limit_bytes(root: Path = Path("/")) -> int | None:
+    """The least memory limit of this process's control groups, v2 or v1; None: it has none, or this is no Linux.
+
+    Args:
+        root: Where /proc and /sys are.
+    """
+    limits = []
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers not in ("", "memory"):
+                continue
+            top = root / "sys/fs/cgroup" / controllers
+            name = "memory.limit_in_bytes" if controllers else "memory.max"
+            group = top / path.lstrip("/")
+            # A container sees its own group at the top, under a path that may not be there.
+            for folder in (group, *group.parents):
+                with contextlib.suppress(OSError, ValueError):  # "max": no limit
+                    limits.append(int((folder / name).read_text()))
+                if folder == top:
+                    break
+    return min((limit for limit in limits if limit < _NO_LIMIT_BYTES), default=None)
 
 
 def _resident_bytes() -> int:

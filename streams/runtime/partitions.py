@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from schemas.policy import Policy
 from schemas.topics import EVENTS, checkpoints_topic
 from streams.engine.intake import Record
+from streams.engine.limits import OTHER
 from streams.engine.partition import Checkpoint, FormatError, PartitionEngine
 from streams.exporter import MonitorState
 from streams.runtime.access import denied
@@ -62,6 +63,7 @@ class _Owned:
         letter_bytes: At most so many bytes of dead letters are pending.
         unwritten: What the last checkpoint was to write and did not, for certain: the next one writes it too.
         retry_at: Monotonic seconds before which nothing is tried again.
+        limits_said: The limits that the log has named, and whether as met.
         halted: Too many dead letters wait to be written, so the flow is closed until they are.
     """
 
@@ -77,6 +79,7 @@ class _Owned:
     letter_bytes: int = 0
     unwritten: Checkpoint | None = None
     retry_at: float = 0.0
+    limits_said: dict[str, bool] = field(default_factory=dict)
     halted: bool = False
     caught_up: bool = False
     checkpointed: float = field(default_factory=time.monotonic)
@@ -526,6 +529,7 @@ class Partitions:
             owned.unwritten, owned.letter_bytes = None, 0
             self._failures.pop(owned.partition, None)
             self._state.committed(owned.partition, time.monotonic() - started)
+            _say_limits(owned)
         if owned.halted and not now:
             await self._resume(owned)
 
@@ -641,6 +645,24 @@ class Partitions:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task of the worker failed", exc_info=error)
             self._fail(70, "The worker failed, which is a defect: please report it with the lines above.")
+
+
+def _say_limits(owned: _Owned) -> None:
+    """Names the limits that are near or met, each once."""
+    for kind, use in owned.engine.limits().items():
+        if use.is_near and (kind not in owned.limits_said or use.is_met > owned.limits_said[kind]):
+            owned.limits_said[kind] = use.is_met
+            log.warning(
+                "partition=%d uses %d of its %d %s (%.0f%%): %s; `labelwatch sites` shows who uses them: remove forged "
+                "or closed sites with `labelwatch sites remove`, or raise %s in [limits] of the policy",
+                owned.partition,
+                use.used,
+                use.limit,
+                kind,
+                100 * use.used / use.limit,
+                f"what is new counts under {OTHER}, {use.over} events so far" if use.is_met else "the limit is near",
+                kind,
+            )
 
 
 def _list(partitions: Iterable[int]) -> str:

@@ -26,7 +26,7 @@ from streams.exporter import (
 from streams.runtime import build, logs
 from streams.runtime.broker import Findings, Refusal, examine
 from streams.runtime.certificates import when
-from streams.runtime.memory import keep_freed
+from streams.runtime.memory import keep_freed, limit_bytes
 from streams.runtime.partitions import Partitions
 from streams.runtime.settings import Settings, SettingsError, service_links
 from streams.runtime.transport import App
@@ -114,6 +114,8 @@ class _Worker:
             self._end(FAILED, str(error))
             return self._code
         log.info("metrics at %s", server.url)
+        if (memory_bytes := limit_bytes()) is not None:
+            state.memory_limit(memory_bytes)
         if (expiry_seconds := self._settings.kafka_certificate_expiry_seconds()) is not None:
             state.certificate_expires("kafka", expiry_seconds)
         for sentence in _exposures(self._settings):

@@ -66,6 +66,7 @@ def test_every_metric_of_the_catalogue_is_served_on_its_page_with_its_labels():
     state.figures_lag(0, 0.5)
     state.clock_offset(0.5)
     state.held_up(0, 3, 2.5)
+    state.memory_limit(1 << 30)
     state.certificate_expires("metrics", 1_800_000_000)
     state.committed(0, 0.05)
     for page in Page:
@@ -156,7 +157,10 @@ def test_a_name_that_the_catalogue_does_not_have_is_counted_not_served(caplog):
 def test_each_metric_is_merged_by_its_meaning():
     rules = {m.name.removeprefix("labelwatch_"): merge_rule(m) for m in CATALOGUE if m.kind is Kind.GAUGE}
     by_rule = {rule: {name for name, of_name in rules.items() if of_name is rule} for rule in Merge}
-    assert by_rule[Merge.MIN] == {"drift_began_timestamp_seconds", "river_drift_began_timestamp_seconds"}
+    assert by_rule[Merge.MIN] == {
+        *("drift_began_timestamp_seconds", "river_drift_began_timestamp_seconds"),
+        "site_first_event_timestamp_seconds",
+    }
     assert by_rule[Merge.MAX] == {
         *("target_ratio", "target_handle_seconds", "policy_min_reviews", "policy_scope_missing", "site_info"),
         "site_utc_offset_seconds",
@@ -173,7 +177,7 @@ def test_each_metric_is_merged_by_its_meaning():
         "site_productive_seconds",
         *("agent_reviews", "agent_labels", "reviewer_reviews", "reviewer_seconds", "reviewer_errors_found"),
         *("reviewer_agent_reviews", "reviewer_agent_errors_found"),
-        *("unwatched_streams", "held_reviews"),
+        *("unwatched_streams", "held_reviews", "limit", "limit_used"),
     }
     assert all(m.kind is Kind.GAUGE or merge_rule(m) is Merge.SUM for m in CATALOGUE)
     people = {m for m in CATALOGUE if m.page is Page.AGENTS}

@@ -194,6 +194,7 @@ def test_the_state_gives_every_process_metric_of_the_catalogue_and_no_other():
     state.clock_offset(0.5)
     state.held_up(0, 3, 2.5)
     state.committed(0, 0.05)
+    state.memory_limit(1 << 30)
     state.certificate_expires("metrics", 1_800_000_000.0)
     for page in {metric.page for metric in METRICS.values()}:
         state.rendered(page, 0.1)

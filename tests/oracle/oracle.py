@@ -72,7 +72,7 @@ class Site:
     """What the order of a site's records decides."""
 
     def __init__(self) -> None:
-        self.clock = -1
+        self.clock = self.first = -1
         self.seen: set[tuple[str, int]] = set()
         self.open: dict[str, OpenState] = {}
         self.newest_state: dict[str, int] = {}
@@ -154,6 +154,8 @@ class Oracle:
         if at // HOUR_MS <= clock // HOUR_MS - WEEK_HOURS:
             self._count("late_events_total", *self.topic_partition)
         self._count("events_total", kind, *self.topic_partition)
+        if name not in self.sites:
+            site.first = at
         self.sites[name] = site
         self._note_times(name, event)
         self.watermark = max(self.watermark, at)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from schemas.metrics import CATALOGUE, METRICS, Kind, Origin
+from schemas.policy import Limits
 from streams.exporter.collector import MAX_SERIES
 
 ROOT = Path(__file__).parents[2]
@@ -289,3 +290,10 @@ def test_links_do_not_become_labels() -> None:
     (drop,) = config["alerting"]["alert_relabel_configs"]
     assert drop["action"] == "labeldrop"
     assert set(drop["regex"].split("|")) == used
+
+
+def test_a_page_within_the_limits_is_never_dropped_by_prometheus() -> None:
+    config = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text("utf-8"))
+    limit = {job["job_name"]: job.get("sample_limit", 0) for job in config["scrape_configs"]}
+    assert limit["labelwatch"] >= 1.25 * Limits().series
+    assert limit["labelwatch-agents"] >= 1.25 * MAX_SERIES

@@ -46,6 +46,8 @@ def why_not(words: list[str]) -> str | None:
             words.pop(0)
         if not words:
             return None
+        if command.invoke_without_command and words[0].startswith("-"):
+            break
         name = words.pop(0).rstrip(",")
         if name not in command.commands:
             return f"no command {name!r}"

@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import pytest
 from aiokafka.consumer.fetcher import PartitionRecords
 
 from streams.runtime import memory
-from streams.runtime.memory import FreedMemory, break_circle, keep_freed
+from streams.runtime.memory import FreedMemory, break_circle, keep_freed, limit_bytes
 
 #: Takes and frees 16 MB fifty times, as batches do, and prints how many pages the kernel filled for it.
 _FAULTS = """
@@ -95,3 +96,32 @@ def test_an_answer_goes_without_the_garbage_collector():
         assert gone() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "limit"),
+    [
+        ("0::/\n", {"memory.max": "1073741824\n"}, 1 << 30),
+        ("0::/a/b\n", {"memory.max": "max\n", "a/memory.max": "1000\n", "a/b/memory.max": "2000\n"}, 1000),
+        ("0::/docker/not-seen-from-within\n", {"memory.max": "5000\n"}, 5000),
+        ("0::/\n", {"memory.max": "max\n"}, None),
+        ("0::/\n", {}, None),
+        ("4:memory:/a\n0::/\n", {"memory/a/memory.limit_in_bytes": "3000\n"}, 3000),
+        ("4:memory:/\n", {"memory/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+        ("", {}, None),
+    ],
+)
+def test_the_containers_limit_in_either_version_of_control_groups(
+    tmp_path: Path, groups: str, files: dict[str, str], limit: int | None
+) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(groups)
+    for name, text in files.items():
+        file = tmp_path / "sys/fs/cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    assert limit_bytes(tmp_path) == limit
+
+
+def test_a_machine_without_control_groups_has_no_limit(tmp_path: Path) -> None:
+    assert limit_bytes(tmp_path) is None

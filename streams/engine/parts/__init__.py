@@ -15,10 +15,6 @@ T = TypeVar("T")
 #: People of a partition, of each table, who have figures of their own: about 700 MB when all are busy all week.
 #: Whoever comes later counts for the site alone. Rows are durable, so that a restart changes nothing.
 PEOPLE_MAX = 125_000
-#: Rows of a table for combinations of project, market, SOP version and the like. What comes when they are so many
-#: counts under the project `other`, so that the sums of a site stay exact.
-KINDS_MAX = 20_000
-OTHER = "other"
 #: A reading's way to its figures, to be called without the engine's lock.
 Tell = Callable[[Figures], None]
 
@@ -68,21 +64,14 @@ class Numbers(Generic[T]):
         return self._known.take(ids)
 
 
-def rows_of(table: Table, key_of: Callable[[T], Key | None], spilled: Callable[[Key], Key] | None = None) -> Numbers[T]:
-    """Rows of a table for interned things; -1 for those without a key; in a full table that of `spilled`."""
+def rows_of(table: Table, key_of: Callable[[T], Key | None]) -> Numbers[T]:
+    """Rows of a table for interned things; -1 for those without a key."""
 
     def row(thing: T) -> int:
         key = key_of(thing)
-        if key is None:
-            return -1
-        return table.row(key if spilled is None else bounded(table, key, spilled), key[0])
+        return -1 if key is None else table.row(key, key[0])
 
     return Numbers(row)
-
-
-def bounded(table: Table, key: Key, spilled: Callable[[Key], Key]) -> Key:
-    """A key that has a row or may have one, or the one that it counts under in a full table."""
-    return key if len(table.index) < KINDS_MAX or key in table.index else spilled(key)
 
 
 def rows_of_people(table: Table) -> Numbers[Key]:

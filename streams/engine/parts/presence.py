@@ -12,7 +12,7 @@ from schemas.policy import Policy
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake
 from streams.engine.panes import HOUR_MS, Ints, Key, Panes, Ring, Rings, Table
-from streams.engine.parts import OTHER, Groups, Tell, bounded, has_room, read_totals
+from streams.engine.parts import Groups, Tell, has_room, read_totals
 
 #: A state open for longer is closed here, and counted as forgotten unless it is a night or a weekend: offline.
 FORGOTTEN_MS = 12 * HOUR_MS
@@ -75,6 +75,10 @@ class Presence:
         closed: list[Interval] = []
         changed: list[tuple[int, int]] = []
         for site, event, clock_ms in batch.states:
+            cell = 0
+            if isinstance(event, StateChanged):
+                # First of all: what the intake has admitted has its row, also where the state is then passed over.
+                cell = self.states.row((site, event.project_id or "", event.state), site)
             if not has_room(self.people, (site, event.agent_id)):
                 intake.tally.add("unnamed")
                 continue
@@ -85,7 +89,7 @@ class Presence:
                     self.people.set(person, role=ROLES.index(event.role))
             else:
                 changed.append((person, event.at))
-                self._state_changed(site, person, event, clock_ms, closed)
+                self._state_changed(site, person, cell, event, clock_ms, closed)
         for site, oldest_ms in list(self._oldest_ms.items()):
             clock_ms = intake.sites[site].clock_ms
             if clock_ms - oldest_ms > FORGOTTEN_MS:
@@ -97,7 +101,7 @@ class Presence:
             self.people.add(rows, at, {"changes": np.ones(len(rows), np.int64)})
 
     def _state_changed(
-        self, site: str, person: int, event: StateChanged, clock_ms: int, closed: list[Interval]
+        self, site: str, person: int, cell: int, event: StateChanged, clock_ms: int, closed: list[Interval]
     ) -> None:
         people = self.people
         # Stored plus one, so that 0 means none.
@@ -112,8 +116,6 @@ class Presence:
                 end_ms = since_ms + FORGOTTEN_MS
                 self._count_forgotten(site, state)
             closed.append(Interval(person, people.get(person, "cell"), state, since_ms, end_ms))
-        key = bounded(self.states, (site, event.project_id or "", event.state), lambda key: (key[0], OTHER, key[2]))
-        cell = self.states.row(key, site)
         people.set(person, state=_CODES[event.state], since_ms=event.at, cell=cell, newest_ms=event.at + 1)
         self._oldest_ms[site] = min(self._oldest_ms.get(site, event.at), event.at)
 

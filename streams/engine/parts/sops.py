@@ -7,9 +7,12 @@ import numpy as np
 from schemas.policy import Policy
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, VerdictKind, WorkKind
+from streams.engine.limits import OTHER
 from streams.engine.panes import Key, Rings, Table
-from streams.engine.parts import OTHER, Numbers, Tell, rows_of
+from streams.engine.parts import Numbers, Tell
 
+#: Rows for versions, which are kept for good. What comes when they are so many counts under the project `other`.
+ROWS_MAX = 20_000
 #: Versions of a project with series of their own.
 NEWEST = 3
 OLDER = "older"
@@ -26,9 +29,14 @@ class Sops:
     def __init__(self, rings: Rings) -> None:
         self._table = Table("sops", rings, totals=("labels", "reviews", "correct"))
         self.tables: Sequence[Table] = (self._table,)
-        self._rows: Numbers[Key] = rows_of(self._table, lambda sop: sop, lambda key: (key[0], OTHER, OLDER))
+        self._rows: Numbers[Key] = Numbers(self._row)
         self._work_sops: Numbers[WorkKind] = Numbers(lambda kind: kind.sop)
         self._verdict_sops: Numbers[VerdictKind] = Numbers(lambda kind: kind.sop)
+
+    def _row(self, key: Key) -> int:
+        if len(self._table.index) >= ROWS_MAX and key not in self._table.index:
+            key = (key[0], OTHER, OLDER)
+        return self._table.row(key, key[0])
 
     def apply(self, batch: Batch, intake: Intake) -> None:
         """Adds labels and first-given reviews that name a version."""

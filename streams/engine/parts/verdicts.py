@@ -11,11 +11,9 @@ from streams.engine.headline import why_not_headline
 from streams.engine.intake import Batch, Intake, VerdictKind, column
 from streams.engine.panes import Key, Panes, Rings, Table
 from streams.engine.parts import (
-    OTHER,
     Groups,
     Numbers,
     Tell,
-    bounded,
     histogram,
     observe,
     read_histogram,
@@ -24,8 +22,6 @@ from streams.engine.parts import (
     rows_of,
 )
 
-#: Error types of a site that have a series of their own.
-ERROR_TYPES_MAX = 100
 #: Values of the label `headline`.
 HEADLINE, BESIDE = "true", "false"
 _WINDOWED = {"reviews": "labelwatch_reviews_window", "correct": "labelwatch_correct_reviews_window"}
@@ -48,17 +44,13 @@ class Verdicts:
         self.verdicts = Table("verdicts", rings, {"reviews": wide, "correct": wide}, totals=("reviews", "correct"))
         self._totals = Groups(self.verdicts, lambda key: key[:5])
         self._of_window = {window: Groups(self.verdicts, self._within(window)) for window in WINDOWS}
-        self._errors = Table("errors", rings, {"errors": Panes(np.int16, np.int16)}, totals=("errors",))
-        self._remarks = Table("remarks", rings, totals=("remarks",))
+        self.errors = Table("errors", rings, {"errors": Panes(np.int16, np.int16)}, totals=("errors",))
+        self.remarks = Table("remarks", rings, totals=("remarks",))
         self._delay = Table("delay", rings, totals=histogram(REVIEW_DELAY_BUCKETS_SECONDS))
-        self.tables: Sequence[Table] = (self.verdicts, self._errors, self._remarks, self._delay)
-        self._rows: Numbers[VerdictKind] = rows_of(
-            self.verdicts, _verdict_key, lambda key: (key[0], OTHER, "", *key[3:])
-        )
+        self.tables: Sequence[Table] = (self.verdicts, self.errors, self.remarks, self._delay)
+        self._rows: Numbers[VerdictKind] = rows_of(self.verdicts, _verdict_key)
         self._delay_rows: Numbers[VerdictKind] = rows_of(self._delay, lambda kind: (kind.site,))
         self._windowed: Numbers[VerdictKind] = Numbers(lambda kind: kind.windowed)
-        #: By table, then by site: remarks leave the errors' types their room.
-        self._error_types: dict[str, dict[str, set[str]]] = {"errors": {}, "remarks": {}}
 
     def headline_of(self, key: Key) -> str:
         """The label `headline` of a row of `verdicts`: which of the windows' reviews make the headline accuracy."""
@@ -89,33 +81,17 @@ class Verdicts:
             observe(self._delay, self._delay_rows.of(kinds), delay_ms, REVIEW_DELAY_BUCKETS_SECONDS)
         found: list[tuple[int, int]] = []
         for error in batch.errors:
-            table, total = (self._remarks, "remarks") if error.is_remark else (self._errors, "errors")
-            error_type = self._capped_type(table, error.site, error.error_type)
-            key: Key = (error.site, error.project, error_type, error.severity)
-            key = bounded(table, key, lambda key: (key[0], OTHER, *key[2:]))
-            row = table.row(key, error.site)
+            table, total = (self.remarks, "remarks") if error.is_remark else (self.errors, "errors")
+            row = table.row((error.site, error.project, error.error_type, error.severity), error.site)
             table.add_total(row, total)
-            if table is self._errors and error.windowed_at >= 0:
+            if table is self.errors and error.windowed_at >= 0:
                 found.append((row, error.windowed_at))
         if found:
             rows, times = np.array(found, np.int64).T
-            self._errors.add(rows, times, {"errors": np.ones(len(rows), np.int64)})
-
-    def _capped_type(self, table: Table, site: str, error_type: str) -> str:
-        types = self._error_types[table.name].setdefault(site, set())
-        if error_type not in types:
-            if len(types) >= ERROR_TYPES_MAX:
-                return OTHER
-            types.add(error_type)
-        return error_type
+            self.errors.add(rows, times, {"errors": np.ones(len(rows), np.int64)})
 
     def restored(self) -> None:
-        """Counts the error types of each site again; `other` itself may be a real one and then is among them."""
-        for table in (self._errors, self._remarks):
-            for key in table.index:
-                types = self._error_types[table.name].setdefault(key[0], set())
-                if len(types) < ERROR_TYPES_MAX:
-                    types.add(key[2])
+        """Nothing is kept beside the tables."""
 
     def read(self, at_ms: int, policy: Policy) -> Tell:
         """Totals (sampling is a dimension of windows only), windows, errors and delays."""
@@ -128,9 +104,9 @@ class Verdicts:
             for column, metric in _WINDOWED.items()
         ]
         tells = (
-            read_totals(self._errors, {"errors": "labelwatch_errors_total"}),
-            read_windows(self._errors, at_ms, WINDOWS, {"errors": "labelwatch_errors_window"}),
-            read_totals(self._remarks, {"remarks": "labelwatch_remarks_total"}),
+            read_totals(self.errors, {"errors": "labelwatch_errors_total"}),
+            read_windows(self.errors, at_ms, WINDOWS, {"errors": "labelwatch_errors_window"}),
+            read_totals(self.remarks, {"remarks": "labelwatch_remarks_total"}),
             read_histogram(self._delay, "labelwatch_review_delay_seconds", REVIEW_DELAY_BUCKETS_SECONDS),
         )
 

@@ -10,7 +10,6 @@ from streams.engine.figures import Figures
 from streams.engine.intake import CAP_MS, Batch, Intake, WorkKind, column
 from streams.engine.panes import Ints, Panes, Rings, Table
 from streams.engine.parts import (
-    OTHER,
     Numbers,
     Tell,
     histogram,
@@ -36,8 +35,8 @@ class Work:
         self._handle = Table("handle", rings, totals=histogram(HANDLE_BUCKETS_SECONDS))
         self._capped = Table("capped", rings, totals=("labels",))
         self.tables: Sequence[Table] = (self.work, self._handle, self._capped)
-        self._work_rows: Numbers[WorkKind] = rows_of(self.work, lambda kind: kind[:3], lambda key: (key[0], OTHER, ""))
-        self._handle_rows: Numbers[WorkKind] = rows_of(self._handle, lambda kind: kind[:2], lambda key: (key[0], OTHER))
+        self._work_rows: Numbers[WorkKind] = rows_of(self.work, lambda kind: kind[:3])
+        self._handle_rows: Numbers[WorkKind] = rows_of(self._handle, lambda kind: kind[:2])
         self._capped_rows: Numbers[WorkKind] = rows_of(self._capped, lambda kind: kind[:1])
 
     def apply(self, batch: Batch, intake: Intake) -> None:
