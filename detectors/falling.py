@@ -161,6 +161,8 @@ class SelfStartingFall:
         return detector
 
 
-def locate_fall(newest_first: Sequence[int] | NDArray[np.integer[Any]], p0: float, temper: float = 1.0) -> Estimate:
+def locate_fall(
+    newest_first: Sequence[int] | NDArray[np.integer[Any]], p0: float | NDArray[np.float64], temper: float = 1.0
+) -> Estimate:
     """When a fall began, and the rate since; as `detectors.outcomes.locate_change`."""
     return locate_change(newest_first, p0, [fall * p0 - p0 for fall in FALLS], temper)

@@ -79,7 +79,7 @@ def from_gaps(since: int, gaps: Sequence[int]) -> list[int]:
 def locate_change(
     newest_first: Sequence[int] | NDArray[np.integer[Any]],
     p0: float | NDArray[np.float64],
-    shifts: Sequence[float],
+    shifts: Sequence[float | NDArray[np.float64]],
     temper: float = 1.0,
 ) -> Estimate:
     """When a change of the error rate began, and the rate since.
@@ -93,7 +93,7 @@ def locate_change(
     Args:
         newest_first: Outcomes, newest first, shape (n,).
         p0: Rate before, the same for all or each outcome's own, shape (n,): the old rate is then their mean since k.
-        shifts: Changes that are considered, in ratio points; below 0 for a fall.
+        shifts: Changes that are considered, in ratio points, of all outcomes or each one's own; below 0 for a fall.
         temper: 1 / design effect: clustered outcomes count for less.
 
     Returns:
@@ -107,8 +107,15 @@ def locate_change(
     if n == 0:
         usual = p0 if isinstance(p0, float) else math.nan
         return Estimate(0, 0, 0, usual, usual)
-    rates = np.clip(p0 + np.array(shifts)[:, None], 1e-6, 0.999)
-    on_error, on_correct = temper * np.log(rates / p0), temper * np.log((1 - rates) / (1 - p0))
+    changes = np.array(shifts).reshape(len(shifts), -1)
+    if isinstance(p0, float) or changes.shape[1] > 1:
+        rates = np.clip(p0 + changes, 1e-6, 0.999)
+        on_error, on_correct = temper * np.log(rates / p0), temper * np.log((1 - rates) / (1 - p0))
+    else:
+        # One bet for all, as `detectors.rounds.take_strata`: whichever of them it is that has changed.
+        mean = float(p0.mean())
+        bets = np.minimum(changes / (mean * (1.0 - mean)), 0.5 / p0.max())
+        on_error, on_correct = temper * np.log1p(bets * (1.0 - p0)), temper * np.log1p(-bets * p0)
     logs = np.cumsum(np.where(outcomes > 0, on_error, on_correct), axis=1)
     weights, (median, low, high) = weigh(logs)
     seen = np.arange(1, n + 1)

@@ -21,6 +21,8 @@ BOUND = 1.645
 _EDGE_EVERY = 32
 #: Weight, in outcomes, of the old rate in the change that is proven: the first outcomes were chosen by the signal.
 _PRIOR = 40.0
+#: Least L of one outcome where strata differ.
+_LEAST_FACTOR = 0.05
 _PACKED = struct.Struct("<?10d")
 PACKED_BYTES = _PACKED.size
 
@@ -93,7 +95,7 @@ class ReverseTest:
     def _prove(self) -> None:
         """Works out how large a change is proven, which never falls."""
         weight = self._n + _PRIOR
-        rate = min((self._errors + _PRIOR * self.p0) / weight, 1.0)
+        rate = min(max((self._errors + _PRIOR * self.p0) / weight, 0.0), 1.0)
         deviation = math.sqrt(rate * (1.0 - rate) / (weight * self.temper))
         self._proven = max(self._proven, rate - BOUND * deviation - self.p0)
 
@@ -153,6 +155,38 @@ class ReverseTest:
         self._r, self._n, self._errors = (r1, r2), n, errors
         self._best, self._window, self._wrong = best, window, wrong
         return taken
+
+    def update_strata(self, outcomes: Iterable[int], usual: Iterable[float]) -> int:
+        """As `update_many`, each outcome held to the rate of its own stratum; not against a target.
+
+        L is 1 + bet (pc - x), with the bet d / (pc (1 - pc)), d being how far the edge is away. Where an outcome
+        belongs at another rate than p0, pc moves with it and the bet stays: so E[L] is at most 1, on average over the
+        strata, while the rates are on average d or more above where they belong, whichever of them it is.
+
+        Args:
+            outcomes: Each 0 or 1.
+            usual: Of each the rate at which it belongs.
+        """
+        r, n, errors, taken = self._r[0], self._n, self._errors, 0
+        edge, bet = self.edge, self._bet()
+        for x, rate in zip(outcomes, usual, strict=True):
+            taken += 1
+            n += 1.0
+            beyond = x - (rate - self.p0)
+            errors += beyond
+            r = (r + 1.0) * max(1.0 + bet * (edge - beyond), _LEAST_FACTOR) ** self.temper
+            if r >= self.run_length:
+                break
+            if n % _EDGE_EVERY == 0.0:
+                self._n, self._errors = n, errors
+                self._prove()
+                edge, bet = self.edge, self._bet()
+        self._r, self._n, self._errors = (r, r), n, errors
+        return taken
+
+    def _bet(self) -> float:
+        edge = self.edge
+        return (edge - self.p0) / (edge * (1.0 - edge))
 
     def _factors(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """L on an error and on a correct outcome, for a return to p0, and to better than a target."""

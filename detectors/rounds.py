@@ -134,6 +134,153 @@ class _Rounds(NamedTuple):
         return self.firsts[taken - 1] + np.arange(len(taken))
 
 
+def _grow(
+    rounds: _Rounds,
+    counts: Ints,
+    r: Floats,
+    times: Floats,
+    plus: Floats,
+    thresholds: Callable[[Ints], Floats],
+    least: float,
+) -> tuple[Floats, Ints, Ints, list[tuple[int, float]]]:
+    """Goes along each stream with R <- R * times + plus, to its end or to where it reaches its threshold.
+
+    Args:
+        rounds: Of the looks.
+        counts: Looks of each stream, shape (streams,).
+        r: The R before, shape (3, streams) in the order of the rounds.
+        times: Of each place, shape (3, n).
+        plus: Of each place, shape (3, n).
+        thresholds: As of `take`.
+        least: As of `take`.
+
+    Returns:
+        The R after, shape (streams, 3); the place of each stream's last look that was taken; how many these are; all in
+        the order of the rounds; and what `Taken.reached` has.
+    """
+    after = np.empty_like(times)
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes after a threshold is not used
+        for first, left in zip(rounds.firsts.tolist(), rounds.lefts.tolist(), strict=True):
+            here = slice(first, first + left)
+            r = np.multiply(r[:, :left], times[:, here], out=after[:, here])
+            r += plus[:, here]
+    statistic = (after[0] + after[1] + after[2]) / 3.0
+
+    taken, reached = counts[rounds.order], []
+    (over,) = np.nonzero(statistic >= least)
+    if len(over):
+        over = over[statistic[over] >= thresholds(rounds.looks[over])]
+    if len(over):
+        streams, first_over = np.unique(rounds.of[over], return_index=True)
+        over = over[first_over]
+        taken[streams] = np.searchsorted(rounds.firsts, over, side="right")
+        reached = sorted(zip(rounds.order[streams].tolist(), statistic[over].tolist(), strict=True))
+    last = rounds.last(taken)
+    return after.take(last, axis=1).T, last, taken, reached
+
+
+#: Strata that a stream tells apart. The first is work without one, and the last is shared by all that come late.
+STRATA = 8
+
+
+def take_strata(
+    r: Floats,
+    known: Floats,
+    looks: Looks,
+    correct: Ints,
+    error: Ints,
+    falls: Flags,
+    thresholds: Callable[[Ints], Floats],
+    least: float,
+) -> tuple[Taken, Floats]:
+    """As `take` against the streams' own past, where each outcome is held to the past of its own stratum.
+
+    As `detectors.StratifiedMixture`, with two differences. Of a rise, L is 1 + bet (x - p): p of the outcome's own
+    stratum, and one bet for all, d / (p (1 - p)) with the p of all strata together. Its mean is 1 while nothing has
+    changed, as that of the likelihood ratio, and it finds a rise in one of the strata as well as one in all. And a run
+    of c correct outcomes, c_s of each stratum, multiplies R by the product of the L_s^c_s, in whatever order they came;
+    what the steps begun within it add is reckoned with their geometric mean, exact where all are of one stratum. A
+    stratum that has not been seen often enough (as before the look) moves no R.
+
+    Args:
+        r: The R of each stream, shape (streams, 3).
+        known: By stream and stratum a, b and the outcomes seen, as in `self_starting.ROW`, shape (streams, STRATA, 3).
+        looks: Of the streams; `error`, not `wrong`, tells where an error is taken.
+        correct: Correct outcomes that each look takes, by stratum, shape (n, STRATA).
+        error: Stratum of the error that it takes, -1 for none, shape (n,).
+        falls: As of `take`.
+        thresholds: As of `take`.
+        least: As of `take`.
+
+    Returns:
+        What became of the streams, `rows` being their R; and what is known of their strata.
+    """
+    rounds = _Rounds.made(looks.starts, looks.counts)
+    streams = len(rounds.order)
+    falling, temper = falls[rounds.order].take(rounds.of), looks.temper.take(rounds.looks)
+    correct, error = correct.take(rounds.looks, axis=0), error.take(rounds.looks)
+    wrong = error >= 0
+    # All that were ever seen: what is left out would change nothing, to the last bit.
+    used = np.flatnonzero(
+        known[:, :, 2].any(axis=0) | correct.any(axis=0) | (np.bincount(error[wrong], minlength=STRATA) > 0)
+    )
+    if not len(used):
+        used = np.zeros(1, np.int64)
+    passed, failed = correct[:, used].T.astype(np.float64), error == used[:, None]
+    a0, b0, seen0 = known.take(rounds.order, axis=0)[:, used].transpose(2, 1, 0)
+
+    # As in `take`, stratum by stratum.
+    counted = rounds.along(np.add, seen0, passed + failed)
+    seen, seen_after = (np.minimum(each, FREEZE_AFTER) for each in (rounds.before(counted), counted[:, streams:]))
+    held = np.minimum(seen + passed, FREEZE_AFTER)
+    learned = temper * (held - seen)
+    grown = rounds.along(
+        np.add, np.concatenate((a0, b0)), np.concatenate((temper * (failed & (held < FREEZE_AFTER)), learned))
+    )
+    before, after = rounds.before(grown), grown[:, streams:]
+    (a, b), (a_after, b_after) = np.split(before, 2), np.split(after, 2)
+    tests = seen >= np.maximum(WARM_UP, WARM_UP_PER_RATE * (a / (a + b) - WARM_UP_BEYOND))
+
+    middle = a / (a + b + learned / 2)
+    q = 1.0 - middle
+    # The bet, as before the look; with one stratum, L is that of `take`.
+    pooled = np.full((2, tests.shape[1]), 1e-9)
+    for stratum, is_tested in enumerate(tests):
+        pooled += is_tested * np.stack((a[stratum], b[stratum]))
+    usual = pooled[0] / (pooled[0] + pooled[1])
+    bets = np.minimum(_SHIFTS, (1.0 - usual) / 2) / (usual * (1.0 - usual))
+    bets = np.minimum(bets, 0.5 / (tests * a / (a + b)).max(axis=0, initial=1e-9))[:, None]
+    on_correct = np.where(falling, (1.0 - _FALLS[:, None] * middle) / q, 1.0 - bets * middle)
+    on_correct = np.where(tests, on_correct, 0.5)  # counts for nothing
+    of_error = np.argmax(failed, axis=0)[None]
+    p = np.take_along_axis(a / (a + b_after), of_error, axis=0)[0]
+    on_error = np.where(falling, _FALLS, 1.0 + bets[:, 0] * (1.0 - p))
+    (tempered,) = np.nonzero(temper != 1.0)
+    for factors in (on_correct, on_error):
+        factors[..., tempered] = np.float_power(factors.take(tempered, axis=-1), temper[tempered])
+    counts = passed * tests
+    total = counts.sum(axis=0)  # of whole numbers: the same in any order
+    each_times, each_mean = (
+        np.float_power(on_correct, counts),
+        np.float_power(on_correct, counts / np.maximum(total, 1.0)),
+    )
+    times = mean = np.ones_like(on_error)
+    for stratum in range(len(used)):
+        times, mean = times * each_times[:, stratum], mean * each_mean[:, stratum]
+    mean = np.where(total > 0, mean, 0.5)
+    plus = mean * (1.0 - times) / (1.0 - mean)
+    judged = wrong & np.take_along_axis(tests, of_error, axis=0)[0]
+    on_error = np.where(judged, on_error, 1.0)
+    times, plus = times * on_error, (plus + judged) * on_error
+    r_before = r.take(rounds.order, axis=0).T
+    ends, last, taken, reached = _grow(rounds, looks.counts, r_before, times, plus, thresholds, least)
+    moved, known, looked = np.empty_like(r), known.copy(), np.empty_like(taken)
+    moved[rounds.order], looked[rounds.order] = ends, taken
+    learned_now = np.stack((a_after, b_after, seen_after), axis=2).take(last, axis=1)
+    known[rounds.order[:, None], used] = learned_now.transpose(1, 0, 2)
+    return Taken(moved, looked, reached), known
+
+
 def take(
     rows: Floats, looks: Looks, target: Floats, falls: Flags, thresholds: Callable[[Ints], Floats], least: float
 ) -> Taken:
@@ -189,26 +336,9 @@ def take(
     tests = ~own | (seen_after >= np.maximum(WARM_UP, WARM_UP_PER_RATE * (rate - WARM_UP_BEYOND)))
     times, plus = times * on_error * tests, (plus + wrong) * on_error * tests
 
-    after = np.empty_like(times)
-    r = np.where(is_own, rows[:, 3:].T, rows[:, :3].T)
-    with np.errstate(over="ignore", invalid="ignore"):  # what comes after a threshold is not used
-        for first, left in zip(rounds.firsts.tolist(), rounds.lefts.tolist(), strict=True):
-            here = slice(first, first + left)
-            r = np.multiply(r[:, :left], times[:, here], out=after[:, here])
-            r += plus[:, here]
-    statistic = (after[0] + after[1] + after[2]) / 3.0
-
-    taken, reached = looks.counts[rounds.order], []
-    (over,) = np.nonzero(statistic >= least)
-    if len(over):
-        over = over[statistic[over] >= thresholds(rounds.looks[over])]
-    if len(over):
-        streams, first_over = np.unique(rounds.of[over], return_index=True)
-        over = over[first_over]
-        taken[streams] = np.searchsorted(rounds.firsts, over, side="right")
-        reached = sorted(zip(rounds.order[streams].tolist(), statistic[over].tolist(), strict=True))
-    last = rounds.last(taken)
-    r = after.take(last, axis=1).T
+    r, last, taken, reached = _grow(
+        rounds, looks.counts, np.where(is_own, rows[:, 3:].T, rows[:, :3].T), times, plus, thresholds, least
+    )
     rows[is_own, 0], rows[is_own, 1], rows[is_own, 2] = (
         column[last[is_own]] for column in (a_after, b_after, seen_after)
     )
