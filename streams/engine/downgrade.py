@@ -9,18 +9,21 @@ from collections.abc import Mapping
 import msgspec
 
 from detectors.reverse import PACKED_BYTES, ReverseTest
+from streams.engine.drift.streams import without_strata
 from streams.engine.panes import Slot
 from streams.engine.partition import FORMAT, FORMATS
 
 #: The only format that is written but this build's own.
 OLDER = FORMAT - 1
-#: What came with this format, by its keys' beginnings: tables, what river's detectors keep, windows of errors.
-_NEW = (b"implausible|", b"remarks|", b"drift|river|")
+#: What came with this format, by its keys' beginnings: tables, what river's detectors keep, names of sites' strata,
+#: windows of errors.
+_NEW = (b"implausible|", b"remarks|", b"drift|river|", b"drift|strata-names|")
 _NEW_WINDOWS = b"errors|"
 #: And columns of a table that was there.
 _NEW_COLUMNS = (b"reviewers|", ("audits", "audit_errors"))
 _SITE = b"site|"
-_DRIFT_HEADER = b"drift|header"
+_DRIFT = b"drift"
+_DRIFT_HEADER = _DRIFT + b"|header"
 #: Kinds of a table's slots that hold no window: keys, and scalars with the totals.
 _NOT_WINDOWS = (b"k", b"s")
 
@@ -28,12 +31,13 @@ _NOT_WINDOWS = (b"k", b"s")
 def downgraded(slots: Mapping[bytes, bytes], manifest: bytes) -> tuple[list[Slot], bytes] | None:
     """The slots to change, None for those to delete, and the manifest; None where it is of that format or an older one.
 
-    Tests of whether an open drift is over start afresh, as they do at the upgrade.
+    Tests of whether an open drift is over start afresh, as they do at the upgrade. Streams that were held to their
+    strata have one baseline again, that of their work of today.
     """
     fields = msgspec.msgpack.decode(manifest)
     if fields["format"] <= OLDER:
         return None
-    changes: list[Slot] = []
+    changes: list[Slot] = list(without_strata(_DRIFT, slots))
     table, columns = _NEW_COLUMNS
     for key, value in slots.items():
         is_window = not key.rsplit(b"|", 1)[-1].startswith(_NOT_WINDOWS)

@@ -63,6 +63,14 @@ def test_what_is_injected_is_found_with_its_cause(tmp_path: Path, scenario: str)
         truth = json.loads((tmp_path / f"{scenario}.jsonl.truth.json").read_bytes())
         assert truth["changes"][0]["agent"] in {record.agent_id for record in at_target(result, "agent_accuracy")}
         return
+    if scenario == "mix-shift":
+        # Each difficulty class is as good as before: no page. The figure is below the target, though.
+        assert set(found.by) == {"ticket"}
+        (first, *_) = at_target(result, "accuracy_target")
+        assert first.verdict == "mix"
+        assert ("stratum", "mix") in {(cause.by, cause.effect) for cause in first.causes}
+        assert not at_target(result, "accuracy")
+        return
     assert "page" in found.by
     if scenario == "sop-change":
         pages = [r for r in result.run.drifts if r.budget == "page" and r.status == "opened"]
@@ -70,9 +78,7 @@ def test_what_is_injected_is_found_with_its_cause(tmp_path: Path, scenario: str)
         assert {record.project_id for record in pages} <= {"", "counterfeit"}
         return
     (first, *_) = [record for record in at_target(result, "accuracy") if not record.project_id]
-    assert (first.verdict == "mix") == (scenario == "mix-shift")
-    if scenario == "mix-shift":
-        assert ("stratum", "mix") in {(cause.by, cause.effect) for cause in first.causes}
+    assert first.verdict != "mix"
     if scenario == "site-dip":
         assert first.began_at_low <= found.at_ms <= first.began_at_high + DAY_MS // 8
 

@@ -118,7 +118,8 @@ def test_ours_are_as_without_river_but_for_what_is_said_of_it():
 
 
 def test_who_agrees_is_told_in_both_records_and_languages():
-    records = decoded(run(history("site-dip", 0), 1, 5_000, policy=EVERYONE)[1])
+    # In one of ten histories river is the first to find a dip, and ours agrees: as in this one.
+    records = decoded(run(history("site-dip", 5), 1, 5_000, policy=EVERYONE)[1])
     open_now: dict[tuple[str, ...], dict[bool, str]] = {}
     said: Counter[bool] = Counter()
     for record in records:

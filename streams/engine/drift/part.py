@@ -13,6 +13,7 @@ from detectors.mixture import SHIFTS
 from detectors.outcomes import from_gaps, locate_change
 from detectors.protocol import Estimate
 from detectors.reverse import PACKED_BYTES, ReverseTest
+from detectors.rounds import STRATA
 from schemas.drift import BUDGET_OF, BUDGETS, Cause, DriftRecord, Level
 from schemas.events import ReviewRevised, ReviewVersion
 from schemas.policy import Policy
@@ -76,6 +77,10 @@ _DIMENSIONS = {
 #: Those of them that a row holds as one number: of a kind of review, and of what it says beside it.
 _KIND, _TRAIT = ("project", "market", "sop_version"), ("label", "stratum", "error_type")
 _UNKNOWN = -2
+#: Of reviews whose streams are not held to strata.
+_PLAIN = -1
+#: A stratum below this share of the work since a change needs no counterpart before it.
+_LEAST_SHARE = 0.05
 
 
 class _Here(NamedTuple):
@@ -173,6 +178,14 @@ class Drift:
         self._tasks_waiting: dict[int, str] = {}
         #: Of the segment at hand.
         self._here = _Here(np.zeros(0, np.int64), np.zeros(0, np.int64), REVIEW.blank())
+        #: By ring, names' numbers of the strata that its streams tell apart, in the order in which they came; work
+        #: without one is one of them.
+        self._strata: dict[int, list[int]] = {}
+        self._strata_changed: set[int] = set()
+        #: By ring and name's number, the stratum as streams count it, or `_UNKNOWN`.
+        self._stratum_of = np.full((0, 0), _UNKNOWN, np.int64)
+        #: By ring, whether it has several: with one only, its streams need no more than their own columns.
+        self._several = np.zeros(0, bool)
         self._episodes: dict[int, Episode] = {}
         self._tests: dict[int, ReverseTest] = {}
         self._closed: dict[int, Closed] = {}
@@ -215,6 +228,7 @@ class Drift:
         self._agents: Numbers[tuple[str, str, str]] = Numbers(lambda person: self._names["agent"].number(person[2]))
         self._reviewers: Numbers[tuple[str, str]] = Numbers(lambda made: self._names["reviewer"].number(made[1]))
         self._traits: Numbers[Trait] = Numbers(lambda trait: self._of_trait.number(*trait))
+        self._strata_named: Numbers[Trait] = Numbers(lambda trait: self._names["stratum"].number(trait.stratum))
 
     # --- which streams there are
 
@@ -260,6 +274,63 @@ class Drift:
                 only[kind.site] = ""
                 places.append(place)
         return places
+
+    def _second_strata(self, kinds: Ints, named: Ints, intake: Intake) -> list[int]:
+        """Places at which a site's work shows a second stratum: from there on its streams are held to their strata.
+
+        Args:
+            kinds: Of reviews.
+            named: Number of the name of each one's stratum.
+            intake: Has the kinds.
+        """
+        self._grow_strata()
+        rings = self._by_kind[:, 0].take(kinds)
+        unmet, known = rings < 0, rings >= 0
+        unmet[known] = self._stratum_of[rings[known], named[known]] == _UNKNOWN
+        (new,) = np.nonzero(unmet)
+        if not len(new):
+            return []
+        found: dict[tuple[str, str], list[int]] = {}
+        places = []
+        for place in first_places(kinds * self._stratum_of.shape[1] + named, new):
+            kind, name = intake.verdicts[int(kinds[place])], int(named[place])
+            key = (kind.site, kind.role)
+            names = found.setdefault(key, list(self._strata.get(self._ring_numbers.get(key, -1), ())))
+            if name not in names:
+                names.append(name)
+                if len(names) == 2:
+                    places.append(place)
+        return places
+
+    def _strata_here(self, rings: Ints, named: Ints) -> Ints | None:
+        """The stratum of each review as `Call.strata` has it; a name that is new to its site gets the next one."""
+        self._grow_strata()
+        strata: Ints = self._stratum_of[rings, named]
+        new = np.flatnonzero(strata == _UNKNOWN)
+        if len(new):
+            for place in first_places(rings * self._stratum_of.shape[1] + named, new):
+                self._meet_stratum(int(rings[place]), int(named[place]))
+            strata = self._stratum_of[rings, named]
+        held = self._several.take(rings)
+        return np.where(held, strata, _PLAIN) if held.any() else None
+
+    def _grow_strata(self) -> None:
+        """Gives rings and names of strata room in their tables."""
+        rings, names = self._stratum_of.shape
+        if rings < len(self._rings) or names < len(self._names["stratum"]):
+            grown = np.full((len(self._rings), 2 * len(self._names["stratum"])), _UNKNOWN, np.int64)
+            grown[:rings, :names] = self._stratum_of
+            self._stratum_of = grown
+            self._several = np.append(self._several, np.zeros(len(grown) - len(self._several), bool))
+
+    def _meet_stratum(self, ring: int, name: int) -> None:
+        """Counts a name as a stratum of a ring; once there are `STRATA` of them, the last one is shared by others."""
+        names = self._strata.setdefault(ring, [])
+        if len(names) < STRATA:
+            names.append(name)
+            self._strata_changed.add(ring)
+        self._stratum_of[ring, name] = len(names) - 1
+        self._several[ring] = len(names) > 1
 
     def _meet(self, kinds: Ints, persons: Ints, reviewers: Ints, intake: Intake) -> None:
         """Makes streams for what is reviewed for the first time, in the order of the log."""
@@ -330,6 +401,7 @@ class Drift:
         self._agents.sync(intake.persons)
         self._reviewers.sync(intake.reviewers)
         self._traits.sync(intake.traits)
+        self._strata_named.sync(intake.traits)
         if not (batch.reviews.at or batch.revised):
             return
         persons, kinds, at, correct = batch.reviews.arrays()
@@ -337,12 +409,15 @@ class Drift:
         self._clock = at if batch.clock is None else column(batch.clock)
         reviewers = column(batch.reviewers)
         positions = np.flatnonzero(self._headline.of(kinds) > 0)
-        rows = self._rows(column(batch.traits), reviewers, persons, kinds, at, correct)
+        traits = column(batch.traits)
+        rows = self._rows(traits, reviewers, persons, kinds, at, correct)
         if len(positions) < len(rows):
             rows = rows.take(positions, axis=0)
         revised = batch.revised
         self._sync(intake)
+        named = self._strata_named.of(traits.take(positions))
         seconds = self._second_projects(kinds.take(positions), intake)
+        seconds += self._second_strata(kinds.take(positions), named, intake)
         for start, stop, day in self._cuts(self._clock.take(positions), positions, revised, seconds):
             while revised and revised[0][0] <= positions[start]:
                 self._revise(revised[0][1])
@@ -359,7 +434,15 @@ class Drift:
                     self._end_with_parent(stream, int(positions[start]))
                 self._changed = True
             here = positions[start:stop]
-            self._segment(here, rows[start:stop], kinds.take(here), persons.take(here), reviewers.take(here), intake)
+            self._segment(
+                here,
+                rows[start:stop],
+                named[start:stop],
+                kinds.take(here),
+                persons.take(here),
+                reviewers.take(here),
+                intake,
+            )
         for _, event in revised:
             self._revise(event)
         self._tell()
@@ -403,7 +486,7 @@ class Drift:
         )
 
     def _segment(
-        self, positions: Ints, rows: Rows, kinds: Ints, persons: Ints, reviewers: Ints, intake: Intake
+        self, positions: Ints, rows: Rows, named: Ints, kinds: Ints, persons: Ints, reviewers: Ints, intake: Intake
     ) -> None:
         # Who checks reviewers is no reviewer of work.
         reviewers = np.where(self._agents_work.of(kinds) > 0, reviewers, -1)
@@ -428,6 +511,7 @@ class Drift:
                 (of_reviewers, found_more),
             ),
             falling=((of_finding, by_finding.take(of_finding.firsts)), (of_reviewers, found_fewer)),
+            strata=self._strata_here(rings, named),
         )
         self._streams.begin(call, self._day * DAY_SECONDS)
         told = len(self._told)
@@ -485,19 +569,23 @@ class Drift:
         positions, bad = call.positions.take(mine).tolist(), wrong.take(mine).tolist()
         seconds = call.at_s.take(mine).tolist()
         falls = watches_fall(self._key(stream))
+        has_strata = self._streams.holds_strata(stream)
+        strata = [0] * len(bad) if call.strata is None or not has_strata else call.strata.take(mine).tolist()
+        passed = [0] * STRATA
         nth = since = 0
         while nth < len(bad):
             if stream in self._episodes:
-                nth += self._continue(stream, positions, bad, nth)
-                since = 0
+                nth += self._continue(stream, positions, bad, nth, strata if has_strata else None)
+                since, passed = 0, [0] * STRATA
                 continue
+            passed[strata[nth]] += not bad[nth]
             if bad[nth] or (falls and since == LOOK_EVERY - 1):
                 left, second = len(bad) - nth - 1, seconds[nth]
                 if falls:
-                    statistic = self._streams.fall(stream, since, bad[nth])
+                    statistic = self._streams.fall(stream, since, bad[nth], passed, strata[nth] if bad[nth] else -1)
                 else:
-                    statistic = self._streams.advance(stream, since, second)
-                since = 0
+                    statistic = self._streams.advance(stream, since, second, passed, strata[nth])
+                since, passed = 0, [0] * STRATA
                 run_length = self._streams.run_length(stream, left, second, positions[nth])
                 if statistic >= run_length:
                     volume = self._streams.volume(stream, left, second)
@@ -505,7 +593,7 @@ class Drift:
             else:
                 since += 1
             nth += 1
-        self._streams.set_gap(stream, since)
+        self._streams.set_gap(stream, since, passed)
 
     # --- episodes
 
@@ -570,7 +658,12 @@ class Drift:
         self._explain(stream, episode, position, closed)
         self._episodes[number] = episode
         self._tests[number] = reverse_test(
-            stream, self._streams.baseline(number), change.n, change.wrong, self._streams.temper(number)
+            stream,
+            # Of the very strata that the drift has shown so far.
+            change.estimate.old_rate if self._streams.holds_strata(number) else self._streams.baseline(number),
+            change.n,
+            change.wrong,
+            self._streams.temper(number),
         )
         self._new[episode.drift_id, episode.opening] = episode
         self._opened[stream] = self._opened.get(stream, 0) + 1
@@ -578,7 +671,9 @@ class Drift:
         self.pages_pending |= BUDGET_OF[stream.signal] == "page"
         self._told.append((position, stream, record_of(stream, episode, "opened", at, self._policy)))
 
-    def _continue(self, number: int, positions: list[int], bad: list[bool], start: int) -> int:
+    def _continue(
+        self, number: int, positions: list[int], bad: list[bool], start: int, strata: Sequence[int] | None
+    ) -> int:
         """Takes outcomes of a stream with a drift open, up to the one that clears it; returns how many.
 
         Args:
@@ -586,10 +681,18 @@ class Drift:
             positions: Of its outcomes, in the batch.
             bad: Whether each is an error.
             start: The first that is taken.
+            strata: Of each its stratum, where the stream is held to them.
         """
         episode, test, stream = self._episodes[number], self._tests[number], self._key(number)
         left = bad[start:] if start else bad
-        taken = test.update_many([not each for each in left] if watches_fall(stream) else left)
+        falls = watches_fall(stream)
+        outcomes = [not each for each in left] if falls else left
+        if strata is None:
+            taken = test.update_many(outcomes)
+        else:
+            rates = self._streams.rates(number, 1.0 - test.p0 if falls else test.p0)
+            usual = (1.0 - rates if falls else rates).tolist()
+            taken = test.update_strata(outcomes, [usual[stratum] for stratum in strata[start:]])
         episode.n += taken
         episode.wrong += sum(left[:taken])
         self._changed = True
@@ -645,9 +748,15 @@ class Drift:
         from_ring = len(wrong) >= min(len(remembered), _LOCATED_IN)
         outcomes = wrong if from_ring else np.array(remembered, np.uint8)
         temper = self._streams.temper(number)
+        # Of errors that are remembered beyond the ring it is not known of which stratum they were.
+        strata = None
+        if from_ring and self._streams.holds_strata(number):
+            strata = self._strata_of(stream, seen.rows[: len(wrong)])
 
         def estimate() -> Estimate:
-            p0 = min(max(self._streams.baseline(number), 1e-4), 1 - 1e-4)
+            usual = self._streams.baseline(number)
+            rates = usual if strata is None else self._streams.rates(number, usual).take(strata)
+            p0 = np.clip(rates, 1e-4, 1 - 1e-4) if strata is not None else min(max(usual, 1e-4), 1 - 1e-4)
             return (
                 locate_fall(outcomes, p0, temper)
                 if watches_fall(stream)
@@ -656,7 +765,11 @@ class Drift:
 
         first = estimate()
         errors = int(outcomes[: first.began_ago].sum())
-        self._streams.unlearn(number, errors, first.began_ago - errors)
+        by_stratum = None
+        if strata is not None:
+            of_change, failed = strata[: first.began_ago], outcomes[: first.began_ago] > 0
+            by_stratum = np.stack([np.bincount(of_change[each], minlength=STRATA) for each in (failed, ~failed)])
+        self._streams.unlearn(number, errors, first.began_ago - errors, by_stratum)
         found = estimate()
         n, errors = found.began_ago, int(outcomes[: found.began_ago].sum())
         if from_ring:
@@ -669,7 +782,10 @@ class Drift:
             int(when[min(back, len(when)) - 1]) if back and len(when) else at
             for back in (found.began_ago, found.began_ago_high, found.began_ago_low)
         )
-        earlier = REVIEW.of(seen.earlier[n:], "wrong")
+        earlier = seen.earlier[n:]
+        if strata is not None:
+            earlier = self._like_for_like(stream, seen.earlier[:n], earlier)
+        earlier = REVIEW.of(earlier, "wrong")
         before = level(stream, float(earlier.sum()), len(earlier), at_least=seen.is_cut)
         falls = watches_fall(stream)
         # Where the ring holds too little of before, or another time than the baseline was learned in, this one speaks.
@@ -678,15 +794,40 @@ class Drift:
             or len(earlier) < _LEAST_BEFORE
             or (self._target_error(stream) is None and (earlier.mean() * n > errors) != falls)
         ):
-            baseline = self._streams.baseline(number)
+            baseline = self._streams.baseline(number) if strata is None else found.old_rate
             before = Level(self._shown(stream, baseline), self._streams.known(number))
         earliest = 0 < len(outcomes) <= found.began_ago_high
         return _Change(began, low, high, earliest, before, n, errors, found)
+
+    def _strata_of(self, stream: Stream, rows: Rows) -> Ints:
+        """The strata of reviews as their site's streams count them; what came before these counts as the first."""
+        ring = self._ring_numbers[stream.site, "qa" if stream.signal == "qa_accuracy" else "agent"]
+        names = self._of_trait.columns(REVIEW.of(rows, "trait"))["stratum"]
+        self._grow_strata()
+        strata: Ints = np.maximum(self._stratum_of[ring].take(names), 0)
+        return strata
+
+    def _like_for_like(self, stream: Stream, since: Rows, before: Rows) -> Rows:
+        """Of reviews before a change, newest first, as many as have strata in the shares that these have since."""
+        strata = self._strata_of(stream, before)
+        shares = np.bincount(self._strata_of(stream, since), minlength=STRATA) / max(len(since), 1)
+        there = np.bincount(strata, minlength=STRATA)
+        counted = shares >= _LEAST_SHARE
+        if not counted.any():
+            return before[:0]
+        most = (shares * (there[counted] / shares[counted]).min()).astype(np.int64)
+        kept = np.zeros(len(before), bool)
+        for stratum, many in enumerate(most.tolist()):
+            kept[np.flatnonzero(strata == stratum)[:many]] = True
+        return before[kept]
 
     def _explain(self, stream: Stream, episode: Episode, position: int, closed: Closed | None) -> None:
         """Puts causes and examples into an episode."""
         seen = self._seen(stream, position, closed)
         since, before = seen.earlier[: episode.n], seen.earlier[episode.n :]
+        number = self._streams.find(stream)
+        if len(before) != episode.before.n and number is not None and self._streams.holds_strata(number):
+            before = self._like_for_like(stream, since, before)
         # Parts are of the change that is shown: they need the very reviews of its figures.
         if len(since) == episode.n > 0 and len(before) == episode.before.n >= _LEAST_BEFORE:
             columns_before, columns_since = self._columns(before), self._columns(since)
@@ -802,8 +943,8 @@ class Drift:
         places = [place for place, (number, _) in enumerate(of_sites) if number not in self._episodes]
         calm = [of_sites[place] for place in places]
         run_lengths = np.array(self._streams.run_lengths_now([number for number, _ in calm]), np.float64)
-        statistics = np.array([self._streams.evidence(number) for number, _ in calm], np.float64)
-        baselines = [self._shown(stream, self._streams.baseline(number)) for number, stream in calm]
+        statistics = np.array(self._streams.evidences([number for number, _ in calm]), np.float64)
+        baselines = [self._shown(stream, self._streams.shown_baseline(number)) for number, stream in calm]
         cleared = [self._key(number) for number in self._closed if number not in self._episodes]
         counts = dict(self._committed)
         unwatched, held = self._streams.unwatched, len(self._hold)
@@ -868,6 +1009,10 @@ class Drift:
         for number in sorted(self._mistaken):
             yield b"%s|mistakes|%d" % (_PREFIX, number), msgspec.msgpack.encode(list(self._mistakes[number]))
         self._mistaken.clear()
+        for number in sorted(self._strata_changed):
+            if self._strata[number] != [NONE]:
+                yield b"%s|strata-names|%d" % (_PREFIX, number), msgspec.msgpack.encode(self._strata[number])
+        self._strata_changed.clear()
         if self._changed:
             self._changed = False
             self._pack_tests()
@@ -900,8 +1045,17 @@ class Drift:
             number = self._ring(site, role)
             self._rings[number].restore(count, slots)
             self._take_over(number, count, slots)
+            strata = slots.get(b"%s|strata-names|%d" % (_PREFIX, number))
+            # Without names, or of an older build: what was learned so far counts as work without a stratum.
+            self._strata[number] = [NONE] if strata is None else msgspec.msgpack.decode(strata, type=list[int])
             if (mistakes := slots.get(b"%s|mistakes|%d" % (_PREFIX, number))) is not None:
                 self._mistakes[number].extend(msgspec.msgpack.decode(mistakes, type=list[tuple[int, str]]))
+        self._grow_strata()
+        for ring, names in self._strata.items():
+            if len(names) == STRATA:
+                self._stratum_of[ring] = STRATA - 1  # what has come later shares the last one
+            self._stratum_of[ring, names] = np.arange(len(names))
+            self._several[ring] = len(names) > 1
         for stream, episode in header.episodes:
             number = self._streams.number(stream)
             self._episodes[number] = episode

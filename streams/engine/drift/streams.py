@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from detectors import cluster, falling, mixture, rounds, self_starting
 from detectors.budget import ADAPTION, DAYS_A_MONTH, adapted
+from detectors.rounds import STRATA
 from streams.engine.drift.recent import Groups, begins, lengths
 from streams.engine.panes import Ints, Slot
 
@@ -49,6 +50,18 @@ _CORE = np.dtype(
     ]
 )
 _PAST = np.dtype([("errors", "<u4"), ("at_s", "<u4", PAST), ("gaps", "<u2", PAST)])
+#: What a stream keeps whose work is of several strata: whose it is, what `rounds.take_strata` knows of each, correct
+#: outcomes of each since the last look, and outcomes of today, half of those of yesterday, a quarter ...
+_STRATA = np.dtype(
+    [
+        ("stream", "<u4"),
+        ("known", "<f8", (STRATA, 3)),
+        ("since", "<u4", STRATA),
+        ("recent", "<u4", STRATA),
+    ]
+)
+#: Stands for no stream.
+_NOBODY = 0xFFFFFFFF
 _CORE_BYTES, _PAST_BYTES = _CORE.itemsize, _PAST.itemsize
 _BLANK, _BLANK_PAST = struct.Struct(f"{_CORE_BYTES}x"), struct.Struct(f"{_PAST_BYTES}x")
 #: Where the times and the gaps stand in it.
@@ -104,6 +117,9 @@ class Looks(NamedTuple):
         position: Of the outcome within the call.
         at_s: Its time, epoch seconds.
         later: Outcomes of the stream that come after it in the call.
+        passed: Correct outcomes that it takes, its own included, by stratum, shape (n, STRATA); only counts for streams
+            that are held to their strata. None where no stream is.
+        failed: Stratum of its error, -1 for none; as `passed`.
     """
 
     stream: Ints
@@ -112,6 +128,8 @@ class Looks(NamedTuple):
     position: Ints
     at_s: Ints
     later: Ints
+    passed: Ints | None = None
+    failed: Ints | None = None
 
     def of(self, chosen: Flags) -> "Looks":
         """Some of them, told by a flag each."""
@@ -122,6 +140,8 @@ class Looks(NamedTuple):
             self.position[chosen],
             self.at_s[chosen],
             self.later[chosen],
+            None if self.passed is None else self.passed[chosen],
+            None if self.failed is None else self.failed[chosen],
         )
 
 
@@ -141,6 +161,42 @@ class Crossing(NamedTuple):
     statistic: float
     run_length: float
     volume: float
+
+
+def _mixed(known: NDArray[np.float64], weights: NDArray[np.number]) -> NDArray[np.float64]:
+    """Error rates of mixes of strata: those that have been seen, by weights; shapes (..., STRATA, 3), (..., STRATA)."""
+    a, b, seen = np.moveaxis(known, -1, 0)
+    weights = np.where(seen > 0, weights, 0)
+    weights = np.where(weights.any(axis=-1, keepdims=True), weights, np.maximum(seen, 1e-9))
+    rates: NDArray[np.float64] = (weights * a / (a + b)).sum(axis=-1) / weights.sum(axis=-1)
+    return rates
+
+
+def without_strata(prefix: bytes, slots: Mapping[bytes, bytes]) -> Iterator[Slot]:
+    """What to change in a checkpoint for a build whose streams have one baseline each: that of their work of today.
+
+    Args:
+        prefix: Of the streams' slots' keys.
+        slots: Of the checkpoint, by key.
+    """
+    blocks: list[NDArray[np.void]] = []
+    while (rows := slots.get(key := b"%s|strata|%d" % (prefix, len(blocks)))) is not None:
+        blocks.append(np.frombuffer(rows, _STRATA))
+        yield key, None
+    if not blocks:
+        return
+    strata = np.concatenate(blocks)
+    strata = strata[strata["stream"] != _NOBODY]
+    known, (a, b, _) = strata["known"], self_starting.fresh()[:3]
+    rate = _mixed(known, strata["recent"])
+    learned = (known[:, :, :2] - (a, b)).sum(axis=(1, 2)) + a + b
+    seen = np.minimum(known[:, :, 2].sum(axis=1), self_starting.FREEZE_AFTER)
+    baselines = np.stack((rate * learned, (1.0 - rate) * learned, seen), axis=1)
+    for block in np.unique(strata["stream"] // _BLOCK).tolist():
+        key = b"%s|core|%d" % (prefix, block)
+        core, here = np.frombuffer(slots[key], _CORE).copy(), strata["stream"] // _BLOCK == block
+        core["row"][strata["stream"][here] % _BLOCK, :3] = baselines[here]
+        yield key, core.tobytes()
 
 
 def first_places(numbers: Ints, places: Ints) -> list[int]:
@@ -179,6 +235,8 @@ class Call(NamedTuple):
         order: Of each outcome the review, stream by stream, shape (n,).
         starts, counts, touched: By stream where its outcomes begin in `order`, how many, and its number, (streams,).
         rising: How many streams, the first ones, are watched for a rise; the others are for a fall.
+        strata: Of each review its stratum, from 0 on and below `STRATA`, shape (reviews,), -1 where its site has shown
+            only one, and streams are not held to strata; None where no site has shown more.
     """
 
     positions: Ints
@@ -188,6 +246,7 @@ class Call(NamedTuple):
     counts: Ints
     touched: Ints
     rising: int
+    strata: Ints | None = None
 
     @classmethod
     def of(
@@ -196,6 +255,7 @@ class Call(NamedTuple):
         at_s: Ints,
         rising: Sequence[tuple[Groups, Ints]],
         falling: Sequence[tuple[Groups, Ints]] = (),
+        strata: Ints | None = None,
     ) -> "Call":
         """Outcomes of reviews that are put together, with the stream of each group, -1 where there is none."""
         named = [
@@ -206,7 +266,7 @@ class Call(NamedTuple):
         counts = np.concatenate([groups.counts for groups, _ in named])
         touched = np.concatenate([streams for _, streams in named])
         risings = sum(len(streams) for _, streams in named[: len(rising)])
-        return cls(positions, at_s, order, np.cumsum(counts) - counts, counts, touched, risings)
+        return cls(positions, at_s, order, np.cumsum(counts) - counts, counts, touched, risings, strata)
 
     def of_stream(self, stream: int, after: int) -> Ints:
         """The reviews after a position that are outcomes of a stream, in the order of the log."""
@@ -265,7 +325,12 @@ class Streams:
         #: stream, which has too few reviews to tell.
         self._clusters = np.zeros((0, len(cluster.ROW) + 1), np.float64)
         self._cluster_of = np.zeros(0, np.int64)
-        self._changed: dict[str, set[int]] = {"keys": set(), "core": set(), "past": set()}
+        #: Of streams that are held to their strata, and by stream where it stands, -1 for one that is not.
+        self._strata = np.zeros(0, _STRATA)
+        self._strata_of = np.zeros(0, np.int64)
+        self._strata_count = 0
+        self._strata_free: list[int] = []
+        self._changed: dict[str, set[int]] = {"keys": set(), "core": set(), "past": set(), "strata": set()}
         self._past_changed = self._changed["past"]
 
     def number(self, stream: Stream) -> int:
@@ -304,6 +369,11 @@ class Streams:
         self._core[stream], self._past[stream] = self._core[other], self._past[other]
         if self._cluster_of[stream] >= 0 <= self._cluster_of[other]:
             self._clusters[self._cluster_of[stream]] = self._clusters[self._cluster_of[other]]
+        if self._strata_of[other] >= 0:
+            if self._strata_of[stream] < 0:
+                self._add_strata(np.array([stream]))
+            for column in ("known", "since", "recent"):
+                self._strata[column][self._strata_of[stream]] = self._strata[column][self._strata_of[other]]
         if self._shares[other] and not self._shares[stream]:
             self._shares[stream] = True
             self._sharing[self._budget[stream]] += 1
@@ -338,6 +408,7 @@ class Streams:
             setattr(self, name, grown)
         persons = np.full(capacity - len(self._cluster_of), -1, np.int64)
         self._cluster_of = np.concatenate((self._cluster_of, persons))
+        self._strata_of = np.concatenate((self._strata_of, persons))
         self._rows, self._history = self._core.view(np.uint8).data, self._past.view(np.uint8).data
 
     def _mark(self, kind: str, number: int) -> None:
@@ -357,7 +428,8 @@ class Streams:
             looked at by `look_at`.
         """
         self.count(call)
-        _, _, order, starts, counts, touched, rising = call
+        _, _, order, starts, counts, touched, rising, _ = call
+        stratified = self._begin_strata(call)
         bad = wrong.take(order)
         cut = int(counts[:rising].sum())
         of, correct, places = self._look_for_rises(starts[:rising], counts[:rising], touched[:rising], bad[:cut])
@@ -367,6 +439,7 @@ class Streams:
         of = np.concatenate((of, of_falls + rising))
         places = np.concatenate((places, places_of_falls + cut))
         here = order.take(places)
+        passed, failed = (None, None) if stratified is None else self._by_stratum(call, stratified, bad, of, places)
         return Looks(
             touched.take(of),
             np.concatenate((correct, correct_of_falls)),
@@ -374,7 +447,87 @@ class Streams:
             call.positions.take(here),
             call.at_s.take(here),
             (starts + counts - 1).take(of) - places,
+            passed,
+            failed,
         )
+
+    def _begin_strata(self, call: Call) -> Flags | None:
+        """Which streams of a call are held to their strata: those against their own past; new ones among them begin.
+
+        What such a stream has learned so far is of the first stratum, the only one of its site until now.
+        """
+        if call.strata is None:
+            return None
+        touched = call.touched
+        mine = (call.strata.take(call.order.take(call.starts)) >= 0) & np.isnan(self._target[touched])
+        if not mine.any():
+            return None
+        (new,) = np.nonzero(mine & (self._strata_of[touched] < 0))
+        if len(new):
+            # In the order of the log, so that a checkpoint does not depend on how it is cut.
+            new = new[np.lexsort((touched[new], call.order.take(call.starts[new])))]
+            streams = touched[new]
+            self._add_strata(streams)
+            rows, core = self._strata_of[streams], self._core
+            self._strata["known"][rows, 0] = core["row"][streams, :3]
+            self._strata["since"][rows, 0] = core["since"][streams]
+            # `take` has counted this call's outcomes of today already.
+            self._strata["recent"][rows, 0] = core["today"][streams] - call.counts[new] + core["daily"][streams] // 1
+        return mine
+
+    def _add_strata(self, streams: Ints) -> None:
+        """Gives streams that have none room for their strata, blank."""
+        free = [heapq.heappop(self._strata_free) for _ in range(min(len(streams), len(self._strata_free)))]
+        end = self._strata_count + len(streams) - len(free)
+        rows = np.array([*free, *range(self._strata_count, end)], np.int64)
+        self._strata_count = end
+        if end > len(self._strata):
+            grown = np.zeros(max(-(-end // _BLOCK), end * 3 // 2 // _BLOCK) * _BLOCK, _STRATA)
+            grown["stream"] = _NOBODY
+            grown[: len(self._strata)] = self._strata
+            self._strata = grown
+        self._strata_of[streams] = rows
+        blank = np.zeros(1, _STRATA)
+        blank["known"] = self_starting.fresh()[:3]
+        self._strata[rows] = blank
+        self._strata["stream"][rows] = streams
+        self._changed["strata"].update((rows // _BLOCK).tolist())
+
+    def _by_stratum(self, call: Call, stratified: Flags, bad: Flags, of: Ints, places: Ints) -> tuple[Ints, Ints]:
+        """Counts outcomes by stratum from look to look; returns `Looks.passed` and `Looks.failed`.
+
+        Args:
+            call: The outcomes.
+            stratified: By stream, whether it is held to its strata.
+            bad: Of each outcome whether it is an error.
+            of: Of each look the stream's place in the call.
+            places: Of each look the outcome's place in the call.
+        """
+        assert call.strata is not None  # some streams are stratified
+        stratum = np.maximum(call.strata, 0).take(call.order)
+        # A stretch of outcomes goes up to a look; one more goes from a stream's last look to its end.
+        is_look = np.zeros(len(stratum), np.int64)
+        is_look[places] = 1
+        looks = np.cumsum(is_look)
+        streams = np.arange(len(call.touched))
+        lasts = looks.take(call.starts + call.counts - 1) + streams
+        firsts = np.append(0, lasts + 1)[:-1]
+        stretch = looks - is_look + np.repeat(streams, call.counts)
+
+        def counted(group: Ints, strata: Ints, groups: int) -> Ints:
+            return np.bincount(group * STRATA + strata, minlength=groups * STRATA).reshape(groups, STRATA)
+
+        right = ~bad
+        passed = counted(stretch[right], stratum[right], len(places) + len(streams))
+        failed = np.where(bad.take(places), stratum.take(places), -1)
+        came = np.add.reduceat(passed, firsts, axis=0)
+        came += counted(of[failed >= 0], failed[failed >= 0], len(streams))
+        rows = self._strata_of[call.touched[stratified]]
+        passed[firsts[stratified]] += self._strata["since"][rows]
+        self._strata["since"][rows] = passed[lasts[stratified]]
+        self._strata["recent"][rows] += came[stratified].astype(np.uint32)
+        self._changed["strata"].update((rows // _BLOCK).tolist())
+        return np.delete(passed, lasts, axis=0), failed
 
     def _look_for_rises(self, starts: Ints, counts: Ints, touched: Ints, bad: Flags) -> tuple[Ints, Ints, Ints]:
         """Errors: of each the stream, the correct outcomes before it, and its place."""
@@ -482,16 +635,27 @@ class Streams:
         volume: NDArray[np.float64] = np.maximum(np.where(known > 0, slow, seen), of_days)
         return np.maximum(volume, 1.0) / self._false_a_month[self._budget[number]]
 
-    def advance(self, stream: int, gap: int, at_s: int) -> float:
-        """Takes an error after `gap` correct outcomes; returns the mean of the R_d."""
+    def advance(self, stream: int, gap: int, at_s: int, passed: Sequence[int] = (), failed: int = -1) -> float:
+        """Takes an error after `gap` correct outcomes; returns the mean of the R_d.
+
+        Args:
+            stream: Its number.
+            gap: Correct outcomes.
+            at_s: When, epoch seconds.
+            passed: These by stratum, where it is held to its strata.
+            failed: Stratum of the error, where it is.
+        """
         row = list(_ROW.unpack_from(self._rows, stream * _CORE_BYTES))
         temper = self.temper(stream)
         target = self._targets[stream]
-        if target is None:
-            statistic = self_starting.advance(row, gap, temper)
+        if self._strata_of[stream] >= 0:
+            statistic = self._take_one(stream, passed, failed)
         else:
-            statistic = mixture.advance(row, gap, target, temper)
-        _ROW.pack_into(self._rows, stream * _CORE_BYTES, *row)
+            if target is None:
+                statistic = self_starting.advance(row, gap, temper)
+            else:
+                statistic = mixture.advance(row, gap, target, temper)
+            _ROW.pack_into(self._rows, stream * _CORE_BYTES, *row)
         self._cluster(stream, gap)
         start = stream * _PAST_BYTES
         (errors,) = _COUNT.unpack_from(self._history, start)
@@ -529,15 +693,18 @@ class Streams:
             tempers[np.repeat(clustered, counts)] = found
         falls = self._falls[streams]
         where = looks.stream, looks.later, looks.at_s, looks.position
-        taken = rounds.take(
-            self._core["row"][streams],
-            of_all,
-            self._target[streams],
-            falls,
-            lambda places: self.run_lengths(*(column.take(places) for column in where)),
-            LEAST_RUN_LENGTH,
-        )
-        self._core["row"][streams] = taken.rows
+
+        def thresholds(places: Ints) -> NDArray[np.float64]:
+            return self.run_lengths(*(column.take(places) for column in where))
+
+        stratified = self._strata_of[streams] >= 0
+        if looks.passed is None or not stratified.any():
+            taken = rounds.take(
+                self._core["row"][streams], of_all, self._target[streams], falls, thresholds, LEAST_RUN_LENGTH
+            )
+            self._core["row"][streams] = taken.rows
+        else:
+            taken = self._take_strata(looks, of_all, streams, stratified, thresholds)
         crossings = []
         for place, statistic in taken.reached:
             stream, last = int(streams[place]), int(starts[place] + taken.looks[place]) - 1
@@ -551,6 +718,80 @@ class Streams:
             crossings.append(Crossing(stream, position, statistic, run_length, volume))
         self._remember(streams, starts, counts, np.where(falls, 0, taken.looks), looks)
         return crossings
+
+    def _take_strata(
+        self,
+        looks: Looks,
+        of_all: rounds.Looks,
+        streams: Ints,
+        stratified: Flags,
+        thresholds: Callable[[Ints], NDArray[np.float64]],
+    ) -> rounds.Taken:
+        """Takes looks of streams of which some are held to their strata."""
+        core, falls = self._core["row"], self._falls[streams]
+        counts, reached = of_all.counts.copy(), []
+        for chosen in (~stratified, stratified):
+            if not chosen.any():
+                continue
+            here = streams[chosen]
+            (places,) = np.nonzero(np.repeat(chosen, of_all.counts))
+
+            def of_chosen(some: Ints, places: Ints = places) -> NDArray[np.float64]:
+                return thresholds(places.take(some))
+
+            if chosen is stratified:
+                assert looks.passed is not None  # both are, where a stream is stratified
+                assert looks.failed is not None
+                rows = self._strata_of[here]
+                taken, self._strata["known"][rows] = rounds.take_strata(
+                    core[here, 3:],
+                    self._strata["known"][rows],
+                    of_all.of(chosen),
+                    looks.passed[places],
+                    looks.failed[places],
+                    falls[chosen],
+                    of_chosen,
+                    LEAST_RUN_LENGTH,
+                )
+                core[here, 3:] = taken.rows
+                self._changed["strata"].update((rows // _BLOCK).tolist())
+            else:
+                taken = rounds.take(
+                    core[here], of_all.of(chosen), self._target[here], falls[chosen], of_chosen, LEAST_RUN_LENGTH
+                )
+                core[here] = taken.rows
+            counts[chosen] = taken.looks
+            of = np.flatnonzero(chosen)
+            reached += [(int(of[place]), statistic) for place, statistic in taken.reached]
+        return rounds.Taken(core[streams], counts, sorted(reached))
+
+    def _take_one(self, stream: int, passed: Sequence[int], failed: int) -> float:
+        """Takes one look of a stream that is held to its strata; returns the mean of the R."""
+        row = self._strata_of[stream : stream + 1]
+        r, known, (statistic,) = self._one_look_each(np.array([stream]), np.array([passed]), np.array([failed]))
+        self._core["row"][stream, 3:], self._strata["known"][row] = r[0], known
+        self._changed["strata"].add(int(row[0]) // _BLOCK)
+        return float(statistic)
+
+    def _one_look_each(
+        self, streams: Ints, passed: Ints, failed: Ints
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """What one look of each stream that is held to its strata would make of its R and strata, and the means."""
+        n = len(streams)
+        tempers = np.array([self.temper(stream) for stream in streams.tolist()])
+        looks = rounds.Looks(np.arange(n), np.ones(n, np.int64), passed.sum(axis=1), failed >= 0, tempers)
+        taken, known = rounds.take_strata(
+            self._core["row"][streams, 3:],
+            self._strata["known"][self._strata_of[streams]],
+            looks,
+            passed,
+            failed,
+            self._falls[streams],
+            lambda places: np.full(len(places), np.inf),
+            np.inf,
+        )
+        r = taken.rows
+        return r, known, (r[:, 0] + r[:, 1] + r[:, 2]) / 3.0
 
     def _remember(self, streams: Ints, starts: Ints, counts: Ints, taken: Ints, looks: Looks) -> None:
         """Puts the errors that were taken into the pasts of streams: of each so many as `taken` says."""
@@ -568,9 +809,11 @@ class Streams:
         """Streams of sites and projects, with their numbers."""
         return self._of_sites
 
-    def set_gap(self, stream: int, correct: int) -> None:
-        """Says how many correct outcomes there are since the last error, or look."""
+    def set_gap(self, stream: int, correct: int, passed: Sequence[int] = ()) -> None:
+        """Says how many correct outcomes there are since the last error, or look; by stratum where it has these."""
         self._core["since"][stream] = correct
+        if self._strata_of[stream] >= 0:
+            self._strata["since"][self._strata_of[stream]] = passed
 
     def _cluster(self, stream: int, correct: int) -> None:
         """Learns from an error after so many correct outcomes how far errors come in clusters."""
@@ -580,14 +823,25 @@ class Streams:
             cluster.advance(row, correct)
             self._clusters[of_cluster] = row
 
-    def fall(self, stream: int, pending: int, wrong: bool) -> float:
+    def fall(self, stream: int, pending: int, wrong: bool, passed: Sequence[int] = (), failed: int = -1) -> float:
         """Takes `pending` correct outcomes of a stream that is watched for a fall, and one more outcome.
+
+        Args:
+            stream: Its number.
+            pending: Correct outcomes.
+            wrong: Whether the one more is an error.
+            passed: All correct ones by stratum, where it is held to its strata.
+            failed: Stratum of the error, -1 for none, where it is.
 
         Returns:
             Mean of the R_f.
         """
         row = list(_ROW.unpack_from(self._rows, stream * _CORE_BYTES))
-        statistic = falling.advance(row, pending + (not wrong), wrong, self.temper(stream))
+        if self._strata_of[stream] >= 0:
+            statistic = self._take_one(stream, passed, failed)
+            row = self._core["row"][stream].tolist()
+        else:
+            statistic = falling.advance(row, pending + (not wrong), wrong, self.temper(stream))
         of_cluster = self._cluster_of[stream]
         if of_cluster >= 0:
             if wrong:
@@ -601,12 +855,32 @@ class Streams:
     # --- a drift opens and clears
 
     def baseline(self, stream: int) -> float:
-        """The error rate that a stream is held to."""
+        """The error rate that a stream is held to; of one that has strata, at the shares in which it learned them."""
         target = self._targets[stream]
         if target is not None:
             return target
+        row = self._strata_of[stream]
+        if row >= 0:
+            known = self._strata["known"][row]
+            return float(_mixed(known, known[:, 2]))
         a, b = self._core["row"][stream][:2].tolist()
         return float(a / (a + b))
+
+    def shown_baseline(self, stream: int) -> float:
+        """As `baseline`; of a stream held to its strata, at the shares that these have today."""
+        row = self._strata_of[stream]
+        return (
+            self.baseline(stream) if row < 0 else float(_mixed(self._strata["known"][row], self._strata["recent"][row]))
+        )
+
+    def holds_strata(self, stream: int) -> bool:
+        """Whether the stream is held to its strata."""
+        return bool(self._strata_of[stream] >= 0)
+
+    def rates(self, stream: int, otherwise: float) -> NDArray[np.float64]:
+        """The error rate of each stratum of a stream that is held to them; `otherwise` where too little is known."""
+        a, b, seen = self._strata["known"][self._strata_of[stream]].T
+        return np.where(seen >= self_starting.WARM_UP, a / (a + b), otherwise)
 
     def temper(self, stream: int) -> float:
         """1 / design effect of the stream's errors."""
@@ -615,11 +889,36 @@ class Streams:
 
     def known(self, stream: int) -> int:
         """Outcomes that the baseline was learned from; 0 for a target."""
+        if self._strata_of[stream] >= 0:
+            return int(self._strata["known"][self._strata_of[stream], :, 2].sum())
         return 0 if self._targets[stream] is not None else int(self._core["row"][stream][2])
 
-    def unlearn(self, stream: int, errors: int, correct: int) -> None:
-        """Takes the outcomes of a change out of the baseline that has learned them before it was found."""
-        if self._targets[stream] is None:
+    def unlearn(self, stream: int, errors: int, correct: int, strata: Ints | None = None) -> None:
+        """Takes the outcomes of a change out of the baseline that has learned them before it was found.
+
+        Args:
+            stream: Its number.
+            errors: Errors among them.
+            correct: Correct ones.
+            strata: Both by stratum, shape (2, STRATA), where it is held to them and they are known; where they are not,
+                they are taken out of each as it has been learned from.
+        """
+        row = self._strata_of[stream]
+        if row >= 0:
+            known, temper = self._strata["known"][row], self.temper(stream)
+            if strata is None:
+                a, b, seen = known.T
+                of_errors, of_correct = a * (seen > 0), b * (seen > 0)
+                strata = np.stack(
+                    (
+                        errors * of_errors / max(of_errors.sum(), 1e-9) // 1,
+                        correct * of_correct / max(of_correct.sum(), 1e-9) // 1,
+                    )
+                )
+            for each, wrong, right in zip(known, *strata.tolist(), strict=True):
+                self_starting.unlearn(each, wrong, right, temper)
+            self._changed["strata"].add(int(row) // _BLOCK)
+        elif self._targets[stream] is None:
             self_starting.unlearn(self._core["row"][stream], errors, correct, self.temper(stream))
             self._mark("core", stream)
 
@@ -629,6 +928,9 @@ class Streams:
         first = 3 if self._targets[stream] is None else 0
         self._core["row"][stream, first : first + 3] = 0
         self._core["since"][stream] = 0
+        if self._strata_of[stream] >= 0:
+            self._strata["since"][self._strata_of[stream]] = 0
+            self._changed["strata"].add(int(self._strata_of[stream]) // _BLOCK)
         self._past["errors"][stream] = 0
         self._mark("core", stream)
         self._mark("past", stream)
@@ -647,8 +949,20 @@ class Streams:
         lengths: list[float] = self._run_lengths_now(np.array(streams, np.int64)).tolist()
         return lengths
 
+    def evidences(self, streams: Sequence[int]) -> list[float]:
+        """Means of the R_d of streams after the newest outcome of each."""
+        numbers = np.array(streams, np.int64)
+        (strata,) = np.nonzero(self._strata_of[numbers] >= 0)
+        found = dict.fromkeys(strata.tolist(), 0.0)
+        if len(strata):
+            of = numbers[strata]
+            since = np.where(self._falls[of], 0, self._strata["since"][self._strata_of[of]].T).T.astype(np.int64)
+            _, _, means = self._one_look_each(of, since, np.full(len(of), -1))
+            found = dict(zip(strata.tolist(), means.tolist(), strict=True))
+        return [found[place] if place in found else self.evidence(stream) for place, stream in enumerate(streams)]
+
     def evidence(self, stream: int) -> float:
-        """Mean of the R_d after the newest outcome."""
+        """Mean of the R_d after the newest outcome; not of a stream that is held to its strata."""
         core = self._core[stream]
         row, since = core["row"].tolist(), int(core["since"])
         target, key = self._targets[stream], self.keys[stream]
@@ -668,7 +982,7 @@ class Streams:
         lengths = self._run_lengths_now(numbers)
         per_budget = self._false_a_month[self._budget[numbers]] / self._sharing[self._budget[numbers]]
         return [
-            Plan(key, float(length * share), float(length), self.baseline(number), 1.0 / self.temper(number))
+            Plan(key, float(length * share), float(length), self.shown_baseline(number), 1.0 / self.temper(number))
             for number, length, share in zip(numbers.tolist(), lengths, per_budget, strict=True)
             if (key := self.keys[number]) is not None
         ]
@@ -689,6 +1003,9 @@ class Streams:
         core["daily"] += (core["today"] - core["daily"]) / _DAYS
         core["daily"] *= (1 - 1 / _DAYS) ** (days - 1)
         core["today"] = 0
+        if self._strata_count:
+            self._strata["recent"] >>= min(days, 31)
+            self._changed["strata"].update(range(-(-self._strata_count // _BLOCK)))
         self._changed["core"].update(range(-(-len(core) // _BLOCK)))
         # A month of volume ends after a month, or with the last outcome of a stream that has fallen idle.
         idle = ~self._shares[: len(self.keys)]
@@ -710,8 +1027,18 @@ class Streams:
                 heapq.heappush(self._free, number)
                 self._mark("keys", number)
                 self._mark("core", number)
+                self._leave_strata(number)
                 forgotten.append(number)
         return forgotten
+
+    def _leave_strata(self, stream: int) -> None:
+        """Frees the room of a stream's strata."""
+        row = int(self._strata_of[stream])
+        if row >= 0:
+            self._strata_of[stream] = -1
+            self._strata["stream"][row] = _NOBODY
+            heapq.heappush(self._strata_free, row)
+            self._changed["strata"].add(row // _BLOCK)
 
     def _recount(self, now_s: int) -> None:
         """Who shares a budget: streams with an outcome within the 30 days before."""
@@ -724,7 +1051,7 @@ class Streams:
 
     def slots(self, prefix: bytes) -> Iterator[Slot]:
         """The blocks that have changed since the last call."""
-        for kind, columns in (("core", self._core), ("past", self._past)):
+        for kind, columns in (("core", self._core), ("past", self._past), ("strata", self._strata)):
             for block in sorted(self._changed[kind]):
                 rows = columns[block * _BLOCK : (block + 1) * _BLOCK]
                 yield b"%s|%s|%d" % (prefix, kind.encode(), block), rows.tobytes()
@@ -787,6 +1114,17 @@ class Streams:
         for place, (number, _) in enumerate(self._of_sites):
             if (row := slots.get(b"%s|cluster|%d" % (prefix, number))) is not None:
                 self._clusters[place] = msgspec.msgpack.decode(row, type=list[float])
+        block = 0
+        while (rows := slots.get(b"%s|strata|%d" % (prefix, block))) is not None:
+            self._strata = np.concatenate((self._strata, np.frombuffer(rows, _STRATA)))
+            block += 1
+        self._strata_count = len(self._strata)
+        for place, number in enumerate(self._strata["stream"].tolist()):
+            if number != _NOBODY and self.keys[number] is not None:
+                self._strata_of[number] = place
+            else:
+                self._strata["stream"][place] = _NOBODY
+                heapq.heappush(self._strata_free, place)
         for number in gone:
             self._core["taken"][number] = 0
             self._mark("keys", number)
