@@ -280,7 +280,7 @@ def test_what_belongs_to_a_drift_is_below_it_and_no_incident_of_its_own(
             (row["metric"].get("project") or row["metric"].get("agent"), row["metric"].get("under")) for row in order
         ]
         assert found == [(None, None), *((name, "↳") for name in below)], uid
-    options = PreviewOptions(prometheus.url, tmp_path, ("labelwatch-site",), {"site": given.QUOTES})
+    options = PreviewOptions(prometheus.url, tmp_path, ("labelwatch-site",), {"site": [given.QUOTES]})
     (page,) = (path.read_text("utf-8") for path in preview(options))
     assert 0 < page.index("↳") < page.index(given.PROJECT_WITHIN) < page.index(given.AGENT_WITHIN)
 
