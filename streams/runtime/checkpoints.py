@@ -342,7 +342,8 @@ class CheckpointStore:
             await producer.begin_transaction()
         else:
             headers = [("checkpoint", b"%s-%d" % (self._session.encode(), self._written))]
-            state = [record for record in self._heal.values() if record[0] not in {key for key, _, _ in state}] + state
+            written = {key for key, _, _ in state}
+            state = [record for record in self._heal.values() if record[0] not in written] + state
             state = [(key, value, more + headers) for key, value, more in state]
         last: Record = (
             MANIFEST_KEY,
