@@ -68,7 +68,7 @@ EXPLAINED = {
 MAY_FIRE = {"LabelwatchWorkerRestarting", "LabelwatchEventsUnknown", "LabelwatchWatchdog"}
 DURABLE = [metric for metric in METRICS.values() if metric.origin is Origin.ENGINE and metric.kind is not Kind.GAUGE]
 #: Which this run does not move. No drift opens, nothing is deleted, nobody forgets a state for 12 h, people are few,
-#: verdicts are not held, no correct work has an error type, and every time is one that can be.
+#: verdicts are not held, no correct work has an error type, every time is one that can be, and names are few.
 STILL = {
     "drifts",
     "river_drifts",
@@ -78,6 +78,8 @@ STILL = {
     "hold_skipped",
     "remarks",
     "implausible_times",
+    "over_limit_events",
+    "removed_site_events",
 }
 
 Series = tuple[str, frozenset[tuple[str, str]]]
