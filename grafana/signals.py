@@ -359,11 +359,11 @@ DRIFT_ORDER = Signal(
 DRIFT_WITHIN = Signal(
     _W("Within it", "所含"),
     _W(
-        "Open drifts of projects and people that belong to this one: the site's board has them below it.",
+        "Open drifts of projects and people that belong to this one: the Site board has them below it.",
         "属于此漂移的项目与人员变化数：站点看板上列于其下。",
     ),
     f"max by ({_KEYS}) ({_IDS} * on (drift_id) group_left () label_replace(count by (parent) (max by ({_KEYS}, parent) ("
-    + _IDS.replace("<of>", 'site!="",parent!=""')
+    + _IDS.replace("<of>", 'site!="",parent!="",signal!="accuracy_target"')
     + f')), "drift_id", "$1", "parent", "(.+)")) or 0 * {_DRIFTING}',
     "short",
     0,

@@ -120,7 +120,7 @@ def chinese(record: DriftRecord, timezone: str) -> str:
     if record.parent:
         parts.append(f"属于站点异常 {record.parent}。")
     if record.children:
-        named = _within(record, "：", "、", " 等，另有 {} 个", 1)
+        named = _within(record, "：", "、", " 等，另有 {} 项", 1)
         parts.append(f"此前检出的 {len(record.children)} 项变化属于此次异常{named}。")
     if record.task_ids:
         parts.append(f"示例任务：{'、'.join(record.task_ids[:_TASKS_TOLD])}。")
@@ -132,7 +132,8 @@ def _within(record: DriftRecord, head: str, between: str, more: str, language: i
     if not record.within:
         return ""
     named = between.join(f"{_DIMENSION[each.by][language]} {each.member}" for each in record.within[:_MEMBERS_TOLD])
-    rest = len(record.within) - _MEMBERS_TOLD
+    # Of the site's own, which have no name, too: what is named and the rest are as many as were counted.
+    rest = len(record.children) - min(len(record.within), _MEMBERS_TOLD)
     return head + named + (more.format(rest) if rest > 0 else "")
 
 

@@ -67,6 +67,7 @@ def _drift(made: Figures, site: str) -> None:
         # Surer than the site's, which they belong to; each is the same news.
         _open(made, (site, PROJECT_WITHIN, "", *DRIFT), 9.0, "d-project", "d-" + site)
         _open(made, (site, "", AGENT_WITHIN, "agent_accuracy", "down", "ticket"), 3.0, "d-agent", "d-" + site)
+        _open(made, (site, "", "", "accuracy_target", "down", "ticket"), 0.5, "d-target", "d-" + site)
 
 
 def _open(made: Figures, of: tuple[str, ...], evidence: float, drift_id: str, parent: str) -> None:

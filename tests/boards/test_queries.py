@@ -269,10 +269,10 @@ def test_what_belongs_to_a_drift_is_below_it_and_no_incident_of_its_own(
         assert sorted(row["metric"]["site"] for row in rows) == sorted([given.QUOTES, given.LONG]), letter
         assert not any(row["metric"].get("project") for row in rows), letter
     within = {row["metric"]["site"]: row["value"][1] for row in answers["labelwatch-operations", "What now F"]}
-    assert within == {given.QUOTES: "2", given.LONG: "0"}
+    assert within == {given.QUOTES: "2", given.LONG: "0"}, "its ticket against the target is no project's and nobody's"
     for uid, panel, below in (
-        ("labelwatch-site", "What has changed: drifts open now", [given.PROJECT_WITHIN, given.AGENT_WITHIN]),
-        ("labelwatch-coach", "People whose work has changed, drifts open now", [given.AGENT_WITHIN]),
+        ("labelwatch-site", "What has changed: drifts open now", [given.PROJECT_WITHIN, given.AGENT_WITHIN, None]),
+        ("labelwatch-coach", "People whose work has changed, drifts open now", [given.AGENT_WITHIN, None]),
     ):
         letter = [asked.where for asked in queries.queries(BOARDS[uid]) if asked.panel == panel][-1]
         order = sorted(answers[uid, letter], key=lambda row: -float(row["value"][1]))

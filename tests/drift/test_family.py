@@ -79,23 +79,28 @@ def test_a_project_that_pages_first_and_then_its_site_are_one_page() -> None:
 
 
 def test_a_sentence_names_some_of_what_belongs_to_it_and_counts_the_rest() -> None:
-    def told(*within: Member) -> tuple[str, str]:
+    def told(*within: Member, count: int = 9) -> tuple[str, str]:
         level = Level(0.9, 100)
         record = DriftRecord(
             status="opened", drift_id="d", at=1, site_id="s", signal="accuracy", direction="down", budget="page",
             opened_at=1, began_at=1, began_at_low=1, began_at_high=1, before=Level(0.95, 100), since=level,
-            estimate=0.9, evidence=1.0, run_length=1e3, children=tuple(map(str, range(9))), within=within,
+            estimate=0.9, evidence=1.0, run_length=1e3, children=tuple(map(str, range(count))), within=within,
         )  # fmt: skip  # a record in one glance
         return english(record, "UTC"), chinese(record, "UTC")
 
     assert "9 drifts that were found before belong to it." in told()[0]
     assert "9 项变化属于此次异常。" in told()[1]
-    few = told(Member("project", "spam"), Member("agent", "a-1"), Member("reviewer", "q-1"))
+    few = told(Member("project", "spam"), Member("agent", "a-1"), Member("reviewer", "q-1"), count=3)
     assert "belong to it: project spam, agent a-1, reviewer q-1." in few[0]
     assert "项目 spam、标注员 a-1、质检员 q-1。" in few[1]
     many = told(*(Member("agent", f"a-{n}") for n in range(9)))
     assert "belong to it: agent a-0, agent a-1, agent a-2, agent a-3, agent a-4 and 4 more." in many[0]
-    assert "标注员 a-4 等" in many[1]
+    assert "另有 4 项。" in many[1]
+    # The site's ticket against its target is one of them, and nobody's.
+    own = told(Member("agent", "a-1"), count=2)
+    assert "2 drifts that were found before belong to it: agent a-1 and 1 more." in own[0]
+    assert "标注员 a-1 等" in own[1]
+    assert "另有 1 项。" in own[1]
 
 
 def test_a_site_that_recovers_before_its_project_pages_no_second_time() -> None:
