@@ -179,7 +179,7 @@ def _grow(
     return after.take(last, axis=1).T, last, taken, reached
 
 
-#: Strata that a stream tells apart. The first is work without one, and the last is shared by all that come late.
+#: Strata that a stream tells apart: the first ones that its site shows, and a last one that all later ones share.
 STRATA = 8
 
 

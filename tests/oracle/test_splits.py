@@ -5,13 +5,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from schemas.policy import Policy
 from streams.engine import intake
 from streams.engine.partition import PartitionEngine
+from tests.drift.test_exact import POLICY as WITH_DRIFTS
+from tests.drift.test_exact import history
 
 from .compare import Record, commit, engine_figures, engine_histograms
 from .test_equality import POLICY
@@ -27,9 +32,9 @@ Cuts = st.lists(st.integers(1, 90), min_size=1, max_size=20)
 quick = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def fed(records: list[Record], sizes: list[int]) -> PartitionEngine:
+def fed(records: list[Record], sizes: list[int], policy: Policy = POLICY) -> PartitionEngine:
     """An engine fed in batches of these sizes, over and over."""
-    engine, start, turn = PartitionEngine(3, POLICY), 0, 0
+    engine, start, turn = PartitionEngine(3, policy), 0, 0
     while start < len(records):
         stop = start + sizes[turn % len(sizes)]
         engine.apply(records[start:stop])
@@ -37,7 +42,7 @@ def fed(records: list[Record], sizes: list[int]) -> PartitionEngine:
     return engine
 
 
-def everything(engine: PartitionEngine) -> dict[str, object]:
+def everything(engine: PartitionEngine) -> dict[str, Any]:
     """A checkpoint to the byte, its dead letters, and every figure at its time."""
     checkpoint = commit(engine)
     return {
@@ -49,10 +54,12 @@ def everything(engine: PartitionEngine) -> dict[str, object]:
     }
 
 
-def assert_same(records: list[Record], sizes: list[int]) -> None:
-    whole, split = everything(fed(records, [len(records)])), everything(fed(records, sizes))
+def assert_same(records: list[Record], sizes: list[int], policy: Policy = POLICY) -> dict[str, Any]:
+    """Compares a log in one batch with the same in batches of these sizes; returns what the one batch gives."""
+    whole, split = (everything(fed(records, each, policy)) for each in ([len(records)], sizes))
     for name, expected in whole.items():
         assert split[name] == expected, name
+    return whole
 
 
 @given(stream=st.sampled_from(range(len(STREAMS))), sizes=Cuts)
@@ -69,6 +76,13 @@ def test_any_split_gives_the_same_where_the_duplicate_cap_bites(
     monkeypatch.setattr(intake, "DUPLICATE_IDS_MAX", 20)
     monkeypatch.setattr("streams.engine.partition.CAP_CHECK_RECORDS", 64)
     assert_same(STREAMS[stream], sizes)
+
+
+def test_any_split_gives_the_same_bytes_where_several_drifts_open():
+    records = history("sop-change", 0, hours=8)
+    whole = assert_same(records, [1_000, 61], WITH_DRIFTS)
+    slots = {key: value for key, value in whole["slots"] if value is not None}
+    assert len(msgspec.msgpack.decode(slots[b"drift|header"])["opened"]) > 2
 
 
 def digest() -> str:

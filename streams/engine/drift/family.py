@@ -65,7 +65,7 @@ class Family:
         parent = None if of is None else self._open.get(of)
         if parent is not None and _belongs(episode, parent):
             self._join(episode, parent)
-        elif stream in map(parent_of, self._open):
+        elif of is None and stream in map(parent_of, self._open):
             self._adopt(stream, episode)
 
     def end(self, stream: Stream) -> Episode:

@@ -552,8 +552,10 @@ class Labels:
         self._changed.clear()
         if self.header_changed:
             self.header_changed = False
-            episodes = [(number, *pair) for number, pair in self.episodes.items()]
-            header = (self._day, self._streams.unwatched, episodes, list(self.closed.items()))
+            # Numbers are given in the order of the log, whereas a batch opens and clears stream by stream.
+            episodes = [(number, *self.episodes[number]) for number in sorted(self.episodes)]
+            closed = [(number, self.closed[number]) for number in sorted(self.closed)]
+            header = (self._day, self._streams.unwatched, episodes, closed)
             yield _PREFIX + b"|header", msgspec.msgpack.encode(header)
 
     def restore(self, slots: Mapping[bytes, bytes]) -> None:

@@ -107,6 +107,8 @@ class Combinations(_Numbered[tuple[int, ...]]):
     def __init__(self, prefix: bytes, most: int, names: Mapping[str, Names]) -> None:
         super().__init__(prefix, most, [(OTHER,) * len(names)], tuple[int, ...])
         self._names = names
+        #: The combinations so far as rows.
+        self._rows = np.zeros((0, len(names)), np.int64)
 
     def number(self, *names: str | None) -> int:
         """The number of a combination, one name by dimension."""
@@ -114,7 +116,10 @@ class Combinations(_Numbered[tuple[int, ...]]):
 
     def columns(self, numbers: Ints) -> dict[str, Ints]:
         """The names' numbers of combinations, by dimension."""
-        return dict(zip(self._names, np.array(self._things, np.int64).take(numbers, axis=0).T, strict=True))
+        known = len(self._rows)
+        if known < len(self._things):
+            self._rows = np.concatenate((self._rows, np.array(self._things[known:], np.int64)))
+        return dict(zip(self._names, self._rows.take(numbers, axis=0).T, strict=True))
 
     def numbers(self, columns: Sequence[NDArray[np.integer[Any]]]) -> Ints:
         """The numbers of combinations given by their names' numbers, a column by dimension."""

@@ -178,14 +178,10 @@ class Drift:
         self._tasks_waiting: dict[int, str] = {}
         #: Of the segment at hand.
         self._here = _Here(np.zeros(0, np.int64), np.zeros(0, np.int64), REVIEW.blank())
-        #: By ring, names' numbers of the strata that its streams tell apart, in the order in which they came; work
-        #: without one is one of them.
-        self._strata: dict[int, list[int]] = {}
+        #: By stratum as streams count it, and by ring, its name's number, `_UNKNOWN` for one that has not come; in the
+        #: order in which they came, shape (STRATA, rings). Work without one is one of them.
+        self._strata = np.full((STRATA, 0), _UNKNOWN)
         self._strata_changed: set[int] = set()
-        #: By ring and name's number, the stratum as streams count it, or `_UNKNOWN`.
-        self._stratum_of = np.full((0, 0), _UNKNOWN, np.int64)
-        #: By ring, whether it has several: with one only, its streams need no more than their own columns.
-        self._several = np.zeros(0, bool)
         self._episodes: dict[int, Episode] = {}
         self._tests: dict[int, ReverseTest] = {}
         self._closed: dict[int, Closed] = {}
@@ -286,17 +282,17 @@ class Drift:
         self._grow_strata()
         rings = self._by_kind[:, 0].take(kinds)
         unmet, known = rings < 0, rings >= 0
-        unmet[known] = self._stratum_of[rings[known], named[known]] == _UNKNOWN
+        unmet[known] = self._counted_strata(rings[known], named[known]) == _UNKNOWN
         (new,) = np.nonzero(unmet)
         if not len(new):
             return []
         found: dict[tuple[str, str], list[int]] = {}
         places = []
-        for place in first_places(kinds * self._stratum_of.shape[1] + named, new):
+        for place in first_places(kinds * len(self._names["stratum"]) + named, new):
             kind, name = intake.verdicts[int(kinds[place])], int(named[place])
             key = (kind.site, kind.role)
-            names = found.setdefault(key, list(self._strata.get(self._ring_numbers.get(key, -1), ())))
-            if name not in names:
+            names = found.setdefault(key, self._strata_names(self._ring_numbers.get(key, -1)))
+            if len(names) < 2 and name not in names:
                 names.append(name)
                 if len(names) == 2:
                     places.append(place)
@@ -305,32 +301,38 @@ class Drift:
     def _strata_here(self, rings: Ints, named: Ints) -> Ints | None:
         """The stratum of each review as `Call.strata` has it; a name that is new to its site gets the next one."""
         self._grow_strata()
-        strata: Ints = self._stratum_of[rings, named]
+        strata = self._counted_strata(rings, named)
         new = np.flatnonzero(strata == _UNKNOWN)
         if len(new):
-            for place in first_places(rings * self._stratum_of.shape[1] + named, new):
-                self._meet_stratum(int(rings[place]), int(named[place]))
-            strata = self._stratum_of[rings, named]
-        held = self._several.take(rings)
+            for place in first_places(rings * len(self._names["stratum"]) + named, new):
+                ring, count = int(rings[place]), len(self._strata_names(int(rings[place])))
+                if count < STRATA:
+                    self._strata[count, ring] = named[place]
+                    self._strata_changed.add(ring)
+            strata = self._counted_strata(rings, named)
+        # With one only, streams need no more than their own columns.
+        held = self._strata[1].take(rings) != _UNKNOWN
         return np.where(held, strata, _PLAIN) if held.any() else None
 
-    def _grow_strata(self) -> None:
-        """Gives rings and names of strata room in their tables."""
-        rings, names = self._stratum_of.shape
-        if rings < len(self._rings) or names < len(self._names["stratum"]):
-            grown = np.full((len(self._rings), 2 * len(self._names["stratum"])), _UNKNOWN, np.int64)
-            grown[:rings, :names] = self._stratum_of
-            self._stratum_of = grown
-            self._several = np.append(self._several, np.zeros(len(grown) - len(self._several), bool))
+    def _counted_strata(self, rings: Ints, named: Ints) -> Ints:
+        """The stratum of each review as streams count it, `_UNKNOWN` where its name is new to a ring that has room."""
+        # Once a ring has `STRATA` of them, all others share the last one.
+        strata: Ints = np.where(self._strata[-1].take(rings) == _UNKNOWN, _UNKNOWN, STRATA - 1)
+        for stratum, names in enumerate(self._strata):
+            if not (names != _UNKNOWN).any():
+                break
+            np.putmask(strata, names.take(rings) == named, stratum)
+        return strata
 
-    def _meet_stratum(self, ring: int, name: int) -> None:
-        """Counts a name as a stratum of a ring; once there are `STRATA` of them, the last one is shared by others."""
-        names = self._strata.setdefault(ring, [])
-        if len(names) < STRATA:
-            names.append(name)
-            self._strata_changed.add(ring)
-        self._stratum_of[ring, name] = len(names) - 1
-        self._several[ring] = len(names) > 1
+    def _strata_names(self, ring: int) -> list[int]:
+        """The names' numbers of a ring's strata, in the order in which they came; none of a ring that is not there."""
+        return [] if ring < 0 else [name for name in self._strata[:, ring].tolist() if name != _UNKNOWN]
+
+    def _grow_strata(self) -> None:
+        """Gives new rings room in the table of strata."""
+        more = len(self._rings) - self._strata.shape[1]
+        if more:
+            self._strata = np.append(self._strata, np.full((STRATA, more), _UNKNOWN), axis=1)
 
     def _meet(self, kinds: Ints, persons: Ints, reviewers: Ints, intake: Intake) -> None:
         """Makes streams for what is reviewed for the first time, in the order of the log."""
@@ -748,9 +750,10 @@ class Drift:
         from_ring = len(wrong) >= min(len(remembered), _LOCATED_IN)
         outcomes = wrong if from_ring else np.array(remembered, np.uint8)
         temper = self._streams.temper(number)
-        # Of errors that are remembered beyond the ring it is not known of which stratum they were.
+        # Of errors that are remembered beyond the ring it is not known of which stratum they were; and there may be no
+        # review since the last drift was over, where old ones come late.
         strata = None
-        if from_ring and self._streams.holds_strata(number):
+        if from_ring and len(wrong) and self._streams.holds_strata(number):
             strata = self._strata_of(stream, seen.rows[: len(wrong)])
 
         def estimate() -> Estimate:
@@ -804,7 +807,7 @@ class Drift:
         ring = self._ring_numbers[stream.site, "qa" if stream.signal == "qa_accuracy" else "agent"]
         names = self._of_trait.columns(REVIEW.of(rows, "trait"))["stratum"]
         self._grow_strata()
-        strata: Ints = np.maximum(self._stratum_of[ring].take(names), 0)
+        strata: Ints = np.maximum(self._counted_strata(np.full(len(names), ring), names), 0)
         return strata
 
     def _like_for_like(self, stream: Stream, since: Rows, before: Rows) -> Rows:
@@ -1010,8 +1013,8 @@ class Drift:
             yield b"%s|mistakes|%d" % (_PREFIX, number), msgspec.msgpack.encode(list(self._mistakes[number]))
         self._mistaken.clear()
         for number in sorted(self._strata_changed):
-            if self._strata[number] != [NONE]:
-                yield b"%s|strata-names|%d" % (_PREFIX, number), msgspec.msgpack.encode(self._strata[number])
+            if (names := self._strata_names(number)) != [NONE]:
+                yield b"%s|strata-names|%d" % (_PREFIX, number), msgspec.msgpack.encode(names)
         self._strata_changed.clear()
         if self._changed:
             self._changed = False
@@ -1020,9 +1023,10 @@ class Drift:
                 self._day,
                 self._streams.unwatched,
                 [(*key, self._rings[number].count) for key, number in self._ring_numbers.items()],
-                [(self._key(number), episode) for number, episode in self._episodes.items()],
-                [(self._key(number), closed) for number, closed in self._closed.items()],
-                list(self._opened.items()),
+                # Numbers are given in the order of the log, whereas a batch opens and clears stream by stream.
+                [(self._key(number), self._episodes[number]) for number in sorted(self._episodes)],
+                [(self._key(number), self._closed[number]) for number in sorted(self._closed)],
+                sorted(self._opened.items()),
                 list(self._projects.items()),
             )
             yield b"%s|header" % _PREFIX, msgspec.msgpack.encode(header)
@@ -1045,17 +1049,15 @@ class Drift:
             number = self._ring(site, role)
             self._rings[number].restore(count, slots)
             self._take_over(number, count, slots)
-            strata = slots.get(b"%s|strata-names|%d" % (_PREFIX, number))
-            # Without names, or of an older build: what was learned so far counts as work without a stratum.
-            self._strata[number] = [NONE] if strata is None else msgspec.msgpack.decode(strata, type=list[int])
             if (mistakes := slots.get(b"%s|mistakes|%d" % (_PREFIX, number))) is not None:
                 self._mistakes[number].extend(msgspec.msgpack.decode(mistakes, type=list[tuple[int, str]]))
         self._grow_strata()
-        for ring, names in self._strata.items():
-            if len(names) == STRATA:
-                self._stratum_of[ring] = STRATA - 1  # what has come later shares the last one
-            self._stratum_of[ring, names] = np.arange(len(names))
-            self._several[ring] = len(names) > 1
+        # Without names, or of an older build: what was learned so far counts as work without a stratum.
+        self._strata[0] = NONE
+        for ring in range(len(self._rings)):
+            if (strata := slots.get(b"%s|strata-names|%d" % (_PREFIX, ring))) is not None:
+                names = msgspec.msgpack.decode(strata, type=list[int])
+                self._strata[: len(names), ring] = names
         for stream, episode in header.episodes:
             number = self._streams.number(stream)
             self._episodes[number] = episode

@@ -192,10 +192,13 @@ def without_strata(prefix: bytes, slots: Mapping[bytes, bytes]) -> Iterator[Slot
     learned = (known[:, :, :2] - (a, b)).sum(axis=(1, 2)) + a + b
     seen = np.minimum(known[:, :, 2].sum(axis=1), self_starting.FREEZE_AFTER)
     baselines = np.stack((rate * learned, (1.0 - rate) * learned, seen), axis=1)
-    for block in np.unique(strata["stream"] // _BLOCK).tolist():
-        key = b"%s|core|%d" % (prefix, block)
-        core, here = np.frombuffer(slots[key], _CORE).copy(), strata["stream"] // _BLOCK == block
-        core["row"][strata["stream"][here] % _BLOCK, :3] = baselines[here]
+    order = np.argsort(strata["stream"])
+    streams, baselines = strata["stream"][order].astype(np.int64), baselines[order]
+    starts = begins(streams // _BLOCK)
+    for start, count in zip(starts.tolist(), lengths(starts, len(streams)).tolist(), strict=True):
+        key, here = b"%s|core|%d" % (prefix, streams[start] // _BLOCK), slice(start, start + count)
+        core = np.frombuffer(slots[key], _CORE).copy()
+        core["row"][streams[here] % _BLOCK, :3] = baselines[here]
         yield key, core.tobytes()
 
 
@@ -1114,10 +1117,10 @@ class Streams:
         for place, (number, _) in enumerate(self._of_sites):
             if (row := slots.get(b"%s|cluster|%d" % (prefix, number))) is not None:
                 self._clusters[place] = msgspec.msgpack.decode(row, type=list[float])
-        block = 0
-        while (rows := slots.get(b"%s|strata|%d" % (prefix, block))) is not None:
-            self._strata = np.concatenate((self._strata, np.frombuffer(rows, _STRATA)))
-            block += 1
+        blocks = [self._strata]
+        while (rows := slots.get(b"%s|strata|%d" % (prefix, len(blocks) - 1))) is not None:
+            blocks.append(np.frombuffer(rows, _STRATA))
+        self._strata = np.concatenate(blocks)
         self._strata_count = len(self._strata)
         for place, number in enumerate(self._strata["stream"].tolist()):
             if number != _NOBODY and self.keys[number] is not None:
