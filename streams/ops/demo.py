@@ -30,7 +30,7 @@ LIVE_SECONDS = 8 * 3600
 #: Reviews come minutes after labels: a change this long ago begins to show when the board does.
 CHANGE_SECONDS = -900
 #: Large enough to be found while one watches: a drop of a few points takes hours of reviews, not minutes.
-POINTS = 0.15
+POINTS = 0.18
 PARTITIONS = 2
 _STOP_SECONDS = 15.0
 _LAST_LINES = 5

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.ports import free_port
 
-_WAIT_SECONDS = 60
+_WAIT_SECONDS = 180
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def first_lines(process: subprocess.Popen[str], count: int) -> list[str]:
 
 def test_it_shows_sites_for_a_while_and_leaves_nothing_behind(tmp_path: Path) -> None:
     port = free_port()
-    with demo(tmp_path / "own", "--seconds", 20, "--metrics-port", port) as process:
+    with demo(tmp_path / "own", "--seconds", 60, "--metrics-port", port) as process:
         first = first_lines(process, 2)
         below = descendants(process.pid)
         out, err = process.communicate(timeout=_WAIT_SECONDS)
