@@ -189,7 +189,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter("revised_reviews_total", _TP, "Reviews changed after the fact."),
     _counter("lost_records_total", _TP, "Records that the topic's retention deleted before they were read."),
     _counter("unnamed_events_total", _TP, "Events left out of people's figures and headcount, since the partition has 125,000 people already; labels and reviews count for the site."),
-    _counter("over_limit_events_total", ("kind", *_TP), "Events of names beyond a limit of the policy, counted under `other`: of sites every event, of combinations and series labels and reviews. Any: a producer makes names up, or the company has outgrown the limit."),
+    _counter("over_limit_events_total", ("kind", *_TP), "Events of names beyond a limit of the policy, counted under `other`, each once: of a site beyond it every event, of projects and markets labels, reviews and states. Any: a producer makes names up, or the company has outgrown the limit."),
     _counter("removed_site_events_total", _TP, "Events skipped, since the policy has removed their site."),
     _gauge("limit_used", ("kind", *_TP), "How many of its share of a limit the partition uses: sites, combinations of site, project and market, series at most. At the limit what is new counts under `other`."),
     _gauge("limit", ("kind", *_TP), "The partition's share of the policy's limit, a tenth of it at least."),

@@ -98,6 +98,10 @@ class Detection(_Table, frozen=True):
     river: River = River()
 
 
+#: The name under which everything counts that is beyond a limit; no site may have it.
+OTHER = "other"
+
+
 class Limits(_Table, frozen=True):
     """How many names have figures of their own on a worker's page; what is beyond counts under `other`.
 
@@ -190,6 +194,11 @@ class Policy:
                     "write an IANA name such as 'Asia/Manila'"
                 ) from None
         _check_river(file.detection, source)
+        if OTHER in file.limits.removed_sites:
+            raise PolicyError(
+                f"{source}: limits.removed_sites: {OTHER!r} is no site: what is beyond the limits counts under it, and "
+                "sums would be wrong without it; name the sites that take the room (`labelwatch sites` lists them)"
+            )
         return cls(file)
 
     def _resolve(self, site: str = "", project: str = "", market: str = "") -> Targets:

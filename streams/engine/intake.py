@@ -22,11 +22,12 @@ from schemas.events import (
     StateChanged,
     event_types,
 )
+from schemas.policy import OTHER
 from schemas.text import visible
 from streams.engine.decode import UNKNOWN, Refusal, decode
 from streams.engine.headline import why_not_windowed
 from streams.engine.ids import NEW_SHARE, SealedIds
-from streams.engine.limits import KINDS, OTHER, Admitted
+from streams.engine.limits import Admitted
 from streams.engine.panes import HOUR_MS, MINUTE_MS, WINDOW_PANES, Ints, Slot
 from streams.engine.times import (
     LONGEST_MS,
@@ -56,6 +57,8 @@ NAMES_HELD_MAX = 250_000
 #: Records that are decoded and decided about at a time.
 CHUNK = 512
 
+#: The project of what is beyond the limits, among the numbers of a site's work; no event's, since theirs are not empty.
+_BEYOND = ""
 _WEEK_HOURS = WINDOW_PANES["7d"][1]
 _TYPE_NAMES = {cls: tag for tag, cls in event_types().items()}
 
@@ -98,6 +101,8 @@ class WorkKind(NamedTuple):
     market: str
     #: Id of the SOP version, -1 for none.
     sop: int
+    #: Whether it is what is beyond the limits: a mixture, of which nobody expects that it stays as it is.
+    mixed: bool
 
 
 class VerdictKind(NamedTuple):
@@ -111,6 +116,8 @@ class VerdictKind(NamedTuple):
     source: str
     sampling: str
     windowed: bool
+    #: As above.
+    mixed: bool
 
 
 #: Project, market and SOP version as they came, None for a default, each leading to the next: three look-ups cost half
@@ -321,9 +328,6 @@ class Intake:
         self.reviewers: list[tuple[str, str]] = []
         self.works: list[WorkKind] = []
         self.verdicts: list[VerdictKind] = []
-        #: Of works and verdicts, the limit that each is beyond: its place in `KINDS`, -1 for none.
-        self._works_over: list[int] = []
-        self._verdicts_over: list[int] = []
         self.sops: list[tuple[str, str, str]] = []
         self.classes: list[str | None] = []
         self.traits: list[Trait] = []
@@ -401,7 +405,7 @@ class Intake:
             try:
                 site = sites[event.site_id]
             except KeyError:
-                found = self._unnamed_site(event)
+                found = self._unnamed_site(event, records[index], dead_letters)
                 if found is None:
                     continue
                 site, event = found
@@ -513,7 +517,7 @@ class Intake:
         for event in events:
             site = self.sites[event.site_id]
             given = (event.role, event.source, event.sampling, event.purpose, event.review_round)
-            kind = self._verdict_kind(site, event.project_id, event.market, event.sop_version, given)
+            kind = self._verdict_kind(site, event.project_id, event.market, event.sop_version, given, counts=False)
             people = site.qas if event.role == "qa" else site.agents
             person = people.get(event.agent_id)
             if person is None:
@@ -545,24 +549,11 @@ class Intake:
                 np.maximum.at(newest, kind_ids, at)
                 for kind in np.flatnonzero(newest >= 0).tolist():
                     self._beat(self.sites[kinds[kind].site], name, int(newest[kind]))
-        self._count_over(batch)
         self._leave_out_implausible(batch)
         if self.sites:
             self.newest_ms = max(self.newest_ms, max(site.clock_ms for site in self.sites.values()))
         self.clock_ms = max(self.clock_ms, self.newest_ms)
         self.panes_ms = max(self.panes_ms, self.newest_ms, *batch.label_changes.at, *batch.review_changes.at)
-
-    def _count_over(self, batch: Batch) -> None:
-        """Counts labels, skips and reviews of combinations that are beyond a limit."""
-        for columns, over in (
-            (batch.labels, self._works_over),
-            (batch.skips, self._works_over),
-            (batch.reviews, self._verdicts_over),
-        ):
-            if columns.at and max(over) >= 0:
-                of_events = np.array(over, np.int64)[columns.arrays()[1]]
-                for kind, events in enumerate(np.bincount(of_events + 1, minlength=1)[1:].tolist()):
-                    self.tally.add(f"over/{KINDS[kind]}", events)
 
     def _leave_out_implausible(self, batch: Batch) -> None:
         """Takes durations that cannot be meant out of the columns; counts them, and event times of 1973 and before."""
@@ -593,13 +584,19 @@ class Intake:
 
     # --- decisions off the usual way
 
-    def _unnamed_site(self, event: Event) -> tuple[Site, Event] | None:
-        """The site of an event whose site has not been met, is beyond the limit, or removed; None: it is skipped."""
+    def _unnamed_site(self, event: Event, record: Record, dead_letters: list[DeadLetter]) -> tuple[Site, Event] | None:
+        """The site of an event whose site has not been met, is beyond the limit, or removed; None: it is left out."""
         name = event.site_id
         if name in self.admitted.removed:
             self.tally.add("removed_sites")
             return None
-        if name != OTHER and self.admitted.site(name):
+        if name == OTHER:
+            # Its figures would be mixed with those of strangers one day, without a word.
+            what = f"site_id {OTHER} is reserved for sites beyond the limits: give the site another name"
+            self._dead(record, Refusal("schema", what), dead_letters)
+            return None
+        over = self.admitted.site(name)
+        if not over:
             site = self.sites[name] = self._named[name] = Site(name)
             site.first_ms = event.at
             return site, event
@@ -610,9 +607,7 @@ class Intake:
         site = self.sites[OTHER]
         # Equal ids of two sites are no duplicates.
         site.seed = xxh3_64_intdigest(name.encode())
-        if name == OTHER:
-            return site, event
-        self.tally.add("over/sites")
+        self.tally.add(f"over/{over}")
         return site, msgspec.structs.replace(event, site_id=OTHER)
 
     def _is_refused(self, record: Record, event: object, dead_letters: list[DeadLetter]) -> bool:
@@ -693,7 +688,6 @@ class Intake:
                 site.agents, site.qas, site.reviewers = {}, {}, {}
         if len(self.works) + len(self.verdicts) + len(self.sops) > NAMES_HELD_MAX:
             self.works, self.verdicts, self.sops = [], [], []
-            self._works_over, self._verdicts_over = [], []
             for site in self.sites.values():
                 site.works, site.verdicts, site.sops = {}, {}, {}
         if len(self.classes) + len(self.traits) > NAMES_HELD_MAX:
@@ -711,27 +705,40 @@ class Intake:
         self.reviewers.append((site.name, reviewer_id))
         return site.reviewers[reviewer_id]
 
-    def _work_kind(self, site: Site, project: str, market: str | None, sop: str | None) -> int:
+    def _work_kind(self, site: Site, project: str, market: str | None, sop: str | None, *, counts: bool = True) -> int:
+        """The number of a kind of work; an event beyond a limit is counted, if it `counts` and its site has not been.
+
+        What is beyond a limit is looked at event by event and has no number of its own: it would take memory, and its
+        limit could be another one after a restart.
+        """
+        place = self.admitted.work(site.name, project, market or "")
+        if place.over:
+            project, market = _BEYOND, None
+            self.tally.add(f"over/{place.over}", counts and site.name != OTHER)
         kinds = site.works.setdefault(project, {}).setdefault(market, {})
         if sop not in kinds:
             kinds[sop] = len(self.works)
-            place = self.admitted.work(site.name, project, market or "")
-            self.works.append(WorkKind(site.name, *place[:2], self._sop(site, place.project, sop)))
-            self._works_over.append(KINDS.index(place.over) if place.over else -1)
+            number = self._sop(site, place.project, sop)
+            self.works.append(WorkKind(site.name, place.project, place.market, number, bool(place.over)))
         return kinds[sop]
 
-    def _verdict_kind(self, site: Site, project: str, market: str | None, sop: str | None, given: Given) -> int:
+    def _verdict_kind(
+        self, site: Site, project: str, market: str | None, sop: str | None, given: Given, *, counts: bool = True
+    ) -> int:
+        """The number of a kind of review; beyond a limit as for work."""
+        role, source, sampling, purpose, review_round = given
+        named = role or "agent", source or "qa", sampling or "unknown"
+        place = self.admitted.review(site.name, project, market or "", named)
+        if place.over:
+            project, market = _BEYOND, None
+            self.tally.add(f"over/{place.over}", counts and site.name != OTHER)
         kinds = site.verdicts.setdefault(project, {}).setdefault(market, {}).setdefault(sop, {})
         if given not in kinds:
-            role, source, sampling, purpose, review_round = given
             kinds[given] = len(self.verdicts)
-            named = role or "agent", source or "qa", sampling or "unknown"
-            place = self.admitted.review(site.name, project, market or "", named)
-            windowed = not why_not_windowed(purpose, review_round)
+            number, windowed = self._sop(site, place.project, sop), not why_not_windowed(purpose, review_round)
             self.verdicts.append(
-                VerdictKind(site.name, *place[:2], self._sop(site, place.project, sop), *named, windowed)
+                VerdictKind(site.name, place.project, place.market, number, *named, windowed, bool(place.over))
             )
-            self._verdicts_over.append(KINDS.index(place.over) if place.over else -1)
         return kinds[given]
 
     def _class(self, label: str | None) -> int:
@@ -775,9 +782,10 @@ class Intake:
             if event.agent_id not in site.agents:
                 self._person(site, site.agents, event.agent_id)
             if isinstance(event, StateChanged):
-                project = self.admitted.project(site.name, event.project_id or "")
-                if project != (event.project_id or ""):
-                    event = msgspec.structs.replace(event, project_id=project)
+                place = self.admitted.project(site.name, event.project_id or "")
+                if place.over:
+                    self.tally.add(f"over/{place.over}", site.name != OTHER)
+                    event = msgspec.structs.replace(event, project_id=place.project)
             batch.states.append((site.name, event, site.clock_ms))
         elif isinstance(event, ReviewRevised):
             self._review_revised(batch, site, event)
@@ -795,7 +803,7 @@ class Intake:
             if version is not None:
                 # Without SOP version, whose totals no revision moves.
                 given = (event.role, version.source, version.sampling, None, None)
-                kind = self._verdict_kind(site, event.project_id, version.market, None, given)
+                kind = self._verdict_kind(site, event.project_id, version.market, None, given, counts=False)
                 batch.review_changes.add(person, kind, event.reviewed_at, int(version.correct))
                 batch.review_weights.append(weight)
 
@@ -803,7 +811,7 @@ class Intake:
         person = site.agents.get(event.agent_id)
         if person is None:
             person = self._person(site, site.agents, event.agent_id)
-        kind = self._work_kind(site, event.project_id, event.market, None)
+        kind = self._work_kind(site, event.project_id, event.market, None, counts=False)
         for version, weight in ((event.old, -1), (event.new, 1)):
             if version is not None and not version.skipped:
                 handle_ms = version.handle_ms

@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from schemas.policy import Limits
+from schemas.policy import OTHER, Limits
 from streams.engine.panes import Key
 
-OTHER = "other"
 #: What is limited, by the policy's keys.
 KINDS = ("sites", "combinations", "series")
 #: A limit is shared by so many partitions at most: a worker that holds no more of them stays within it.
@@ -38,7 +37,7 @@ class Place(NamedTuple):
     """
 
     project: str
-    market: str
+    market: str = ""
     over: str = ""
 
 
@@ -48,7 +47,7 @@ class LimitUse(NamedTuple):
     Attributes:
         used: Sites, combinations, or series at most.
         limit: The share.
-        over: Events beyond it so far.
+        over: Events beyond it since the engine was made or restored: before, the limit may have been another.
     """
 
     used: int
@@ -89,12 +88,14 @@ class Admitted:
         #: By table and site.
         self._error_types: dict[tuple[str, str], set[str]] = {}
 
-    def site(self, name: str) -> bool:
-        """Whether a site that was not met before has figures of its own."""
-        if self.used["sites"] >= self.limit["sites"] or self.used["series"] + SITE_SERIES > self.limit["series"]:
-            return False
+    def site(self, name: str) -> str:
+        """The limit that a site that was not met before is beyond; empty: it has figures of its own from now on."""
+        if self.used["sites"] >= self.limit["sites"]:
+            return "sites"
+        if self.used["series"] + SITE_SERIES > self.limit["series"]:
+            return "series"
         self._take_site(name)
-        return True
+        return ""
 
     def other_site(self) -> None:
         """Counts the site of what is beyond the limit, when it is first needed."""
@@ -104,15 +105,12 @@ class Admitted:
         self.used["sites"] += name != OTHER
         self.used["series"] += SITE_SERIES
 
-    def project(self, site: str, project: str) -> str:
-        """The project under which a state counts."""
-        if (site, project) in self._known:
-            return project
-        if self._room_for(_project(site, project)):
-            self._take(_project(site, OTHER))
-            return OTHER
-        self._take(_project(site, project))
-        return project
+    def project(self, site: str, project: str) -> Place:
+        """Where a state counts."""
+        over = self._room_for(_project(site, project))
+        place = Place(OTHER, over=over) if over else Place(project)
+        self._take(_project(site, place.project))
+        return place
 
     def work(self, site: str, project: str, market: str) -> Place:
         """Where a label counts."""
@@ -130,6 +128,8 @@ class Admitted:
 
     def error(self, table: str, site: str, project: str, error_type: str, severity: str) -> tuple[str, str]:
         """Project and error type under which an error counts, or a remark: the table tells."""
+        if (table, site, project, error_type, severity) in self._known:
+            return project, error_type
         types = self._error_types.setdefault((table, site), set())
         if error_type not in types and len(types) >= ERROR_TYPES_MAX:
             error_type = OTHER
@@ -143,7 +143,7 @@ class Admitted:
     def _room_for(self, things: _Things) -> str:
         """The limit that has no room for what is new of some things; empty where all have it."""
         new = things.keys() - self._known
-        combinations = sum(len(key) == _COMBINATION_LENGTH for key in new)
+        combinations = sum(map(_is_combination, new))
         if combinations and self.used["combinations"] + combinations > self.limit["combinations"]:
             return "combinations"
         if new and self.used["series"] + sum(things[key] for key in new) > self.limit["series"]:
@@ -154,7 +154,7 @@ class Admitted:
         for key in things.keys() - self._known:
             self._known.add(key)
             self.used["series"] += things[key]
-            self.used["combinations"] += len(key) == _COMBINATION_LENGTH and key[1] != OTHER
+            self.used["combinations"] += _is_combination(key)
 
     def restore(
         self,
@@ -188,6 +188,11 @@ class Admitted:
         for things in found:
             if next(iter(things))[0] not in self.removed:
                 self._take(things)
+
+
+def _is_combination(key: Key) -> bool:
+    """Whether a thing counts as a combination: the one of what is beyond the limits needs no room."""
+    return len(key) == _COMBINATION_LENGTH and key[1:] != (OTHER, "")
 
 
 # The project first: its key begins with the site.

@@ -10,14 +10,14 @@ import msgspec
 
 from schemas.events import event_types
 from schemas.metrics import SITE_WINDOWS
-from schemas.policy import Policy
+from schemas.policy import OTHER, Policy
 from schemas.topics import EVENTS
 from streams.engine.drift.episodes import Episode
 from streams.engine.drift.part import Drift, Opened
 from streams.engine.drift.streams import Plan, Stream
 from streams.engine.figures import Figures, PeopleFigures, without_people, without_sites
 from streams.engine.intake import CAP_CHECK_RECORDS, DeadLetter, Intake, Record, Tally
-from streams.engine.limits import KINDS, OTHER, Admitted, LimitUse
+from streams.engine.limits import KINDS, Admitted, LimitUse
 from streams.engine.panes import Ints, Rings, Slot, Table
 from streams.engine.parts import Part, Tell
 from streams.engine.parts.implausible import Implausible
@@ -125,6 +125,8 @@ class PartitionEngine:
         self._intake = Intake(now_ms, Admitted(policy.limits, partitions))
         self._dead_letters: list[DeadLetter] = []
         self._committed_tally: dict[str, int] = {}
+        #: As restored.
+        self._tally_before: dict[str, int] = {}
         work, verdicts, sops = Work(self._rings), Verdicts(self._rings, policy), Sops(self._rings)
         people, reviewers = People(self._rings, policy), Reviewers(self._rings)
         presence = Presence(self._rings, policy)
@@ -187,10 +189,9 @@ class PartitionEngine:
 
     def limits(self) -> dict[str, LimitUse]:
         """How much of each limit of the policy this partition uses."""
-        admitted, tally = self._intake.admitted, self._intake.tally.counts
-        return {
-            kind: LimitUse(admitted.used[kind], admitted.limit[kind], tally.get(f"over/{kind}", 0)) for kind in KINDS
-        }
+        admitted, tally, before = self._intake.admitted, self._intake.tally.counts, self._tally_before
+        over = {kind: tally.get(f"over/{kind}", 0) - before.get(f"over/{kind}", 0) for kind in KINDS}
+        return {kind: LimitUse(admitted.used[kind], admitted.limit[kind], over[kind]) for kind in KINDS}
 
     def apply(self, records: Sequence[Record]) -> None:
         """Applies one fetched batch; records at or below `applied` are skipped. Never raises for a record."""
@@ -310,6 +311,7 @@ class PartitionEngine:
             part.restored()
         engine.applied = state.applied
         engine._committed_tally = dict(engine._intake.tally.counts)
+        engine._tally_before = dict(engine._intake.tally.counts)
         return engine
 
     def _admit_again(self) -> None:
@@ -379,9 +381,9 @@ class PartitionEngine:
                 figures.add("labelwatch_site_info", (site, self._policy.vendor(site), zone, here[1]), 1)
                 offset_seconds = self._policy.utc_offset_seconds(site, at_ms)
                 figures.add("labelwatch_site_utc_offset_seconds", (site, zone), offset_seconds)
-                if skew_ms is not None:
-                    figures.add("labelwatch_clock_skew_seconds", (site,), skew_ms / 1000)
-                if site != OTHER:
+                if site != OTHER:  # of many sites: it has no clock, and no policy names it
+                    if skew_ms is not None:
+                        figures.add("labelwatch_clock_skew_seconds", (site,), skew_ms / 1000)
                     figures.add("labelwatch_policy_scope_missing", (site,), 0 if self._policy.names_site(site) else 1)
                 for name, beat_ms in beats.items():
                     figures.add("labelwatch_site_last_event_timestamp_seconds", (site, name), beat_ms / 1000)

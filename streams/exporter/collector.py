@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.metrics import CATALOGUE, METRICS, Kind, Metric, Page
+from schemas.policy import OTHER
 from streams.engine.figures import Column, Figures, Labels, PeopleFigures, PeopleGroup, Sample
-from streams.engine.limits import OTHER
 from streams.exporter.pseudonyms import AgentNames
 from streams.exporter.state import Engine, MonitorState, Shown
 from streams.exporter.text import Block, Family, Histograms, LabelText, People, Rows
@@ -193,6 +193,8 @@ def _take(group: PeopleGroup, rows: NDArray[np.intp]) -> PeopleGroup:
 def _merge_rows(parts: list[PeopleGroup], left_out: Counter[str]) -> PeopleGroup:
     number: dict[Labels, int] = {}
     rows = np.array([number.setdefault(labels, len(number)) for part in parts for labels in part.labels], np.intp)
+    # People of sites beyond the limits may have the same id in several partitions.
+    named = np.fromiter((labels[0] != OTHER for labels in number), bool, len(number))
     columns = {}
     for key in parts[0].columns:
         values = np.concatenate([part.columns[key] for part in parts])
@@ -201,7 +203,7 @@ def _merge_rows(parts: list[PeopleGroup], left_out: Counter[str]) -> PeopleGroup
         sums = np.bincount(rows[present], weights=values[present], minlength=len(number))
         usable = given == 1 if _RULES[key[0]] is Merge.NEITHER else given > 0
         columns[key] = np.where(usable, sums, np.nan)
-        left_out[key[0]] += int(np.count_nonzero((given > 0) & ~usable))
+        left_out[key[0]] += int(np.count_nonzero((given > 0) & ~usable & named))
     priority = np.full(len(number), -np.inf)
     np.maximum.at(priority, rows, np.concatenate([part.priority for part in parts]))
     return PeopleGroup(list(number), columns, priority)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from schemas.policy import Policy, PolicyError
+from schemas.policy import OTHER, Policy, PolicyError
 from schemas.text import visible
 from streams.ops.errors import WRONG_USE, CommandError
 from streams.views import fold
@@ -32,7 +32,7 @@ class SiteUse(NamedTuple):
         last_seconds: Time of its newest event.
         events: Labels, skips and reviews, as last checkpointed.
         combinations: Projects by market that have figures of their own.
-        named: Whether the policy names it.
+        named: Whether the policy names it; never `other`, which stands for the sites beyond the limits.
     """
 
     site: str
@@ -63,7 +63,7 @@ def read_sites(samples: Samples) -> list[SiteUse]:
         first = samples.value("labelwatch_site_first_event_timestamp_seconds", site=site)
         missing = samples.value("labelwatch_policy_scope_missing", site=site)
         use = int(events.get(site, 0)), len(combinations.get(site, ()))
-        found.append(SiteUse(site, first, max(last, default=None), *use, not missing))
+        found.append(SiteUse(site, first, max(last, default=None), *use, missing == 0))
     return sorted(found, key=lambda use: (-use.combinations, -use.events, use.site))
 
 
@@ -103,7 +103,7 @@ def print_sites(sites: Sequence[SiteUse], limits: Sequence[str], now_seconds: fl
             f"{use.combinations:,}",
             _ago(use.first_seconds, now_seconds),
             _ago(use.last_seconds, now_seconds),
-            "named" if use.named else "unknown",
+            "beyond limits" if use.site == OTHER else "named" if use.named else "unknown",
         )
         for use in sites
     ]
@@ -124,6 +124,12 @@ def remove(site: str, file: Path) -> None:
         CommandError: The file cannot be used or written, the site is removed already, or the file is written in a way
             that this command cannot change.
     """
+    if site == OTHER:
+        raise CommandError(
+            f"{OTHER!r} is no site: what is beyond the limits counts under it; remove the sites that take the room, or "
+            "raise [limits] in the policy",
+            WRONG_USE,
+        )
     try:
         before = Policy.load(file)
         # As bytes: line ends stay as they are.

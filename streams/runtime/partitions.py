@@ -12,10 +12,9 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from schemas.policy import Policy
+from schemas.policy import OTHER, Policy
 from schemas.topics import EVENTS, checkpoints_topic
 from streams.engine.intake import Record
-from streams.engine.limits import OTHER
 from streams.engine.partition import Checkpoint, FormatError, PartitionEngine
 from streams.exporter import MonitorState
 from streams.runtime.access import denied
@@ -660,7 +659,9 @@ def _say_limits(owned: _Owned) -> None:
                 use.limit,
                 kind,
                 100 * use.used / use.limit,
-                f"what is new counts under {OTHER}, {use.over} events so far" if use.is_met else "the limit is near",
+                f"what is new counts under {OTHER}, {use.over} events since this worker has the partition"
+                if use.is_met
+                else "the limit is near",
                 kind,
             )
 

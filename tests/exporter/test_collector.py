@@ -306,6 +306,13 @@ def test_people_of_a_site_in_two_partitions_are_merged_like_the_site(parts):
     assert +left_out == unmergeable
 
 
+def test_people_of_sites_beyond_the_limits_with_one_id_are_no_defect_of_a_site():
+    parts = [{(site, "a-1", "agent"): (0.5, 3.0) for site in ("other", "manila-1")} for _ in range(2)]
+    ratio = next(i for i, (name, _) in enumerate(COLUMNS) if name.endswith("_ratio"))
+    _, left_out = merge_people([figures_of(part) for part in parts])
+    assert left_out[COLUMNS[ratio][0]] == 1, "that of manila-1"
+
+
 # The cap.
 
 

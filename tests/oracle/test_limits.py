@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,9 @@ from schemas.metrics import METRICS, Page
 from schemas.policy import Policy
 from streams.engine import intake, partition
 from streams.engine.partition import PartitionEngine
-from tests.oracle.compare import Record, batches, commit, engine_figures
+from tests.oracle.compare import DRIFT, Record, batches, commit, engine_figures
 from tests.oracle.oracle import Oracle
-from tests.oracle.traffic import DAY_MS, adversarial
+from tests.oracle.traffic import DAY_MS, START_MS, adversarial
 
 NAMED = ("site", "project", "market")
 #: Additive figures, of which each event makes a part whatever it counts under.
@@ -174,3 +175,163 @@ def test_a_removed_site_is_nowhere_needs_no_room_and_comes_back_as_it_was() -> N
         for labels, value in before[name].items():
             if labels[0] == "manila-1":
                 assert back[name][labels] == value
+
+
+def log_of(*events: tuple[str, str, str | None, dict[str, Any]]) -> list[Record]:
+    """Records a second apart: type, site, project, and what else they say."""
+    records = []
+    for number, (kind, site, project, more) in enumerate(events):
+        at = START_MS + number * 1_000
+        event = {"type": kind, "event_id": f"e{number}", "at": at, "site_id": site, "agent_id": "a", "task_id": "t"}
+        value = json.dumps(event | ({} if project is None else {"project_id": project}) | more).encode()
+        records.append(Record(number, at, site.encode(), value))
+    return records
+
+
+def label(project: str, market: str | None, site: str = "s") -> tuple[str, str, str, dict[str, Any]]:
+    return "label_submitted", site, project, {"market": market}
+
+
+def state(project: str, site: str = "s") -> tuple[str, str, str, dict[str, Any]]:
+    return "state_changed", site, project, {"state": "productive"}
+
+
+def review(project: str, source: str = "qa", site: str = "s", **more: Any) -> tuple[str, str, str, dict[str, Any]]:
+    return "label_reviewed", site, project, {"market": "US", "correct": True, "source": source} | more
+
+
+def test_a_project_named_other_needs_room_as_any_other() -> None:
+    engine = PartitionEngine(3, limited(combinations=3))
+    engine.apply(log_of(*(label("other", f"m{number}") for number in range(20)), label("other", "m1")))
+    commit(engine)
+    shown = engine_figures(engine, engine.clock_ms)["labelwatch_labels_total"]
+    assert shown == {
+        ("s", "other", "m0"): 1,
+        ("s", "other", "m1"): 2,
+        ("s", "other", "m2"): 1,
+        ("s", "other", ""): 17,
+    }
+    assert engine.limits()["combinations"] == (3, 3, 17)
+
+
+def test_a_site_named_other_is_refused_with_a_word() -> None:
+    engine = PartitionEngine(3, limited(sites=1))
+    engine.apply(log_of(label("p", "US", "other"), label("p", "US", "s"), label("p", "US", "stranger")))
+    checkpoint = commit(engine)
+    (letter,) = checkpoint.dead_letters
+    assert (letter.offset, letter.reason) == (0, "schema")
+    assert letter.detail == "site_id other is reserved for sites beyond the limits: give the site another name"
+    assert engine_figures(engine, engine.clock_ms)["labelwatch_labels_total"] == {
+        ("s", "p", "US"): 1,
+        ("other", "p", "US"): 1,
+    }
+
+
+def test_which_limit_is_met_does_not_depend_on_restarts() -> None:
+    """A new project finds no room for its series first; later the combinations are full as well."""
+    records = log_of(
+        label("a", "US"),
+        label("other", None),
+        *(state(f"p{number}") for number in range(6)),
+        *(review("a", source) for source in ("qa", "audit")),
+        label("b", "US"),
+        state("q"),
+        label("a", "FR"),
+        label("a", "DE"),
+        label("b", "US"),
+        review("a", "gold"),
+        review("b"),
+    )
+    policy = limited(combinations=3, series=1_000)
+    whole, restarted = PartitionEngine(3, policy), PartitionEngine(3, policy)
+    slots: dict[bytes, bytes] = {}
+    for record in records:
+        whole.apply([record])
+        restarted.apply([record])
+        checkpoint = commit(restarted)
+        slots |= {key: value for key, value in checkpoint.slots if value is not None}
+        restarted = PartitionEngine.restore(3, policy, slots, checkpoint.manifest)
+    commit(whole)
+    got = engine_figures(whole, whole.clock_ms)
+    assert engine_figures(restarted, whole.clock_ms) == got
+    over = {labels[0]: count for labels, count in got["labelwatch_over_limit_events_total"].items()}
+    # The first label of b; then its second and its review; the state of q is one, too.
+    assert over == {"sites": 0, "combinations": 2, "series": 2}
+
+
+def test_a_site_without_room_for_its_series_says_so() -> None:
+    engine = PartitionEngine(3, limited(series=1_000))
+    engine.apply(log_of(*(label("p", "US", f"s{number}") for number in range(9))))
+    assert {kind: use.over for kind, use in engine.limits().items()} == {"sites": 0, "combinations": 0, "series": 5}
+
+
+def test_a_limit_that_was_raised_is_met_no_longer() -> None:
+    engine = PartitionEngine(3, limited(sites=2))
+    engine.apply(log_of(*(label("p", "US", f"s{number}") for number in range(5))))
+    assert engine.limits()["sites"] == (2, 2, 3)
+    assert engine.limits()["sites"].is_met
+    checkpoint = commit(engine)
+    slots = {key: value for key, value in checkpoint.slots if value is not None}
+    raised = PartitionEngine.restore(3, limited(sites=20), slots, checkpoint.manifest)
+    assert raised.limits()["sites"] == (2, 20, 0)
+    assert not raised.limits()["sites"].is_near
+    over = engine_figures(raised, engine.clock_ms)["labelwatch_over_limit_events_total"]
+    assert over["sites", "labeling.events.v1", "3"] == 3, "the counter is durable"
+
+
+def drifts(engine: PartitionEngine) -> set[tuple[str, ...]]:
+    """Site, project, agent and signal of every drift stream of the page."""
+    samples = engine.figures(engine.clock_ms).samples
+    return {labels[:4] for name in DRIFT for labels, _ in samples.get(name, ()) if len(labels) > 4}
+
+
+def test_nothing_is_watched_of_a_mixture_and_what_belongs_to_a_site_is() -> None:
+    policy = limited(sites=1, combinations=2)
+    events = [label("a", "US"), label("other", "US")]
+    for number in range(40):
+        for project, site in (("a", "s"), ("other", "s"), (f"made-up-{number}", "s"), ("a", f"stranger-{number}")):
+            # Handling times and classes make streams of labels.
+            events.append(("label_submitted", site, project, {"market": "US", "handle_ms": 9_000, "label": "x"}))
+            events.append(review(project, site=site, reviewer_id="r", correct=number % 2 == 0))
+    engine = PartitionEngine(3, policy)
+    engine.apply(log_of(*events))
+    over = engine.limits()
+    assert min(over["sites"].over, over["combinations"].over) >= 39
+    streams = drifts(engine)
+    assert {site for site, *_ in streams} == {"s"}
+    # A project that is really called so is watched; what is beyond the limits is part of its site alone.
+    assert {project for _, project, *_ in streams} == {"", "a", "other"}
+
+
+def test_held_reviews_of_a_removed_site_do_not_come_back() -> None:
+    hold = "[detection]\nhold_hours = 1\n"
+    kept, removed = Policy.parse(hold), Policy.parse(hold + '[limits]\nremoved_sites = ["forged"]\n')
+    old = [review("p", site="forged", labeled_at=START_MS, event_id=f"f{number}") for number in range(3)]
+    engine = PartitionEngine(3, kept)
+    engine.apply(log_of(*old))
+    checkpoint = commit(engine)
+    slots = {key: value for key, value in checkpoint.slots if value is not None}
+    engine = PartitionEngine.restore(3, removed, slots, checkpoint.manifest)
+    later = review("p", labeled_at=START_MS, at=START_MS + 3 * 3_600_000, event_id="later")
+    engine.apply([record._replace(offset=len(old), timestamp=None) for record in log_of(later)])
+    checkpoint = commit(engine)
+    used = engine.limits()
+    slots |= {key: value for key, value in checkpoint.slots if value is not None}
+    again = PartitionEngine.restore(3, removed, slots, checkpoint.manifest)
+    assert again.limits() == used
+    assert {labels[0] for labels in drifts(again)} == {"s"}
+
+
+@pytest.mark.parametrize("sizes", [[1], [7, 90, 1, 33]])
+def test_a_checkpoint_is_the_same_to_the_byte_however_the_log_is_cut(sizes: list[int]) -> None:
+    policy, records = limited(**LIMITS["all"]), adversarial(11, 300, 2 * DAY_MS)
+    whole, split = PartitionEngine(3, policy), PartitionEngine(3, policy)
+    whole.apply(records)
+    assert sum(use.over for use in whole.limits().values()) > 50
+    start, turn = 0, 0
+    while start < len(records):
+        stop = start + sizes[turn % len(sizes)]
+        split.apply(records[start:stop])
+        start, turn = stop, turn + 1
+    expected, got = commit(whole), commit(split)
+    assert (got.slots, got.manifest, got.dead_letters) == (expected.slots, expected.manifest, expected.dead_letters)

@@ -119,16 +119,17 @@ class FakeConsumer:
 class Bench:
     """Partitions on fakes, with what they did."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, policy: Policy | None = None, **settings: Any) -> None:
         self.disk = Disk()
         self.consumer = FakeConsumer()
         self.state = MonitorState()
         self.failures: list[tuple[int, str]] = []
+        self.policy = Policy.load(None) if policy is None else policy
         monkeypatch.setattr(module, "CheckpointStore", self.disk.store)
         monkeypatch.setattr(module, "_FIRST_RETRY_SECONDS", 0.001)
         self.partitions = Partitions(
             Settings.resolve(environ={}, session_timeout_seconds=0.01, **settings),
-            Policy.load(None),
+            self.policy,
             self.state,
             partitions=1,
             transactional=True,
@@ -142,9 +143,14 @@ class Bench:
         await until(lambda: len(self.consumer.opened) > before and bool(self.partitions.positions()))
 
     async def take(
-        self, *offsets: int, follows: int | None = None, epoch: int | None = None, bad: bool = False
+        self,
+        *offsets: int,
+        follows: int | None = None,
+        epoch: int | None = None,
+        bad: bool = False,
+        site: str = "manila-1",
     ) -> None:
-        records = [Record(offset, b"{" if bad else label(offset)) for offset in offsets]
+        records = [Record(offset, b"{" if bad else label(offset, site)) for offset in offsets]
         await self.partitions.take(
             Batch(
                 0,
@@ -174,12 +180,12 @@ async def bench(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> AsyncIterat
     await made.partitions.close(1.0)
 
 
-def label(offset: int) -> bytes:
+def label(offset: int, site: str = "manila-1") -> bytes:
     event = {
         "type": "label_submitted",
         "event_id": str(offset),
         "at": 1_763_800_000_000,
-        "site_id": "manila-1",
+        "site_id": site,
         "agent_id": "a",
         "project_id": "p",
         "task_id": "t",
@@ -449,3 +455,30 @@ async def test_a_worker_that_is_no_member_opens_nothing(monkeypatch: pytest.Monk
     assert list(answers) == []
     assert made.disk.restores == 1
     await made.partitions.close(1.0)
+
+
+async def test_the_log_names_a_limit_once_as_it_nears_and_once_as_it_is_met(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said() -> list[str]:
+        lines = [record.getMessage() for record in caplog.records if "[limits]" in record.getMessage()]
+        caplog.clear()
+        return lines
+
+    policy = Policy.parse("[limits]\nsites = 5")
+    async with bench(monkeypatch, policy=policy) as made:
+        for offset in range(7):
+            await made.take(offset, site=f"site-{offset}")
+            await made.write_again()
+            lines = said()
+            if offset == 3:
+                (near,) = lines
+                assert near.startswith("partition=0 uses 4 of its 5 sites (80%): the limit is near; `labelwatch sites`")
+                assert near.endswith("or raise sites in [limits] of the policy")
+            elif offset == 4:
+                (met,) = lines
+                assert met.startswith(
+                    "partition=0 uses 5 of its 5 sites (100%): what is new counts under other, 0 events"
+                )
+            else:
+                assert not lines, offset

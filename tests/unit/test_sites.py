@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from schemas.policy import Policy
+from schemas.policy import Policy, PolicyError
 from streams.ops.errors import CommandError
 from streams.ops.sites import as_json, print_sites, read_limits, read_sites, remove
 from streams.views.samples import Samples
@@ -82,6 +82,24 @@ def test_a_removed_site_is_added_and_the_rest_stays(tmp_path: Path, text: str, e
     remove('a"b', file)
     assert Policy.load(file).limits.removed_sites == [*before, 'a"b']
     assert file.read_bytes().decode() == expected
+
+
+def test_what_is_beyond_the_limits_is_no_site_that_a_policy_names_or_removes(tmp_path: Path) -> None:
+    samples = Samples()
+    samples.by_name["labelwatch_site_info"] = [({"site": "other"}, 1)]
+    samples.by_name["labelwatch_labels_total"] = [({"site": "other", "project": "p", "market": ""}, 9)]
+    (use,) = read_sites(samples)
+    assert not use.named
+    out = io.StringIO()
+    print_sites([use], [], 1_000_000.0, Console(file=out, width=80))
+    assert "beyond limits" in out.getvalue()
+    file = tmp_path / "policy.toml"
+    file.write_text("")
+    with pytest.raises(CommandError, match="'other' is no site"):
+        remove("other", file)
+    assert file.read_text() == ""
+    with pytest.raises(PolicyError, match="removed_sites: 'other' is no site"):
+        Policy.parse('[limits]\nremoved_sites = ["x", "other"]')
 
 
 def test_what_cannot_be_changed_is_refused_and_stays(tmp_path: Path) -> None:

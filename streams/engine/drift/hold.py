@@ -5,7 +5,7 @@ like a change. Scored by the age of the label, every verdict of a day is in when
 """
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
@@ -34,10 +34,12 @@ class Hold:
 
     Args:
         hold_ms: Age of a label at which its verdict counts, ms; 0 holds nothing.
+        removed: Sites whose reviews no restore brings back.
     """
 
-    def __init__(self, hold_ms: int) -> None:
+    def __init__(self, hold_ms: int, removed: Collection[str] = ()) -> None:
         self._hold_ms = hold_ms
+        self._removed = frozenset(removed)
         self._newest_ms = 0
         self._number = 0
         #: By number in the order of arrival: when it is ripe (epoch ms), and the review.
@@ -158,4 +160,5 @@ class Hold:
         for key, value in slots.items():
             if key.startswith(_PREFIX) and not key.endswith(b"|header"):
                 for held in msgspec.msgpack.decode(value, type=list[tuple[int, int, LabelReviewed]]):
-                    self._put(*held)
+                    if held[2].site_id not in self._removed:
+                        self._put(*held)

@@ -13,7 +13,7 @@ from detectors.mean_shift import GROUPS_KEPT
 from detectors.protocol import Estimate
 from detectors.reverse import RUN_LENGTH
 from schemas.drift import Cause, Level
-from schemas.policy import Policy
+from schemas.policy import OTHER, Policy
 from streams.engine.drift import older
 from streams.engine.drift.cause import CAUSES, all_parts, largest, verdict
 from streams.engine.drift.episodes import Closed, Episode, again, drift_id
@@ -199,8 +199,13 @@ class Labels:
         if not (self._by_kind[:, 0] == _UNKNOWN).any():
             return
         for place in first_places(kinds, np.flatnonzero(self._by_kind[kinds, 0] == _UNKNOWN)):
-            site, project = works[kind := int(kinds[place])].site, works[kind].project
-            self._by_kind[kind] = [self._stream(signal, site, project) for signal in ("handle_time", "label_mix")]
+            work = works[kind := int(kinds[place])]
+            # What is beyond the limits changes with who is among it.
+            watched = not work.mixed and work.site != OTHER
+            self._by_kind[kind] = [
+                self._stream(signal, work.site, work.project) if watched else -1
+                for signal in ("handle_time", "label_mix")
+            ]
 
     def _stream(self, signal: str, site: str, project: str) -> int:
         if signal not in self._watched:

@@ -16,7 +16,7 @@ from detectors.reverse import PACKED_BYTES, ReverseTest
 from detectors.rounds import STRATA
 from schemas.drift import BUDGET_OF, BUDGETS, Cause, DriftRecord, Level
 from schemas.events import ReviewRevised, ReviewVersion
-from schemas.policy import Policy
+from schemas.policy import OTHER, Policy
 from streams.engine.drift import older
 from streams.engine.drift.cause import CAUSES, MAIN_SHARE, Part, all_parts, largest, verdict
 from streams.engine.drift.episodes import (
@@ -155,7 +155,7 @@ class Drift:
         self._labels = Labels(policy, partitions)
         #: By place in the list of the streams of sites.
         self._labels_of_sites: list[tuple[str, ...]] = []
-        self._hold = Hold(int(policy.detection.hold_hours * HOUR_MS))
+        self._hold = Hold(int(policy.detection.hold_hours * HOUR_MS), policy.limits.removed_sites)
         self._river = River(policy)
         if self._labels.watches:
             false_a_month["ticket"] *= 1 - LABEL_SHARE
@@ -205,7 +205,8 @@ class Drift:
         self._day = -1
         self.pages_pending = False
 
-        self._headline: Numbers[VerdictKind] = Numbers(lambda kind: is_headline(kind, policy))
+        # Of sites beyond the limits nothing is watched: what they do together changes with who is among them.
+        self._headline: Numbers[VerdictKind] = Numbers(lambda kind: kind.site != OTHER and is_headline(kind, policy))
         self._agents_work: Numbers[VerdictKind] = Numbers(lambda kind: kind.role != "qa")
         #: Whose numbers index the next.
         self._kinds: Sequence[VerdictKind] = ()
@@ -264,9 +265,10 @@ class Drift:
             kind = intake.verdicts[int(kinds[place])]
             if kind.role == "qa":
                 continue
-            known = only.get(kind.site, self._projects.get(kind.site, kind.project))
+            project = _watched_project(kind)
+            known = only.get(kind.site, self._projects.get(kind.site, project))
             only[kind.site] = known
-            if known not in ("", kind.project):
+            if known not in ("", project):
                 only[kind.site] = ""
                 places.append(place)
         return places
@@ -370,9 +372,13 @@ class Drift:
         )
 
     def _project_stream(self, kind: VerdictKind) -> int:
-        """The stream of a kind's project: none as long as it is the site's only one, whose outcomes are the site's."""
-        only = self._projects.setdefault(kind.site, kind.project)
-        if only == kind.project:
+        """The stream of a kind's project: none as long as it is the site's only one, whose outcomes are the site's.
+
+        Projects beyond the limits are part of the site's outcomes, and have no stream.
+        """
+        project = _watched_project(kind)
+        only = self._projects.setdefault(kind.site, project)
+        if only == project:
             return -1
         if only:
             self._projects[kind.site] = ""
@@ -381,10 +387,10 @@ class Drift:
             if first >= 0 <= of_site:
                 self._streams.copy(first, of_site, restart=of_site in self._episodes)
             for number, known in enumerate(self._kinds):
-                is_of_first = (known.site, known.project) == (kind.site, only) and known.role != "qa"
+                is_of_first = (known.site, _watched_project(known)) == (kind.site, only) and known.role != "qa"
                 if is_of_first and self._by_kind[number, 0] != _UNKNOWN:
                     self._by_kind[number, 3] = first
-        return self._stream("accuracy", kind.site, kind.project)
+        return self._stream("accuracy", kind.site, project) if project else -1
 
     # --- reviews
 
@@ -1101,6 +1107,11 @@ class Drift:
                 for table, by in ((self._of_kind, _KIND), (self._of_trait, _TRAIT))
             )
             self._rings[number].take_over(count, REVIEW.pack(kind=kinds, trait=traits, **columns), keys)
+
+
+def _watched_project(kind: VerdictKind) -> str:
+    """The project of a kind; empty where it is a mixture of those beyond the limits, which is never the only one."""
+    return "" if kind.mixed else kind.project
 
 
 def _table(width: int) -> NDArray[np.int64]:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from schemas.policy import Policy
+from schemas.policy import OTHER, Policy
 from streams.engine.figures import Figures
 from streams.engine.intake import Batch, Intake, VerdictKind, WorkKind
-from streams.engine.limits import OTHER
 from streams.engine.panes import Key, Rings, Table
 from streams.engine.parts import Numbers, Tell
 
