@@ -97,6 +97,7 @@ def main() -> None:
     """Runs the months and prints what was opened beside what was allowed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--months", type=int, default=100)
+    parser.add_argument("--first", type=int, default=1, help="seed of the first month: a long run in parts")
     parser.add_argument("--rate", type=float, default=0.05, help="events a second")
     parser.add_argument("--sites", type=int, default=4)
     parser.add_argument("--processes", type=int, default=2)
@@ -104,7 +105,7 @@ def main() -> None:
     parser.add_argument("--points", type=float, default=0.08, help="of a dip")
     options = parser.parse_args()
     began = time.monotonic()
-    numbers = range(1, options.months + 1)
+    numbers = range(options.first, options.first + options.months)
     given = [[each] * len(numbers) for each in (options.rate, options.sites, options.scenario, options.points)]
     months: list[Month] = []
     with ProcessPoolExecutor(options.processes) as pool:

@@ -25,7 +25,7 @@ _RUN = (
     "sys.exit(run(Settings.resolve()))"
 )
 _ROOT = Path(__file__).parents[2]
-WAIT_SECONDS = 60
+WAIT_SECONDS = 150.0
 
 Figures = dict[str, dict[frozenset[tuple[str, str]], float]]
 
