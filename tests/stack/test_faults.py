@@ -67,8 +67,9 @@ def test_checkpoints_that_cannot_be_written_are_one_page_that_resolves(stack: Na
     began = time.monotonic()
     eventually(lambda: not open_pages(stack), stack, 600)
     log.info("resolved %.0f s after the topic took records again", time.monotonic() - began)
-    # Of each partition, in one notification.
-    assert {each["labels"]["alertname"] for each in told(stack)[before:]} == {"LabelwatchCheckpointsFailing"}
+    # Of each partition, in one notification. A machine so busy that no scrape is answered in time is paged for that, too.
+    names = {each["labels"]["alertname"] for each in told(stack)[before:]}
+    assert names - {"LabelwatchAbsent"} == {"LabelwatchCheckpointsFailing"}
     eventually(lambda: value(stack, "max(labelwatch_consumer_lag_seconds)") < 60, stack)
 
 
