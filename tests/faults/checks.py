@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from schemas.metrics import METRICS, Page
+from schemas.metrics import METRICS
 from schemas.policy import Policy
 from schemas.topics import DRIFT, EVENTS, REJECTED
 from streams.engine.partition import PartitionEngine
@@ -23,21 +23,10 @@ from tests.oracle.compare import (
     differences,
     engine_figures,
     engine_histograms,
+    of_sites,
 )
 from tests.oracle.oracle import HOUR_MS, Oracle
 
-#: What people beyond the cap are missing from.
-_OF_PEOPLE = (
-    "unnamed",
-    "active_agents",
-    "site_agents",
-    "state",
-    "utilization",
-    "occupancy",
-    "available",
-    "productive",
-    "timed_labels",
-)
 _TOTALS = ("events_total", "duplicates_total", "rejected_total", "unknown_events_total", "lost_records_total")
 #: Records fed again to see that what was restored decides like what was kept.
 _AGAIN = 2_000
@@ -134,14 +123,7 @@ def _log_is_whole(round: Round, truths: list[_Truth]) -> list[str]:
 
 def _of_sites(round: Round, lines: list[str]) -> list[str]:
     """With more people than the cap allows, the oracle knows better only of sites."""
-    if round.people_max is None:
-        return lines
-    kept = []
-    for line in lines:
-        name = line.split(": ", 1)[1].split("{")[0]
-        if METRICS[name].page is not Page.AGENTS and not any(part in name for part in _OF_PEOPLE):
-            kept.append(line)
-    return kept
+    return lines if round.people_max is None else of_sites(lines)
 
 
 def _shown(round: Round, truths: list[_Truth]) -> list[str]:

@@ -5,36 +5,12 @@ from collections import Counter
 
 import pytest
 
-from schemas.metrics import METRICS, Page
 from schemas.policy import Policy
 from streams.engine import intake, partition, parts
 from streams.engine.partition import PartitionEngine
-from tests.oracle.compare import Record, batches, commit, differences, engine_figures
+from tests.oracle.compare import Record, batches, commit, differences, engine_figures, of_sites
 from tests.oracle.oracle import Oracle
 from tests.oracle.traffic import DAY_MS, START_MS, adversarial
-
-#: What people beyond the cap are missing from.
-LEFT_OUT = (
-    "unnamed",
-    "timed_labels",
-    "active_agents",
-    "site_agents",
-    "state",
-    "utilization",
-    "occupancy",
-    "available",
-    "productive",
-)
-
-
-def of_sites(lines: list[str]) -> list[str]:
-    """Differences in figures that the cap of people must not touch."""
-    names = [line.split(": ", 1)[1].split("{")[0] for line in lines]
-    return [
-        line
-        for line, name in zip(lines, names, strict=True)
-        if METRICS[name].page is not Page.AGENTS and not any(part in name for part in LEFT_OUT)
-    ]
 
 
 @pytest.fixture

@@ -29,6 +29,11 @@ def delete(broker: RealKafka, topic: str) -> None:
         admin.close()
 
 
+def recreate(broker: RealKafka, topic: str, worker_id: str) -> None:
+    delete(broker, topic)
+    create_topics(broker.bootstrap, [each for each in topics(worker_id) if each.name == topic], partitions=1)
+
+
 def errors(worker: WorkerProcess) -> list[str]:
     return re.findall(r"ERROR\s+(.*)", worker.log)
 
@@ -50,8 +55,7 @@ def test_a_topic_recreated_while_the_worker_was_down_is_refused_however_long_it_
     with WorkerProcess(tmp_path, broker.bootstrap, id=worker_id) as worker:
         worker.wait_until("labelwatch_labels_total", load.labels.total())
         assert worker.terminate() == 0
-    delete(broker, EVENTS)
-    create_topics(broker.bootstrap, [topic for topic in topics(worker_id) if topic.name == EVENTS], partitions=1)
+    recreate(broker, EVENTS, worker_id)
     produce(broker.bootstrap, EVENTS, make_load(900, seed=2).records)
     with WorkerProcess(tmp_path, broker.bootstrap, id=worker_id) as worker:
         assert worker.wait() == 1
@@ -74,8 +78,7 @@ def test_a_topic_recreated_under_a_worker_within_a_moment_ends_it(
         worker.wait_until("labelwatch_labels_total", load.labels.total())
         # It must not happen to ask in the moment between.
         worker.freeze()
-        delete(broker, EVENTS)
-        create_topics(broker.bootstrap, [topic for topic in topics(worker_id) if topic.name == EVENTS], partitions=1)
+        recreate(broker, EVENTS, worker_id)
         produce(broker.bootstrap, EVENTS, make_load(900, seed=7).records)
         worker.thaw()
         assert worker.wait() == 1
@@ -96,8 +99,7 @@ def test_a_checkpoint_topic_recreated_under_an_idle_worker_ends_it(
     produce(broker.bootstrap, EVENTS, load.records)
     with WorkerProcess(tmp_path, broker.bootstrap, id=worker_id) as worker:
         worker.wait_until("labelwatch_labels_total", load.labels.total())
-        delete(broker, own)
-        create_topics(broker.bootstrap, [topic for topic in topics(worker_id) if topic.name == own], partitions=1)
+        recreate(broker, own, worker_id)
         # What changes now would be alone in the new topic, and pass for the whole state.
         produce(broker.bootstrap, EVENTS, make_load(300, seed=9).records)
         assert worker.wait() == 1
