@@ -1,6 +1,6 @@
 """Which sites and combinations of a partition have figures of their own; what is beyond a limit counts as `other`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from schemas.policy import OTHER, Limits
@@ -37,7 +37,7 @@ class Place(NamedTuple):
     """
 
     project: str
-    market: str = ""
+    market: str
     over: str = ""
 
 
@@ -107,23 +107,21 @@ class Admitted:
 
     def project(self, site: str, project: str) -> Place:
         """Where a state counts."""
-        over = self._room_for(_project(site, project))
-        place = Place(OTHER, over=over) if over else Place(project)
-        self._take(_project(site, place.project))
-        return place
+        return self._place(project, "", lambda project, _: _project(site, project))
 
     def work(self, site: str, project: str, market: str) -> Place:
         """Where a label counts."""
-        over = self._room_for(_work(site, project, market))
-        place = Place(OTHER, "", over) if over else Place(project, market)
-        self._take(_work(site, place.project, place.market))
-        return place
+        return self._place(project, market, lambda project, market: _work(site, project, market))
 
     def review(self, site: str, project: str, market: str, given: Key) -> Place:
         """Where a review counts; `given` is its role, source and sampling."""
-        over = self._room_for(_review(site, project, market, given))
+        return self._place(project, market, lambda project, market: _review(site, project, market, given))
+
+    def _place(self, project: str, market: str, things_of: Callable[[str, str], _Things]) -> Place:
+        """Its own place where there is room for what is new of its things, else `other`; either is taken."""
+        over = self._room_for(things_of(project, market))
         place = Place(OTHER, "", over) if over else Place(project, market)
-        self._take(_review(site, place.project, place.market, given))
+        self._take(things_of(place.project, place.market))
         return place
 
     def error(self, table: str, site: str, project: str, error_type: str, severity: str) -> tuple[str, str]:
