@@ -172,6 +172,14 @@ def _mixed(known: NDArray[np.float64], weights: NDArray[np.number]) -> NDArray[n
     return rates
 
 
+def _strata_blocks(prefix: bytes, slots: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, NDArray[np.void]]]:
+    """The blocks of streams' strata that a checkpoint has, in their order: key and rows of `_STRATA`."""
+    number = 0
+    while (rows := slots.get(key := b"%s|strata|%d" % (prefix, number))) is not None:
+        yield key, np.frombuffer(rows, _STRATA)
+        number += 1
+
+
 def without_strata(prefix: bytes, slots: Mapping[bytes, bytes]) -> Iterator[Slot]:
     """What to change in a checkpoint for a build whose streams have one baseline each: that of their work of today.
 
@@ -179,13 +187,11 @@ def without_strata(prefix: bytes, slots: Mapping[bytes, bytes]) -> Iterator[Slot
         prefix: Of the streams' slots' keys.
         slots: Of the checkpoint, by key.
     """
-    blocks: list[NDArray[np.void]] = []
-    while (rows := slots.get(key := b"%s|strata|%d" % (prefix, len(blocks)))) is not None:
-        blocks.append(np.frombuffer(rows, _STRATA))
-        yield key, None
+    blocks = dict(_strata_blocks(prefix, slots))
     if not blocks:
         return
-    strata = np.concatenate(blocks)
+    yield from ((key, None) for key in blocks)
+    strata = np.concatenate(list(blocks.values()))
     strata = strata[strata["stream"] != _NOBODY]
     known, (a, b, _) = strata["known"], self_starting.fresh()[:3]
     rate = _mixed(known, strata["recent"])
@@ -1117,10 +1123,7 @@ class Streams:
         for place, (number, _) in enumerate(self._of_sites):
             if (row := slots.get(b"%s|cluster|%d" % (prefix, number))) is not None:
                 self._clusters[place] = msgspec.msgpack.decode(row, type=list[float])
-        blocks = [self._strata]
-        while (rows := slots.get(b"%s|strata|%d" % (prefix, len(blocks) - 1))) is not None:
-            blocks.append(np.frombuffer(rows, _STRATA))
-        self._strata = np.concatenate(blocks)
+        self._strata = np.concatenate([self._strata, *(rows for _, rows in _strata_blocks(prefix, slots))])
         self._strata_count = len(self._strata)
         for place, number in enumerate(self._strata["stream"].tolist()):
             if number != _NOBODY and self.keys[number] is not None:
