@@ -16,7 +16,7 @@ from schemas.drift import BUDGETS, DriftRecord
 from schemas.policy import Policy
 from streams.engine.partition import PartitionEngine
 from streams.ops.backtest import below_target
-from streams.ops.compute import Line, Run
+from streams.ops.compute import FileRecord, FileRun
 from streams.sources.simulate import Operation, Simulation
 
 _MONTH_MS = int(30.44 * 86_400_000)
@@ -48,9 +48,9 @@ def month(seed: int, rate: float, sites: int, scenario: str, points: float) -> M
     """One month of a scenario."""
     plan = Simulation(_START_MS, _START_MS + _MONTH_MS, scenario, seed, rate=rate, sites=sites, points=points)
     operation = Operation(plan)
-    run = Run([PartitionEngine(0, Policy())])
+    run = FileRun([PartitionEngine(0, Policy())])
     (engine,) = run.engines
-    lines: list[Line] = []
+    lines: list[FileRecord] = []
     count = 0
 
     def flush() -> None:
@@ -61,7 +61,7 @@ def month(seed: int, rate: float, sites: int, scenario: str, points: float) -> M
         run.drifts += [msgspec.json.decode(value, type=DriftRecord) for _, value in checkpoint.drift_records]
 
     for sent in operation:
-        lines.append(Line(count, sent.value))
+        lines.append(FileRecord(count, sent.value))
         count += 1
         if len(lines) == _BATCH:
             flush()
@@ -69,7 +69,7 @@ def month(seed: int, rate: float, sites: int, scenario: str, points: float) -> M
     return _judged(count, run, operation)
 
 
-def _judged(count: int, run: Run, operation: Operation) -> Month:
+def _judged(count: int, run: FileRun, operation: Operation) -> Month:
     openings = [record for record in run.drifts if record.status == "opened"]
     below = below_target(run, openings)
     cleared = {(record.drift_id, record.opening) for record in run.drifts if record.status == "cleared"}

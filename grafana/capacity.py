@@ -2,7 +2,7 @@
 
 from grafana import shared, signals
 from grafana.states import BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION, YELLOW
-from grafana.theme import Board, Query
+from grafana.theme import Board, PanelQuery
 from grafana.words import NOT_KNOWN, SITE, WINDOW, Language, Words
 
 DASHED = {"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}}
@@ -46,7 +46,7 @@ def _head(board: Board) -> None:
         ((16, 0, 4, 4), signals.SPEED_ALL, ((None, SKY),)),
     ):
         title = Words(f"{signal.name.en}, $window", f"{signal.name.zh}，$window")
-        board.stat(place, title, [Query(signal)], names=False, sparkline=True, filled=False, thresholds=steps)
+        board.stat(place, title, [PanelQuery(signal)], names=False, sparkline=True, filled=False, thresholds=steps)
     shared.monitor(board, (20, 0, 4, 4))
 
 
@@ -55,15 +55,15 @@ def _utilization(board: Board) -> None:
         (0, 4, 14, 9),
         Words("Utilization by day against target", "每日利用率对照目标"),
         [
-            Query(signals.UTILIZATION_WORST, "{{site}}", colour=VERMILLION, shades=True),
-            Query(
+            PanelQuery(signals.UTILIZATION_WORST, "{{site}}", colour=VERMILLION, shades=True),
+            PanelQuery(
                 signals.UTILIZATION_OTHER,
                 "{{site}}",
                 colour=LIGHT_GREY,
                 shades=True,
                 props={"custom.lineWidth": 1},
             ),
-            Query(signals.UTILIZATION_TARGET, colour=ORANGE, props=DASHED),
+            PanelQuery(signals.UTILIZATION_TARGET, colour=ORANGE, props=DASHED),
         ],
         interval=DAILY,
         legend_right=True,
@@ -71,7 +71,7 @@ def _utilization(board: Board) -> None:
     board.bars(
         (14, 4, 10, 9),
         Words("Utilization against target over $window, lowest 12", "$window 利用率对照目标，最低 12 个"),
-        [Query(signals.UTILIZATION_GAP, "{{site}}", instant=True)],
+        [PanelQuery(signals.UTILIZATION_GAP, "{{site}}", instant=True)],
         thresholds=((None, ORANGE), (0, BLUE)),
         floor=None,
         links=board.site_link(Words("Open the site", "打开站点")),
@@ -81,7 +81,7 @@ def _utilization(board: Board) -> None:
 def _hours(board: Board) -> None:
     hour = Words("hour of day, UTC", "时刻（UTC）")
     for x, signal in ((0, signals.WAITING_BY_HOUR), (8, signals.LABELS_BY_HOUR), (16, signals.SPEED_BY_HOUR)):
-        board.heat((x, 13, 8, 9), signal.name, [Query(signal, "{{hour}}")], axis=hour, interval="1d")
+        board.heat((x, 13, 8, 9), signal.name, [PanelQuery(signal, "{{hour}}")], axis=hour, interval="1d")
 
 
 def _time(board: Board) -> None:
@@ -89,11 +89,11 @@ def _time(board: Board) -> None:
         (0, 22, 12, 8),
         Words("What paid time goes into, by day", "付费时间的去向，每日"),
         [
-            Query(signals.HOURS_PRODUCTIVE, colour=BLUE),
-            Query(signals.HOURS_AVAILABLE, colour=SKY),
-            Query(signals.HOURS_MEETING, colour=YELLOW),
-            Query(signals.HOURS_TRAINING, colour=ORANGE),
-            Query(signals.HOURS_BREAK, colour=LIGHT_GREY),
+            PanelQuery(signals.HOURS_PRODUCTIVE, colour=BLUE),
+            PanelQuery(signals.HOURS_AVAILABLE, colour=SKY),
+            PanelQuery(signals.HOURS_MEETING, colour=YELLOW),
+            PanelQuery(signals.HOURS_TRAINING, colour=ORANGE),
+            PanelQuery(signals.HOURS_BREAK, colour=LIGHT_GREY),
         ],
         says=Words(
             "Shares of the logged-in hours that ended within a day. Waiting or training that widens for weeks is capacity lost.",
@@ -106,8 +106,8 @@ def _time(board: Board) -> None:
         (12, 22, 12, 8),
         Words("People seen within 24 hours", "24 小时内有活动的人员"),
         [
-            Query(signals.PEOPLE_ALL, Words("agents", "标注员"), colour=BLUE),
-            Query(signals.REVIEWERS_ALL, Words("reviewers", "质检员"), colour=ORANGE),
+            PanelQuery(signals.PEOPLE_ALL, Words("agents", "标注员"), colour=BLUE),
+            PanelQuery(signals.REVIEWERS_ALL, Words("reviewers", "质检员"), colour=ORANGE),
         ],
         floor=0,
         interval=DAILY,
@@ -119,7 +119,7 @@ def _speed(board: Board) -> None:
     board.lines(
         (0, 30, 8, 8),
         Words("Labels a day", "每日标注"),
-        [Query(signals.LABELS_DAY, colour=BLUE)],
+        [PanelQuery(signals.LABELS_DAY, colour=BLUE)],
         floor=0,
         interval=DAILY,
         empty=NOT_KNOWN,
@@ -128,8 +128,8 @@ def _speed(board: Board) -> None:
         (8, 30, 8, 8),
         Words("Labels a productive hour by day", "每日每生产小时标注"),
         [
-            Query(signals.SPEED_WORST, "{{site}}", colour=VERMILLION, shades=True),
-            Query(signals.SPEED_OTHER, "{{site}}", colour=LIGHT_GREY, shades=True, props={"custom.lineWidth": 1}),
+            PanelQuery(signals.SPEED_WORST, "{{site}}", colour=VERMILLION, shades=True),
+            PanelQuery(signals.SPEED_OTHER, "{{site}}", colour=LIGHT_GREY, shades=True, props={"custom.lineWidth": 1}),
         ],
         interval=DAILY,
     )
@@ -137,9 +137,9 @@ def _speed(board: Board) -> None:
         (16, 30, 8, 8),
         Words("Handling time by project, by day", "各项目每日处理时长"),
         [
-            Query(signals.HANDLE_WORST, "{{project}}", colour=VERMILLION, shades=True),
-            Query(signals.HANDLE_OTHER, "{{project}}", colour=LIGHT_GREY, shades=True),
-            Query(signals.HANDLE_TARGET, colour=ORANGE, props=DASHED),
+            PanelQuery(signals.HANDLE_WORST, "{{project}}", colour=VERMILLION, shades=True),
+            PanelQuery(signals.HANDLE_OTHER, "{{project}}", colour=LIGHT_GREY, shades=True),
+            PanelQuery(signals.HANDLE_TARGET, colour=ORANGE, props=DASHED),
         ],
         interval=DAILY,
     )
@@ -151,14 +151,14 @@ def _sites(board: Board) -> None:
         Words("Sites over $window", "$window 各站点"),
         [("site", SITE), ("vendor", Words("Vendor", "供应商")), ("timezone", Words("Time zone", "时区"))],
         [
-            Query(signals.SITE_UTILIZATION),
-            Query(signals.SITE_OCCUPANCY),
-            Query(signals.SITE_WAITING),
-            Query(signals.SITE_SPEED),
-            Query(signals.SITE_SPEED_OF),
-            Query(signals.SITE_HANDLE),
-            Query(signals.SITE_PEOPLE),
-            Query(signals.SITE_VENDOR),
+            PanelQuery(signals.SITE_UTILIZATION),
+            PanelQuery(signals.SITE_OCCUPANCY),
+            PanelQuery(signals.SITE_WAITING),
+            PanelQuery(signals.SITE_SPEED),
+            PanelQuery(signals.SITE_SPEED_OF),
+            PanelQuery(signals.SITE_HANDLE),
+            PanelQuery(signals.SITE_PEOPLE),
+            PanelQuery(signals.SITE_VENDOR),
         ],
         says=Words(
             "Each site's paid time and speed, lowest utilization first. Waiting is the client's to mend, the rest is the site's.",

@@ -2,7 +2,7 @@
 
 from grafana import shared, signals
 from grafana.states import AMBER, BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION
-from grafana.theme import Board, Query
+from grafana.theme import Board, PanelQuery
 from grafana.words import AGENT, NOT_KNOWN, SITE, WINDOW, Language, Words
 
 
@@ -38,10 +38,10 @@ def _head(board: Board) -> None:
         (0, 0, 15, 4),
         Words("People over $window", "$window 人员"),
         [
-            Query(signals.PEOPLE_ENOUGH, instant=True),
-            Query(signals.PEOPLE_TOO_FEW, signals.PEOPLE_TOO_FEW.name.after("?"), instant=True),
-            Query(signals.PEOPLE_RISK, instant=True, props={"thresholds": shared.from_one(AMBER)}),
-            Query(
+            PanelQuery(signals.PEOPLE_ENOUGH, instant=True),
+            PanelQuery(signals.PEOPLE_TOO_FEW, signals.PEOPLE_TOO_FEW.name.after("?"), instant=True),
+            PanelQuery(signals.PEOPLE_RISK, instant=True, props={"thresholds": shared.from_one(AMBER)}),
+            PanelQuery(
                 signals.PEOPLE_BELOW,
                 signals.PEOPLE_BELOW.name.after("▽"),
                 instant=True,
@@ -59,8 +59,8 @@ def _head(board: Board) -> None:
         (15, 0, 5, 4),
         Words("Accuracy over $window and the site's target", "$window 准确率与站点目标"),
         [
-            Query(signals.PEOPLE_ACCURACY, instant=True),
-            Query(signals.SITE_TARGET, of='site="$site"', instant=True),
+            PanelQuery(signals.PEOPLE_ACCURACY, instant=True),
+            PanelQuery(signals.SITE_TARGET, of='site="$site"', instant=True),
         ],
     )
     shared.monitor(board, (20, 0, 4, 4))
@@ -72,15 +72,15 @@ def _who(board: Board) -> None:
         Words("People, worst against target first", "人员，相对目标最差者在前"),
         [("agent", AGENT)],
         [
-            Query(signals.AGENT_GAP, Words("Against target", "对照目标")),
-            Query(signals.AGENT_RISK),
-            Query(signals.AGENT_ACCURACY),
-            Query(signals.AGENT_LOWER),
-            Query(signals.AGENT_UPPER),
-            Query(signals.AGENT_REVIEWS),
-            Query(signals.AGENT_SPEED, Words("Labels/h", "标注/小时")),
-            Query(signals.AGENT_HANDLE),
-            Query(signals.AGENT_UTILIZATION),
+            PanelQuery(signals.AGENT_GAP, Words("Against target", "对照目标")),
+            PanelQuery(signals.AGENT_RISK),
+            PanelQuery(signals.AGENT_ACCURACY),
+            PanelQuery(signals.AGENT_LOWER),
+            PanelQuery(signals.AGENT_UPPER),
+            PanelQuery(signals.AGENT_REVIEWS),
+            PanelQuery(signals.AGENT_SPEED, Words("Labels/h", "标注/小时")),
+            PanelQuery(signals.AGENT_HANDLE),
+            PanelQuery(signals.AGENT_UTILIZATION),
         ],
         says=Words(
             "A hundred people at most, by the points from the target to the upper bound of the interval: below 0 is proven, all "
@@ -102,7 +102,7 @@ def _who(board: Board) -> None:
         Words("Speed against quality", "速度与质量"),
         "agent",
         AGENT,
-        (Query(signals.SCATTER_SPEED), Query(signals.SCATTER_ACCURACY)),
+        (PanelQuery(signals.SCATTER_SPEED), PanelQuery(signals.SCATTER_ACCURACY)),
         says=Words(
             "A point a person. Right and low: haste, slow down. Left and low: train. Left and high: careful, or hard work. "
             "Who has too few reviews has no point.",
@@ -124,7 +124,7 @@ def _drifts(board: Board) -> None:
             ("direction", Words("Moved", "方向")),
         ],
         [
-            Query(each, of=people)
+            PanelQuery(each, of=people)
             for each in (
                 signals.DRIFT_EVIDENCE,
                 signals.DRIFT_BEFORE,
@@ -139,7 +139,7 @@ def _drifts(board: Board) -> None:
             "人员进行中的漂移，最确定者在前：什么变了、从多少到多少、从何时起。先问当时发生了什么。没有人员名：站点自身的漂移。其下标有 ↳ 的人员变化属于它：原因很可能不在个人。",
         ),
         empty=Words("✓ nobody's work has changed", "✓ 没有人的工作发生变化"),
-        order=Query(signals.DRIFT_ORDER, of=people),
+        order=PanelQuery(signals.DRIFT_ORDER, of=people),
         hidden=("site", "budget", "project"),
         key_props={
             "under": shared.UNDER_PROPS,
@@ -150,7 +150,7 @@ def _drifts(board: Board) -> None:
     board.bars(
         (13, 15, 11, 7),
         Words("Last 24 hours against 7 days, lowest 10", "近 24 小时对照 7 天，最低 10 人"),
-        [Query(signals.AGENTS_FALLING, "{{agent}}", instant=True)],
+        [PanelQuery(signals.AGENTS_FALLING, "{{agent}}", instant=True)],
         thresholds=((None, ORANGE), (0, BLUE)),
         floor=None,
     )
@@ -161,8 +161,8 @@ def _course(board: Board) -> None:
         (0, 22, 12, 8),
         Words("Accuracy of those worst against target, over $window", "相对目标最差者的准确率，$window"),
         [
-            Query(signals.AGENTS_AT_RISK, "{{agent}}", colour=VERMILLION, shades=True),
-            Query(
+            PanelQuery(signals.AGENTS_AT_RISK, "{{agent}}", colour=VERMILLION, shades=True),
+            PanelQuery(
                 signals.SITE_TARGET,
                 of='site="$site"',
                 colour=ORANGE,
@@ -175,7 +175,7 @@ def _course(board: Board) -> None:
     board.lines(
         (12, 22, 12, 8),
         Words("Their labels a productive hour, over $window", "其每生产小时标注，$window"),
-        [Query(signals.AGENTS_RISK_SPEED, "{{agent}}", colour=BLUE, shades=True)],
+        [PanelQuery(signals.AGENTS_RISK_SPEED, "{{agent}}", colour=BLUE, shades=True)],
         legend_right=True,
         soft_floor=0,
         interval=shared.HALF_HOUR,
@@ -183,13 +183,13 @@ def _course(board: Board) -> None:
     board.bars(
         (0, 30, 12, 8),
         Words("Slowest 10 over $window", "$window 最慢 10 人"),
-        [Query(signals.AGENTS_SLOWEST, "{{agent}}", instant=True)],
+        [PanelQuery(signals.AGENTS_SLOWEST, "{{agent}}", instant=True)],
         thresholds=((None, SKY),),
     )
     board.bars(
         (12, 30, 12, 8),
         Words("Lowest utilization over $window", "$window 利用率最低"),
-        [Query(signals.AGENTS_IDLE, "{{agent}}", instant=True)],
+        [PanelQuery(signals.AGENTS_IDLE, "{{agent}}", instant=True)],
         thresholds=((None, LIGHT_GREY),),
         ceiling=1,
     )

@@ -22,7 +22,7 @@ from grafana.states import (
     VERMILLION,
     State,
 )
-from grafana.theme import Board, Query, Shown, Signal
+from grafana.theme import Board, BoardSignal, PanelQuery, ValueWords
 from grafana.words import NOT_ENOUGH, NOT_KNOWN, PROJECT, SITE, Language, Words
 
 _SITE = Words("{{site}}", "{{site}}")
@@ -55,7 +55,7 @@ def _head(board: Board) -> None:
     board.stat(
         (0, 0, 4, 4),
         Words("Drifts open", "进行中的漂移"),
-        [Query(signals.DRIFTS_OPEN, instant=True)],
+        [PanelQuery(signals.DRIFTS_OPEN, instant=True)],
         value_size=72,
         title_size=22,
         names=False,
@@ -66,8 +66,8 @@ def _head(board: Board) -> None:
         (4, 0, 4, 4),
         Words("Sites below target", "低于目标的站点"),
         [
-            Query(signals.SITES_BELOW, signals.SITES_BELOW.name.after(BELOW.glyph), instant=True),
-            Query(signals.SITES_ALL, instant=True, colour=NEUTRAL),
+            PanelQuery(signals.SITES_BELOW, signals.SITES_BELOW.name.after(BELOW.glyph), instant=True),
+            PanelQuery(signals.SITES_ALL, instant=True, colour=NEUTRAL),
         ],
         value_size=44,
         title_size=20,
@@ -78,13 +78,13 @@ def _head(board: Board) -> None:
         (8, 0, 4, 4),
         Words("Silent or blind", "静默或无复核"),
         [
-            Query(
+            PanelQuery(
                 signals.SITES_SILENT,
                 signals.SITES_SILENT.name.after(SILENT.glyph),
                 instant=True,
                 props={"thresholds": shared.from_one(ORCHID)},
             ),
-            Query(
+            PanelQuery(
                 signals.SITES_BLIND,
                 signals.SITES_BLIND.name.after(BLIND.glyph),
                 instant=True,
@@ -99,7 +99,7 @@ def _head(board: Board) -> None:
         (12, 0, 6, 4),
         Words("All sites, 24 hours", "全部站点，24 小时"),
         [
-            Query(each, instant=True)
+            PanelQuery(each, instant=True)
             for each in (signals.COMPANY_LOWER, signals.COMPANY_ACCURACY, signals.COMPANY_UPPER)
         ],
         says=signals.COMPANY_ACCURACY.says,
@@ -109,7 +109,7 @@ def _head(board: Board) -> None:
     board.stat(
         (18, 0, 3, 4),
         Words("Labels an hour", "每小时标注"),
-        [Query(signals.COMPANY_LABELS)],
+        [PanelQuery(signals.COMPANY_LABELS)],
         value_size=40,
         title_size=22,
         names=False,
@@ -127,13 +127,13 @@ def _sites(board: Board) -> None:
     since = Words("{{site}} {{project}} {{day}}, since:", "{{site}} {{project}} {{day}}，此后：")
 
     def tile(
-        signal: Signal,
+        signal: BoardSignal,
         state: State,
         whose: Words = _SITE,
         *,
         is_calm: bool = False,
-        mapping: Shown | None = None,
-    ) -> Query:
+        mapping: ValueWords | None = None,
+    ) -> PanelQuery:
         # A calm one has its glyph alone, so that the interval has room.
         name = Words(
             *(
@@ -142,7 +142,7 @@ def _sites(board: Board) -> None:
             )
         )
         mapped = {**(mapping or {}), **nothing}
-        return Query(signal, name, instant=True, colour=state.colour, mapping=mapped)
+        return PanelQuery(signal, name, instant=True, colour=state.colour, mapping=mapped)
 
     asleep = {-1: (NO_SHIFT.name, None)}
     unseen = {"-9..9": (UNSEEN.word, None)}
@@ -162,7 +162,7 @@ def _sites(board: Board) -> None:
             tile(signals.UNDECIDED_TILE, UNDECIDED, interval, is_calm=True),
             tile(signals.PROVEN_TILE, PROVEN, interval, is_calm=True),
             tile(signals.ASLEEP_TILE, NO_SHIFT, mapping=asleep),
-            Query(signals.MORE_SITES, instant=True, colour=DIMMED),
+            PanelQuery(signals.MORE_SITES, instant=True, colour=DIMMED),
         ],
         says=Words(
             "A tile a site, worst first: the accuracy of 24 hours with its 95% interval; in a drift the accuracy since the "
@@ -190,7 +190,7 @@ def _below(board: Board) -> None:
             ("effect", Words("Effect", "效应")),
         ],
         [
-            Query(signals.of_incidents(each), of=_PAGES, mapping=mapping)
+            PanelQuery(signals.of_incidents(each), of=_PAGES, mapping=mapping)
             for each, mapping in (
                 (signals.DRIFT_EVIDENCE, None),
                 (signals.DRIFT_BEFORE, None),
@@ -221,12 +221,12 @@ def _below(board: Board) -> None:
     board.timeline(
         (15, 16, 9, 6),
         Words("Last 24 hours, worst sites", "近 24 小时，最差站点"),
-        [Query(signals.STATES_WORST, "{{site}}", states=True)],
+        [PanelQuery(signals.STATES_WORST, "{{site}}", states=True)],
     )
     board.bars(
         (0, 22, 10, 5),
         Words("Staffing now: seen working of those logged in, lowest 6", "当前人员：已登录者中在岗比例，最低 6 个"),
-        [Query(signals.SEEN_WORKING, "{{site}}", instant=True)],
+        [PanelQuery(signals.SEEN_WORKING, "{{site}}", instant=True)],
         empty=Words("☾ nobody is logged in", "☾ 无人登录"),
         thresholds=((None, ORANGE), (0.7, SKY), (0.9, BLUE)),
         ceiling=1,
@@ -236,8 +236,8 @@ def _below(board: Board) -> None:
         (10, 22, 8, 5),
         Words("Reviews flowing", "复核情况"),
         [
-            Query(signals.COMPANY_REVIEWS, colour=BLUE),
-            Query(
+            PanelQuery(signals.COMPANY_REVIEWS, colour=BLUE),
+            PanelQuery(
                 signals.REVIEW_DELAY,
                 colour=ORANGE,
                 props={"custom.axisPlacement": "right", "custom.lineStyle": {"fill": "dash", "dash": [6, 6]}},

@@ -2,7 +2,7 @@
 
 from grafana import shared, signals
 from grafana.states import AMBER, BLUE, GREY, LIGHT_GREY, NEUTRAL, ORANGE, PURPLE, SKY, VERMILLION
-from grafana.theme import Board, Query
+from grafana.theme import Board, PanelQuery
 from grafana.words import NOT_KNOWN, SITE, Language, Words
 
 OWNED = {
@@ -48,8 +48,8 @@ def _head(board: Board) -> None:
         (4, 0, 4, 4),
         Words("Workers", "监控实例"),
         [
-            Query(signals.WORKERS_UP, instant=True, props={"thresholds": _none_is_bad()}),
-            Query(signals.WORKERS_ALL, instant=True),
+            PanelQuery(signals.WORKERS_UP, instant=True, props={"thresholds": _none_is_bad()}),
+            PanelQuery(signals.WORKERS_ALL, instant=True),
         ],
         empty=NOT_KNOWN,
     )
@@ -57,15 +57,15 @@ def _head(board: Board) -> None:
         (8, 0, 4, 4),
         Words("Partitions", "分区"),
         [
-            Query(signals.PARTITIONS_READ, instant=True, props={"thresholds": _none_is_bad()}),
-            Query(signals.PARTITIONS_ALL, instant=True),
+            PanelQuery(signals.PARTITIONS_READ, instant=True, props={"thresholds": _none_is_bad()}),
+            PanelQuery(signals.PARTITIONS_ALL, instant=True),
         ],
         empty=NOT_KNOWN,
     )
     board.stat(
         (12, 0, 4, 4),
         Words("Events a second", "每秒事件"),
-        [Query(signals.EVENTS_ALL)],
+        [PanelQuery(signals.EVENTS_ALL)],
         interval=MINUTE,
         names=False,
         sparkline=True,
@@ -74,7 +74,7 @@ def _head(board: Board) -> None:
     board.stat(
         (16, 0, 4, 4),
         Words("Rejected, last hour", "近一小时拒收"),
-        [Query(signals.REJECTED_HOUR, instant=True)],
+        [PanelQuery(signals.REJECTED_HOUR, instant=True)],
         names=False,
         thresholds=((None, NEUTRAL), (10, AMBER)),
         empty=NOT_KNOWN,
@@ -82,7 +82,7 @@ def _head(board: Board) -> None:
     board.stat(
         (20, 0, 4, 4),
         Words("Alerts firing", "告警触发"),
-        [Query(signals.ALERTS_FIRING, instant=True)],
+        [PanelQuery(signals.ALERTS_FIRING, instant=True)],
         names=False,
         thresholds=((None, NEUTRAL), (1, AMBER)),
         empty=NOT_KNOWN,
@@ -97,19 +97,19 @@ def _lag(board: Board) -> None:
     board.lines(
         (0, 4, 8, 8),
         signals.LAG_SECONDS.name,
-        [Query(signals.LAG_SECONDS, PARTITION, colour=BLUE, shades=True)],
+        [PanelQuery(signals.LAG_SECONDS, PARTITION, colour=BLUE, shades=True)],
         floor=0,
         empty=NOT_KNOWN,
     )
     board.lines(
         (8, 4, 8, 8),
         signals.LAG_RECORDS.name,
-        [Query(signals.LAG_RECORDS, PARTITION, colour=BLUE, shades=True)],
+        [PanelQuery(signals.LAG_RECORDS, PARTITION, colour=BLUE, shades=True)],
         floor=0,
         empty=NOT_KNOWN,
     )
-    board.timeline((16, 4, 8, 4), signals.OWNERS.name, [Query(signals.OWNERS, PARTITION, mapping=OWNED)])
-    board.timeline((16, 8, 8, 4), signals.READY.name, [Query(signals.READY, "{{reason}}", mapping=READY)])
+    board.timeline((16, 4, 8, 4), signals.OWNERS.name, [PanelQuery(signals.OWNERS, PARTITION, mapping=OWNED)])
+    board.timeline((16, 8, 8, 4), signals.READY.name, [PanelQuery(signals.READY, "{{reason}}", mapping=READY)])
 
 
 def _events(board: Board) -> None:
@@ -117,10 +117,10 @@ def _events(board: Board) -> None:
         (0, 12, 8, 8),
         Words("Events a second by type", "每秒事件，按类型"),
         [
-            Query(signals.EVENTS_LABELS, colour=BLUE),
-            Query(signals.EVENTS_REVIEWS, colour=ORANGE),
-            Query(signals.EVENTS_STATES, colour=SKY),
-            Query(signals.EVENTS_OTHER, colour=LIGHT_GREY),
+            PanelQuery(signals.EVENTS_LABELS, colour=BLUE),
+            PanelQuery(signals.EVENTS_REVIEWS, colour=ORANGE),
+            PanelQuery(signals.EVENTS_STATES, colour=SKY),
+            PanelQuery(signals.EVENTS_OTHER, colour=LIGHT_GREY),
         ],
         says=Words(
             "Events accepted, in steps of the checkpoints. One type that stops while the others go on: its producer is away.",
@@ -133,7 +133,7 @@ def _events(board: Board) -> None:
     board.heat(
         (8, 12, 8, 8),
         Words("From event to figure", "从事件到数字"),
-        [Query(signals.EVENT_DELAY, "{{le}}")],
+        [PanelQuery(signals.EVENT_DELAY, "{{le}}")],
         axis_unit="s",
         buckets=True,
     )
@@ -141,9 +141,9 @@ def _events(board: Board) -> None:
         (16, 12, 8, 8),
         Words("Checkpoints: time and age", "检查点：耗时与时长"),
         [
-            Query(signals.CHECKPOINT_MEDIAN, colour=SKY),
-            Query(signals.CHECKPOINT_SLOW, colour=BLUE),
-            Query(
+            PanelQuery(signals.CHECKPOINT_MEDIAN, colour=SKY),
+            PanelQuery(signals.CHECKPOINT_SLOW, colour=BLUE),
+            PanelQuery(
                 signals.COMMIT_AGE,
                 Words("since the last, partition {{partition}}", "距上次，分区 {{partition}}"),
                 colour=ORANGE,
@@ -164,7 +164,7 @@ def _refused(board: Board) -> None:
     board.lines(
         (0, 20, 8, 8),
         Words("Rejected a second by reason", "每秒拒收，按原因"),
-        [Query(signals.REJECTED_REASONS, "{{reason}}", colour=VERMILLION, shades=True)],
+        [PanelQuery(signals.REJECTED_REASONS, "{{reason}}", colour=VERMILLION, shades=True)],
         floor=0,
         interval=MINUTE,
         empty=NOT_KNOWN,
@@ -173,12 +173,12 @@ def _refused(board: Board) -> None:
         (8, 20, 8, 8),
         Words("Odd events a second", "每秒异常事件"),
         [
-            Query(signals.ODD_DUPLICATES, colour=SKY),
-            Query(signals.ODD_LATE, colour=ORANGE),
-            Query(signals.ODD_UNCHECKED, colour=LIGHT_GREY),
-            Query(signals.ODD_UNKNOWN, colour=PURPLE),
-            Query(signals.ODD_REVISED, colour=BLUE),
-            Query(signals.ODD_LOST, colour=VERMILLION),
+            PanelQuery(signals.ODD_DUPLICATES, colour=SKY),
+            PanelQuery(signals.ODD_LATE, colour=ORANGE),
+            PanelQuery(signals.ODD_UNCHECKED, colour=LIGHT_GREY),
+            PanelQuery(signals.ODD_UNKNOWN, colour=PURPLE),
+            PanelQuery(signals.ODD_REVISED, colour=BLUE),
+            PanelQuery(signals.ODD_LOST, colour=VERMILLION),
         ],
         says=Words(
             "Events that are counted and do not make figures. Lost: gone for good. Too late or duplicates by the hundred: a producer replays.",
@@ -191,7 +191,7 @@ def _refused(board: Board) -> None:
     board.bars(
         (16, 20, 8, 8),
         Words("Clock skew by site, largest 10", "各站点时钟偏差，最大 10 个"),
-        [Query(signals.CLOCK_SKEW, "{{site}}", instant=True)],
+        [PanelQuery(signals.CLOCK_SKEW, "{{site}}", instant=True)],
         thresholds=((None, ORANGE), (-60, GREY), (60, ORANGE)),
         floor=None,
     )
@@ -202,10 +202,10 @@ def _failures(board: Board) -> None:
         (0, 28, 8, 7),
         Words("Behind open transactions", "被未结束的事务挡住"),
         [
-            Query(
+            PanelQuery(
                 signals.UNCOMMITTED, Words("records, partition {{partition}}", "记录，分区 {{partition}}"), colour=BLUE
             ),
-            Query(
+            PanelQuery(
                 signals.OPEN_TRANSACTION,
                 Words("open since, partition {{partition}}", "已打开，分区 {{partition}}"),
                 colour=ORANGE,
@@ -225,15 +225,15 @@ def _failures(board: Board) -> None:
         (8, 28, 8, 7),
         Words("Failures within 15 minutes", "15 分钟内的失败"),
         [
-            Query(
+            PanelQuery(
                 signals.FAILED_CHECKPOINTS,
                 Words("checkpoints not written, {{reason}}", "检查点写入失败，{{reason}}"),
                 colour=VERMILLION,
                 shades=True,
             ),
-            Query(signals.FAILED_RESTORES, colour=ORANGE),
-            Query(signals.FAILED_DEAD_LETTERS, colour=PURPLE),
-            Query(signals.FAILED_PAGES, colour=SKY),
+            PanelQuery(signals.FAILED_RESTORES, colour=ORANGE),
+            PanelQuery(signals.FAILED_DEAD_LETTERS, colour=PURPLE),
+            PanelQuery(signals.FAILED_PAGES, colour=SKY),
         ],
         says=Words(
             "What the workers could not do; each is tried again. Any that goes on is paged: docs/runbooks has what to do.",
@@ -246,7 +246,7 @@ def _failures(board: Board) -> None:
     board.lines(
         (16, 28, 5, 7),
         signals.READERS_CUT_OFF.name,
-        [Query(signals.READERS_CUT_OFF, "{{reason}}", colour=ORANGE, shades=True)],
+        [PanelQuery(signals.READERS_CUT_OFF, "{{reason}}", colour=ORANGE, shades=True)],
         floor=0,
         interval=MINUTE,
         empty=NOT_KNOWN,
@@ -254,7 +254,7 @@ def _failures(board: Board) -> None:
     board.stat(
         (21, 28, 3, 7),
         signals.CERTIFICATES.name,
-        [Query(signals.CERTIFICATES, "{{use}}", instant=True)],
+        [PanelQuery(signals.CERTIFICATES, "{{use}}", instant=True)],
         value_size=28,
         thresholds=((None, VERMILLION), (0, AMBER), (14 * 86400, NEUTRAL)),
         empty=Words("○ no certificate", "○ 没有证书"),
@@ -267,10 +267,10 @@ def _workers(board: Board) -> None:
         Words("Workers", "监控实例"),
         [("instance", WORKER), ("version", Words("Version", "版本")), ("python", Words("Python", "Python 版本"))],
         [
-            Query(signals.WORKER_STARTED),
-            Query(signals.WORKER_LOOP),
-            Query(signals.WORKER_CPU),
-            Query(signals.WORKER_MEMORY),
+            PanelQuery(signals.WORKER_STARTED),
+            PanelQuery(signals.WORKER_LOOP),
+            PanelQuery(signals.WORKER_CPU),
+            PanelQuery(signals.WORKER_MEMORY),
         ],
         says=Words(
             "Each worker process. One that is missing here does not answer; a loop that has not turned for seconds hangs.",
@@ -282,14 +282,14 @@ def _workers(board: Board) -> None:
     board.lines(
         (14, 35, 6, 6),
         signals.RENDER_SECONDS.name,
-        [Query(signals.RENDER_SECONDS, "{{page}}", colour=BLUE, shades=True)],
+        [PanelQuery(signals.RENDER_SECONDS, "{{page}}", colour=BLUE, shades=True)],
         floor=0,
         empty=NOT_KNOWN,
     )
     board.stat(
         (20, 35, 4, 6),
         signals.SERIES_DROPPED.name,
-        [Query(signals.SERIES_DROPPED, instant=True)],
+        [PanelQuery(signals.SERIES_DROPPED, instant=True)],
         names=False,
         thresholds=((None, NEUTRAL), (1, AMBER)),
         empty=NOT_KNOWN,
@@ -304,7 +304,7 @@ def _workers(board: Board) -> None:
             ("project", Words("Project", "项目")),
             ("partition", Words("Partition", "分区")),
         ],
-        [Query(signals.ALERTS_NOW)],
+        [PanelQuery(signals.ALERTS_NOW)],
         empty=Words("✓ no alert", "✓ 没有告警"),
         sort_by=None,
         key_props={

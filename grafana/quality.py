@@ -2,7 +2,7 @@
 
 from grafana import shared, signals
 from grafana.states import BLUE, GREY, LIGHT_GREY, ORANGE, PURPLE, SKY, VERMILLION
-from grafana.theme import Board, Query
+from grafana.theme import Board, PanelQuery
 from grafana.words import REVIEWER, SITE, WINDOW, Language, Words
 
 DASHED = {"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}}
@@ -38,25 +38,25 @@ def _head(board: Board) -> None:
     board.stat(
         (0, 0, 6, 4),
         Words("Review accuracy over $window", "$window 质检准确率"),
-        [Query(signals.QA_ACCURACY_ALL, instant=True), Query(signals.QA_TARGET, instant=True)],
+        [PanelQuery(signals.QA_ACCURACY_ALL, instant=True), PanelQuery(signals.QA_TARGET, instant=True)],
     )
     board.stat(
         (6, 0, 4, 4),
         Words("Coverage over $window", "$window 覆盖率"),
-        [Query(signals.COVERAGE_ALL, instant=True)],
+        [PanelQuery(signals.COVERAGE_ALL, instant=True)],
         names=False,
     )
     board.stat(
         (10, 0, 4, 4),
         Words("Label to review, over the range", "标注到复核，时间范围内"),
-        [Query(signals.DELAY_MEDIAN_NOW, instant=True), Query(signals.DELAY_LATE_NOW, instant=True)],
+        [PanelQuery(signals.DELAY_MEDIAN_NOW, instant=True), PanelQuery(signals.DELAY_LATE_NOW, instant=True)],
         says=signals.DELAY_LATE_NOW.says,
         value_size=32,
     )
     board.stat(
         (14, 0, 6, 4),
         Words("Critical errors over $window and most allowed", "$window 严重错误与上限"),
-        [Query(signals.CRITICAL_SHARE, instant=True), Query(signals.CRITICAL_TARGET, instant=True)],
+        [PanelQuery(signals.CRITICAL_SHARE, instant=True), PanelQuery(signals.CRITICAL_TARGET, instant=True)],
     )
     shared.monitor(board, (20, 0, 4, 4))
 
@@ -67,11 +67,11 @@ def _verdicts(board: Board) -> None:
         Words("Review accuracy by site over $window", "$window 各站点质检准确率"),
         [("site", SITE)],
         [
-            Query(signals.QA_ACCURACY),
-            Query(signals.QA_LOWER),
-            Query(signals.QA_UPPER),
-            Query(signals.QA_AUDITS),
-            Query(signals.QA_SITE_TARGET),
+            PanelQuery(signals.QA_ACCURACY),
+            PanelQuery(signals.QA_LOWER),
+            PanelQuery(signals.QA_UPPER),
+            PanelQuery(signals.QA_AUDITS),
+            PanelQuery(signals.QA_SITE_TARGET),
         ],
         says=Words(
             "Lowest first. An upper bound below target: the site's accuracy figures cannot be trusted. Not enough data: audit more.",
@@ -84,9 +84,9 @@ def _verdicts(board: Board) -> None:
         (12, 4, 12, 8),
         Words("Review accuracy over time, $window", "质检准确率走势，$window"),
         [
-            Query(signals.QA_WORST, "{{site}}", colour=VERMILLION, shades=True),
-            Query(signals.QA_OTHER, "{{site}}", colour=LIGHT_GREY, shades=True),
-            Query(signals.QA_TARGET, colour=ORANGE, props=DASHED),
+            PanelQuery(signals.QA_WORST, "{{site}}", colour=VERMILLION, shades=True),
+            PanelQuery(signals.QA_OTHER, "{{site}}", colour=LIGHT_GREY, shades=True),
+            PanelQuery(signals.QA_TARGET, colour=ORANGE, props=DASHED),
         ],
         interval=shared.HALF_HOUR,
     )
@@ -96,17 +96,17 @@ def _coverage(board: Board) -> None:
     board.bars(
         (0, 12, 8, 8),
         Words("Coverage by site over $window, lowest 12", "$window 各站点覆盖率，最低 12 个"),
-        [Query(signals.COVERAGE, "{{site}}", instant=True)],
+        [PanelQuery(signals.COVERAGE, "{{site}}", instant=True)],
         links=board.site_link(Words("Open the site", "打开站点")),
     )
     board.lines(
         (8, 12, 8, 8),
         Words("Reviews by sampling, over $window", "按抽样方式的复核，$window"),
         [
-            Query(signals.SAMPLED_RANDOM, colour=BLUE),
-            Query(signals.SAMPLED_STRATIFIED, colour=SKY),
-            Query(signals.SAMPLED_TARGETED, colour=ORANGE),
-            Query(signals.SAMPLED_OTHER, colour=LIGHT_GREY),
+            PanelQuery(signals.SAMPLED_RANDOM, colour=BLUE),
+            PanelQuery(signals.SAMPLED_STRATIFIED, colour=SKY),
+            PanelQuery(signals.SAMPLED_TARGETED, colour=ORANGE),
+            PanelQuery(signals.SAMPLED_OTHER, colour=LIGHT_GREY),
         ],
         says=Words(
             "How the reviewed work was chosen. Without random or stratified reviews nothing is known of the work as a whole.",
@@ -119,7 +119,7 @@ def _coverage(board: Board) -> None:
         (16, 12, 8, 8),
         Words("By whose verdict, over $window", "按判定来源，$window"),
         [("role", Words("Work of", "谁的工作")), ("source", Words("Judged by", "判定来源"))],
-        [Query(signals.SOURCE_ACCURACY), Query(signals.SOURCE_REVIEWS)],
+        [PanelQuery(signals.SOURCE_ACCURACY), PanelQuery(signals.SOURCE_REVIEWS)],
         ascending=True,
         key_props={
             "role": {"mappings": board.mappings(ROLES)},
@@ -141,14 +141,14 @@ def _reviewers(board: Board) -> None:
     board.bars(
         (0, 20, 7, 9),
         Words("Most lenient over $window, standard errors", "$window 最宽，标准误"),
-        [Query(signals.REVIEWERS_LENIENT, "{{agent}}", instant=True)],
+        [PanelQuery(signals.REVIEWERS_LENIENT, "{{agent}}", instant=True)],
         thresholds=((None, VERMILLION), (-3, GREY)),
         floor=None,
     )
     board.bars(
         (7, 20, 7, 9),
         Words("Strictest over $window, standard errors", "$window 最严，标准误"),
-        [Query(signals.REVIEWERS_STRICT, "{{agent}}", instant=True)],
+        [PanelQuery(signals.REVIEWERS_STRICT, "{{agent}}", instant=True)],
         thresholds=((None, GREY), (3, PURPLE)),
         floor=None,
     )
@@ -157,10 +157,10 @@ def _reviewers(board: Board) -> None:
         Words("Reviewers over $window", "$window 质检员"),
         [("site", SITE), ("agent", REVIEWER)],
         [
-            Query(signals.REVIEWER_DEVIATION),
-            Query(signals.REVIEWER_FOUND),
-            Query(signals.REVIEWER_REVIEWS),
-            Query(signals.REVIEWER_SECONDS, props={"custom.width": 124}),
+            PanelQuery(signals.REVIEWER_DEVIATION),
+            PanelQuery(signals.REVIEWER_FOUND),
+            PanelQuery(signals.REVIEWER_REVIEWS),
+            PanelQuery(signals.REVIEWER_SECONDS, props={"custom.width": 124}),
         ],
         says=signals.REVIEWER_DEVIATION.says,
         ascending=True,
@@ -172,7 +172,7 @@ def _delay(board: Board) -> None:
     board.heat(
         (0, 29, 12, 8),
         Words("How old labels are when they are reviewed, each hour", "每小时：标注被复核时的时长"),
-        [Query(signals.DELAY_BUCKETS, "{{le}}")],
+        [PanelQuery(signals.DELAY_BUCKETS, "{{le}}")],
         axis_unit="s",
         interval=shared.HALF_HOUR,
         buckets=True,
@@ -180,6 +180,6 @@ def _delay(board: Board) -> None:
     board.bars(
         (12, 29, 12, 8),
         Words("Errors by severity over $window", "$window 各级错误"),
-        [Query(signals.SEVERITIES, "{{severity}}", instant=True)],
+        [PanelQuery(signals.SEVERITIES, "{{severity}}", instant=True)],
         empty=Words("no error found in the window", "时间窗内未发现错误"),
     )

@@ -2,7 +2,7 @@
 
 from grafana import signals
 from grafana.states import AMBER, LIGHT_GREY, NEUTRAL, VERMILLION
-from grafana.theme import Board, Place, Query, Shown, Signal
+from grafana.theme import Board, BoardSignal, PanelPlace, PanelQuery, ValueWords
 from grafana.words import NOT_KNOWN, Words
 
 #: From point to point of a window of hours or days: so slow a figure needs no more.
@@ -57,9 +57,9 @@ EFFECTS = {
 UNDER = ("under", Words(" ", " "))
 UNDER_PROPS = {"custom.width": 36}
 #: Of `signals.DRIFT_RIVER`.
-RIVER_AGREES: Shown = {0: ("", None), 1: (Words("river agrees", "river 结论一致"), NEUTRAL)}
+RIVER_AGREES: ValueWords = {0: ("", None), 1: (Words("river agrees", "river 结论一致"), NEUTRAL)}
 #: Of `signals.DRIFT_WITHIN`.
-NONE_WITHIN: Shown = {0: ("", None)}
+NONE_WITHIN: ValueWords = {0: ("", None)}
 
 
 def from_one(colour: str) -> dict[str, object]:
@@ -67,7 +67,7 @@ def from_one(colour: str) -> dict[str, object]:
     return {"mode": "absolute", "steps": [{"value": None, "color": NEUTRAL}, {"value": 1, "color": colour}]}
 
 
-def marks(board: Board, of: str | None = None, began: Signal = signals.DRIFT_BEGAN) -> None:
+def marks(board: Board, of: str | None = None, began: BoardSignal = signals.DRIFT_BEGAN) -> None:
     """Drifts and starts of workers on every time axis.
 
     Args:
@@ -94,17 +94,17 @@ def starts(board: Board) -> None:
     )
 
 
-def monitor(board: Board, at: Place, value_size: int = 40) -> None:
+def monitor(board: Board, at: PanelPlace, value_size: int = 40) -> None:
     """Whether the figures are live: a dead monitor must not look calm."""
     dead = {1: (Words("■ no figures", "■ 无数字"), VERMILLION)}
     board.stat(
         at,
         Words("Monitor", "监控"),
         [
-            Query(signals.LAG, instant=True, colour=NEUTRAL),
-            Query(signals.LATE, signals.LATE.name.after("◔"), instant=True, colour=AMBER),
-            Query(signals.UNREAD, signals.UNREAD.name.after("■"), instant=True, colour=AMBER),
-            Query(signals.DOWN, signals.DOWN.name.after("■"), instant=True, mapping=dead),
+            PanelQuery(signals.LAG, instant=True, colour=NEUTRAL),
+            PanelQuery(signals.LATE, signals.LATE.name.after("◔"), instant=True, colour=AMBER),
+            PanelQuery(signals.UNREAD, signals.UNREAD.name.after("■"), instant=True, colour=AMBER),
+            PanelQuery(signals.DOWN, signals.DOWN.name.after("■"), instant=True, mapping=dead),
         ],
         says=Words(
             "LIVE and how old the oldest event is that is not counted yet. STALE, UNREAD (partitions) or DOWN: what the "

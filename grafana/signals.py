@@ -7,14 +7,14 @@ gauges are made within a worker first, for the same reason.
 
 from dataclasses import replace
 
-from grafana.theme import Signal
+from grafana.theme import BoardSignal
 from grafana.words import Words
 
 _W = Words
 
 # --- the monitor itself
 
-LAG = Signal(
+LAG = BoardSignal(
     _W("LIVE", "实时"),
     _W(
         "Age of the oldest event not counted yet. Above a minute the figures speak of the past.",
@@ -24,14 +24,14 @@ LAG = Signal(
     "s",
     1,
 )
-LATE = Signal(
+LATE = BoardSignal(
     _W("STALE", "滞后"),
     _W("As above, past a minute: the figures are old by this much.", "同上，已超过一分钟：数字滞后这么久。"),
     'max(labelwatch_figures_lag_seconds{job="labelwatch"}) > 60',
     "s",
     0,
 )
-DOWN = Signal(
+DOWN = BoardSignal(
     _W("DOWN", "中断"),
     _W(
         "No worker shows a partition: no figure is live and no drift can be found.",
@@ -39,14 +39,14 @@ DOWN = Signal(
     ),
     'vector(1) unless on () max(labelwatch_figures_lag_seconds{job="labelwatch"})',
 )
-UNREAD = Signal(
+UNREAD = BoardSignal(
     _W("UNREAD", "未读分区"),
     _W("Partitions that no worker reads: their sites are not live.", "没有监控实例读取的分区：其站点不是实时的。"),
     'count(max by (topic, partition) (labelwatch_partition_owned{job="labelwatch"}) == 0)',
     "short",
     0,
 )
-STARTED = Signal(
+STARTED = BoardSignal(
     _W("Worker started", "监控实例启动"),
     _W("A worker process began: a deployment or a restart.", "监控进程启动：部署或重启。"),
     'max by (instance) (process_start_time_seconds{job="labelwatch"}) * 1000',
@@ -55,7 +55,7 @@ STARTED = Signal(
 
 # --- states of sites
 
-STATE = Signal(
+STATE = BoardSignal(
     _W("State", "状态"),
     _W(
         "The worst that is true of the site now: drift, silent, below target, blind; else calm or asleep.",
@@ -73,7 +73,7 @@ def sites_in(codes: str) -> str:
     return f"count({_STATE} {codes}) or 0 * count({_STATE})"
 
 
-DRIFTS_OPEN = Signal(
+DRIFTS_OPEN = BoardSignal(
     _W("Drifts open", "进行中的漂移"),
     _W(
         "Changes of accuracy that the detectors hold for real and that are not over; a site's with those of its projects is "
@@ -84,7 +84,7 @@ DRIFTS_OPEN = Signal(
     "short",
     0,
 )
-SITES_BELOW = Signal(
+SITES_BELOW = BoardSignal(
     _W("below target", "低于目标"),
     _W(
         "Sites whose whole 95% interval over 24 hours is below target: proven worse, not unlucky.",
@@ -94,21 +94,21 @@ SITES_BELOW = Signal(
     "short",
     0,
 )
-SITES_ALL = Signal(
+SITES_ALL = BoardSignal(
     _W("of all sites", "全部站点"),
     _W("Sites that a worker shows.", "监控实例提供的站点数。"),
     f"count({_STATE})",
     "short",
     0,
 )
-SITES_SILENT = Signal(
+SITES_SILENT = BoardSignal(
     _W("silent", "静默"),
     _W("Sites that were at work and send no labels.", "应在工作却没有标注的站点。"),
     sites_in("== 4"),
     "short",
     0,
 )
-SITES_BLIND = Signal(
+SITES_BLIND = BoardSignal(
     _W("blind", "无复核"),
     _W(
         "Sites whose labels are hardly reviewed: their quality is unknown, not good.",
@@ -175,7 +175,7 @@ _SINCE = (
     f"max by (site, project) ({_of_pages('current_ratio')}"
     f" and bottomk by (site) (1, {_moved(_OWN)} - 10 or {_moved()}))"
 )
-DRIFT_TILE = Signal(
+DRIFT_TILE = BoardSignal(
     _W("Accuracy since the change", "变化后的准确率"),
     _W(
         "Accuracy since the change of the site, or of the project that moved; beside it the accuracy of 24 hours.",
@@ -185,7 +185,7 @@ DRIFT_TILE = Signal(
     "percentunit",
     1,
 )
-SILENT_TILE = Signal(
+SILENT_TILE = BoardSignal(
     _W("Since the last label", "距上次标注"),
     _W(
         "Time since the site's last label. Long in a usual hour: an outage.",
@@ -195,21 +195,21 @@ SILENT_TILE = Signal(
     "s",
     0,
 )
-BELOW_TILE = Signal(
+BELOW_TILE = BoardSignal(
     _W("Accuracy, proven below target", "准确率，确定低于目标"),
     _W("Accuracy of 24 hours and its interval, all of it below target.", "24 小时准确率及其区间，区间全部低于目标。"),
     _tile(3, _JUDGED),
     "percentunit",
     1,
 )
-BLIND_TILE = Signal(
+BLIND_TILE = BoardSignal(
     _W("Reviews", "复核数"),
     _W("Reviews within 24 hours: too few to say anything.", "24 小时内的复核数：太少，无法下结论。"),
     _tile(2, _REVIEWS_NOW),
     "n =",
     0,
 )
-FEW_TILE = Signal(
+FEW_TILE = BoardSignal(
     _W("Reviews", "复核数"),
     _W(
         "Reviews within 24 hours of a site whose work is too little to judge: no accuracy, good or bad.",
@@ -219,7 +219,7 @@ FEW_TILE = Signal(
     "n =",
     0,
 )
-UNDECIDED_TILE = Signal(
+UNDECIDED_TILE = BoardSignal(
     _W("Accuracy, near target", "准确率，接近目标"),
     _W(
         "Accuracy of 24 hours and its interval, which holds the target: neither below nor above is proven.",
@@ -229,7 +229,7 @@ UNDECIDED_TILE = Signal(
     "percentunit",
     1,
 )
-PROVEN_TILE = Signal(
+PROVEN_TILE = BoardSignal(
     _W("Accuracy, proven at target", "准确率，确定达标"),
     _W(
         "Accuracy of 24 hours and its interval, all of it at or above target.",
@@ -239,14 +239,14 @@ PROVEN_TILE = Signal(
     "percentunit",
     1,
 )
-ASLEEP_TILE = Signal(
+ASLEEP_TILE = BoardSignal(
     _W("No shift", "无班次"),
     _W("Nobody was at work for an hour.", "一小时内无人工作。"),
     _tile(-1, _STATE),
     "short",
     0,
 )
-UNSEEN_TILE = Signal(
+UNSEEN_TILE = BoardSignal(
     _W("Not live", "失联"),
     _W(
         "No worker shows the site now, though one did within the hour: nothing is known of it.",
@@ -256,7 +256,7 @@ UNSEEN_TILE = Signal(
     "short",
     0,
 )
-MORE_SITES = Signal(
+MORE_SITES = BoardSignal(
     _W("more sites, none worse", "其余站点，均不更差"),
     _W(
         "Sites that do not fit the wall; all of them rank behind those shown.", "墙上放不下的站点；均排在所示站点之后。"
@@ -265,7 +265,7 @@ MORE_SITES = Signal(
     "short",
     0,
 )
-STATES_WORST = Signal(
+STATES_WORST = BoardSignal(
     _W("Worst sites", "最差站点"),
     _W("States of the eight sites that were worst at any time of the range.", "时间范围内曾经最差的八个站点的状态。"),
     f"{_STATE} and on (site) topk(8, max_over_time({_STATE}[$__range] @ end()))",
@@ -294,14 +294,14 @@ _BY_ID = 'label_replace({}, "parent", "$1", "drift_id", "(.+)")'
 _UNDER = f"(max by ({_KEYS}) (max by ({_KEYS}, parent) ({_IDS}) and on (parent) {_BY_ID.format(_IDS)}))"
 
 
-DRIFT_EVIDENCE = Signal(
+DRIFT_EVIDENCE = BoardSignal(
     _W("Evidence", "证据强度"),
     _W("Statistic over threshold: 1 opens a drift, more is surer.", "统计量与阈值之比：1 即判定漂移，越大越确定。"),
     _drift("evidence"),
     "short",
     1,
 )
-DRIFT_BEFORE = Signal(
+DRIFT_BEFORE = BoardSignal(
     _W("Before", "此前"),
     _W(
         "The rate before the change; for handling time 100%.",
@@ -311,21 +311,21 @@ DRIFT_BEFORE = Signal(
     "percentunit",
     1,
 )
-DRIFT_SINCE = Signal(
+DRIFT_SINCE = BoardSignal(
     _W("Since", "此后"),
     _W("The rate since the change; for handling time relative to before.", "变化后的比率；处理时长为相对此前的值。"),
     _drift("current_ratio", "min"),
     "percentunit",
     1,
 )
-DRIFT_REVIEWS = Signal(
+DRIFT_REVIEWS = BoardSignal(
     _W("n", "n"),
     _W("Reviews, or labels, since the change.", "变化后的复核数或标注数。"),
     _drift("reviews"),
     "short",
     0,
 )
-DRIFT_BEGAN = Signal(
+DRIFT_BEGAN = BoardSignal(
     _W("Began", "开始"),
     _W("When the change began, estimated.", "估计的变化开始时间。"),
     f"1000 * ({_drift('began_timestamp_seconds', 'min')})",
@@ -333,7 +333,7 @@ DRIFT_BEGAN = Signal(
 )
 _STREAM = "site, project, agent, signal, direction"
 _RIVER_TOO = f'max by ({_STREAM}) (last_over_time(labelwatch_river_drift_active{{site=~".+"}}[10m])) == 1'
-DRIFT_RIVER = Signal(
+DRIFT_RIVER = BoardSignal(
     _W("Second opinion", "第二意见"),
     _W(
         "Whether the detector of river that the policy names has the same drift open: a second opinion, no promise.",
@@ -345,7 +345,7 @@ DRIFT_RIVER = Signal(
 )
 _EVIDENCE = f"({DRIFT_EVIDENCE.expr})"
 _OF_PARENT = f"max by (parent) ({_BY_ID.format(f'{_IDS} * on ({_KEYS}) group_left () {_EVIDENCE}')})"
-DRIFT_ORDER = Signal(
+DRIFT_ORDER = BoardSignal(
     _W("Order", "次序"),
     _W(
         "Surest first, and below each drift those that belong to it, with the label `under`.",
@@ -356,7 +356,7 @@ DRIFT_ORDER = Signal(
     f' - 1e-6 / (1 + {_EVIDENCE}), "under", "↳", "", "") or on ({_KEYS}) {_EVIDENCE}',
     "short",
 )
-DRIFT_WITHIN = Signal(
+DRIFT_WITHIN = BoardSignal(
     _W("Within it", "所含"),
     _W(
         "Open drifts of projects and people that belong to this one: the Site board has them below it.",
@@ -370,7 +370,7 @@ DRIFT_WITHIN = Signal(
 )
 
 
-def of_incidents(signal: Signal) -> Signal:
+def of_incidents(signal: BoardSignal) -> BoardSignal:
     """A figure of open drifts without those that belong to another one."""
     return replace(signal, expr=f"({signal.expr}) unless on ({_KEYS}) {_UNDER}")
 
@@ -379,7 +379,7 @@ _CAUSE = (
     f"sum by ({_KEYS}, by, member, effect) (max without (instance, job) "
     "(last_over_time(labelwatch_drift_contribution{<of>}[10m])))"
 )
-DRIFT_CAUSE = Signal(
+DRIFT_CAUSE = BoardSignal(
     _W("Points", "点数"),
     _W(
         "The largest part of the change: rate is worse work of the same kind, mix is more of the weaker kind.",
@@ -389,7 +389,7 @@ DRIFT_CAUSE = Signal(
     "points",
     1,
 )
-DRIFT_CAUSES = Signal(
+DRIFT_CAUSES = BoardSignal(
     _W("Part of the change", "变化中的份额"),
     _W(
         "Parts of the open changes, in points: rate is worse work of the same kind (train, coach), mix is more of the "
@@ -403,7 +403,7 @@ DRIFT_CAUSES = Signal(
 
 # --- the whole company
 
-COMPANY_ACCURACY = Signal(
+COMPANY_ACCURACY = BoardSignal(
     _W("accuracy", "准确率"),
     _W(
         "Correct share of the reviews of all sites over the window, with its 95% interval. Low: customers get wrong labels.",
@@ -413,21 +413,21 @@ COMPANY_ACCURACY = Signal(
     "percentunit",
     1,
 )
-COMPANY_LOWER = Signal(
+COMPANY_LOWER = BoardSignal(
     _W("lower", "下限"),
     _W("Lower bound of the 95% interval.", "95% 区间下限。"),
     'company:labelwatch_accuracy:lower{role="agent",window="<window>"}',
     "percentunit",
     1,
 )
-COMPANY_UPPER = Signal(
+COMPANY_UPPER = BoardSignal(
     _W("upper", "上限"),
     _W("Upper bound of the 95% interval.", "95% 区间上限。"),
     'company:labelwatch_accuracy:upper{role="agent",window="<window>"}',
     "percentunit",
     1,
 )
-COMPANY_LABELS = Signal(
+COMPANY_LABELS = BoardSignal(
     _W("labels, last hour", "近一小时标注"),
     _W(
         "Labels of all sites within the last hour, and the change since the begin of the range. A fall: work or people are missing.",
@@ -437,7 +437,7 @@ COMPANY_LABELS = Signal(
     "short",
     0,
 )
-COMPANY_REVIEWS = Signal(
+COMPANY_REVIEWS = BoardSignal(
     _W("reviews, last hour", "近一小时复核"),
     _W(
         "Reviews of all sites within the last hour. Few: accuracy cannot be trusted now.",
@@ -449,7 +449,7 @@ COMPANY_REVIEWS = Signal(
 )
 _DELAYS = "sum by (le) (site:labelwatch_review_delay_seconds_bucket:increase1h{<of>})"
 _DELAYS_OF_RANGE = "sum by (le) (increase(site:labelwatch_review_delay_seconds_bucket:max{<of>}[$__range]))"
-REVIEW_DELAY = Signal(
+REVIEW_DELAY = BoardSignal(
     _W("median label to review", "标注到复核的中位时长"),
     _W(
         "Half of the reviews look at labels older than this. Long: accuracy speaks of old work.",
@@ -461,7 +461,7 @@ REVIEW_DELAY = Signal(
 
 # --- people at work
 
-SEEN_WORKING = Signal(
+SEEN_WORKING = BoardSignal(
     _W("Seen working", "在岗比例"),
     _W(
         "People with an event within 15 minutes, as a share of those logged in. Low: logged in and not working, or their events do not arrive.",
@@ -477,7 +477,7 @@ SEEN_WORKING = Signal(
 
 # --- one site, or some
 
-SITE_ACCURACY = Signal(
+SITE_ACCURACY = BoardSignal(
     _W("accuracy", "准确率"),
     _W(
         "Correct share of the site's reviews over the window, with its 95% interval. The whole interval below target: proven worse.",
@@ -487,42 +487,42 @@ SITE_ACCURACY = Signal(
     "percentunit",
     1,
 )
-SITE_LOWER = Signal(
+SITE_LOWER = BoardSignal(
     _W("lower", "下限"),
     _W("Lower bound of the 95% interval.", "95% 区间下限。"),
     'max by (site) (labelwatch_site_accuracy_lower_ratio{<of>,role="agent",window="<window>"})',
     "percentunit",
     1,
 )
-SITE_UPPER = Signal(
+SITE_UPPER = BoardSignal(
     _W("upper", "上限"),
     _W("Upper bound of the 95% interval. Below the target: proven below it.", "95% 区间上限。低于目标：确实低于目标。"),
     'max by (site) (labelwatch_site_accuracy_upper_ratio{<of>,role="agent",window="<window>"})',
     "percentunit",
     1,
 )
-SITE_SINCE = Signal(
+SITE_SINCE = BoardSignal(
     _W("since the change", "变化后"),
     _W("Accuracy since the change of the site's open drift.", "站点进行中漂移变化后的准确率。"),
     f"max by (site) ({_of_pages('current_ratio', _OWN)} and bottomk by (site) (1, {_moved(_OWN)}))",
     "percentunit",
     1,
 )
-SITE_TARGET = Signal(
+SITE_TARGET = BoardSignal(
     _W("target", "目标"),
     _W("The policy's accuracy target.", "策略中的准确率目标。"),
     "site:labelwatch_accuracy_target:ratio{<of>}",
     "percentunit",
     1,
 )
-SITE_REVIEWS = Signal(
+SITE_REVIEWS = BoardSignal(
     _W("reviews (n)", "复核数 (n)"),
     _W("Reviews behind the accuracy. Few: the interval is wide.", "准确率所依据的复核数。过少：区间很宽。"),
     'max by (site) (labelwatch_site_reviews{<of>,role="agent",window="<window>"})',
     "short",
     0,
 )
-SITE_LABELS_HOUR = Signal(
+SITE_LABELS_HOUR = BoardSignal(
     _W("labels, last hour", "近一小时标注"),
     _W(
         "Labels within the last hour, and the change since the begin of the range.",
@@ -532,7 +532,7 @@ SITE_LABELS_HOUR = Signal(
     "short",
     0,
 )
-SITE_SPEED = Signal(
+SITE_SPEED = BoardSignal(
     _W("Labels a productive hour", "每生产小时标注"),
     _W(
         "Labels an hour of productive time, both of the people who report states. Low: slow work or harder tasks.",
@@ -542,7 +542,7 @@ SITE_SPEED = Signal(
     "short",
     1,
 )
-SITE_SPEED_OF = Signal(
+SITE_SPEED_OF = BoardSignal(
     _W("of so many labels", "所代表的标注占比"),
     _W(
         "Share of the site's labels made by people who report states: those whose speed is known. Low: the speed is of a few.",
@@ -552,7 +552,7 @@ SITE_SPEED_OF = Signal(
     "percentunit",
     0,
 )
-SITE_HANDLE = Signal(
+SITE_HANDLE = BoardSignal(
     _W("Handling time", "处理时长"),
     _W(
         "Mean seconds a label. A rise: harder tasks, new rules, or timers that run on.",
@@ -562,21 +562,21 @@ SITE_HANDLE = Signal(
     "s",
     1,
 )
-SITE_HANDLE_TARGET = Signal(
+SITE_HANDLE_TARGET = BoardSignal(
     _W("target", "目标"),
     _W("The policy's target for handling time.", "策略中的处理时长目标。"),
     "site:labelwatch_handle_seconds_target:max{<of>}",
     "s",
     1,
 )
-SITE_OCCUPANCY = Signal(
+SITE_OCCUPANCY = BoardSignal(
     _W("Occupancy", "占用率"),
     _W("Productive / (productive + waiting). Low: people wait for work.", "生产 /（生产 + 等待）。过低：人在等任务。"),
     'max by (site) (labelwatch_site_occupancy_ratio{<of>,window="<window>"})',
     "percentunit",
     1,
 )
-SITE_UTILIZATION = Signal(
+SITE_UTILIZATION = BoardSignal(
     _W("Utilization", "利用率"),
     _W(
         "Productive share of logged-in time, as the policy defines it. Low: paid time not worked.",
@@ -586,7 +586,7 @@ SITE_UTILIZATION = Signal(
     "percentunit",
     1,
 )
-SITE_WAITING = Signal(
+SITE_WAITING = BoardSignal(
     _W("Waiting for work", "等待任务"),
     _W(
         "Share of logged-in time spent waiting: the client's fault, not the site's.",
@@ -596,7 +596,7 @@ SITE_WAITING = Signal(
     "percentunit",
     1,
 )
-SITE_PEOPLE = Signal(
+SITE_PEOPLE = BoardSignal(
     _W("People seen", "有活动人数"),
     _W(
         "People who label with an event within the window. A fall: absence or attrition.",
@@ -613,17 +613,19 @@ def _people_in(state: str) -> str:
     return f'(sum(site:labelwatch_agents:sum{{<of>,state="{state}"}}) or 0 * sum(site:labelwatch_agents:sum{{<of>}}))'
 
 
-PEOPLE_PRODUCTIVE = Signal(
+PEOPLE_PRODUCTIVE = BoardSignal(
     _W("productive", "生产中"),
     _W("People at work on labels or reviews.", "正在标注或复核的人数。"),
     _people_in("productive"),
 )
-PEOPLE_AVAILABLE = Signal(
+PEOPLE_AVAILABLE = BoardSignal(
     _W("waiting", "等待任务"), _W("People who wait for work.", "等待任务的人数。"), _people_in("available")
 )
-PEOPLE_MEETING = Signal(_W("meeting", "会议"), _W("People in a meeting.", "会议中的人数。"), _people_in("meeting"))
-PEOPLE_TRAINING = Signal(_W("training", "培训"), _W("People in training.", "培训中的人数。"), _people_in("training"))
-PEOPLE_BREAK = Signal(_W("break", "休息"), _W("People on a break.", "休息中的人数。"), _people_in("break"))
+PEOPLE_MEETING = BoardSignal(_W("meeting", "会议"), _W("People in a meeting.", "会议中的人数。"), _people_in("meeting"))
+PEOPLE_TRAINING = BoardSignal(
+    _W("training", "培训"), _W("People in training.", "培训中的人数。"), _people_in("training")
+)
+PEOPLE_BREAK = BoardSignal(_W("break", "休息"), _W("People on a break.", "休息中的人数。"), _people_in("break"))
 
 # --- parts of a site's work: projects and markets, from additive gauges
 
@@ -670,10 +672,10 @@ def _worst(expr: str, labels: str, count: int, *, highest: bool = False) -> tupl
     return f"({expr}) and on ({labels}) {chosen}", f"({expr}) unless on ({labels}) {chosen}"
 
 
-def _lowest(by: str, name: _W) -> tuple[Signal, Signal]:
+def _lowest(by: str, name: _W) -> tuple[BoardSignal, BoardSignal]:
     """Accuracy of a site's projects or markets over time: the two lowest, and the others."""
     worst, others = (
-        Signal(
+        BoardSignal(
             _W(f"Accuracy by {name.en}", f"各{name.zh}准确率"),
             _W(
                 f"Accuracy of the site's {name.en}s; the two lowest at the end in colour.",
@@ -688,10 +690,10 @@ def _lowest(by: str, name: _W) -> tuple[Signal, Signal]:
     return worst, others
 
 
-def _judged(by: str, name: _W) -> tuple[Signal, Signal, Signal, Signal]:
+def _judged(by: str, name: _W) -> tuple[BoardSignal, BoardSignal, BoardSignal, BoardSignal]:
     """Accuracy of a site's projects or markets, its bounds, and n."""
     return (
-        Signal(
+        BoardSignal(
             _W("Accuracy", "准确率"),
             _W(
                 f"Correct share of a {name.en}'s reviews at the site; absent with too few.",
@@ -701,9 +703,9 @@ def _judged(by: str, name: _W) -> tuple[Signal, Signal, Signal, Signal]:
             "percentunit",
             1,
         ),
-        Signal(_W("Lower", "下限"), _W("Lower bound, 95%.", "95% 下限。"), _bound(by, "-"), "percentunit", 1),
-        Signal(_W("Upper", "上限"), _W("Upper bound, 95%.", "95% 上限。"), _bound(by, "+"), "percentunit", 1),
-        Signal(
+        BoardSignal(_W("Lower", "下限"), _W("Lower bound, 95%.", "95% 下限。"), _bound(by, "-"), "percentunit", 1),
+        BoardSignal(_W("Upper", "上限"), _W("Upper bound, 95%.", "95% 上限。"), _bound(by, "+"), "percentunit", 1),
+        BoardSignal(
             _W("n", "n"),
             _W(f"Reviews of the {name.en}.", f"该{name.zh}的复核数。"),
             _within("reviews", by, _HEADLINE),
@@ -714,14 +716,14 @@ def _judged(by: str, name: _W) -> tuple[Signal, Signal, Signal, Signal]:
 
 
 PROJECT_ACCURACY, PROJECT_LOWER, PROJECT_UPPER, PROJECT_REVIEWS = _judged("project", _W("project", "项目"))
-PROJECT_LABELS = Signal(
+PROJECT_LABELS = BoardSignal(
     _W("Labels", "标注数"),
     _W("Labels of the project.", "该项目的标注数。"),
     _within("labels", "project"),
     "short",
     0,
 )
-PROJECT_TARGET = Signal(
+PROJECT_TARGET = BoardSignal(
     _W("Target", "目标"),
     _W("The policy's target for the project at the site.", "策略中该站点该项目的目标。"),
     # Of the site's projects that had labels: their own target, else the project's at every site, else the site's.
@@ -744,7 +746,7 @@ def _errors(more: str = "") -> str:
     return f"max by (site, project, error_type, severity) ({series})"
 
 
-ERROR_TYPES = Signal(
+ERROR_TYPES = BoardSignal(
     _W("Errors by type", "各类错误"),
     _W(
         "Errors that reviews found within the window, the eight most frequent types. One that stands out names what to train.",
@@ -761,17 +763,17 @@ def _sop(metric: str) -> str:
     return f"max by (site, project, sop) (labelwatch_sop_{metric}_total{{<of>}})"
 
 
-SOP_LABELS = Signal(
+SOP_LABELS = BoardSignal(
     _W("Labels", "标注数"), _W("Labels under the version.", "该版本下的标注数。"), f"{_sop('labels')} > 0", "short", 0
 )
-SOP_REVIEWS = Signal(
+SOP_REVIEWS = BoardSignal(
     _W("n", "n"),
     _W("Reviews of labels made under the version.", "该版本下标注的复核数。"),
     f"{_sop('reviews')} > 0",
     "short",
     0,
 )
-SOP_ACCURACY = Signal(
+SOP_ACCURACY = BoardSignal(
     _W("Accuracy", "准确率"),
     _W(
         "Accuracy by the SOP version of the label, of all that was counted. A new version below the old: its rules are not understood.",
@@ -782,7 +784,7 @@ SOP_ACCURACY = Signal(
     1,
 )
 _SOP_SEEN = "max by (site, project, sop) (present_over_time(labelwatch_sop_labels_total{<of>}"
-SOP_STARTS = Signal(
+SOP_STARTS = BoardSignal(
     _W("First labels under an SOP version", "某 SOP 版本的首批标注"),
     _W("The first labels under a version that was not there before.", "此前没有的版本下的首批标注。"),
     # Not where the project itself is new to Prometheus: then every version would be.
@@ -816,7 +818,7 @@ def _person(metric: str) -> str:
     return f"{_of_person(metric)} and on (site, agent) bottomk({PEOPLE}, {_WORST})"
 
 
-AGENT_GAP = Signal(
+AGENT_GAP = BoardSignal(
     _W("Upper bound against target", "上限对照目标"),
     _W(
         "Points from the target to the upper bound of the 95% interval. Below 0: proven below target by so much, coach. "
@@ -828,7 +830,7 @@ AGENT_GAP = Signal(
     # What is proven by a hair is never shown as nothing.
     2,
 )
-AGENT_RISK = Signal(
+AGENT_RISK = BoardSignal(
     _W("P(below target)", "低于目标概率"),
     _W(
         "Probability that the true accuracy is below target. Above 95%: coach; below 50% says nothing bad.",
@@ -838,41 +840,41 @@ AGENT_RISK = Signal(
     "percentunit",
     1,
 )
-AGENT_ACCURACY = Signal(
+AGENT_ACCURACY = BoardSignal(
     _W("Accuracy", "准确率"),
     _W("Correct share of the person's reviews.", "该标注员复核的正确比例。"),
     _person("accuracy_ratio"),
     "percentunit",
     1,
 )
-AGENT_LOWER = Signal(
+AGENT_LOWER = BoardSignal(
     _W("Lower", "下限"), _W("Lower bound, 95%.", "95% 下限。"), _person("accuracy_lower_ratio"), "percentunit", 1
 )
-AGENT_UPPER = Signal(
+AGENT_UPPER = BoardSignal(
     _W("Upper", "上限"),
     _W("Upper bound, 95%. Below the target: proven below it.", "95% 上限。低于目标：确实低于目标。"),
     _person("accuracy_upper_ratio"),
     "percentunit",
     1,
 )
-AGENT_REVIEWS = Signal(
+AGENT_REVIEWS = BoardSignal(
     _W("n", "n"), _W("Reviews of the person's work.", "该标注员工作的复核数。"), _person("reviews"), "short", 0
 )
-AGENT_SPEED = Signal(
+AGENT_SPEED = BoardSignal(
     _W("Labels a productive hour", "每生产小时标注"),
     _W("Labels an hour of productive time. Low: slow or hard work.", "每生产小时标注数。过低：慢或任务难。"),
     _person("labels_per_productive_hour"),
     "short",
     0,
 )
-AGENT_HANDLE = Signal(
+AGENT_HANDLE = BoardSignal(
     _W("Handling time", "处理时长"),
     _W("Mean seconds a label. Very low beside low accuracy: haste.", "单条平均秒数。很低且准确率低：赶工。"),
     _person("handle_seconds_mean"),
     "s",
     1,
 )
-AGENT_UTILIZATION = Signal(
+AGENT_UTILIZATION = BoardSignal(
     _W("Utilization", "利用率"),
     _W("Productive share of logged-in time.", "已登录时间中的生产占比。"),
     _person("utilization_ratio"),
@@ -888,14 +890,14 @@ _MADE = 'max by (site, agent) (labelwatch_reviewer_agent_reviews{<of>,window="<w
 _FOUND = 'max by (site, agent) (labelwatch_reviewer_agent_errors_found{<of>,window="<window>"})'
 _ENOUGH = f"({_MADE} >= {_MIN})"
 _USUAL = f"(sum by (site) ({_FOUND}) / sum by (site) ({_MADE}))"
-REVIEWER_REVIEWS = Signal(
+REVIEWER_REVIEWS = BoardSignal(
     _W("Reviews", "复核数"),
     _W("Reviews of agents' work that the person made.", "该质检员对标注员工作的复核数。"),
     _MADE,
     "short",
     0,
 )
-REVIEWER_FOUND = Signal(
+REVIEWER_FOUND = BoardSignal(
     _W("Errors found", "发现错误占比"),
     _W(
         "Share of the person's reviews that found the work wrong. Near 0: lenient.",
@@ -905,7 +907,7 @@ REVIEWER_FOUND = Signal(
     "percentunit",
     1,
 )
-REVIEWER_DEVIATION = Signal(
+REVIEWER_DEVIATION = BoardSignal(
     _W("Against colleagues", "与同事相比"),
     _W(
         "Errors found against the site's usual share, in standard errors. Below -3: lenient or given easy work; above 3: strict. "
@@ -917,7 +919,7 @@ REVIEWER_DEVIATION = Signal(
     "short",
     1,
 )
-REVIEWER_SECONDS = Signal(
+REVIEWER_SECONDS = BoardSignal(
     _W("Time a review", "单次复核时长"),
     _W(
         "Mean seconds a review, where reviewers report it. Very short: not looked at.",
@@ -941,14 +943,14 @@ def _people(metric: str, having: str = "") -> str:
     )
 
 
-PEOPLE_ENOUGH = Signal(
+PEOPLE_ENOUGH = BoardSignal(
     _W("with enough reviews", "复核足够"),
     _W("People with enough reviews for an accuracy.", "复核数足以计算准确率的人数。"),
     _people("accuracy_ratio"),
     "short",
     0,
 )
-PEOPLE_TOO_FEW = Signal(
+PEOPLE_TOO_FEW = BoardSignal(
     _W("not enough data", "数据不足"),
     _W(
         "People with too few reviews: nothing can be said of them, good or bad. Many: review more widely.",
@@ -959,7 +961,7 @@ PEOPLE_TOO_FEW = Signal(
     "short",
     0,
 )
-PEOPLE_BELOW = Signal(
+PEOPLE_BELOW = BoardSignal(
     _W("proven below target", "确定低于目标"),
     _W(
         "People whose whole 95% interval is below the site's target. By chance alone one in forty stands here.",
@@ -971,7 +973,7 @@ PEOPLE_BELOW = Signal(
     "short",
     0,
 )
-PEOPLE_RISK = Signal(
+PEOPLE_RISK = BoardSignal(
     _W("below with 95% probability", "以 95% 概率低于"),
     _W(
         "People whose true accuracy is below target with a probability of 95% and more.",
@@ -983,14 +985,14 @@ PEOPLE_RISK = Signal(
 )
 _PERSON_ACCURACY = f"max by (site, agent) (labelwatch_agent_accuracy_ratio{{{_AGENT}}})"
 _PERSON_SPEED = f"max by (site, agent) (labelwatch_agent_labels_per_productive_hour{{{_AGENT}}})"
-AGENTS_AT_RISK = Signal(
+AGENTS_AT_RISK = BoardSignal(
     _W("Accuracy of people at risk", "有风险人员的准确率"),
     _W("Accuracy over time of the six people worst against their target now.", "当前相对目标最差的六人的准确率走势。"),
     f"{_PERSON_ACCURACY} and on (site, agent) bottomk(6, last_over_time({_WORST}[10m:1m] @ end()))",
     "percentunit",
     1,
 )
-AGENTS_RISK_SPEED = Signal(
+AGENTS_RISK_SPEED = BoardSignal(
     _W("Their speed", "其速度"),
     _W(
         "Labels a productive hour of the same six. Speed up and accuracy down: haste.",
@@ -1000,7 +1002,7 @@ AGENTS_RISK_SPEED = Signal(
     "short",
     0,
 )
-AGENTS_FALLING = Signal(
+AGENTS_FALLING = BoardSignal(
     _W("24 hours against 7 days", "24 小时对照 7 天"),
     _W(
         "Points by which a person's last 24 hours differ from the last 7 days; the ten lowest. Below 0: going down. Chance moves ten reviews by many points.",
@@ -1012,7 +1014,7 @@ AGENTS_FALLING = Signal(
     "points",
     1,
 )
-PEOPLE_ACCURACY = Signal(
+PEOPLE_ACCURACY = BoardSignal(
     _W("accuracy of these people", "这些人员的准确率"),
     _W(
         "Correct share of the reviews of the people chosen who have enough of them.",
@@ -1023,21 +1025,21 @@ PEOPLE_ACCURACY = Signal(
     "percentunit",
     1,
 )
-SCATTER_SPEED = Signal(
+SCATTER_SPEED = BoardSignal(
     _W("Labels a productive hour", "每生产小时标注"),
     _W("Speed of everyone with an accuracy.", "有准确率者的速度。"),
     f"max by (agent) ({_PERSON_SPEED} and on (site, agent) {_PERSON_ACCURACY})",
     "short",
     0,
 )
-SCATTER_ACCURACY = Signal(
+SCATTER_ACCURACY = BoardSignal(
     _W("Accuracy", "准确率"),
     _W("Accuracy of everyone with a speed.", "有速度者的准确率。"),
     f"max by (agent) ({_PERSON_ACCURACY} and on (site, agent) {_PERSON_SPEED})",
     "percentunit",
     1,
 )
-AGENTS_SLOWEST = Signal(
+AGENTS_SLOWEST = BoardSignal(
     _W("Slowest", "最慢"),
     _W(
         "The ten people with the fewest labels a productive hour. Slow and right may be hard work: look at the project.",
@@ -1047,7 +1049,7 @@ AGENTS_SLOWEST = Signal(
     "short",
     0,
 )
-AGENTS_IDLE = Signal(
+AGENTS_IDLE = BoardSignal(
     _W("Lowest utilization", "利用率最低"),
     _W(
         "The ten people with the least productive share of logged-in time. Low: waiting, breaks, or a forgotten login.",
@@ -1062,7 +1064,7 @@ AGENTS_IDLE = Signal(
 
 _QA = '<of>,role="qa",window="<window>"'
 _ENOUGH_OF_ALL = "on () company:labelwatch_min_reviews:max"
-QA_ACCURACY_ALL = Signal(
+QA_ACCURACY_ALL = BoardSignal(
     _W("review accuracy", "质检准确率"),
     _W(
         "Share of reviewers' verdicts that an audit found right, all chosen sites together. Low: accuracy figures themselves are wrong.",
@@ -1073,42 +1075,42 @@ QA_ACCURACY_ALL = Signal(
     "percentunit",
     1,
 )
-QA_TARGET = Signal(
+QA_TARGET = BoardSignal(
     _W("target", "目标"),
     _W("The policy's target for reviewers, the lowest of the sites.", "策略中的质检准确率目标，取各站点最低值。"),
     "min(site:labelwatch_qa_accuracy_target:ratio{<of>})",
     "percentunit",
     1,
 )
-QA_ACCURACY = Signal(
+QA_ACCURACY = BoardSignal(
     _W("Review accuracy", "质检准确率"),
     _W("Share of the site's reviewers' verdicts that an audit found right.", "该站点质检判定中审核认定正确的比例。"),
     f"max by (site) (labelwatch_site_accuracy_ratio{{{_QA}}})",
     "percentunit",
     1,
 )
-QA_LOWER = Signal(
+QA_LOWER = BoardSignal(
     _W("Lower", "下限"),
     _W("Lower bound, 95%.", "95% 下限。"),
     f"max by (site) (labelwatch_site_accuracy_lower_ratio{{{_QA}}})",
     "percentunit",
     1,
 )
-QA_UPPER = Signal(
+QA_UPPER = BoardSignal(
     _W("Upper", "上限"),
     _W("Upper bound, 95%. Below the target: proven below it.", "95% 上限。低于目标：确实低于目标。"),
     f"max by (site) (labelwatch_site_accuracy_upper_ratio{{{_QA}}})",
     "percentunit",
     1,
 )
-QA_AUDITS = Signal(
+QA_AUDITS = BoardSignal(
     _W("Audits (n)", "审核数 (n)"),
     _W("Verdicts that were audited.", "被审核的判定数。"),
     f"max by (site) (labelwatch_site_reviews{{{_QA}}})",
     "short",
     0,
 )
-QA_SITE_TARGET = Signal(
+QA_SITE_TARGET = BoardSignal(
     _W("Target", "目标"),
     _W("The policy's target for reviewers of the site.", "策略中该站点的质检准确率目标。"),
     "site:labelwatch_qa_accuracy_target:ratio{<of>}",
@@ -1116,7 +1118,7 @@ QA_SITE_TARGET = Signal(
     1,
 )
 QA_WORST, QA_OTHER = (
-    Signal(
+    BoardSignal(
         _W("Review accuracy by site", "各站点质检准确率"),
         _W(
             "Review accuracy over time; the three lowest at the end in colour.",
@@ -1140,7 +1142,7 @@ def _by_site(metric: str, more: str = "") -> str:
 
 
 _AGENTS_WORK = ',role="agent"'
-COVERAGE_ALL = Signal(
+COVERAGE_ALL = BoardSignal(
     _W("coverage", "覆盖率"),
     _W(
         "Reviews of agents' work over labels within the window. Low: little is known; 0 is said only where labels are.",
@@ -1150,7 +1152,7 @@ COVERAGE_ALL = Signal(
     "percentunit",
     1,
 )
-COVERAGE = Signal(
+COVERAGE = BoardSignal(
     _W("Coverage by site", "各站点覆盖率"),
     _W(
         "Reviews over labels by site, the twelve lowest. Low beside a high volume: blind where it matters.",
@@ -1166,38 +1168,38 @@ def _sampled(sampling: str) -> str:
     return _all("reviews", f'{_AGENTS_WORK},sampling="{sampling}"')
 
 
-SAMPLED_RANDOM = Signal(
+SAMPLED_RANDOM = BoardSignal(
     _W("random", "随机"), _W("Reviews of a random sample.", "随机抽样的复核。"), _sampled("random"), "short", 0
 )
-SAMPLED_STRATIFIED = Signal(
+SAMPLED_STRATIFIED = BoardSignal(
     _W("stratified", "分层"),
     _W("Reviews of a stratified sample.", "分层抽样的复核。"),
     _sampled("stratified"),
     "short",
     0,
 )
-SAMPLED_TARGETED = Signal(
+SAMPLED_TARGETED = BoardSignal(
     _W("targeted", "定向"),
     _W("Reviews of work under suspicion; never in the headline.", "针对可疑工作的复核；不计入总体准确率。"),
     _sampled("targeted"),
     "short",
     0,
 )
-SAMPLED_OTHER = Signal(
+SAMPLED_OTHER = BoardSignal(
     _W("full or not said", "全检或未注明"),
     _W("Reviews of everything, or that do not say how they were chosen.", "全部复核，或未注明抽样方式。"),
     _all("reviews", f'{_AGENTS_WORK},sampling!~"random|stratified|targeted"'),
     "short",
     0,
 )
-SOURCE_REVIEWS = Signal(
+SOURCE_REVIEWS = BoardSignal(
     _W("n", "n"),
     _W("Reviews by whose verdict they are.", "按判定来源统计的复核数。"),
     'sum by (role, source) (max by (site, role, source) (sum by (site, role, source, instance) (labelwatch_reviews_window{<of>,window="<window>"})))',
     "short",
     0,
 )
-SOURCE_ACCURACY = Signal(
+SOURCE_ACCURACY = BoardSignal(
     _W("Found correct", "认定正确"),
     _W(
         "Share found correct by role and source. Gold far below QA: reviewers overlook what gold knows.",
@@ -1210,7 +1212,7 @@ SOURCE_ACCURACY = Signal(
     1,
 )
 _CRITICAL = ',severity="critical"'
-CRITICAL_SHARE = Signal(
+CRITICAL_SHARE = BoardSignal(
     _W("critical errors", "严重错误"),
     _W(
         "Critical errors over reviews within the window. Above the target: customers are hurt.",
@@ -1220,21 +1222,21 @@ CRITICAL_SHARE = Signal(
     "percentunit",
     2,
 )
-CRITICAL_TARGET = Signal(
+CRITICAL_TARGET = BoardSignal(
     _W("target", "目标"),
     _W("The policy's most for critical errors.", "策略允许的严重错误上限。"),
     "max(site:labelwatch_critical_error_target:ratio{<of>})",
     "percentunit",
     2,
 )
-SEVERITIES = Signal(
+SEVERITIES = BoardSignal(
     _W("Errors by severity", "各级错误"),
     _W("Errors that reviews found within the window by severity.", "时间窗内复核发现的错误，按严重程度。"),
     f"sum by (severity) ({_errors()})",
     "short",
     0,
 )
-REVIEWERS_LENIENT = Signal(
+REVIEWERS_LENIENT = BoardSignal(
     _W("Most lenient", "最宽"),
     _W(
         "The eight reviewers who find the fewest errors against their colleagues, standard errors. Below -3: calibrate, or easy work.",
@@ -1244,7 +1246,7 @@ REVIEWERS_LENIENT = Signal(
     "short",
     1,
 )
-REVIEWERS_STRICT = Signal(
+REVIEWERS_STRICT = BoardSignal(
     _W("Strictest", "最严"),
     _W(
         "The eight reviewers who find the most errors against their colleagues, standard errors. Above 3: calibrate, or hard work.",
@@ -1254,7 +1256,7 @@ REVIEWERS_STRICT = Signal(
     "short",
     1,
 )
-DELAY_BUCKETS = Signal(
+DELAY_BUCKETS = BoardSignal(
     _W("Label to review", "标注到复核"),
     _W(
         "How old labels are when they are reviewed. Rising to the top: accuracy speaks of ever older work.",
@@ -1263,14 +1265,14 @@ DELAY_BUCKETS = Signal(
     _DELAYS,
     "short",
 )
-DELAY_MEDIAN_NOW = Signal(
+DELAY_MEDIAN_NOW = BoardSignal(
     _W("median", "中位数"),
     _W("Half of the reviews of the range looked at labels older than this.", "时间范围内半数复核针对比这更早的标注。"),
     f"histogram_quantile(0.5, {_DELAYS_OF_RANGE})",
     "s",
     0,
 )
-DELAY_LATE_NOW = Signal(
+DELAY_LATE_NOW = BoardSignal(
     _W("90% within", "90% 不超过"),
     _W(
         "Nine of ten reviews looked at labels younger than this. Above a shift: mistakes are repeated for hours.",
@@ -1294,7 +1296,7 @@ _PRESENT = _seconds('!="offline"')
 _AWAY = _seconds('=~"break|training|meeting"')
 
 
-UTILIZATION_ALL = Signal(
+UTILIZATION_ALL = BoardSignal(
     _W("Utilization", "利用率"),
     _W(
         "Productive share of logged-in time of all chosen sites. Low: paid time not worked; above 90% for long: people wear out.",
@@ -1304,7 +1306,7 @@ UTILIZATION_ALL = Signal(
     "percentunit",
     1,
 )
-WAITING_ALL = Signal(
+WAITING_ALL = BoardSignal(
     _W("Waiting for work", "等待任务"),
     _W(
         "Share of logged-in time spent waiting. High: the client sends too little work; not the sites' fault.",
@@ -1314,7 +1316,7 @@ WAITING_ALL = Signal(
     "percentunit",
     1,
 )
-OCCUPANCY_ALL = Signal(
+OCCUPANCY_ALL = BoardSignal(
     _W("Occupancy", "占用率"),
     _W(
         "Productive / (productive + waiting). Low: too many people for the work; above 95%: no slack, queues grow.",
@@ -1324,7 +1326,7 @@ OCCUPANCY_ALL = Signal(
     "percentunit",
     1,
 )
-AWAY_ALL = Signal(
+AWAY_ALL = BoardSignal(
     _W("Break, training, meeting", "休息、培训、会议"),
     _W(
         "Share of logged-in time in breaks, training and meetings. A rise eats capacity.",
@@ -1334,7 +1336,7 @@ AWAY_ALL = Signal(
     "percentunit",
     1,
 )
-SPEED_ALL = Signal(
+SPEED_ALL = BoardSignal(
     _W("Labels a productive hour", "每生产小时标注"),
     _W(
         "Labels over productive hours of all chosen sites. A fall: harder work or slower people.",
@@ -1344,7 +1346,7 @@ SPEED_ALL = Signal(
     "short",
     1,
 )
-PEOPLE_ALL = Signal(
+PEOPLE_ALL = BoardSignal(
     _W("People seen in 24 h", "24 小时有活动人数"),
     _W(
         "People who label with an event within 24 hours. A fall: absence or attrition.",
@@ -1354,7 +1356,7 @@ PEOPLE_ALL = Signal(
     "short",
     0,
 )
-REVIEWERS_ALL = Signal(
+REVIEWERS_ALL = BoardSignal(
     _W("Reviewers seen in 24 h", "24 小时有活动质检员"),
     _W("Reviewers with an event within 24 hours.", "24 小时内有事件的质检员人数。"),
     'sum(max by (site) (labelwatch_site_active_agents{<of>,role="qa",window="24h"}))',
@@ -1367,7 +1369,7 @@ _DAY_UTILIZATION = (
     f'sum by (site) ({_DAY_STATES},state="productive"}}) / (sum by (site) ({_DAY_STATES},state!="offline"}}) > 0)'
 )
 UTILIZATION_WORST, UTILIZATION_OTHER = (
-    Signal(
+    BoardSignal(
         _W("Utilization by day", "每日利用率"),
         _W(
             "Productive share of the logged-in time of 24 hours, by site; the three lowest at the end in colour. "
@@ -1380,14 +1382,14 @@ UTILIZATION_WORST, UTILIZATION_OTHER = (
     )
     for expr in _worst(_DAY_UTILIZATION, "site", 3)
 )
-UTILIZATION_TARGET = Signal(
+UTILIZATION_TARGET = BoardSignal(
     _W("target", "目标"),
     _W("The policy's utilization target, the lowest of the sites.", "策略中的利用率目标，取各站点最低值。"),
     "min(site:labelwatch_utilization_target:ratio{<of>})",
     "percentunit",
     1,
 )
-UTILIZATION_GAP = Signal(
+UTILIZATION_GAP = BoardSignal(
     _W("Utilization against target", "利用率对照目标"),
     _W(
         "Points by which the utilization of the window misses (below 0) or clears the site's target; the twelve lowest.",
@@ -1406,7 +1408,7 @@ def _by_hour(figure: str) -> str:
     return f"avg_over_time((({figure}) * on () group_left (hour) {hour})[1d:15m])"
 
 
-WAITING_BY_HOUR = Signal(
+WAITING_BY_HOUR = BoardSignal(
     _W("People waiting, by hour", "各小时等待人数"),
     _W(
         "People who wait for work, by day and hour (UTC), all chosen sites. A bright row: work comes at other hours than people.",
@@ -1416,7 +1418,7 @@ WAITING_BY_HOUR = Signal(
     "short",
     1,
 )
-LABELS_BY_HOUR = Signal(
+LABELS_BY_HOUR = BoardSignal(
     _W("Labels an hour, by hour", "各小时标注数"),
     _W(
         "Labels an hour by day and hour (UTC), all chosen sites. Dark where people are at work: slow or missing work.",
@@ -1426,7 +1428,7 @@ LABELS_BY_HOUR = Signal(
     "short",
     0,
 )
-SPEED_BY_HOUR = Signal(
+SPEED_BY_HOUR = BoardSignal(
     _W("Labels a productive hour, by hour", "各小时的每生产小时标注"),
     _W(
         "Labels over productive hours of the people who report states, by day and hour (UTC). Dark rows: the shift in which work goes slowly.",
@@ -1446,23 +1448,25 @@ def _day_of(states: str) -> str:
     return f"sum({_DAY_STATES},state{states}}}) / 3600"
 
 
-HOURS_PRODUCTIVE = Signal(
+HOURS_PRODUCTIVE = BoardSignal(
     _W("productive", "生产"),
     _W("Hours of work within 24 hours.", "24 小时内的生产小时。"),
     _day_of('="productive"'),
     "hours",
     0,
 )
-HOURS_AVAILABLE = Signal(
+HOURS_AVAILABLE = BoardSignal(
     _W("waiting", "等待任务"), _W("Hours of waiting for work.", "等待任务的小时。"), _day_of('="available"'), "hours", 0
 )
-HOURS_MEETING = Signal(_W("meeting", "会议"), _W("Hours in meetings.", "会议小时。"), _day_of('="meeting"'), "hours", 0)
-HOURS_TRAINING = Signal(
+HOURS_MEETING = BoardSignal(
+    _W("meeting", "会议"), _W("Hours in meetings.", "会议小时。"), _day_of('="meeting"'), "hours", 0
+)
+HOURS_TRAINING = BoardSignal(
     _W("training", "培训"), _W("Hours in training.", "培训小时。"), _day_of('="training"'), "hours", 0
 )
-HOURS_BREAK = Signal(_W("break", "休息"), _W("Hours of breaks.", "休息小时。"), _day_of('="break"'), "hours", 0)
+HOURS_BREAK = BoardSignal(_W("break", "休息"), _W("Hours of breaks.", "休息小时。"), _day_of('="break"'), "hours", 0)
 _DAY_LABELS = 'max by (site) (labelwatch_site_labels{<of>,window="24h"})'
-LABELS_DAY = Signal(
+LABELS_DAY = BoardSignal(
     _W("labels a day", "每日标注"),
     _W(
         "Labels of the past day, all chosen sites. A trend downwards: less work, fewer people, or slower.",
@@ -1473,7 +1477,7 @@ LABELS_DAY = Signal(
     0,
 )
 SPEED_WORST, SPEED_OTHER = (
-    Signal(
+    BoardSignal(
         _W("Labels a productive hour by day", "每日每生产小时标注"),
         _W(
             "Labels over productive hours within 24 hours by site, of the people who report states; the three lowest at the end in colour.",
@@ -1487,7 +1491,7 @@ SPEED_WORST, SPEED_OTHER = (
 )
 _HANDLE = "avg by (project) (site_project:labelwatch_handle_seconds:mean1d{<of>})"
 HANDLE_WORST, HANDLE_OTHER = (
-    Signal(
+    BoardSignal(
         _W("Handling time by project", "各项目处理时长"),
         _W(
             "Mean seconds a label over the past day by project, the sites' mean; the two slowest at the end in colour. A step: new rules or harder tasks.",
@@ -1499,14 +1503,14 @@ HANDLE_WORST, HANDLE_OTHER = (
     )
     for expr in _worst(_HANDLE, "project", 2, highest=True)
 )
-HANDLE_TARGET = Signal(
+HANDLE_TARGET = BoardSignal(
     _W("target", "目标"),
     _W("The policy's target for handling time, the lowest of the sites.", "策略中的处理时长目标，取各站点最低值。"),
     "min(site:labelwatch_handle_seconds_target:max{<of>})",
     "s",
     0,
 )
-SITE_VENDOR = Signal(
+SITE_VENDOR = BoardSignal(
     _W("Logged in now", "当前已登录"),
     _W("People logged in now, with vendor and time zone of the site.", "当前已登录人数，以及站点的供应商与时区。"),
     '(max by (site) (sum by (site, instance) (labelwatch_site_agents{<of>,role="agent",state!="offline"}))'
@@ -1518,21 +1522,21 @@ SITE_VENDOR = Signal(
 
 # --- pipeline: is the monitor itself well
 
-WORKERS_UP = Signal(
+WORKERS_UP = BoardSignal(
     _W("answer", "有应答"),
     _W("Workers that answer Prometheus. 0: no figure is live.", "向 Prometheus 应答的监控实例数。0：没有实时数字。"),
     'count(up{job="labelwatch"} == 1) or 0 * count(up{job="labelwatch"})',
     "short",
     0,
 )
-WORKERS_ALL = Signal(
+WORKERS_ALL = BoardSignal(
     _W("of", "共"),
     _W("Workers that Prometheus knows.", "Prometheus 已知的监控实例数。"),
     'count(up{job="labelwatch"})',
     "short",
     0,
 )
-PARTITIONS_READ = Signal(
+PARTITIONS_READ = BoardSignal(
     _W("read", "已读取"),
     _W(
         "Partitions that some worker owns. Fewer than there are: their sites are not live.",
@@ -1542,7 +1546,7 @@ PARTITIONS_READ = Signal(
     "short",
     0,
 )
-PARTITIONS_ALL = Signal(
+PARTITIONS_ALL = BoardSignal(
     _W("of", "共"),
     _W("Partitions of the events topic.", "事件主题的分区数。"),
     "max(labelwatch_topic_partitions{<of>})",
@@ -1558,7 +1562,7 @@ def _counted_by(metric: str, more: str = "") -> str:
     return f"{rate} and on (topic, partition) labelwatch_partition_owned{{<of>}} == 1"
 
 
-EVENTS_ALL = Signal(
+EVENTS_ALL = BoardSignal(
     _W("events a second", "每秒事件"),
     _W(
         "Events accepted, as of the last checkpoints. A fall to 0 in working hours: producers or the broker are away.",
@@ -1568,7 +1572,7 @@ EVENTS_ALL = Signal(
     "short",
     1,
 )
-REJECTED_HOUR = Signal(
+REJECTED_HOUR = BoardSignal(
     _W("rejected, last hour", "近一小时拒收"),
     _W(
         "Records that could not be used within an hour; their bytes are in labeling.rejected.v1. Any that grows: a producer is wrong.",
@@ -1578,14 +1582,14 @@ REJECTED_HOUR = Signal(
     "short",
     0,
 )
-ALERTS_FIRING = Signal(
+ALERTS_FIRING = BoardSignal(
     _W("alerts firing", "告警触发"),
     _W("Alerts of the monitor that fire now. Pages first.", "当前触发的监控告警。page 优先。"),
     'count(ALERTS{alertname=~"Labelwatch.+",alertstate="firing",severity=~"page|ticket"}) or 0 * count(up{job="labelwatch"})',
     "short",
     0,
 )
-ALERTS_NOW = Signal(
+ALERTS_NOW = BoardSignal(
     _W("Now", "当前"),
     _W(
         "Alerts that fire now; each has a runbook of its name in docs/runbooks.",
@@ -1595,7 +1599,7 @@ ALERTS_NOW = Signal(
     "short",
     0,
 )
-LAG_SECONDS = Signal(
+LAG_SECONDS = BoardSignal(
     _W("Lag by partition", "各分区滞后"),
     _W(
         "Age of the oldest record that no checkpoint holds; some seconds under load. It grows while a partition is stuck or no checkpoint can be written.",
@@ -1604,7 +1608,7 @@ LAG_SECONDS = Signal(
     "max by (partition) (labelwatch_consumer_lag_seconds{<of>})",
     "s",
 )
-LAG_RECORDS = Signal(
+LAG_RECORDS = BoardSignal(
     _W("Records waiting", "待处理记录"),
     _W(
         "Records that no checkpoint holds yet, by partition. Rising for minutes: the worker is too slow or stuck, or cannot write.",
@@ -1620,23 +1624,23 @@ def _events(types: str) -> str:
     return f"sum({_counted_by('events', f',type{types}')})"
 
 
-EVENTS_LABELS = Signal(
+EVENTS_LABELS = BoardSignal(
     _W("labels", "标注"), _W("Labels a second.", "每秒标注。"), _events('="label_submitted"'), "short", 1
 )
-EVENTS_REVIEWS = Signal(
+EVENTS_REVIEWS = BoardSignal(
     _W("reviews", "复核"), _W("Reviews a second.", "每秒复核。"), _events('="label_reviewed"'), "short", 1
 )
-EVENTS_STATES = Signal(
+EVENTS_STATES = BoardSignal(
     _W("states", "状态"), _W("Changes of state a second.", "每秒状态变更。"), _events('="state_changed"'), "short", 1
 )
-EVENTS_OTHER = Signal(
+EVENTS_OTHER = BoardSignal(
     _W("others", "其他"),
     _W("Events of other types a second.", "每秒其他类型事件。"),
     _events('!~"label_submitted|label_reviewed|state_changed"'),
     "short",
     1,
 )
-REJECTED_REASONS = Signal(
+REJECTED_REASONS = BoardSignal(
     _W("Rejected by reason", "按原因拒收"),
     _W(
         "Records rejected a second by reason. Any for long: look into labeling.rejected.v1 for who sends them.",
@@ -1652,35 +1656,35 @@ def _odd(metric: str) -> str:
     return f"sum({_counted_by(metric)})"
 
 
-ODD_DUPLICATES = Signal(
+ODD_DUPLICATES = BoardSignal(
     _W("duplicates", "重复"),
     _W("Repeated events, counted once.", "重复事件，只计一次。"),
     _odd("duplicates"),
     "short",
     2,
 )
-ODD_LATE = Signal(
+ODD_LATE = BoardSignal(
     _W("too late", "过晚"),
     _W("Events older than every window: in totals only.", "早于所有时间窗的事件：只计入总数。"),
     _odd("late_events"),
     "short",
     2,
 )
-ODD_UNCHECKED = Signal(
+ODD_UNCHECKED = BoardSignal(
     _W("past the duplicate horizon", "超出查重范围"),
     _W("Events too old to be checked for duplicates, taken as new.", "过旧而无法查重的事件，按新事件处理。"),
     _odd("unchecked_events"),
     "short",
     2,
 )
-ODD_UNKNOWN = Signal(
+ODD_UNKNOWN = BoardSignal(
     _W("unknown type", "未知类型"),
     _W("Events of a type that this version does not know.", "此版本不认识的事件类型。"),
     _odd("unknown_events"),
     "short",
     2,
 )
-ODD_REVISED = Signal(
+ODD_REVISED = BoardSignal(
     _W("verdicts changed later", "事后更改的判定"),
     _W(
         "Reviews changed after the fact, by appeal or audit. A rise: verdicts are disputed.",
@@ -1690,7 +1694,7 @@ ODD_REVISED = Signal(
     "short",
     2,
 )
-ODD_LOST = Signal(
+ODD_LOST = BoardSignal(
     _W("lost by retention", "因保留期丢失"),
     _W(
         "Records that the topic deleted before they were read. Any: figures are too low for good.",
@@ -1700,7 +1704,7 @@ ODD_LOST = Signal(
     "short",
     2,
 )
-EVENT_DELAY = Signal(
+EVENT_DELAY = BoardSignal(
     _W("Event to figure", "事件到数字"),
     _W(
         "Time from an event to its figure. Rising to the top: late producers or a slow worker.",
@@ -1715,14 +1719,14 @@ def _quantile(metric: str, q: str) -> str:
     return f"histogram_quantile({q}, sum by (le) (rate(labelwatch_{metric}_bucket{{<of>}}{_RATE})))"
 
 
-CHECKPOINT_MEDIAN = Signal(
+CHECKPOINT_MEDIAN = BoardSignal(
     _W("median", "中位数"),
     _W("Half of the checkpoints take no longer.", "半数检查点不超过此时长。"),
     _quantile("checkpoint_seconds", "0.5"),
     "s",
     3,
 )
-CHECKPOINT_SLOW = Signal(
+CHECKPOINT_SLOW = BoardSignal(
     _W("99%", "99%"),
     _W(
         "Checkpoints as slow as one in a hundred. Above a second: the broker or the disk is slow, and a restart takes longer.",
@@ -1732,7 +1736,7 @@ CHECKPOINT_SLOW = Signal(
     "s",
     3,
 )
-COMMIT_AGE = Signal(
+COMMIT_AGE = BoardSignal(
     _W("Since the last checkpoint", "距上次检查点"),
     _W(
         "Age of the newest checkpoint by partition. Above two minutes with lag: the worker is stalled. A quiet night writes none.",
@@ -1742,7 +1746,7 @@ COMMIT_AGE = Signal(
     "s",
     0,
 )
-UNCOMMITTED = Signal(
+UNCOMMITTED = BoardSignal(
     _W("records", "记录"),
     _W(
         "Records behind an open transaction, by partition: nobody may read them before it ends. Rising: its producer hangs.",
@@ -1752,7 +1756,7 @@ UNCOMMITTED = Signal(
     "short",
     0,
 )
-OPEN_TRANSACTION = Signal(
+OPEN_TRANSACTION = BoardSignal(
     _W("open since", "已打开"),
     _W(
         "Age of the oldest open transaction by partition; 0 where none is open. Minutes: its producer hangs.",
@@ -1769,7 +1773,7 @@ def _lately(metric: str, by: str = "") -> str:
     return f"sum{by} (increase(labelwatch_{metric}_total{{<of>}}[15m]))"
 
 
-FAILED_CHECKPOINTS = Signal(
+FAILED_CHECKPOINTS = BoardSignal(
     _W("checkpoints not written", "检查点写入失败"),
     _W(
         "Checkpoints that could not be written, by reason, within 15 minutes; each is tried again. Any: figures go on, and "
@@ -1780,7 +1784,7 @@ FAILED_CHECKPOINTS = Signal(
     "short",
     0,
 )
-FAILED_RESTORES = Signal(
+FAILED_RESTORES = BoardSignal(
     _W("state not read back", "状态恢复失败"),
     _W(
         "Times within 15 minutes that a partition's state could not be read back. Any: its figures are missing.",
@@ -1790,7 +1794,7 @@ FAILED_RESTORES = Signal(
     "short",
     0,
 )
-FAILED_DEAD_LETTERS = Signal(
+FAILED_DEAD_LETTERS = BoardSignal(
     _W("dead letters not written", "死信写入失败"),
     _W(
         "Rejected records within 15 minutes that could not be written to labeling.rejected.v1; each is tried again.",
@@ -1800,7 +1804,7 @@ FAILED_DEAD_LETTERS = Signal(
     "short",
     0,
 )
-FAILED_PAGES = Signal(
+FAILED_PAGES = BoardSignal(
     _W("pages not rendered", "页面生成失败"),
     _W(
         "Pages of metrics within 15 minutes that could not be rendered whole. Any: figures are missing.",
@@ -1810,7 +1814,7 @@ FAILED_PAGES = Signal(
     "short",
     0,
 )
-READERS_CUT_OFF = Signal(
+READERS_CUT_OFF = BoardSignal(
     _W("Readers cut off within 15 minutes", "15 分钟内被中断的读取者"),
     _W(
         "Readers of a page who did not get it whole, by reason: slow; place or full, others needed theirs; memory, an older page. "
@@ -1821,7 +1825,7 @@ READERS_CUT_OFF = Signal(
     "short",
     0,
 )
-CERTIFICATES = Signal(
+CERTIFICATES = BoardSignal(
     _W("Certificates end in", "证书剩余有效期"),
     _W(
         "Time until the first certificate of any worker ends, by use: the metrics pages, or Kafka. Below 14 days: renew it; at 0 "
@@ -1832,7 +1836,7 @@ CERTIFICATES = Signal(
     "s",
     0,
 )
-OWNERS = Signal(
+OWNERS = BoardSignal(
     _W("Owners of partitions", "分区负责者"),
     _W(
         "How many workers own a partition: 1 is right, 0 is unread, 2 is a hand-over or a split group.",
@@ -1842,7 +1846,7 @@ OWNERS = Signal(
     "short",
     0,
 )
-READY = Signal(
+READY = BoardSignal(
     _W("Ready", "就绪"),
     _W(
         "What the workers are ready for; what one is not is the reason why figures are missing.",
@@ -1852,13 +1856,13 @@ READY = Signal(
     "short",
     0,
 )
-WORKER_STARTED = Signal(
+WORKER_STARTED = BoardSignal(
     _W("Started", "启动"),
     _W("When the process began, with version and Python.", "进程启动时间，以及版本与 Python。"),
     "1000 * max by (instance) (process_start_time_seconds{<of>}) * on (instance) group_right () max by (instance, version, python) (labelwatch_build_info{<of>})",
     "dateTimeFromNow",
 )
-WORKER_MEMORY = Signal(
+WORKER_MEMORY = BoardSignal(
     _W("Memory", "内存"),
     _W(
         "Resident memory. Near the container's limit: people or sites have grown; see docs/scaling.md.",
@@ -1868,14 +1872,14 @@ WORKER_MEMORY = Signal(
     "bytes",
     0,
 )
-WORKER_CPU = Signal(
+WORKER_CPU = BoardSignal(
     _W("CPU", "CPU 占用"),
     _W("Cores used. Near 1: the loop is full; add a worker.", "占用核数。接近 1：循环已满，应增加实例。"),
     f"max by (instance) (rate(process_cpu_seconds_total{{<of>}}{_RATE}))",
     "short",
     2,
 )
-WORKER_LOOP = Signal(
+WORKER_LOOP = BoardSignal(
     _W("Loop turned", "循环最近一次"),
     _W(
         "Age of the event loop's last turn. Above a few seconds: the worker hangs.",
@@ -1885,7 +1889,7 @@ WORKER_LOOP = Signal(
     "s",
     1,
 )
-RENDER_SECONDS = Signal(
+RENDER_SECONDS = BoardSignal(
     _W("Time to render a page", "页面生成耗时"),
     _W(
         "Time to render a page of metrics. Near the scrape's time limit: figures will be missing.",
@@ -1895,7 +1899,7 @@ RENDER_SECONDS = Signal(
     "s",
     3,
 )
-SERIES_DROPPED = Signal(
+SERIES_DROPPED = BoardSignal(
     _W("Series left out", "被省略的序列"),
     _W(
         "Series left out by the cap, or of sites in two partitions. Any: some people's figures are missing.",
@@ -1905,7 +1909,7 @@ SERIES_DROPPED = Signal(
     "short",
     0,
 )
-CLOCK_SKEW = Signal(
+CLOCK_SKEW = BoardSignal(
     _W("Clock skew by site", "各站点时钟偏差"),
     _W(
         "Broker time minus event time, the ten largest. Above 60 s: late arrival; below -60 s the site's clock is ahead, and at 5 minutes its events are rejected.",

@@ -2,7 +2,7 @@
 
 from grafana import shared, signals
 from grafana.states import BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION, YELLOW
-from grafana.theme import Board, Query
+from grafana.theme import Board, PanelQuery
 from grafana.words import AGENT, MARKET, NOT_KNOWN, PROJECT, REVIEWER, SITE, WINDOW, Language, Words
 
 DASHED = {"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}}
@@ -42,7 +42,7 @@ def _head(board: Board) -> None:
     board.stat(
         (0, 0, 4, 4),
         Words("State now", "当前状态"),
-        [Query(signals.STATE, instant=True, states=True)],
+        [PanelQuery(signals.STATE, instant=True, states=True)],
         value_size=44,
         names=False,
         empty=NOT_KNOWN,
@@ -51,7 +51,7 @@ def _head(board: Board) -> None:
         (4, 0, 7, 4),
         Words("Accuracy over $window, 95% interval", "$window 准确率，95% 区间"),
         [
-            Query(each, instant=True)
+            PanelQuery(each, instant=True)
             for each in (signals.SITE_LOWER, signals.SITE_ACCURACY, signals.SITE_UPPER, signals.SITE_SINCE)
         ],
         says=signals.SITE_ACCURACY.says,
@@ -59,7 +59,7 @@ def _head(board: Board) -> None:
     board.stat(
         (11, 0, 5, 4),
         Words("Target and n", "目标与复核数"),
-        [Query(signals.SITE_TARGET, instant=True), Query(signals.SITE_REVIEWS, instant=True)],
+        [PanelQuery(signals.SITE_TARGET, instant=True), PanelQuery(signals.SITE_REVIEWS, instant=True)],
         says=Words(
             "The accuracy that the policy asks for, and the reviews behind the figure beside it.",
             "策略要求的准确率，以及左侧数字所依据的复核数。",
@@ -68,7 +68,7 @@ def _head(board: Board) -> None:
     board.stat(
         (16, 0, 4, 4),
         Words("Labels an hour", "每小时标注"),
-        [Query(signals.SITE_LABELS_HOUR)],
+        [PanelQuery(signals.SITE_LABELS_HOUR)],
         names=False,
         sparkline=True,
         change=True,
@@ -89,12 +89,12 @@ def _why(board: Board) -> None:
             ("direction", Words("Moved", "方向")),
         ],
         [
-            Query(signals.DRIFT_EVIDENCE),
-            Query(signals.DRIFT_BEFORE),
-            Query(signals.DRIFT_SINCE),
-            Query(signals.DRIFT_REVIEWS),
-            Query(signals.DRIFT_BEGAN),
-            Query(signals.DRIFT_RIVER, mapping=shared.RIVER_AGREES),
+            PanelQuery(signals.DRIFT_EVIDENCE),
+            PanelQuery(signals.DRIFT_BEFORE),
+            PanelQuery(signals.DRIFT_SINCE),
+            PanelQuery(signals.DRIFT_REVIEWS),
+            PanelQuery(signals.DRIFT_BEGAN),
+            PanelQuery(signals.DRIFT_RIVER, mapping=shared.RIVER_AGREES),
         ],
         says=Words(
             "Open drifts of the site, its projects and its people, surest first: from what to what, over how many reviews, since "
@@ -102,7 +102,7 @@ def _why(board: Board) -> None:
             "该站点及其项目、人员进行中的漂移，最确定者在前：从多少到多少、基于多少复核、从何时起。其下标有 ↳ 的变化属于它：同一件事，不单独计为事件。",
         ),
         empty=Words("✓ no open drift", "✓ 没有进行中的漂移"),
-        order=Query(signals.DRIFT_ORDER),
+        order=PanelQuery(signals.DRIFT_ORDER),
         hidden=("site", "budget"),
         key_props={
             "under": shared.UNDER_PROPS,
@@ -120,7 +120,7 @@ def _why(board: Board) -> None:
             ("member", Words("Which", "哪个")),
             ("effect", Words("Effect", "效应")),
         ],
-        [Query(signals.DRIFT_CAUSES)],
+        [PanelQuery(signals.DRIFT_CAUSES)],
         empty=Words("✓ no open drift", "✓ 没有进行中的漂移"),
         ascending=True,
         hidden=("site", "budget", "direction", "agent"),
@@ -138,14 +138,14 @@ def _course(board: Board) -> None:
         (0, 10, 12, 8),
         Words("Accuracy over $window against target", "$window 准确率对照目标"),
         [
-            Query(signals.SITE_UPPER, colour=SKY, props={"custom.lineWidth": 1}),
-            Query(
+            PanelQuery(signals.SITE_UPPER, colour=SKY, props={"custom.lineWidth": 1}),
+            PanelQuery(
                 signals.SITE_LOWER,
                 colour=SKY,
                 props={"custom.lineWidth": 1, "custom.fillBelowTo": upper, "custom.fillOpacity": 15},
             ),
-            Query(signals.SITE_ACCURACY, colour=BLUE, props={"custom.lineWidth": 3}),
-            Query(signals.SITE_TARGET, colour=ORANGE, props=DASHED),
+            PanelQuery(signals.SITE_ACCURACY, colour=BLUE, props={"custom.lineWidth": 3}),
+            PanelQuery(signals.SITE_TARGET, colour=ORANGE, props=DASHED),
         ],
         says=Words(
             "The band is the 95% interval. Band below the dashed target: proven worse. A gap: too few reviews, or no worker.",
@@ -156,9 +156,9 @@ def _course(board: Board) -> None:
         (12, 10, 12, 8),
         Words("Accuracy by project over $window", "$window 各项目准确率"),
         [
-            Query(signals.PROJECTS_WORST, "{{project}}", colour=VERMILLION, shades=True),
-            Query(signals.PROJECTS_OTHER, "{{project}}", colour=LIGHT_GREY, shades=True),
-            Query(signals.SITE_TARGET, Words("site's target", "站点目标"), colour=ORANGE, props=DASHED),
+            PanelQuery(signals.PROJECTS_WORST, "{{project}}", colour=VERMILLION, shades=True),
+            PanelQuery(signals.PROJECTS_OTHER, "{{project}}", colour=LIGHT_GREY, shades=True),
+            PanelQuery(signals.SITE_TARGET, Words("site's target", "站点目标"), colour=ORANGE, props=DASHED),
         ],
     )
 
@@ -169,12 +169,12 @@ def _parts(board: Board) -> None:
         Words("Projects over $window", "$window 各项目"),
         [("project", PROJECT)],
         [
-            Query(signals.PROJECT_ACCURACY),
-            Query(signals.PROJECT_LOWER),
-            Query(signals.PROJECT_UPPER),
-            Query(signals.PROJECT_TARGET),
-            Query(signals.PROJECT_REVIEWS),
-            Query(signals.PROJECT_LABELS),
+            PanelQuery(signals.PROJECT_ACCURACY),
+            PanelQuery(signals.PROJECT_LOWER),
+            PanelQuery(signals.PROJECT_UPPER),
+            PanelQuery(signals.PROJECT_TARGET),
+            PanelQuery(signals.PROJECT_REVIEWS),
+            PanelQuery(signals.PROJECT_LABELS),
         ],
         says=Words(
             "The site's projects, lowest accuracy first. An upper bound below the target is proven worse.",
@@ -186,7 +186,7 @@ def _parts(board: Board) -> None:
     board.bars(
         (13, 18, 11, 7),
         Words("Errors by type over $window", "$window 各类错误"),
-        [Query(signals.ERROR_TYPES, "{{error_type}} ({{severity}})", instant=True)],
+        [PanelQuery(signals.ERROR_TYPES, "{{error_type}} ({{severity}})", instant=True)],
         empty=Words("no error found in the window", "时间窗内未发现错误"),
     )
     board.table(
@@ -194,10 +194,10 @@ def _parts(board: Board) -> None:
         Words("Projects by market over $window", "$window 各项目在各市场"),
         [("project", PROJECT), ("market", MARKET)],
         [
-            Query(signals.PART_ACCURACY),
-            Query(signals.PART_LOWER),
-            Query(signals.PART_UPPER),
-            Query(signals.PART_REVIEWS),
+            PanelQuery(signals.PART_ACCURACY),
+            PanelQuery(signals.PART_LOWER),
+            PanelQuery(signals.PART_UPPER),
+            PanelQuery(signals.PART_REVIEWS),
         ],
         says=Words(
             "The site's work by project and market, lowest accuracy first; who has too few reviews stands without a figure.",
@@ -210,9 +210,9 @@ def _parts(board: Board) -> None:
         (13, 25, 11, 8),
         Words("Accuracy by market over $window", "$window 各市场准确率"),
         [
-            Query(signals.MARKETS_WORST, "{{market}}", colour=VERMILLION, shades=True),
-            Query(signals.MARKETS_OTHER, "{{market}}", colour=LIGHT_GREY, shades=True),
-            Query(signals.SITE_TARGET, Words("site's target", "站点目标"), colour=ORANGE, props=DASHED),
+            PanelQuery(signals.MARKETS_WORST, "{{market}}", colour=VERMILLION, shades=True),
+            PanelQuery(signals.MARKETS_OTHER, "{{market}}", colour=LIGHT_GREY, shades=True),
+            PanelQuery(signals.SITE_TARGET, Words("site's target", "站点目标"), colour=ORANGE, props=DASHED),
         ],
     )
 
@@ -223,12 +223,12 @@ def _people(board: Board) -> None:
         Words("People at risk over $window", "$window 有风险的人员"),
         [("agent", AGENT)],
         [
-            Query(signals.AGENT_GAP, Words("Against target", "对照目标")),
-            Query(signals.AGENT_RISK),
-            Query(signals.AGENT_ACCURACY),
-            Query(signals.AGENT_LOWER),
-            Query(signals.AGENT_UPPER),
-            Query(signals.AGENT_REVIEWS),
+            PanelQuery(signals.AGENT_GAP, Words("Against target", "对照目标")),
+            PanelQuery(signals.AGENT_RISK),
+            PanelQuery(signals.AGENT_ACCURACY),
+            PanelQuery(signals.AGENT_LOWER),
+            PanelQuery(signals.AGENT_UPPER),
+            PanelQuery(signals.AGENT_REVIEWS),
         ],
         says=Words(
             "People worst against target first: below 0, the whole 95% interval is below it by so many points. Open a name to "
@@ -249,9 +249,9 @@ def _people(board: Board) -> None:
         Words("Reviewers over $window", "$window 质检员"),
         [("agent", REVIEWER)],
         [
-            Query(signals.REVIEWER_DEVIATION),
-            Query(signals.REVIEWER_FOUND),
-            Query(signals.REVIEWER_REVIEWS),
+            PanelQuery(signals.REVIEWER_DEVIATION),
+            PanelQuery(signals.REVIEWER_FOUND),
+            PanelQuery(signals.REVIEWER_REVIEWS),
         ],
         says=signals.REVIEWER_DEVIATION.says,
         ascending=True,
@@ -264,7 +264,7 @@ def _work(board: Board) -> None:
         (0, 41, 8, 7),
         Words("SOP versions, all that was counted", "SOP 版本，全部已计数据"),
         [("project", PROJECT), ("sop", Words("SOP version", "SOP 版本"))],
-        [Query(signals.SOP_ACCURACY), Query(signals.SOP_REVIEWS), Query(signals.SOP_LABELS)],
+        [PanelQuery(signals.SOP_ACCURACY), PanelQuery(signals.SOP_REVIEWS), PanelQuery(signals.SOP_LABELS)],
         ascending=True,
         hidden=("site",),
     )
@@ -273,10 +273,10 @@ def _work(board: Board) -> None:
         Words("Markets over $window", "$window 各市场"),
         [("market", MARKET)],
         [
-            Query(signals.MARKET_ACCURACY),
-            Query(signals.MARKET_LOWER),
-            Query(signals.MARKET_UPPER),
-            Query(signals.MARKET_REVIEWS),
+            PanelQuery(signals.MARKET_ACCURACY),
+            PanelQuery(signals.MARKET_LOWER),
+            PanelQuery(signals.MARKET_UPPER),
+            PanelQuery(signals.MARKET_REVIEWS),
         ],
         ascending=True,
         hidden=("site",),
@@ -285,11 +285,11 @@ def _work(board: Board) -> None:
         (16, 41, 8, 7),
         Words("People by state, at each moment", "各时刻人员状态"),
         [
-            Query(signals.PEOPLE_PRODUCTIVE, colour=BLUE),
-            Query(signals.PEOPLE_AVAILABLE, colour=SKY),
-            Query(signals.PEOPLE_MEETING, colour=YELLOW),
-            Query(signals.PEOPLE_TRAINING, colour=ORANGE),
-            Query(signals.PEOPLE_BREAK, colour=LIGHT_GREY),
+            PanelQuery(signals.PEOPLE_PRODUCTIVE, colour=BLUE),
+            PanelQuery(signals.PEOPLE_AVAILABLE, colour=SKY),
+            PanelQuery(signals.PEOPLE_MEETING, colour=YELLOW),
+            PanelQuery(signals.PEOPLE_TRAINING, colour=ORANGE),
+            PanelQuery(signals.PEOPLE_BREAK, colour=LIGHT_GREY),
         ],
         says=Words(
             "People logged in, by what they do. Many waiting: work is missing. A step to nothing: an outage.",
@@ -302,8 +302,8 @@ def _work(board: Board) -> None:
         (0, 48, 12, 7),
         Words("Labels a productive hour, over $window", "$window 每生产小时标注"),
         [
-            Query(signals.SITE_SPEED, colour=BLUE),
-            Query(
+            PanelQuery(signals.SITE_SPEED, colour=BLUE),
+            PanelQuery(
                 signals.SITE_SPEED_OF,
                 colour=LIGHT_GREY,
                 props={"unit": "percentunit", "custom.axisPlacement": "right", "min": 0, "max": 1},
@@ -314,6 +314,9 @@ def _work(board: Board) -> None:
     board.lines(
         (12, 48, 12, 7),
         Words("Handling time over $window against target", "$window 处理时长对照目标"),
-        [Query(signals.SITE_HANDLE, colour=BLUE), Query(signals.SITE_HANDLE_TARGET, colour=ORANGE, props=DASHED)],
+        [
+            PanelQuery(signals.SITE_HANDLE, colour=BLUE),
+            PanelQuery(signals.SITE_HANDLE_TARGET, colour=ORANGE, props=DASHED),
+        ],
         soft_floor=0,
     )

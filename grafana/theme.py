@@ -34,9 +34,9 @@ from grafana.words import NOT_ENOUGH, Language, Words
 
 #: Panels of every type share these methods.
 AnyPanel = Any
-Place = tuple[int, int, int, int]
+PanelPlace = tuple[int, int, int, int]
 #: Values, ranges `1..2` or `nothing`, and the words and colour that are shown for them.
-Shown = Mapping[Any, tuple[Words | str, str | None]]
+ValueWords = Mapping[Any, tuple[Words | str, str | None]]
 #: Of the site that a tile, a bar or a line stands for; names of every kind survive the way.
 SITE_LINK = (
     "/d/labelwatch-site{edition}?var-site=${{__field.labels.site:percentencode}}"
@@ -50,7 +50,7 @@ DATASOURCE = kinds.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
+class BoardSignal:
     """One measurement, declared once and used by any panel.
 
     Attributes:
@@ -73,7 +73,7 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class PanelQuery:
     """A signal as one panel asks for it.
 
     Attributes:
@@ -89,7 +89,7 @@ class Query:
         props: More of Grafana's field options.
     """
 
-    signal: Signal
+    signal: BoardSignal
     legend: Words | str | None = None
     of: str | None = None
     window: str | None = None
@@ -97,11 +97,11 @@ class Query:
     colour: str | None = None
     shades: bool = False
     states: bool = False
-    mapping: Shown | None = None
+    mapping: ValueWords | None = None
     props: dict[str, Any] = field(default_factory=dict)
 
 
-def state_mapping() -> Shown:
+def state_mapping() -> ValueWords:
     """Codes of states to what is shown."""
     return {state.code: (state.name, state.colour) for state in STATES}
 
@@ -208,7 +208,7 @@ class Board:
     def annotate(
         self,
         name: Words,
-        signal: Signal,
+        signal: BoardSignal,
         title: str,
         *,
         colour: str,
@@ -268,9 +268,9 @@ class Board:
 
     def stat(
         self,
-        at: Place,
+        at: PanelPlace,
         title: Words,
-        queries: Sequence[Query],
+        queries: Sequence[PanelQuery],
         *,
         says: Words | None = None,
         value_size: int = 40,
@@ -321,9 +321,9 @@ class Board:
 
     def lines(
         self,
-        at: Place,
+        at: PanelPlace,
         title: Words,
-        queries: Sequence[Query],
+        queries: Sequence[PanelQuery],
         *,
         says: Words | None = None,
         empty: Words = NOT_ENOUGH,
@@ -384,9 +384,9 @@ class Board:
 
     def bars(
         self,
-        at: Place,
+        at: PanelPlace,
         title: Words,
-        queries: Sequence[Query],
+        queries: Sequence[PanelQuery],
         *,
         says: Words | None = None,
         empty: Words = NOT_ENOUGH,
@@ -417,7 +417,9 @@ class Board:
             panel = panel.max(ceiling)
         return self._add(panel, at, title, queries, says=says, thresholds=thresholds, empty=empty, links=links)
 
-    def timeline(self, at: Place, title: Words, queries: Sequence[Query], *, says: Words | None = None) -> Self:
+    def timeline(
+        self, at: PanelPlace, title: Words, queries: Sequence[PanelQuery], *, says: Words | None = None
+    ) -> Self:
         """A row of states a series."""
         panel = (
             statetimeline.Panel()
@@ -434,9 +436,9 @@ class Board:
 
     def heat(
         self,
-        at: Place,
+        at: PanelPlace,
         title: Words,
-        queries: Sequence[Query],
+        queries: Sequence[PanelQuery],
         *,
         says: Words | None = None,
         axis: Words | None = None,
@@ -485,15 +487,15 @@ class Board:
 
     def table(
         self,
-        at: Place,
+        at: PanelPlace,
         title: Words,
         keys: Sequence[tuple[str, Words]],
-        queries: Sequence[Query],
+        queries: Sequence[PanelQuery],
         *,
         says: Words | None = None,
         empty: Words = NOT_ENOUGH,
         sort_by: int | None = 0,
-        order: Query | None = None,
+        order: PanelQuery | None = None,
         ascending: bool = False,
         most: int | None = None,
         hidden: Sequence[str] = (),
@@ -572,11 +574,11 @@ class Board:
 
     def scatter(
         self,
-        at: Place,
+        at: PanelPlace,
         title: Words,
         key: str,
         key_name: Words,
-        queries: tuple[Query, Query],
+        queries: tuple[PanelQuery, PanelQuery],
         *,
         says: Words | None = None,
         empty: Words = NOT_ENOUGH,
@@ -622,7 +624,7 @@ class Board:
             properties=False,
         )
 
-    def note(self, at: Place, title: Words, content: str, says: Words) -> Self:
+    def note(self, at: PanelPlace, title: Words, content: str, says: Words) -> Self:
         """Text, Markdown or HTML."""
         panel = (
             text.Panel()
@@ -655,15 +657,15 @@ class Board:
 
     # How panels are made.
 
-    def _legend(self, query: Query) -> Words | str:
+    def _legend(self, query: PanelQuery) -> Words | str:
         return query.signal.name if query.legend is None else query.legend
 
     def _add(
         self,
         panel: AnyPanel,
-        at: Place,
+        at: PanelPlace,
         title: Words,
-        queries: Sequence[Query],
+        queries: Sequence[PanelQuery],
         *,
         says: Words | None = None,
         thresholds: Sequence[tuple[float | None, str]] = ((None, GREY),),
@@ -709,14 +711,14 @@ class Board:
         return self
 
     @staticmethod
-    def _counted(signal: Signal) -> str:
+    def _counted(signal: BoardSignal) -> str:
         """Whole numbers in full: 1,234 people, not 1 K."""
         return "locale" if signal.unit == "short" and signal.decimals == 0 else signal.unit
 
     def _unit(self, unit: str) -> str:
         return UNITS[unit].of(self.language) if unit in UNITS else unit
 
-    def _properties(self, query: Query) -> list[models.DynamicConfigValue]:
+    def _properties(self, query: PanelQuery) -> list[models.DynamicConfigValue]:
         found: dict[str, Any] = {}
         found["unit"] = self._unit(self._counted(query.signal))
         if query.signal.decimals is not None:
@@ -728,11 +730,11 @@ class Board:
             found["mappings"] = self._mappings(mapping)
         return _values({**found, **query.props})
 
-    def mappings(self, mapping: Shown) -> list[dict[str, Any]]:
+    def mappings(self, mapping: ValueWords) -> list[dict[str, Any]]:
         """Values shown as words, as Grafana's field option."""
         return self._mappings(mapping)
 
-    def _mappings(self, mapping: Shown) -> list[dict[str, Any]]:
+    def _mappings(self, mapping: ValueWords) -> list[dict[str, Any]]:
         found = []
         for index, (value, (words, colour)) in enumerate(mapping.items()):
             result = {"text": self.say(words), "index": index} | ({"color": colour} if colour else {})
@@ -747,7 +749,7 @@ class Board:
         return found
 
 
-def _nearly(signal: Signal) -> Shown:
+def _nearly(signal: BoardSignal) -> ValueWords:
     """What would be rounded to 100% and is below it, and to 0% and is above it, in words."""
     if signal.unit != "percentunit" or signal.decimals is None:
         return {}
@@ -786,7 +788,7 @@ def _values(props: dict[str, Any]) -> list[models.DynamicConfigValue]:
     return [models.DynamicConfigValue(id_val=name, value=value) for name, value in props.items()]
 
 
-def _grid(at: Place) -> models.GridPos:
+def _grid(at: PanelPlace) -> models.GridPos:
     x, y, w, h = at
     return models.GridPos(x=x, y=y, w=w, h=h)
 

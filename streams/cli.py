@@ -394,12 +394,12 @@ def doctor(
 ) -> None:
     """Checks everything that a worker relies on: a line each, ok or what to do; exit code 1 if anything fails."""
     settings = Settings.resolve(**locals())
-    from streams.ops.doctor import Mark, examine_all
+    from streams.ops.doctor import CheckMark, examine_all
 
     failed = False
     for line in examine_all(settings):
         terminal.say(f"{line.mark:<5} {line.about}: {line.text}")
-        failed |= line.mark == Mark.FAIL
+        failed |= line.mark == CheckMark.FAIL
     if failed:
         raise typer.Exit(FAILED)
 

@@ -12,13 +12,13 @@ The runtime fills a `MonitorState` and starts a `MetricsServer` on it:
 
 from streams.exporter.pseudonyms import AgentLabels, AgentNames, PseudonymKeyError, agent_names, fingerprint
 from streams.exporter.server import MetricsServer, ServerError
-from streams.exporter.state import Build, Clock, MonitorState
+from streams.exporter.state import Build, FigureClock, MonitorState
 
 __all__ = [
     "AgentLabels",
     "AgentNames",
     "Build",
-    "Clock",
+    "FigureClock",
     "MetricsServer",
     "MonitorState",
     "PseudonymKeyError",

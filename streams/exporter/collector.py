@@ -15,8 +15,8 @@ from schemas.metrics import CATALOGUE, METRICS, Kind, Metric, Page
 from schemas.policy import OTHER
 from streams.engine.figures import Column, Figures, Labels, PeopleFigures, PeopleGroup, Sample
 from streams.exporter.pseudonyms import AgentNames
-from streams.exporter.state import Engine, MonitorState, Shown
-from streams.exporter.text import Block, Family, Histograms, LabelText, People, Rows
+from streams.exporter.state import Engine, MonitorState, ShownPartitions
+from streams.exporter.text import Block, HistogramFamily, LabelText, MetricFamily, PeopleFamily, RowFamily
 
 MAX_SERIES = 200_000
 
@@ -243,11 +243,11 @@ class _PageCollector:
         self._label_texts: dict[tuple[str, ...], LabelText] = {}
         self._histogram_heads: dict[str, dict[Labels, list[str]]] = {}
 
-    def describe(self) -> list[Family]:
+    def describe(self) -> list[MetricFamily]:
         """Nothing: a registry must not collect in order to learn names."""
         return []
 
-    def _ask(self, shown: Shown, question: Callable[[Engine, int], T]) -> list[T]:
+    def _ask(self, shown: ShownPartitions, question: Callable[[Engine, int], T]) -> list[T]:
         """Asks every engine; one that fails costs its partition's series, not the page."""
         answers = []
         for partition, engine in shown.engines.items():
@@ -263,7 +263,7 @@ class _PageCollector:
             self._label_texts[names] = LabelText(names, _renamer(names, self._names) if "agent" in names else None)
         return self._label_texts[names]
 
-    def _families(self, merged: Merged) -> Iterator[Family]:
+    def _families(self, merged: Merged) -> Iterator[MetricFamily]:
         """The families of this page in the catalogue's order; what speaks of a person goes to the people's page."""
         if unknown := (merged.rows.keys() | merged.histograms.keys()) - METRICS.keys():
             logger.error("Figures under names that the catalogue does not have: %s", ", ".join(sorted(unknown)))
@@ -277,13 +277,13 @@ class _PageCollector:
             elif metric.page is not self._page:
                 continue
             if rows or columns:
-                family = Rows(metric, self._label_text(metric.labels), rows, columns)
+                family = RowFamily(metric, self._label_text(metric.labels), rows, columns)
                 used[metric.labels] += len(family)
                 yield family
             if histograms := merged.histograms.get(metric.name):
                 used[metric.labels] += len(histograms)
                 heads = self._histogram_heads.setdefault(metric.name, {})
-                yield Histograms(metric, self._label_text(metric.labels), histograms, heads)
+                yield HistogramFamily(metric, self._label_text(metric.labels), histograms, heads)
         for names, count in used.items():
             self._label_text(names).trim(count)
 
@@ -294,7 +294,7 @@ class SitesCollector(_PageCollector):
     def __init__(self, state: MonitorState, names: AgentNames) -> None:
         super().__init__(state, names, Page.SITES)
 
-    def collect(self) -> Iterator[Family]:
+    def collect(self) -> Iterator[MetricFamily]:
         """Takes the figures now."""
         shown = self._state.shown()
         figures = self._ask(shown, lambda engine, at_ms: engine.figures(at_ms))
@@ -316,19 +316,19 @@ class PeopleCollector(_PageCollector):
         super().__init__(state, names, Page.AGENTS)
         self._max_series = max_series
 
-    def collect(self) -> Iterator[Family]:
+    def collect(self) -> Iterator[MetricFamily]:
         """Takes the figures now."""
         shown = self._state.shown()
         drifts = Merged(self._ask(shown, lambda engine, at_ms: _of_people(engine.figures(at_ms))))
         families = list(self._families(drifts))
         groups, unmergeable = merge_people(self._ask(shown, lambda engine, at_ms: engine.people(at_ms)))
-        room = self._max_series - sum(len(family) for family in families if isinstance(family, Rows))
+        room = self._max_series - sum(len(family) for family in families if isinstance(family, RowFamily))
         groups, beyond = cap_people(groups, max(room, 0))
         self._state.left_out(self._page, drifts.left_out + unmergeable + beyond)
         yield from families
         yield from self._people(groups)
 
-    def _people(self, groups: Sequence[PeopleGroup]) -> Iterator[Family]:
+    def _people(self, groups: Sequence[PeopleGroup]) -> Iterator[MetricFamily]:
         blocks: dict[str, list[Block]] = {}
         rows: Counter[tuple[str, ...]] = Counter()
         for group in groups:
@@ -341,7 +341,7 @@ class PeopleCollector(_PageCollector):
                 blocks.setdefault(name, []).append(Block(group.labels, texts, values, window))
         for metric in CATALOGUE:
             if metric.name in blocks:
-                yield People(metric, self._label_text(metric.labels[:-1]), blocks[metric.name])
+                yield PeopleFamily(metric, self._label_text(metric.labels[:-1]), blocks[metric.name])
         for names, count in rows.items():
             self._label_text(names).trim(count)
 

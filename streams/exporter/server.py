@@ -266,7 +266,7 @@ class _Handler(BaseHTTPRequestHandler):
         logger.debug(format, *args)
 
 
-Answer = tuple[HTTPStatus, str, list[bytes]]
+HttpResponse = tuple[HTTPStatus, str, list[bytes]]
 
 #: What a browser must not do with our answers: guess a type, run or load anything, show them in somebody's frame.
 _SAFE = {
@@ -293,7 +293,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         family: socket.AddressFamily,
         address: tuple[Any, ...],
         sources: Iterable[PageSource],
-        answers: dict[str, Callable[[], Answer]],
+        answers: dict[str, Callable[[], HttpResponse]],
         login: Login | None,
         connections: Connections,
         certificate: Certificate | None,
@@ -449,20 +449,20 @@ class MetricsServer:
             self._certificate.refresh()
             self._state.certificate_expires("metrics", self._certificate.expires_at_seconds)
 
-    def _health(self) -> Answer:
+    def _health(self) -> HttpResponse:
         age = self._state.loop_age_seconds
         if self._state.is_alive:
             return HTTPStatus.OK, _PLAIN, [b"ok\n"]
         return HTTPStatus.SERVICE_UNAVAILABLE, _PLAIN, [f"the event loop has not turned for {age:.0f} s\n".encode()]
 
-    def _readiness(self) -> Answer:
+    def _readiness(self) -> HttpResponse:
         missing = self._state.not_ready()
         if not missing:
             return HTTPStatus.OK, _PLAIN, [b"ready\n"]
         lines = "".join(f"{reason}: {sentence}\n" for reason, sentence in missing.items())
         return HTTPStatus.SERVICE_UNAVAILABLE, _PLAIN, [lines.encode()]
 
-    def _index(self) -> Answer:
+    def _index(self) -> HttpResponse:
         return HTTPStatus.OK, "text/html; charset=utf-8", [_INDEX]
 
 

@@ -17,7 +17,7 @@ from schemas.topics import EVENTS
 from streams.engine.figures import Figures, Labels, PeopleFigures
 from streams.exporter.connections import CutOff
 
-Clock = Literal["wall", "event"]
+FigureClock = Literal["wall", "event"]
 
 #: Why a worker is not ready, in the order in which it becomes so.
 REASONS = ("member", "assigned", "restored", "caught_up", "dead_letters", "clock")
@@ -92,7 +92,7 @@ class _Partition:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownPartitions:
     """The partitions whose figures may go out, all at one time.
 
     Attributes:
@@ -142,7 +142,7 @@ class MonitorState:
         self,
         *,
         topic: str = EVENTS,
-        clock: Clock = "wall",
+        clock: FigureClock = "wall",
         build: Build = Build(),  # noqa: B008 - immutable
         loop_stall_seconds: float = 30.0,
         now_ms: Callable[[], int] = wall_ms,
@@ -280,7 +280,7 @@ class MonitorState:
         """Whether membership is proven now; asked before and after a page is rendered."""
         return self._monotonic() < self._member_until
 
-    def shown(self) -> Shown:
+    def shown(self) -> ShownPartitions:
         """The engines whose figures may go out now, and the one time to ask them for."""
         with self._lock:
             engines = (
@@ -289,8 +289,8 @@ class MonitorState:
                 else {}
             )
         if self.clock == "event":
-            return Shown(max((engine.clock_ms for engine in engines.values()), default=0), engines)
-        return Shown(self._now_ms(), engines)
+            return ShownPartitions(max((engine.clock_ms for engine in engines.values()), default=0), engines)
+        return ShownPartitions(self._now_ms(), engines)
 
     def not_ready(self) -> dict[str, str]:
         """What is missing: reason to a sentence; empty when ready."""

@@ -148,7 +148,7 @@ class LabelText:
 
 
 @dataclass(slots=True)
-class Family(ABC):
+class MetricFamily(ABC):
     """One metric of the catalogue and its series.
 
     Attributes:
@@ -194,7 +194,7 @@ class Family(ABC):
 
 
 @dataclass(slots=True)
-class Rows(Family):
+class RowFamily(MetricFamily):
     """A counter or a gauge.
 
     Attributes:
@@ -211,7 +211,7 @@ class Rows(Family):
 
     @property
     def samples(self) -> list[Sample]:
-        """See Family."""
+        """See MetricFamily."""
         rows = [*self.rows, *(row for column in self.columns for row in column.samples())]
         return [self.label_text.sample(self.metric.name, labels, value) for labels, value in rows]
 
@@ -234,7 +234,7 @@ class Rows(Family):
 
 
 @dataclass(slots=True)
-class Histograms(Family):
+class HistogramFamily(MetricFamily):
     """A histogram; every one of the catalogue has labels.
 
     Attributes:
@@ -250,7 +250,7 @@ class Histograms(Family):
 
     @property
     def samples(self) -> list[Sample]:
-        """See Family."""
+        """See MetricFamily."""
         samples, name, text = [], self.metric.name, self.label_text
         buckets = LabelText((*self.metric.labels, "le"))
         for labels, (counts, total) in self.rows.items():
@@ -301,7 +301,7 @@ class Block:
 
 
 @dataclass(slots=True)
-class People(Family):
+class PeopleFamily(MetricFamily):
     """A gauge by person and window, in columns.
 
     `window` is the last label by name as well, so a line is the person's remembered text and a fixed tail.
@@ -314,7 +314,7 @@ class People(Family):
 
     @property
     def samples(self) -> list[Sample]:
-        """See Family."""
+        """See MetricFamily."""
         samples = []
         for block in self.blocks:
             for labels, value in zip(block.labels, block.values.tolist(), strict=True):
@@ -337,7 +337,7 @@ class People(Family):
                 yield "".join([f"{head}{text}{tail}{number}\n" for text, number in found])
 
 
-def render(families: Iterable[ClientFamily | Family]) -> list[bytes]:
+def render(families: Iterable[ClientFamily | MetricFamily]) -> list[bytes]:
     """Renders families in pieces, with a pause after each so that the event loop gets its turn.
 
     Args:
@@ -349,7 +349,7 @@ def render(families: Iterable[ClientFamily | Family]) -> list[bytes]:
     page: list[bytes] = []
     size = 0
     for family in families:
-        if not isinstance(family, Family):
+        if not isinstance(family, MetricFamily):
             page.append(_client_text(family))
             continue
         for piece in family.pieces():

@@ -18,7 +18,7 @@ from schemas.policy import Policy
 from schemas.sentences import part, unit
 from streams.engine.drift.episodes import level
 from streams.ops.compare import Compared, beside, compare, print_compared
-from streams.ops.compute import Run, drift_line, run_file
+from streams.ops.compute import FileRun, drift_line, run_file
 from streams.ops.errors import CommandError
 from streams.views.reading import span
 
@@ -44,7 +44,7 @@ class _Truth(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ChangeOutcome:
     """An injected change and what was said of it.
 
     Attributes:
@@ -77,11 +77,11 @@ class Backtest:
     What river's detectors open is in `run.drifts` and `compared` alone: no budget is meant for it.
     """
 
-    run: Run
+    run: FileRun
     months: float
     opened: dict[str, int]
     false: dict[str, int] | None
-    found: list[Found]
+    found: list[ChangeOutcome]
     compared: list[Compared] = field(default_factory=list)
 
 
@@ -107,7 +107,7 @@ def backtest(path: Path, policy: Policy, partitions: int = 1, compared: bool = F
     months = max(run.at_ms - start_ms, 0) / _MONTH_MS
     opened = Counter(record.budget for record in openings)
     false: Counter[str] | None = None
-    found: list[Found] = []
+    found: list[ChangeOutcome] = []
     if truth is not None:
         below = below_target(run, openings)
         false = Counter(
@@ -193,7 +193,7 @@ def _explained(record: DriftRecord, changes: Sequence[_Change]) -> bool:
     )
 
 
-def below_target(run: Run, openings: Sequence[DriftRecord]) -> set[tuple[str, int]]:
+def below_target(run: FileRun, openings: Sequence[DriftRecord]) -> set[tuple[str, int]]:
     """Which openings against a target are true, by id and number: the site was below it.
 
     That is told by the reviews after the opening, which the signal has not chosen; where these are few, by the whole
@@ -218,9 +218,9 @@ def below_target(run: Run, openings: Sequence[DriftRecord]) -> set[tuple[str, in
     return true
 
 
-def _found(change: _Change, openings: Sequence[DriftRecord]) -> Found:
+def _found(change: _Change, openings: Sequence[DriftRecord]) -> ChangeOutcome:
     where = change.site or (f"{change.project}, every site" if change.project else "every site")
-    found = Found(change.scenario, where, change.at_ms)
+    found = ChangeOutcome(change.scenario, where, change.at_ms)
     for record in sorted(openings, key=lambda record: record.opened_at):
         if _explained(record, [change]) and record.budget not in found.by:
             found.by[record.budget] = (record.signal, (record.opened_at - change.at_ms) / 1000, record.since.n)

@@ -26,7 +26,7 @@ from streams.ops.errors import CommandError
 from streams.sources.lines import json_lines
 from streams.sources.sinks import partition_of
 from streams.views import fold
-from streams.views.fold import Column
+from streams.views.fold import FoldedColumn
 from streams.views.reading import Accuracy, State, percent
 
 #: Lines applied at once: enough to make the columns pay, small beside the memory of the state.
@@ -40,7 +40,7 @@ _ACCURACY = ("accuracy", "95% interval", "reviews", "target")
 _WORK = ("handle_seconds_mean", "labels_per_productive_hour", "utilization_ratio")
 
 
-class Line(NamedTuple):
+class FileRecord(NamedTuple):
     """A line of a file as a record: no append time, so that it is held against the time of the command."""
 
     offset: int
@@ -62,7 +62,7 @@ class Computed(NamedTuple):
 
 
 @dataclass(slots=True)
-class Run:
+class FileRun:
     """Engines that have gone through a file.
 
     Attributes:
@@ -103,7 +103,7 @@ def compute(path: Path, policy: Policy, now_ms: int | None = None) -> Computed:
     return Computed(at_ms, run.began_ms, engine.figures(at_ms), engine.people(at_ms), run.rejected, run.drifts)
 
 
-def run_file(path: Path, policy: Policy, partitions: int = 1, now_ms: int | None = None) -> Run:
+def run_file(path: Path, policy: Policy, partitions: int = 1, now_ms: int | None = None) -> FileRun:
     """Runs the engine over a file, or one for each partition that workers would read it from; as `compute`.
 
     Args:
@@ -113,7 +113,7 @@ def run_file(path: Path, policy: Policy, partitions: int = 1, now_ms: int | None
         now_ms: What is dated later by more than 5 minutes is refused; by default the wall clock.
     """
     now_ms = wall_ms() if now_ms is None else now_ms
-    run = Run([PartitionEngine(n, policy, partitions=partitions, now_ms=now_ms) for n in range(partitions)])
+    run = FileRun([PartitionEngine(n, policy, partitions=partitions, now_ms=now_ms) for n in range(partitions)])
     try:
         with path.open("rb") as file:
             for lines in _batches(json_lines(file, path)):
@@ -142,11 +142,11 @@ class _OfSite(msgspec.Struct):
     site_id: str
 
 
-def _split(lines: list[Line], partitions: int) -> list[list[Line]]:
+def _split(lines: list[FileRecord], partitions: int) -> list[list[FileRecord]]:
     """Lines by partition, as producers send them by the site's name; what names no site is in the first one."""
     if partitions == 1:
         return [lines]
-    split: list[list[Line]] = [[] for _ in range(partitions)]
+    split: list[list[FileRecord]] = [[] for _ in range(partitions)]
     for line in lines:
         try:
             site = msgspec.json.decode(line.value or b"", type=_OfSite).site_id
@@ -157,10 +157,10 @@ def _split(lines: list[Line], partitions: int) -> list[list[Line]]:
     return split
 
 
-def _batches(lines: Iterator[tuple[int, bytes]]) -> Iterator[list[Line]]:
-    batch: list[Line] = []
+def _batches(lines: Iterator[tuple[int, bytes]]) -> Iterator[list[FileRecord]]:
+    batch: list[FileRecord] = []
     for number, line in lines:
-        batch.append(Line(number, line))
+        batch.append(FileRecord(number, line))
         if len(batch) == _LINES:
             yield batch
             batch = []
@@ -326,14 +326,14 @@ def _table(
 ) -> Iterator[Table | Text]:
     """A table without frames; what does not fit stands below its row. Ids are what a person copies: they fold."""
     columns = [
-        Column(heading, right=heading not in _NAMES, goes=_GOES.get(heading, 0), folds=heading in _NAMES)
+        FoldedColumn(heading, right=heading not in _NAMES, goes=_GOES.get(heading, 0), folds=heading in _NAMES)
         for heading in headings
     ]
     cells = [
         [Text(f" {state.glyph} {state.word} ", style=state.style), *(Text(visible(cell)) for cell in row)]
         for state, row in rows
     ]
-    return fold.lines([Column(""), *columns], cells, width)
+    return fold.lines([FoldedColumn(""), *columns], cells, width)
 
 
 def _number(value: float | None, form: str) -> str:

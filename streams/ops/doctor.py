@@ -62,7 +62,7 @@ _APPEND_TIME = 1
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:.*?==\s*([0-9.]+))?")
 
 
-class Mark(StrEnum):
+class CheckMark(StrEnum):
     """How a check went; a note is worth knowing, and no worker refuses for it."""
 
     OK = "ok"
@@ -70,15 +70,15 @@ class Mark(StrEnum):
     FAIL = "FAIL"
 
 
-class Line(NamedTuple):
+class Check(NamedTuple):
     """One check's outcome: what it is about, and what was found or what to do."""
 
-    mark: Mark
+    mark: CheckMark
     about: str
     text: str
 
 
-def examine_all(settings: Settings) -> Iterator[Line]:
+def examine_all(settings: Settings) -> Iterator[Check]:
     """Makes every check, in the order in which a worker would stumble."""
     yield _python()
     yield _packages()
@@ -88,22 +88,24 @@ def examine_all(settings: Settings) -> Iterator[Line]:
     yield _port(settings)
     yield _readers(settings)
     yield from _certificates(settings)
-    yield from (Line(Mark.NOTE, "environment", sentence) for sentence in service_links())
+    yield from (Check(CheckMark.NOTE, "environment", sentence) for sentence in service_links())
     yield from _broker(settings)
 
 
-def _python() -> Line:
+def _python() -> Check:
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < _PYTHON:
-        return Line(Mark.FAIL, "python", f"{version}: install Python {'.'.join(map(str, _PYTHON))} or newer")
-    return Line(Mark.OK, "python", version)
+        return Check(CheckMark.FAIL, "python", f"{version}: install Python {'.'.join(map(str, _PYTHON))} or newer")
+    return Check(CheckMark.OK, "python", version)
 
 
-def _packages() -> Line:
+def _packages() -> Check:
     try:
         required = importlib.metadata.requires("labelwatch") or []
     except importlib.metadata.PackageNotFoundError:
-        return Line(Mark.NOTE, "packages", "labelwatch runs from its sources: its packages' versions are not checked")
+        return Check(
+            CheckMark.NOTE, "packages", "labelwatch runs from its sources: its packages' versions are not checked"
+        )
     wrong = []
     own = [each for each in required if "extra ==" not in each]
     for each in own:
@@ -117,44 +119,50 @@ def _packages() -> Line:
         if pinned and not version.startswith(pinned):
             wrong.append(f"{name} is {version} where {pinned} is needed")
     if wrong:
-        return Line(Mark.FAIL, "packages", f"{', '.join(wrong)}: install labelwatch again")
-    return Line(Mark.OK, "packages", f"{len(own)} there")
+        return Check(CheckMark.FAIL, "packages", f"{', '.join(wrong)}: install labelwatch again")
+    return Check(CheckMark.OK, "packages", f"{len(own)} there")
 
 
-def _policy(path: Path | None) -> Line:
+def _policy(path: Path | None) -> Check:
     try:
         policy = Policy.load(path)
     except PolicyError as error:
-        return Line(Mark.FAIL, "policy", str(error))
+        return Check(CheckMark.FAIL, "policy", str(error))
     if path is None:
-        return Line(Mark.OK, "policy", "none given, every default applies")
-    return Line(Mark.OK, "policy", f"{path} names {len(policy.sites())} sites and {len(policy.projects())} projects")
+        return Check(CheckMark.OK, "policy", "none given, every default applies")
+    return Check(
+        CheckMark.OK, "policy", f"{path} names {len(policy.sites())} sites and {len(policy.projects())} projects"
+    )
 
 
-def _data_dir(path: Path) -> Line:
+def _data_dir(path: Path) -> Check:
     nearest = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
     if not nearest.is_dir():
-        return Line(Mark.FAIL, "data folder", f"{nearest} is a file: remove it, or give another --data-dir")
+        return Check(CheckMark.FAIL, "data folder", f"{nearest} is a file: remove it, or give another --data-dir")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        return Line(Mark.FAIL, "data folder", f"{nearest} cannot be written: chown it, or give another --data-dir")
-    return Line(Mark.OK, "data folder", f"{path}" if path.exists() else f"{path} will be made at the first start")
+        return Check(
+            CheckMark.FAIL, "data folder", f"{nearest} cannot be written: chown it, or give another --data-dir"
+        )
+    return Check(CheckMark.OK, "data folder", f"{path}" if path.exists() else f"{path} will be made at the first start")
 
 
-def _key(settings: Settings) -> Line:
+def _key(settings: Settings) -> Check:
     if settings.agent_labels == "plain":
-        return Line(Mark.OK, "agents' key", "not needed, agents appear by their plain ids")
+        return Check(CheckMark.OK, "agents' key", "not needed, agents appear by their plain ids")
     file, source = settings.data_dir / KEY_FILE, key_source(settings.data_dir)
     if source is None:
-        return Line(
-            Mark.OK, "agents' key", f"{file} will be made at the first start; every worker of a group needs the same"
+        return Check(
+            CheckMark.OK,
+            "agents' key",
+            f"{file} will be made at the first start; every worker of a group needs the same",
         )
     try:
         names = agent_names(settings.agent_labels, settings.data_dir)
     except PseudonymKeyError as error:
-        return Line(Mark.FAIL, "agents' key", str(error))
+        return Check(CheckMark.FAIL, "agents' key", str(error))
     if source == str(file) and file.stat().st_mode & 0o077:
-        return Line(Mark.FAIL, "agents' key", f"{file} can be read by others: chmod 600 it")
-    return Line(Mark.OK, "agents' key", f"{fingerprint(names)}, from {source}")
+        return Check(CheckMark.FAIL, "agents' key", f"{file} can be read by others: chmod 600 it")
+    return Check(CheckMark.OK, "agents' key", f"{fingerprint(names)}, from {source}")
 
 
 def _fingerprint(settings: Settings) -> str:
@@ -169,10 +177,10 @@ def _fingerprint(settings: Settings) -> str:
         return ""  # said by the check of the key
 
 
-def _port(settings: Settings) -> Line:
+def _port(settings: Settings) -> Check:
     host, port = settings.metrics_host, settings.metrics_port
     if is_free(port, host):
-        return Line(Mark.OK, "metrics port", f"{port} is free" if port else "0 picks a free one")
+        return Check(CheckMark.OK, "metrics port", f"{port} is free" if port else "0 picks a free one")
     with contextlib.suppress(Unreachable, SettingsError, OSError):
         shown = f"[{host}]" if ":" in host else host
         scheme, trust = "http", None
@@ -181,9 +189,11 @@ def _port(settings: Settings) -> Line:
         if read_worker(f"{scheme}://{shown}:{port}", settings.metrics_login(), trust).by_name.get(
             "labelwatch_build_info"
         ):
-            return Line(Mark.OK, "metrics port", f"a labelwatch worker answers at {port}")
-    return Line(
-        Mark.FAIL, "metrics port", f"{host}:{port} is in use by something else, or not allowed: give --metrics-port"
+            return Check(CheckMark.OK, "metrics port", f"a labelwatch worker answers at {port}")
+    return Check(
+        CheckMark.FAIL,
+        "metrics port",
+        f"{host}:{port} is in use by something else, or not allowed: give --metrics-port",
     )
 
 
@@ -195,14 +205,14 @@ def _exactly(certfile: Path) -> ssl.SSLContext:
     return context
 
 
-def _certificates(settings: Settings) -> Iterator[Line]:
+def _certificates(settings: Settings) -> Iterator[Check]:
     """Until when our certificates hold."""
     try:
         own = settings.metrics_certificate()
         if own is not None:
             yield _holds("metrics certificate", settings.metrics_certfile, own.expires_at_seconds)
     except SettingsError as error:
-        yield Line(Mark.FAIL, "metrics certificate", str(error))
+        yield Check(CheckMark.FAIL, "metrics certificate", str(error))
     # One that cannot be read is what the broker's check says.
     with contextlib.suppress(SettingsError):
         expiry_seconds = settings.kafka_certificate_expiry_seconds()
@@ -210,41 +220,43 @@ def _certificates(settings: Settings) -> Iterator[Line]:
             yield _holds("kafka certificate", settings.ssl_certfile, expiry_seconds)
 
 
-def _holds(about: str, file: Path | None, until_seconds: float) -> Line:
+def _holds(about: str, file: Path | None, until_seconds: float) -> Check:
     left_seconds = until_seconds - time.time()
     if left_seconds < 0:
-        return Line(Mark.FAIL, about, f"{file} ended at {when(until_seconds)}: renew it")
-    mark = Mark.NOTE if left_seconds < _RENEW_SECONDS else Mark.OK
-    return Line(mark, about, f"{file} holds until {when(until_seconds)}{': renew it' if mark is Mark.NOTE else ''}")
+        return Check(CheckMark.FAIL, about, f"{file} ended at {when(until_seconds)}: renew it")
+    mark = CheckMark.NOTE if left_seconds < _RENEW_SECONDS else CheckMark.OK
+    return Check(
+        mark, about, f"{file} holds until {when(until_seconds)}{': renew it' if mark is CheckMark.NOTE else ''}"
+    )
 
 
-def _readers(settings: Settings) -> Line:
+def _readers(settings: Settings) -> Check:
     """Who may read /metrics."""
     about = "metrics readers"
     try:
         if settings.metrics_exposed:
             text = f"whoever reaches {settings.metrics_host}: LABELWATCH_METRICS_PASSWORD_FILE gives them a password"
-            return Line(Mark.NOTE, about, text)
+            return Check(CheckMark.NOTE, about, text)
         if settings.metrics_login() is not None:
             how = f"user {settings.metrics_username!r} with the password"
             if settings.metrics_readable:
-                return Line(Mark.NOTE, about, f"{how}, unencrypted: LABELWATCH_METRICS_CERTFILE gives it TLS")
-            return Line(Mark.OK, about, how)
+                return Check(CheckMark.NOTE, about, f"{how}, unencrypted: LABELWATCH_METRICS_CERTFILE gives it TLS")
+            return Check(CheckMark.OK, about, how)
     except SettingsError as error:
-        return Line(Mark.FAIL, about, str(error))
-    return Line(Mark.OK, about, "this machine alone")
+        return Check(CheckMark.FAIL, about, str(error))
+    return Check(CheckMark.OK, about, "this machine alone")
 
 
 # --- what the broker tells
 
 
-def _broker(settings: Settings) -> Iterator[Line]:
+def _broker(settings: Settings) -> Iterator[Check]:
     try:
         findings = asyncio.run(examine(settings))
     except (Refusal, SettingsError) as error:
-        yield Line(Mark.FAIL, "broker", str(error))
+        yield Check(CheckMark.FAIL, "broker", str(error))
         return
-    yield Line(Mark.OK, "broker", f"answers at {settings.bootstrap}")
+    yield Check(CheckMark.OK, "broker", f"answers at {settings.bootstrap}")
     yield from _topics(settings, findings)
     if not findings.partitions:
         return
@@ -254,31 +266,33 @@ def _broker(settings: Settings) -> Iterator[Line]:
         yield from asyncio.run(_records(settings))
     except (KafkaError, OSError, TimeoutError, CommandError) as error:
         why = denied(error, settings) or f"cannot read {EVENTS}: {error or type(error).__name__}; allow Read on it"
-        yield Line(Mark.FAIL, "records", why)
+        yield Check(CheckMark.FAIL, "records", why)
 
 
-def _topics(settings: Settings, findings: Findings) -> Iterator[Line]:
+def _topics(settings: Settings, findings: Findings) -> Iterator[Check]:
     missing = [sentence for sentence in findings.problems if "not exist" in sentence]
-    for mark, sentences in ((Mark.FAIL, findings.problems), (Mark.NOTE, findings.warnings)):
+    for mark, sentences in ((CheckMark.FAIL, findings.problems), (CheckMark.NOTE, findings.warnings)):
         for sentence in sentences:
-            yield Line(mark, "topics", sentence)
+            yield Check(mark, "topics", sentence)
     for topic in topics(settings.id):
         if not missing and not any(each.startswith(topic.name) for each in (*findings.problems, *findings.warnings)):
             told = [f"{k}={v}" for k, v in topic.config.items() if f"{topic.name} {k}" not in findings.untold]
             rest = "" if len(told) == len(topic.config) else "the broker does not tell all of its settings"
-            yield Line(Mark.OK, "topics", f"{topic.name}: {', '.join([*told, *([rest] if rest else [])])}")
+            yield Check(CheckMark.OK, "topics", f"{topic.name}: {', '.join([*told, *([rest] if rest else [])])}")
     if missing:
         return
-    yield Line(Mark.OK, "partitions", f"{findings.partitions} of {EVENTS}")
+    yield Check(CheckMark.OK, "partitions", f"{findings.partitions} of {EVENTS}")
     if findings.problems:
         return
     if findings.transactional:
-        yield Line(Mark.OK, "transactions", "offered: checkpoints are exactly once, workers may share the load")
+        yield Check(CheckMark.OK, "transactions", "offered: checkpoints are exactly once, workers may share the load")
     else:
-        yield Line(Mark.NOTE, "transactions", "not offered: checkpoints take their plain form, for one worker only")
+        yield Check(
+            CheckMark.NOTE, "transactions", "not offered: checkpoints take their plain form, for one worker only"
+        )
 
 
-async def _checkpoints(settings: Settings, topic_ids: Mapping[str, str]) -> list[Line]:
+async def _checkpoints(settings: Settings, topic_ids: Mapping[str, str]) -> list[Check]:
     """Whether the group's checkpoints speak of the events topic that there is, and of people by the key here."""
     about, topic = "checkpoints", checkpoints_topic(settings.id)
     try:
@@ -286,26 +300,28 @@ async def _checkpoints(settings: Settings, topic_ids: Mapping[str, str]) -> list
             newest = [await reader.newest(partition, _MANIFESTS) for partition in range(reader.partitions)]
     except (KafkaError, OSError, TimeoutError, CommandError) as error:
         why = denied(error, settings) or f"{error or type(error).__name__}"
-        return [Line(Mark.NOTE, about, f"not looked at: {why}")]
+        return [Check(CheckMark.NOTE, about, f"not looked at: {why}")]
     manifests = [
         dict(found.headers)
         for records in newest
         if (found := next((record for record in reversed(records) if record.key == MANIFEST_KEY), None)) is not None
     ]
     if not manifests:
-        return [Line(Mark.OK, about, "none yet")]
+        return [Check(CheckMark.OK, about, "none yet")]
     keys = [headers.get(KEY_FINGERPRINT, b"").decode() for headers in manifests]
     lines = [
-        Line(Mark.OK, about, f"of {len(manifests)} partitions{f', of this {EVENTS}' if EVENTS in topic_ids else ''}")
+        Check(
+            CheckMark.OK, about, f"of {len(manifests)} partitions{f', of this {EVENTS}' if EVENTS in topic_ids else ''}"
+        )
     ]
     for each, header in ((EVENTS, TOPIC_ID), (topic, OWN_TOPIC_ID)):
         known = {headers.get(header, b"").decode() for headers in manifests} - {""}
         if each in topic_ids and known - {topic_ids[each]}:
-            lines = [Line(Mark.FAIL, about, recreated(settings, each))]
+            lines = [Check(CheckMark.FAIL, about, recreated(settings, each))]
     return [*lines, *_same_key(settings, sorted(set(keys) - {""}))]
 
 
-def _same_key(settings: Settings, keys: Sequence[str]) -> Iterator[Line]:
+def _same_key(settings: Settings, keys: Sequence[str]) -> Iterator[Check]:
     """Whether all of the group's checkpoints are of one pseudonym key, and it is the one here."""
     about, here = "key of the group", _fingerprint(settings)
     if len(keys) > 1:
@@ -313,20 +329,20 @@ def _same_key(settings: Settings, keys: Sequence[str]) -> Iterator[Line]:
             f"workers of this group have different pseudonym keys, {' and '.join(keys)}: give every worker the same "
             f"file {KEY_FILE}; one that finds another's checkpoints will not start"
         )
-        yield Line(Mark.FAIL, about, text)
+        yield Check(CheckMark.FAIL, about, text)
         return
     for key in keys:
         if here:
             sentence = other_key(settings, key, here)
-            yield Line(Mark.FAIL, about, sentence) if sentence else Line(Mark.OK, about, key)
+            yield Check(CheckMark.FAIL, about, sentence) if sentence else Check(CheckMark.OK, about, key)
         elif key == PLAIN:
-            yield Line(Mark.FAIL, about, "people appear by their plain ids: give --agent-labels plain here, too")
+            yield Check(CheckMark.FAIL, about, "people appear by their plain ids: give --agent-labels plain here, too")
         else:
             text = f"it is {key}, and there is none here: a worker would make its own and refuse; copy {KEY_FILE} here"
-            yield Line(Mark.FAIL, about, text)
+            yield Check(CheckMark.FAIL, about, text)
 
 
-async def _records(settings: Settings) -> list[Line]:
+async def _records(settings: Settings) -> list[Check]:
     began = time.time()
     async with TopicReader(settings) as events:
         newest = [await events.newest(partition, _RECORDS) for partition in range(events.partitions)]
@@ -341,19 +357,19 @@ async def _records(settings: Settings) -> list[Line]:
     ]
 
 
-async def _open_transactions(settings: Settings, ends: Mapping[int, Ends], now_seconds: float) -> list[Line]:
+async def _open_transactions(settings: Settings, ends: Mapping[int, Ends], now_seconds: float) -> list[Check]:
     """Whether a producer's transaction holds a partition up, for every worker."""
     about = "open transactions"
     lines = []
     for held in await oldest_open(settings, ends):
         age_seconds = now_seconds - held.since_ms / 1000
         if age_seconds >= NOTED_SECONDS:
-            mark = Mark.FAIL if age_seconds >= FAILS_SECONDS else Mark.NOTE
-            lines.append(Line(mark, about, told(held, await whose(settings, held), now_seconds)))
-    return lines or [Line(Mark.OK, about, f"none is older than {NOTED_SECONDS:.0f} s")]
+            mark = CheckMark.FAIL if age_seconds >= FAILS_SECONDS else CheckMark.NOTE
+            lines.append(Check(mark, about, told(held, await whose(settings, held), now_seconds)))
+    return lines or [Check(CheckMark.OK, about, f"none is older than {NOTED_SECONDS:.0f} s")]
 
 
-async def _wait_for_news(events: TopicReader, newest: Sequence[Sequence[Any]], began: float) -> Line:
+async def _wait_for_news(events: TopicReader, newest: Sequence[Sequence[Any]], began: float) -> Check:
     """The clocks by a record that comes while we wait: it was appended after we began, whatever our clock shows.
 
     Args:
@@ -369,18 +385,18 @@ async def _wait_for_news(events: TopicReader, newest: Sequence[Sequence[Any]], b
             (*_, record) = (None, *await events.newest(partition, 1))
             if record is not None and record.offset > offset and record.timestamp_type == _APPEND_TIME:
                 return _compared(clock_offset_seconds(began, time.time(), record.timestamp / 1000))
-    return Line(Mark.OK, "clock", f"unknown: no record was appended within {_NEWS_SECONDS:g} s")
+    return Check(CheckMark.OK, "clock", f"unknown: no record was appended within {_NEWS_SECONDS:g} s")
 
 
-def _compared(offset_seconds: float) -> Line:
+def _compared(offset_seconds: float) -> Check:
     if abs(offset_seconds) <= _SKEW_SECONDS:
-        return Line(Mark.OK, "clock", "this machine's and the broker's agree within seconds")
+        return Check(CheckMark.OK, "clock", "this machine's and the broker's agree within seconds")
     direction = "ahead of" if offset_seconds > 0 else "behind"
     text = f"this machine's is {abs(offset_seconds):.0f} s {direction} the broker's: set both by NTP"
-    return Line(Mark.FAIL, "clock", text)
+    return Check(CheckMark.FAIL, "clock", text)
 
 
-def _skew(records: Sequence[Any], now_seconds: float) -> Line | None:
+def _skew(records: Sequence[Any], now_seconds: float) -> Check | None:
     """The broker's clock against this machine's, by the newest records' append times: nothing is written to know.
 
     None where the newest is old, or this machine's clock is ahead: those look the same.
@@ -390,15 +406,15 @@ def _skew(records: Sequence[Any], now_seconds: float) -> Line | None:
         return None
     age_seconds = now_seconds - max(appended)
     if age_seconds < -_SKEW_SECONDS:
-        return Line(
-            Mark.FAIL, "clock", f"the broker's is {-age_seconds:.0f} s ahead of this machine's: set both by NTP"
+        return Check(
+            CheckMark.FAIL, "clock", f"the broker's is {-age_seconds:.0f} s ahead of this machine's: set both by NTP"
         )
     if age_seconds > _FRESH_SECONDS:
         return None
-    return Line(Mark.OK, "clock", f"the newest record was appended {age_seconds:.0f} s ago")
+    return Check(CheckMark.OK, "clock", f"the newest record was appended {age_seconds:.0f} s ago")
 
 
-def _producers(newest: Sequence[Sequence[Any]]) -> Iterator[Line]:
+def _producers(newest: Sequence[Sequence[Any]]) -> Iterator[Check]:
     """Whether sites stand where the Java partitioner puts them, and their clocks are not ahead."""
     looked_at, astray, ahead = 0, "", ""
     odd: dict[tuple[str, str, str], str] = {}
@@ -420,12 +436,14 @@ def _producers(newest: Sequence[Sequence[Any]]) -> Iterator[Line]:
             if lead_ms > AHEAD_MS and record.timestamp >= 0 and not ahead:
                 ahead = f"site {site!r} is {lead_ms / 1000:.0f} s ahead of the broker, so its events are rejected"
     if not looked_at:
-        yield Line(Mark.OK, "partitioner", "unknown: no events yet")
+        yield Check(CheckMark.OK, "partitioner", "unknown: no events yet")
         return
-    yield Line(Mark.FAIL if astray else Mark.OK, "partitioner", astray or f"murmur2, by {looked_at:,} events")
+    yield Check(
+        CheckMark.FAIL if astray else CheckMark.OK, "partitioner", astray or f"murmur2, by {looked_at:,} events"
+    )
     yield _times(odd)
-    yield Line(
-        Mark.FAIL if ahead else Mark.OK,
+    yield Check(
+        CheckMark.FAIL if ahead else CheckMark.OK,
         "sites' clocks",
         f"{ahead}: set its producer's clock, and check that `at` is in ms" if ahead else "none is ahead",
     )
@@ -435,17 +453,17 @@ def _producers(newest: Sequence[Sequence[Any]]) -> Iterator[Line]:
 _TIMES_TOLD = 5
 
 
-def _times(odd: Mapping[tuple[str, str, str], str]) -> Line:
+def _times(odd: Mapping[tuple[str, str, str], str]) -> Check:
     """Times that cannot be meant, each kind once, with an event that has it."""
     if not odd:
-        return Line(Mark.OK, "times", "all can be meant")
+        return Check(CheckMark.OK, "times", "all can be meant")
     told = [
         f"{field} of site {site!r} ({reason}, as in event {event_id!r})"
         for (site, field, reason), event_id in sorted(odd.items())[:_TIMES_TOLD]
     ]
     more = f" and {len(odd) - _TIMES_TOLD:,} more" if len(odd) > _TIMES_TOLD else ""
-    return Line(
-        Mark.FAIL,
+    return Check(
+        CheckMark.FAIL,
         "times",
         f"{', '.join(told)}{more} cannot be meant and is left out of delays, holds and handling time: "
         "its producer must send times and durations in ms, and leave out what it does not know",

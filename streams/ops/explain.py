@@ -28,7 +28,7 @@ from streams.ops.records import TopicReader, unreadable
 from streams.runtime.settings import Settings
 from streams.sources.sinks import partition_of
 from streams.views import fold
-from streams.views.fold import Column
+from streams.views.fold import FoldedColumn
 
 FIGURES = ("accuracy", "labels", "handle")
 #: Read so much before the window: brokers' clocks differ, and duplicates follow their first within minutes.
@@ -121,7 +121,7 @@ class Item(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Explanation:
     """A figure and the events behind it.
 
     Attributes:
@@ -302,13 +302,13 @@ class Explainer:
         pane_ms = MINUTE_MS if WINDOW_PANES[self.question.window][0] == "m" else HOUR_MS
         return one_ms // pane_ms == other_ms // pane_ms
 
-    def answer(self) -> Answer:
+    def answer(self) -> Explanation:
         """The figure, as of the records taken."""
         at_ms = self._clock_ms if self.question.at_ms is None else self.question.at_ms
         first, last = self.question.panes(at_ms)
         items = [item for item in self._items.values() if first <= item.at <= last]
         left_out = Counter(reason for at, reason in self._left_out if first <= at <= last)
-        return Answer(self.question, at_ms, items, left_out, self._site_events, self._later)
+        return Explanation(self.question, at_ms, items, left_out, self._site_events, self._later)
 
 
 def _item(event: LabelReviewed | LabelSubmitted, value: int) -> Item:
@@ -343,7 +343,7 @@ def _is_ahead(event: Event, append_ms: int | None) -> bool:
     return refers_to is not None and refers_to > event.at + AHEAD_MS
 
 
-def explain(question: Question, policy: Policy, settings: Settings) -> Answer:
+def explain(question: Question, policy: Policy, settings: Settings) -> Explanation:
     """Reads the site's partition back and answers.
 
     Raises:
@@ -356,7 +356,7 @@ def explain(question: Question, policy: Policy, settings: Settings) -> Answer:
         raise unreadable(EVENTS, settings, error) from error
 
 
-async def _explain(question: Question, policy: Policy, settings: Settings) -> Answer:
+async def _explain(question: Question, policy: Policy, settings: Settings) -> Explanation:
     explainer = Explainer(question, policy)
     from_ms = None if question.at_ms is None else question.panes(question.at_ms)[0] - _MARGIN_MS
     async with TopicReader(settings) as events:
@@ -387,7 +387,7 @@ async def _explain(question: Question, policy: Policy, settings: Settings) -> An
 # --- for people
 
 
-def summary(answer: Answer, policy: Policy) -> Iterator[str]:
+def summary(answer: Explanation, policy: Policy) -> Iterator[str]:
     """The figure in a few lines."""
     first, last = answer.question.panes(answer.at_ms)
     yield answer.question.metric
@@ -399,7 +399,7 @@ def summary(answer: Answer, policy: Policy) -> Iterator[str]:
         yield f"not known yet then: {answer.later:,} later events of the site that were read"
 
 
-def _figure(answer: Answer, policy: Policy) -> str:
+def _figure(answer: Explanation, policy: Policy) -> str:
     n, total = answer.n, answer.total
     if answer.question.figure == "labels":
         return f"labels: {n:,}"
@@ -415,22 +415,22 @@ def _figure(answer: Answer, policy: Policy) -> str:
 
 #: Columns of the table, and what of an item stands there.
 _COLUMNS = (
-    Column("at (UTC)"),
-    Column("agent", folds=True),
-    Column("project", folds=True, goes=1),
-    Column("task", folds=True, goes=2),
-    Column("label", folds=True, goes=5),
-    Column("expected", folds=True, goes=6),
-    Column("reviewer", folds=True, goes=7),
-    Column("error type", folds=True, goes=4),
-    Column("SOP version", folds=True, goes=8),
-    Column("market", folds=True, goes=9),
-    Column("event", folds=True, goes=3),
-    Column("", folds=True, goes=10),
+    FoldedColumn("at (UTC)"),
+    FoldedColumn("agent", folds=True),
+    FoldedColumn("project", folds=True, goes=1),
+    FoldedColumn("task", folds=True, goes=2),
+    FoldedColumn("label", folds=True, goes=5),
+    FoldedColumn("expected", folds=True, goes=6),
+    FoldedColumn("reviewer", folds=True, goes=7),
+    FoldedColumn("error type", folds=True, goes=4),
+    FoldedColumn("SOP version", folds=True, goes=8),
+    FoldedColumn("market", folds=True, goes=9),
+    FoldedColumn("event", folds=True, goes=3),
+    FoldedColumn("", folds=True, goes=10),
 )
 
 
-def plain_lines(answer: Answer, items: Sequence[Item], policy: Policy) -> Iterator[str]:
+def plain_lines(answer: Explanation, items: Sequence[Item], policy: Policy) -> Iterator[str]:
     """For scripts: `#` lines, then with tabs between event id, at, agent, project, task, value, and the context.
 
     The value is true or false for a review, seconds for a label; a minus takes out an event that was not read. The
@@ -446,12 +446,12 @@ def plain_lines(answer: Answer, items: Sequence[Item], policy: Policy) -> Iterat
         yield "\t".join((cell(item.event_id), str(item.at), *work, value, *map(cell, (*_context(item), item.note))))
 
 
-def print_answer(answer: Answer, items: Sequence[Item], policy: Policy, console: Console) -> None:
+def print_answer(answer: Explanation, items: Sequence[Item], policy: Policy, console: Console) -> None:
     """For reading: the figure, and a table that keeps every column at any width."""
     for line in summary(answer, policy):
         console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
     value = "correct" if answer.question.figure == "accuracy" else "seconds"
-    columns = (*_COLUMNS[:1], Column(value, right=True), *_COLUMNS[1:])
+    columns = (*_COLUMNS[:1], FoldedColumn(value, right=True), *_COLUMNS[1:])
     rows = [_row(item, answer.question) for item in items]
     # A column that is empty everywhere says nothing.
     used = [place for place in range(len(columns)) if place < 2 or any(row[place].plain for row in rows)]

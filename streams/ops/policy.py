@@ -12,7 +12,7 @@ from schemas.drift import BUDGET_OF, BUDGETS
 from schemas.policy import Policy
 from schemas.text import visible
 from streams.views import fold
-from streams.views.fold import Column
+from streams.views.fold import FoldedColumn
 
 if TYPE_CHECKING:
     # Without a history this command needs no engine, which takes a second to load.
@@ -46,8 +46,8 @@ def _print_table(
 ) -> None:
     """Writes a table that keeps every column: the last numbers go below their rows first."""
     console.print(Text(title, style="italic"))
-    columns = [Column(name, folds=True) for name in names]
-    columns += [Column(name, right=True, goes=place) for place, name in enumerate(numbers)]
+    columns = [FoldedColumn(name, folds=True) for name in names]
+    columns += [FoldedColumn(name, right=True, goes=place) for place, name in enumerate(numbers)]
     for part in fold.lines(columns, [[Text(visible(cell)) for cell in row] for row in rows], console.width, gap=1):
         console.print(part)
 
@@ -76,7 +76,7 @@ ASSUMED_A_MONTH = 4_000.0
 _TOLD = 12
 
 
-class Watched(NamedTuple):
+class WatchedStream(NamedTuple):
     """A stream that a budget watches over.
 
     Attributes:
@@ -96,10 +96,10 @@ class Watched(NamedTuple):
     design_effect: float = 1.0
 
 
-def watched_in(engine: "PartitionEngine") -> list[Watched]:
+def watched_in(engine: "PartitionEngine") -> list[WatchedStream]:
     """The streams of a history that an engine has gone through, with their volumes as it knows them at its end."""
     return [
-        Watched(
+        WatchedStream(
             " ".join(part for part in (stream.site, stream.project, stream.agent, stream.signal) if part),
             BUDGET_OF[stream.signal],
             a_month,
@@ -112,7 +112,7 @@ def watched_in(engine: "PartitionEngine") -> list[Watched]:
     ]
 
 
-def watched_by_name(policy: Policy, a_month: float) -> list[Watched]:
+def watched_by_name(policy: Policy, a_month: float) -> list[WatchedStream]:
     """The sites and projects that a policy names, each site with so many reviews a month, shared by its projects."""
     scopes = [(site, project) for site, project, market in policy.scopes() if site and not market]
     scopes = scopes or [(f"site {number}", "") for number in range(1, 6)]
@@ -122,11 +122,13 @@ def watched_by_name(policy: Policy, a_month: float) -> list[Watched]:
         targets = policy.resolve(site, project)
         volume = a_month / siblings
         length = run_length(volume, len(scopes), policy.oncall.false_pages_per_month)
-        pages.append(Watched(f"{site} {project}".strip() + " accuracy", "page", volume, length, 1 - targets.accuracy))
+        pages.append(
+            WatchedStream(f"{site} {project}".strip() + " accuracy", "page", volume, length, 1 - targets.accuracy)
+        )
     return pages
 
 
-def print_budget(watched: Sequence[Watched], console: Console) -> None:
+def print_budget(watched: Sequence[WatchedStream], console: Console) -> None:
     """Writes what the budgets buy: for each stream how soon a drop of 2, 5 and 10 points is found."""
     for budget in BUDGETS:
         streams = sorted((each for each in watched if each.budget == budget), key=lambda each: -each.a_month)

@@ -25,7 +25,7 @@ from streams.ops.errors import WRONG_USE, CommandError
 from streams.ops.records import TopicReader, unreadable
 from streams.runtime.settings import Settings
 from streams.views import fold
-from streams.views.fold import Column
+from streams.views.fold import FoldedColumn
 
 #: Fields of an event that name a person.
 PERSONS = ("agent_id", "reviewer_id", "person_id", "owner")
@@ -34,13 +34,13 @@ _OTHER, _REASONS_MOST = "other", 50
 _SHOWN_CHARACTERS = 200
 _NAMELESS = "p-?"
 _COLUMNS = (
-    Column("rejected (UTC)"),
-    Column("reason"),
-    Column("detail", folds=True),
-    Column("from", goes=2),
-    Column("key", folds=True, goes=1),
-    Column("bytes", right=True, goes=3),
-    Column("record", folds=True, goes=4),
+    FoldedColumn("rejected (UTC)"),
+    FoldedColumn("reason"),
+    FoldedColumn("detail", folds=True),
+    FoldedColumn("from", goes=2),
+    FoldedColumn("key", folds=True, goes=1),
+    FoldedColumn("bytes", right=True, goes=3),
+    FoldedColumn("record", folds=True, goes=4),
 )
 
 
@@ -67,7 +67,7 @@ class Letter(NamedTuple):
 
 
 @dataclass(slots=True)
-class Found:
+class LettersFound:
     """What a reading of the topic has found.
 
     Attributes:
@@ -106,7 +106,7 @@ class Wanted:
     out_dir: Path | None = None
 
 
-def rejected(wanted: Wanted, settings: Settings) -> Found:
+def rejected(wanted: Wanted, settings: Settings) -> LettersFound:
     """Reads the dead-letter topic from end to end, holding no more than is shown.
 
     Raises:
@@ -122,8 +122,8 @@ def rejected(wanted: Wanted, settings: Settings) -> Found:
         raise CommandError(f"{error.filename}: {error.strerror}; give another --out or --out-dir", WRONG_USE) from error
 
 
-async def _read(wanted: Wanted, settings: Settings, writer: "_Writer") -> Found:
-    found = Found()
+async def _read(wanted: Wanted, settings: Settings, writer: "_Writer") -> LettersFound:
+    found = LettersFound()
     newest: list[tuple[int, int, int, int, Letter]] = []
     number = 0
     async for letter in _letters(wanted, settings):
@@ -191,7 +191,7 @@ class _Writer:
         if self._file is not None:
             self._file.close()
 
-    def write(self, letter: Letter, number: int, found: Found) -> None:
+    def write(self, letter: Letter, number: int, found: LettersFound) -> None:
         """Writes one, or counts why not."""
         if self._file is None and self._folder is None:
             return
@@ -237,7 +237,7 @@ def names_of(settings: Settings) -> AgentNames | None:
         raise CommandError(str(error)) from error
 
 
-def notes(found: Found, wanted: Wanted) -> Iterator[str]:
+def notes(found: LettersFound, wanted: Wanted) -> Iterator[str]:
     """What was written back out, and what could not be."""
     where = " and ".join(str(path) for path in (wanted.out, wanted.out_dir) if path is not None)
     if not where:
@@ -249,7 +249,7 @@ def notes(found: Found, wanted: Wanted) -> Iterator[str]:
         yield f"{found.broken:,} records hold a line break and are not in {wanted.out}: --out-dir has a file for each"
 
 
-def json_lines(found: Found, names: AgentNames | None) -> Iterator[str]:
+def json_lines(found: LettersFound, names: AgentNames | None) -> Iterator[str]:
     """One JSON object a letter, newest first."""
     for letter in found.shown:
         row: dict[str, Any] = {
@@ -270,7 +270,7 @@ def json_lines(found: Found, names: AgentNames | None) -> Iterator[str]:
         yield json.dumps(row, ensure_ascii=False)
 
 
-def print_found(found: Found, names: AgentNames | None, console: Console) -> None:
+def print_found(found: LettersFound, names: AgentNames | None, console: Console) -> None:
     """For reading: how many by reason, the newest first, and below them the newest letters."""
     if not found.count:
         console.print("Nothing was rejected.", highlight=False)
@@ -280,7 +280,7 @@ def print_found(found: Found, names: AgentNames | None, console: Console) -> Non
         [Text(visible(reason)), Text(f"{found.count[reason]:,}"), Text(_when(found.newest[reason]))]
         for reason in by_reason
     ]
-    columns = (Column("reason", folds=True), Column("records", right=True), Column("newest (UTC)"))
+    columns = (FoldedColumn("reason", folds=True), FoldedColumn("records", right=True), FoldedColumn("newest (UTC)"))
     for part in fold.lines(columns, rows, console.width):
         console.print(part)
     console.print()

@@ -13,7 +13,7 @@ from schemas.policy import OTHER, Policy, PolicyError
 from schemas.text import visible
 from streams.ops.errors import WRONG_USE, CommandError
 from streams.views import fold
-from streams.views.fold import Column
+from streams.views.fold import FoldedColumn
 from streams.views.reading import span
 from streams.views.samples import Samples
 
@@ -89,12 +89,12 @@ def as_json(sites: Sequence[SiteUse]) -> str:
 def print_sites(sites: Sequence[SiteUse], limits: Sequence[str], now_seconds: float, console: Console) -> None:
     """Writes the sites as a table, and the limits below."""
     columns = [
-        Column("site", folds=True),
-        Column("events", right=True),
-        Column("combinations", right=True),
-        Column("first event", right=True),
-        Column("last event", right=True),
-        Column("policy", goes=1),
+        FoldedColumn("site", folds=True),
+        FoldedColumn("events", right=True),
+        FoldedColumn("combinations", right=True),
+        FoldedColumn("first event", right=True),
+        FoldedColumn("last event", right=True),
+        FoldedColumn("policy", goes=1),
     ]
     rows = [
         (

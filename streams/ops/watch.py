@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from streams.ops.errors import CommandError
-from streams.views.board import Board, plain_lines
+from streams.views.board import TerminalBoard, plain_lines
 from streams.views.http import Unreachable
 from streams.views.reading import Reading, read, remember
 from streams.views.samples import Samples, read_prometheus, read_worker
@@ -94,9 +94,9 @@ class Watcher:
         self.trouble, self.reading = None, remember(reading, self.reading, self._seen)
         self._rate.add(now, reading.pipeline.events)
 
-    def board(self) -> Board:
+    def board(self) -> TerminalBoard:
         """The picture as it is now."""
-        return Board(
+        return TerminalBoard(
             self.reading,
             events_per_second=self._rate.per_second,
             trouble=self.trouble,

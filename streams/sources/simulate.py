@@ -23,7 +23,7 @@ from streams.sources.world import (
     SHIFT_MS,
     Person,
     Project,
-    Site,
+    SimulatedSite,
     build,
 )
 
@@ -262,7 +262,7 @@ class Operation:
             error += plan.points
         return min(max(error, 0.002), 0.9)
 
-    def _hard_share(self, at_ms: int, site: Site, project: Project) -> float:
+    def _hard_share(self, at_ms: int, site: SimulatedSite, project: Project) -> float:
         return 0.8 if self._changed(at_ms, "mix-shift", site) else project.hard_share
 
     def _sop(self, at_ms: int, project: Project) -> str:
@@ -287,14 +287,14 @@ class Operation:
         elif chance > 1 - targeted:
             self._later(at_ms, site, judged, "targeted")
 
-    def _later(self, at_ms: int, site: Site, judged: tuple[Any, ...], sampling: str) -> None:
+    def _later(self, at_ms: int, site: SimulatedSite, judged: tuple[Any, ...], sampling: str) -> None:
         delay_minutes = min(self._random.lognormvariate(*_REVIEW_DELAY_MINUTES), 240.0)
         self._at(at_ms + int(delay_minutes * MINUTE_MS), self._review, site, *judged, "qa", sampling)
 
     def _review(
         self,
         at_ms: int,
-        site: Site,
+        site: SimulatedSite,
         work: dict[str, Any],
         wrong: bool,
         label: str,
@@ -331,7 +331,7 @@ class Operation:
             self._at(at_ms + 5 * MINUTE_MS, self._overturn, site, work, review_id, at_ms, source, sampling)
 
     def _audit(
-        self, at_ms: int, site: Site, work: dict[str, Any], reviewer: Person, verdict: bool, correct: bool
+        self, at_ms: int, site: SimulatedSite, work: dict[str, Any], reviewer: Person, verdict: bool, correct: bool
     ) -> None:
         judged = {**work, "agent_id": reviewer.agent_id}
         self._send(
@@ -340,7 +340,14 @@ class Operation:
         )  # fmt: skip  # an event in one glance
 
     def _overturn(
-        self, at_ms: int, site: Site, work: dict[str, Any], review_id: str, reviewed_at: int, source: str, sampling: str
+        self,
+        at_ms: int,
+        site: SimulatedSite,
+        work: dict[str, Any],
+        review_id: str,
+        reviewed_at: int,
+        source: str,
+        sampling: str,
     ) -> None:
         version = {"source": source, "sampling": sampling, "market": work["market"]}
         self._send(
@@ -349,14 +356,14 @@ class Operation:
             old={**version, "correct": False}, new={**version, "correct": True},
         )  # fmt: skip  # an event in one glance
 
-    def _free_reviewer(self, site: Site) -> Person | None:
+    def _free_reviewer(self, site: SimulatedSite) -> Person | None:
         """A reviewer who is at work; None: all are at a break or in a meeting."""
         working = [reviewer for reviewer in site.reviewers if reviewer.state == "productive"]
         return self._random.choice(working) if working else None
 
     # --- the change
 
-    def _changed(self, at_ms: int, scenario: str, site: Site) -> bool:
+    def _changed(self, at_ms: int, scenario: str, site: SimulatedSite) -> bool:
         return self._plan.scenario == scenario and site is self._target and at_ms >= self._plan.changes_at_ms
 
     def _publish_sop(self, at_ms: int) -> None:
@@ -387,7 +394,7 @@ class Operation:
     def _at(self, at_ms: int, what: Callable[..., None], *arguments: Any) -> None:
         heapq.heappush(self._due, (at_ms, next(self._order), what, arguments))
 
-    def _send(self, at_ms: int, site: Site, kind: str, **fields: Any) -> str:
+    def _send(self, at_ms: int, site: SimulatedSite, kind: str, **fields: Any) -> str:
         """Sends an event, or in a dirty operation what becomes of it; returns its id."""
         if self._changed(at_ms, "outage", site):
             return ""

@@ -78,7 +78,7 @@ class Person:
     """
 
     agent_id: str
-    site: "Site"
+    site: "SimulatedSite"
     shift: int
     error: float
     speed: float
@@ -98,7 +98,7 @@ class Person:
 
 
 @dataclass(slots=True)
-class Site:
+class SimulatedSite:
     """A partner's location with its people."""
 
     name: str
@@ -116,7 +116,7 @@ class Site:
         return first + (at_ms - first) // DAY_MS * DAY_MS
 
 
-def build(random: Random, sites: int, agents_on_shift: int) -> list[Site]:
+def build(random: Random, sites: int, agents_on_shift: int) -> list[SimulatedSite]:
     """Makes an operation.
 
     Args:
@@ -134,7 +134,7 @@ def build(random: Random, sites: int, agents_on_shift: int) -> list[Site]:
         if number >= len(PLACES):
             name = f"{name.rsplit('-', 1)[0]}-{number + 1}"
         chosen = tuple(PROJECTS[(number + step) % len(PROJECTS)] for step in range(2 + number % 2))
-        site = Site(name, vendor, zone, offset, skill, chosen)
+        site = SimulatedSite(name, vendor, zone, offset, skill, chosen)
         people = max(round(agents_on_shift * weights[number] / sum(weights)), 2)
         for shift in range(len(SHIFT_HOURS)):
             for one in range(people):
@@ -147,7 +147,7 @@ def build(random: Random, sites: int, agents_on_shift: int) -> list[Site]:
     return made
 
 
-def _agent(random: Random, site: Site, shift: int, number: int) -> Person:
+def _agent(random: Random, site: SimulatedSite, shift: int, number: int) -> Person:
     joined = random.randrange(5, NEWCOMER_DAYS) if random.random() < 0.08 else random.randrange(60, 1500)
     error = min(max(random.gauss(0.019, 0.010) - site.skill, 0.004), 0.15)
     agent_id = f"a-{site.name.rsplit('-', 1)[-1]}-{shift}{number:04d}"

@@ -31,7 +31,7 @@ from streams.views.reading import (
     UNKNOWN,
     WINDOW,
     Accuracy,
-    Drift,
+    OpenDrift,
     Reading,
     SiteLine,
     State,
@@ -74,7 +74,7 @@ def _column(heading: str, goes: int, cell: Callable[[SiteLine], Text], least: in
     return _Column(heading, "left" if left else "right", goes, lambda line, _scale, _cells: cell(line), least)
 
 
-class Board:
+class TerminalBoard:
     """The picture: a head about the monitor, a line a site, open drifts, a legend.
 
     Args:
@@ -224,7 +224,7 @@ def _operation(reading: Reading) -> list[Text]:
     return parts
 
 
-def _drift(drift: Drift, now_seconds: float) -> list[Text]:
+def _drift(drift: OpenDrift, now_seconds: float) -> list[Text]:
     """What is known of a drift, in parts that a narrow terminal puts below each other."""
     # River's alone is no state of the site: nothing is promised of it.
     kind, style = (drift.budget or "drift", DRIFT.style) if drift.is_ours else ("river", _MUTED)

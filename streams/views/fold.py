@@ -13,7 +13,7 @@ _INDENT = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class FoldedColumn:
     """One column.
 
     Attributes:
@@ -30,7 +30,12 @@ class Column:
 
 
 def lines(
-    columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: int, *, gap: int = 2, header_style: str = "dim"
+    columns: Sequence[FoldedColumn],
+    rows: Sequence[Sequence[Text]],
+    width: int,
+    *,
+    gap: int = 2,
+    header_style: str = "dim",
 ) -> Iterator[Table | Text]:
     """Draws rows into so many cells of width: in one line each where that is enough.
 
@@ -68,7 +73,9 @@ def lines(
             yield from beside(pairs, width)
 
 
-def _places(columns: Sequence[Column], widths: Sequence[int], width: int, gap: int) -> tuple[list[int], list[int]]:
+def _places(
+    columns: Sequence[FoldedColumn], widths: Sequence[int], width: int, gap: int
+) -> tuple[list[int], list[int]]:
     """Which columns stay in the line, and which stand below it."""
     kept = list(range(len(columns)))
     for place in sorted(kept, key=lambda place: -columns[place].goes):
@@ -78,7 +85,7 @@ def _places(columns: Sequence[Column], widths: Sequence[int], width: int, gap: i
     return kept, [place for place in range(len(columns)) if place not in kept]
 
 
-def _shrink(columns: Sequence[Column], widths: list[int], kept: Sequence[int], width: int, gap: int) -> None:
+def _shrink(columns: Sequence[FoldedColumn], widths: list[int], kept: Sequence[int], width: int, gap: int) -> None:
     """Takes from the widest names what the line is too long by."""
     folding = [place for place in kept if columns[place].folds]
     while folding and sum(widths[each] + gap for each in kept) - gap > width:

@@ -151,7 +151,7 @@ class SiteLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
+class OpenDrift:
     """An open drift of a site or project. Ratios 0 to 1; None where the page does not say.
 
     Attributes:
@@ -202,7 +202,7 @@ class Reading:
     at_seconds: float
     sites: tuple[SiteLine, ...] = ()
     pipeline: Pipeline = Pipeline()
-    drifts: tuple[Drift, ...] = ()
+    drifts: tuple[OpenDrift, ...] = ()
 
     @property
     def total(self) -> tuple[int, int]:
@@ -249,7 +249,7 @@ def remember(reading: Reading, before: Reading | None, seen: dict[str, float]) -
     return replace(reading, sites=tuple(sorted([*reading.sites, *gone], key=_worst_first))) if gone else reading
 
 
-def _whole_site_first(drift: Drift) -> tuple[bool, bool, float]:
+def _whole_site_first(drift: OpenDrift) -> tuple[bool, bool, float]:
     """Of a site's drifts that of its own accuracy, else of the project that fell furthest."""
     moved = (drift.current or 0.0) - (drift.baseline or 0.0)
     return drift.signal not in _ACCURACY, bool(drift.project), moved
@@ -348,7 +348,7 @@ def _pipeline(samples: Samples) -> Pipeline:
 _STREAM = ("site", "project", "signal", "direction")
 
 
-def _drifts(samples: Samples) -> tuple[Drift, ...]:
+def _drifts(samples: Samples) -> tuple[OpenDrift, ...]:
     """Ours, pages first, the surest first, below each what belongs to it; then river's that ours do not share."""
     of_river = _open(samples, "river_drift")
     detectors = {tuple(labels.get(name, "") for name in _STREAM): labels["detector"] for labels in of_river}
@@ -374,16 +374,16 @@ def _open(samples: Samples, kind: str) -> list[dict[str, str]]:
     return [labels for labels, value in found if value == 1 and not labels.get("agent")]
 
 
-def _stream(drift: Drift) -> tuple[str, ...]:
+def _stream(drift: OpenDrift) -> tuple[str, ...]:
     return drift.site, drift.project, drift.signal, drift.direction
 
 
-def _drift(samples: Samples, kind: str, labels: dict[str, str]) -> Drift:
+def _drift(samples: Samples, kind: str, labels: dict[str, str]) -> OpenDrift:
     figures = {
         name: samples.value(f"labelwatch_{kind}_{name}", **labels)
         for name in ("evidence", "baseline_ratio", "current_ratio", "reviews", "began_timestamp_seconds")
     }
-    return Drift(
+    return OpenDrift(
         *(labels.get(name, "") for name in (*_STREAM, "budget")),
         evidence=figures["evidence"] or 0.0,
         baseline=figures["baseline_ratio"],

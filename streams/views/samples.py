@@ -17,16 +17,16 @@ from streams.views.http import Unreachable, open_url, request_to
 _TIMEOUT_SECONDS = 3.0
 #: People's series and buckets may be a hundred thousand, and no view needs them.
 _SERIES = '{__name__=~"labelwatch_.*",__name__!~"labelwatch_(agent|reviewer)_.*|.*_bucket"}'
-Labels = Mapping[str, str]
+SampleLabels = Mapping[str, str]
 
 
 @dataclass(slots=True)
 class Samples:
     """Samples by metric name; labels that Prometheus adds (`instance`, `job`) are taken off."""
 
-    by_name: dict[str, list[tuple[Labels, float]]] = field(default_factory=dict)
+    by_name: dict[str, list[tuple[SampleLabels, float]]] = field(default_factory=dict)
 
-    def select(self, name: str, **labels: str) -> Iterator[tuple[Labels, float]]:
+    def select(self, name: str, **labels: str) -> Iterator[tuple[SampleLabels, float]]:
         """Samples of a metric that have these labels; a label that is not there is empty, as Prometheus has it."""
         for found, value in self.by_name.get(name, ()):
             if all(found.get(key, "") == wanted for key, wanted in labels.items()):
@@ -85,7 +85,7 @@ def read_prometheus(url: str, trust: ssl.SSLContext | None = None) -> Samples:
     return samples
 
 
-def _shown(labels: Labels) -> Labels:
+def _shown(labels: SampleLabels) -> SampleLabels:
     """Names as a terminal may show them, whoever wrote the page."""
     return {key: visible(value) for key, value in labels.items()}
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from grafana import generate, signals, states
-from grafana.theme import UNITS, Signal
+from grafana.theme import UNITS, BoardSignal
 from schemas.metrics import CATALOGUE, METRICS, Kind, Origin
 from tests.boards.queries import boards, panels, queries, seconds, substitute
 
@@ -269,7 +269,7 @@ def test_gauges_that_two_workers_may_show_are_never_added_up_across_them(uid: st
 
 def test_no_expression_is_written_twice() -> None:
     """Panels take signals; a signal is declared once; what a rule records is asked for by its name."""
-    declared = [value for _, value in inspect.getmembers(signals, lambda value: isinstance(value, Signal))]
+    declared = [value for _, value in inspect.getmembers(signals, lambda value: isinstance(value, BoardSignal))]
     counted = Counter(re.sub(r"\s+", "", signal.expr) for signal in declared)
     assert [expr for expr, count in counted.items() if count > 1] == []
     recorded = {re.sub(r"\s+", "", rule["expr"]): rule["record"] for rule in RULES if "record" in rule}
@@ -282,7 +282,7 @@ def test_no_expression_is_written_twice() -> None:
 
 def test_every_signal_is_used() -> None:
     source = "".join(path.read_text("utf-8") for path in (ROOT / "grafana").glob("*.py") if path.name != "signals.py")
-    names = [name for name, value in inspect.getmembers(signals) if isinstance(value, Signal)]
+    names = [name for name, value in inspect.getmembers(signals) if isinstance(value, BoardSignal)]
     assert [name for name in names if f"signals.{name}" not in source] == []
 
 

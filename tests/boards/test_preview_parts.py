@@ -12,7 +12,7 @@ from streams.views.preview import colors, layout
 from streams.views.preview.charts import nice_ticks, time_ticks
 from streams.views.preview.errors import PreviewError
 from streams.views.preview.fields import FieldConfig, Moment
-from streams.views.preview.frames import Column, Frame, Value, buckets, series_frames
+from streams.views.preview.frames import Frame, FrameColumn, Value, buckets, series_frames
 from streams.views.preview.times import TimeRange, moment, span_text, step_seconds
 from streams.views.preview.transform import transform
 from streams.views.preview.units import text_of
@@ -87,7 +87,7 @@ def test_ticks_stand_at_whole_hours_and_days_of_the_boards_zone() -> None:
 
 def table(query: str = "A", **columns: Sequence[Value]) -> Frame:
     kinds = {name: "string" if isinstance(values[0], str) else "number" for name, values in columns.items()}
-    return Frame(tuple(Column(name, kinds[name], tuple(values), query=query) for name, values in columns.items()))
+    return Frame(tuple(FrameColumn(name, kinds[name], tuple(values), query=query) for name, values in columns.items()))
 
 
 def cells(frames: Sequence[Frame]) -> dict[str, tuple[Value, ...]]:

@@ -11,7 +11,17 @@ from prometheus_client.metrics_core import Metric as ClientFamily
 
 from schemas.metrics import CATALOGUE, METRICS, Kind, Page
 from streams.engine.figures import Column
-from streams.exporter.text import PIECE_LINES, Block, Family, Histograms, LabelText, People, Rows, label_value, render
+from streams.exporter.text import (
+    PIECE_LINES,
+    Block,
+    HistogramFamily,
+    LabelText,
+    MetricFamily,
+    PeopleFamily,
+    RowFamily,
+    label_value,
+    render,
+)
 from tests.support.exporter import series
 
 AWKWARD = ['"', "\\", "\n", "\\n", '\\"', 'a"b\\c\nd', "质检员", "<b>&amp;</b>", "}", "=", "{,}", " ", "", "#", "é"]
@@ -27,20 +37,20 @@ numbers = st.one_of(
 class Only:
     """A collector of given families."""
 
-    def __init__(self, *families: ClientFamily | Family) -> None:
+    def __init__(self, *families: ClientFamily | MetricFamily) -> None:
         self.families = families
 
-    def collect(self) -> tuple[ClientFamily | Family, ...]:
+    def collect(self) -> tuple[ClientFamily | MetricFamily, ...]:
         return self.families
 
 
-def by_client(*families: ClientFamily | Family) -> bytes:
+def by_client(*families: ClientFamily | MetricFamily) -> bytes:
     registry = CollectorRegistry()
     registry.register(Only(*families))
     return generate_latest(registry)
 
 
-def by_us(*families: Family) -> bytes:
+def by_us(*families: MetricFamily) -> bytes:
     return b"".join(render(families))
 
 
@@ -50,7 +60,7 @@ def test_gauges_are_written_to_the_byte_as_prometheus_client_writes_them(rows):
     client = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
     for labels, value in rows.items():
         client.add_metric(labels, value)
-    ours = Rows(metric, LabelText(metric.labels), list(rows.items()))
+    ours = RowFamily(metric, LabelText(metric.labels), list(rows.items()))
     assert by_us(ours) == by_client(client) == by_client(ours)
 
 
@@ -60,7 +70,7 @@ def test_counters_are_written_to_the_byte_as_prometheus_client_writes_them(rows)
     client = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
     for labels, value in rows.items():
         client.add_metric(labels, value)
-    ours = Rows(metric, LabelText(metric.labels), list(rows.items()))
+    ours = RowFamily(metric, LabelText(metric.labels), list(rows.items()))
     assert by_us(ours) == by_client(client) == by_client(ours)
     assert b"_created" not in by_us(ours)
 
@@ -79,7 +89,7 @@ def test_histograms_are_written_to_the_byte_as_prometheus_client_writes_them(row
     for labels, (counts, total) in rows.items():
         bounds = [*map(str, metric.buckets), "+Inf"]
         client.add_metric(labels, [(bound, sum(counts[: i + 1])) for i, bound in enumerate(bounds)], total)
-    ours = Histograms(metric, LabelText(metric.labels), rows)
+    ours = HistogramFamily(metric, LabelText(metric.labels), rows)
     assert by_us(ours) == by_client(client) == by_client(ours)
 
 
@@ -98,7 +108,7 @@ def test_people_are_written_to_the_byte_as_prometheus_client_writes_them(people,
         for person, value in zip(people, column, strict=True):
             if not math.isnan(value):
                 client.add_metric((*person, window), value)
-    ours = People(metric, text, blocks)
+    ours = PeopleFamily(metric, text, blocks)
     assert by_us(ours) == by_client(client) == by_client(ours)
 
 
@@ -119,7 +129,7 @@ def test_columns_are_written_to_the_byte_as_prometheus_client_writes_them(labels
         client.samples.clear()
         for row, value in zip(rows, values.tolist(), strict=True):
             client.add_metric(labels[row], value)
-        ours = Rows(metric, text, [], [Column(table, np.array(rows), values)])
+        ours = RowFamily(metric, text, [], [Column(table, np.array(rows), values)])
         assert len(ours) == len(rows)
         assert by_us(ours) == by_client(client) == by_client(ours)
 
@@ -130,27 +140,27 @@ def test_the_seams_between_pieces_do_not_show():
     values = np.where(np.arange(count) % 5 == 0, np.nan, np.arange(count) * 1.5)
     metric = METRICS["labelwatch_agent_labels"]
     text = LabelText(metric.labels[:-1])
-    ours = People(metric, text, [Block(people, text.all(people), values, "1h")])
+    ours = PeopleFamily(metric, text, [Block(people, text.all(people), values, "1h")])
     assert by_us(ours) == by_client(ours)
     assert len(series(by_us(ours))) == np.count_nonzero(~np.isnan(values))
 
-    rows = Rows(
+    rows = RowFamily(
         METRICS["labelwatch_policy_scope_missing"], LabelText(("site",)), [((f"s{i}",), i) for i in range(count)]
     )
     assert by_us(rows) == by_client(rows)
 
     table = Column([labels for labels, _ in rows.rows], np.arange(count), np.arange(count))
-    assert by_us(Rows(rows.metric, LabelText(("site",)), [], [table])) == by_us(rows)
+    assert by_us(RowFamily(rows.metric, LabelText(("site",)), [], [table])) == by_us(rows)
 
 
 def test_a_metric_without_labels_has_no_braces():
     metric = METRICS["labelwatch_loop_timestamp_seconds"]
-    assert by_us(Rows(metric, LabelText(()), [((), 12.5)])).endswith(b"\nlabelwatch_loop_timestamp_seconds 12.5\n")
+    assert by_us(RowFamily(metric, LabelText(()), [((), 12.5)])).endswith(b"\nlabelwatch_loop_timestamp_seconds 12.5\n")
 
 
 def test_every_label_value_comes_back_from_prometheus_own_escaping():
     metric = METRICS["labelwatch_policy_scope_missing"]
-    page = by_us(Rows(metric, LabelText(metric.labels), [((text,), 1) for text in AWKWARD]))
+    page = by_us(RowFamily(metric, LabelText(metric.labels), [((text,), 1) for text in AWKWARD]))
     assert {dict(labels)["site"] for _, labels in series(page)} == set(AWKWARD)
     if promtool := shutil.which("promtool"):
         done = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, timeout=60, check=False)
@@ -162,7 +172,7 @@ def test_label_values_are_capped_and_always_encodable():
     assert label_value("质" * 500) == "质" * 128
     assert label_value("\ud800") == "?"
     metric = METRICS["labelwatch_policy_scope_missing"]
-    ours = Rows(metric, LabelText(metric.labels), [(("\ud800" + '"' * 300,), 1)])
+    ours = RowFamily(metric, LabelText(metric.labels), [(("\ud800" + '"' * 300,), 1)])
     assert by_us(ours) == by_client(ours)
     (_, labels), *_ = series(by_us(ours))
     assert dict(labels)["site"] == "?" + '"' * 127

@@ -9,7 +9,7 @@ from threading import Event, Thread
 import pytest
 
 from schemas.topics import EVENTS
-from streams.ops.doctor import Mark, examine_all
+from streams.ops.doctor import CheckMark, examine_all
 from streams.runtime.settings import Settings
 from tests.kafka.conftest import FreshTopics
 from tests.support.kafka import RealKafka
@@ -97,12 +97,12 @@ def test_a_right_clock_is_said_by_worker_and_doctor(
         assert worker.get("/readyz")[0] == 200
         assert "this machine's clock" not in worker.log
         (found,) = [line for line in examine_all(settings) if line.about == "clock"]
-        assert found.mark is Mark.OK
+        assert found.mark is CheckMark.OK
         assert found.text.startswith("the newest record was appended")
         right = time.time
         monkeypatch.setattr(time, "time", lambda: right() + _HOUR)
         (found,) = [line for line in examine_all(settings) if line.about == "clock"]
-        assert found.mark is Mark.FAIL
+        assert found.mark is CheckMark.FAIL
         assert "is 3" in found.text
         assert found.text.endswith("s ahead of the broker's: set both by NTP")
         assert worker.terminate() == 0

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from schemas.policy import Policy
 from schemas.topics import EVENTS
-from streams.ops.doctor import Mark, examine_all
+from streams.ops.doctor import CheckMark, examine_all
 from streams.ops.errors import CommandError
 from streams.ops.explain import Question, explain
 from streams.runtime.settings import Settings
@@ -56,8 +56,8 @@ def test_the_doctor_finds_nothing_wrong_on_a_good_broker(
     settings = Settings.resolve(environ={}, bootstrap=broker.bootstrap, id=worker_id, data_dir=tmp_path, metrics_port=0)
     produce(broker.bootstrap, EVENTS, [review("1", time.time_ns() // 1_000_000)])
     lines = {line.about: line for line in examine_all(settings)}
-    assert [line for line in lines.values() if line.mark is Mark.FAIL] == []
-    assert lines["transactions"].mark is Mark.OK
+    assert [line for line in lines.values() if line.mark is CheckMark.FAIL] == []
+    assert lines["transactions"].mark is CheckMark.OK
     assert lines["clock"].text.startswith("the newest record was appended")
     assert lines["partitioner"].text == "murmur2, by 1 events"
 
@@ -67,7 +67,7 @@ def test_the_doctor_names_a_setting_that_breaks_the_promises(
 ) -> None:
     worker_id = fresh_topics(1, events={"message.timestamp.type": "CreateTime"})
     settings = Settings.resolve(environ={}, bootstrap=broker.bootstrap, id=worker_id, data_dir=tmp_path, metrics_port=0)
-    failed = [line for line in examine_all(settings) if line.mark is Mark.FAIL]
+    failed = [line for line in examine_all(settings) if line.mark is CheckMark.FAIL]
     assert [line.about for line in failed] == ["topics"]
     assert "message.timestamp.type=CreateTime where LogAppendTime is expected" in failed[0].text
 
@@ -90,4 +90,4 @@ def test_the_doctor_looks_past_what_was_rolled_back(
     lines = {line.about: line for line in examine_all(settings)}
     assert lines["partitioner"].text == "murmur2, by 1 events"
     assert lines["clock"].text.startswith("the newest record was appended")
-    assert lines["open transactions"].mark is Mark.OK
+    assert lines["open transactions"].mark is CheckMark.OK

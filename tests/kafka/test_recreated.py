@@ -8,7 +8,7 @@ import pytest
 from kafka.admin import KafkaAdminClient
 
 from schemas.topics import EVENTS, checkpoints_topic, topics
-from streams.ops.doctor import Mark, examine_all
+from streams.ops.doctor import CheckMark, examine_all
 from streams.runtime.settings import Settings
 from tests.kafka.conftest import FreshTopics
 from tests.support.kafka import RealKafka, create_topics
@@ -50,7 +50,7 @@ def test_a_topic_recreated_while_the_worker_was_down_is_refused_however_long_it_
         worker.wait_until("labelwatch_labels_total", load.labels.total())
         assert worker.terminate() == 0
     lines = {line.about: line for line in examine_all(settings)}
-    assert lines["checkpoints"].mark is Mark.OK
+    assert lines["checkpoints"].mark is CheckMark.OK
     assert lines["checkpoints"].text == f"of 1 partitions, of this {EVENTS}"
     with WorkerProcess(tmp_path, broker.bootstrap, id=worker_id) as worker:
         worker.wait_until("labelwatch_labels_total", load.labels.total())
@@ -63,7 +63,7 @@ def test_a_topic_recreated_while_the_worker_was_down_is_refused_however_long_it_
         assert f"{EVENTS} is not the topic that {checkpoints_topic(worker_id)} was written for" in said
         assert "start a new group with --id and replay" in said
     lines = {line.about: line for line in examine_all(settings)}
-    assert lines["checkpoints"].mark is Mark.FAIL
+    assert lines["checkpoints"].mark is CheckMark.FAIL
     assert "was deleted and created since" in lines["checkpoints"].text
 
 

@@ -15,7 +15,7 @@ from confluent_kafka import Producer
 from schemas.policy import Policy
 from schemas.topics import EVENTS
 from streams.ops import doctor
-from streams.ops.doctor import Line, Mark, examine_all
+from streams.ops.doctor import Check, CheckMark, examine_all
 from streams.ops.explain import Question, explain
 from streams.runtime import transport
 from streams.runtime.settings import Settings
@@ -165,7 +165,7 @@ async def test_what_is_rolled_back_and_compacted_away_is_no_gap(broker: RealKafk
         assert recorder.holes == 0
 
 
-def _doctor_on_transactions(broker: RealKafka, worker_id: str, folder: Path) -> list[Line]:
+def _doctor_on_transactions(broker: RealKafka, worker_id: str, folder: Path) -> list[Check]:
     settings = Settings.resolve(environ={}, bootstrap=broker.bootstrap, id=worker_id, data_dir=folder, metrics_port=0)
     return [line for line in examine_all(settings) if line.about == "open transactions"]
 
@@ -198,15 +198,15 @@ def test_an_open_transaction_is_no_lag_and_holds_no_worker_back(
                 assert sum(figures["labelwatch_reviews_total"].values()) == 50
                 assert worker.terminate() == 0
         (line,) = _doctor_on_transactions(broker, worker_id, tmp_path)
-        assert line.mark is Mark.OK
+        assert line.mark is CheckMark.OK
         monkeypatch.setattr(doctor, "NOTED_SECONDS", 3)
         (line,) = _doctor_on_transactions(broker, worker_id, tmp_path)
-        assert line.mark is Mark.NOTE
+        assert line.mark is CheckMark.NOTE
         assert "a transaction of transactional id 'hanging' (producer id " in line.text
         assert "is open, and 50 records from offset 50 on cannot be read before it ends" in line.text
         monkeypatch.setattr(doctor, "FAILS_SECONDS", 3)
         (line,) = _doctor_on_transactions(broker, worker_id, tmp_path)
-        assert line.mark is Mark.FAIL
+        assert line.mark is CheckMark.FAIL
         with WorkerProcess(tmp_path, broker.bootstrap, **settings) as worker:
             worker.wait_until("labelwatch_reviews_total", 50)
             hangs.commit_transaction(WAIT_SECONDS)

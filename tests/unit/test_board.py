@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from streams.views.board import Board, plain_lines
+from streams.views.board import TerminalBoard, plain_lines
 from streams.views.reading import (
     ABOVE,
     BELOW,
@@ -16,7 +16,7 @@ from streams.views.reading import (
     QUIET,
     SILENT,
     UNKNOWN,
-    Drift,
+    OpenDrift,
     Reading,
     State,
     monitor,
@@ -122,7 +122,7 @@ def test_a_drift_of_the_site_shows_before_all_else_and_one_of_a_person_does_not(
     scrape.drift("lima-2", agent="p-abc")
     reading = scrape.reading()
     assert [(line.site, line.state) for line in reading.sites] == [("lima-1", DRIFT), ("lima-2", ABOVE)]
-    assert reading.drifts == (Drift("lima-1", "spam", "accuracy", "down", "page", 1.7, 0.96, 0.88, 312, NOW - 660),)
+    assert reading.drifts == (OpenDrift("lima-1", "spam", "accuracy", "down", "page", 1.7, 0.96, 0.88, 312, NOW - 660),)
 
 
 def test_river_agrees_beside_ours_and_alone_makes_no_state_of_a_site() -> None:
@@ -172,7 +172,7 @@ def plain(reading: Reading) -> list[str]:
     return plain_lines(reading, None, NOW)
 
 
-def drawn(board: Board, width: int = 160, height: int = 40) -> str:
+def drawn(board: TerminalBoard, width: int = 160, height: int = 40) -> str:
     out = io.StringIO()
     Console(file=out, width=width, height=height).print(board)
     return out.getvalue()
@@ -180,7 +180,9 @@ def drawn(board: Board, width: int = 160, height: int = 40) -> str:
 
 def picture(reading: Reading | None, width: int = 160, height: int = 40, trouble: str | None = None) -> str:
     return drawn(
-        Board(reading, trouble=trouble, now_seconds=NOW, urls=("http://x/metrics",), note="a note"), width, height
+        TerminalBoard(reading, trouble=trouble, now_seconds=NOW, urls=("http://x/metrics",), note="a note"),
+        width,
+        height,
     )
 
 
@@ -306,7 +308,7 @@ def test_a_monitor_that_does_not_answer_is_down_with_its_old_figures_called_old(
     scrape = Scrape()
     scrape.site("lima-1", (0.97, 0.955, 0.98))
     reading = scrape.reading()
-    text = drawn(Board(reading, trouble="nobody answers", now_seconds=NOW + 90), width)
+    text = drawn(TerminalBoard(reading, trouble="nobody answers", now_seconds=NOW + 90), width)
     assert "DOWN" in text
     assert "LIVE" not in text
     assert "figures are 90 s old" in " ".join(text.replace("│", " ").split())
@@ -383,7 +385,7 @@ def test_no_site_looks_calm_or_known_under_a_dead_monitor(width: int) -> None:
     scrape = Scrape()
     for number, interval in enumerate(((0.97, 0.955, 0.98), (0.94, 0.93, 0.96), (0.91, 0.88, 0.94))):
         scrape.site(f"lima-{number}", interval)
-    board = Board(scrape.reading(), trouble="nobody answers", events_per_second=30, now_seconds=NOW + 5)
+    board = TerminalBoard(scrape.reading(), trouble="nobody answers", events_per_second=30, now_seconds=NOW + 5)
     text = drawn(board, width)
     for number in range(3):
         assert row_of(text, f"lima-{number}").split()[:2] == ["?", "UNKNOWN"]

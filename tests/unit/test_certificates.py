@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from streams.cli import app
 from streams.exporter import MetricsServer
 from streams.exporter.pseudonyms import plain
-from streams.ops.doctor import Mark, _certificates, _port
+from streams.ops.doctor import CheckMark, _certificates, _port
 from streams.ops.probe import probe
 from streams.runtime import certificates
 from streams.runtime.settings import Settings, SettingsError
@@ -174,12 +174,12 @@ def test_doctor_knows_its_own_worker_by_the_certificate_and_says_when_it_ends(au
             metrics_password=LOGIN[1],
             metrics_port=server.port,
         )
-        assert _port(Settings.resolve(environ=stranger)).mark is Mark.FAIL
+        assert _port(Settings.resolve(environ=stranger)).mark is CheckMark.FAIL
     (line,) = _certificates(settings)
-    assert (line.mark, line.about) == (Mark.NOTE, "metrics certificate")
+    assert (line.mark, line.about) == (CheckMark.NOTE, "metrics certificate")
     assert f"holds until {dt.datetime.fromtimestamp(end_of(file), dt.UTC):%Y-%m-%d %H:%M} UTC: renew it" in line.text
     ended = Settings.resolve(environ=environ(metrics_certfile=authority.issue("old", "worker-1", days=-1)))
-    assert [line.mark for line in _certificates(ended)] == [Mark.FAIL]
+    assert [line.mark for line in _certificates(ended)] == [CheckMark.FAIL]
 
 
 def test_whoever_never_shakes_hands_keeps_nobody_out(authority: Authority) -> None:

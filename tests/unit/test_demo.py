@@ -7,7 +7,7 @@ import pytest
 
 from schemas.policy import Policy
 from streams.engine.partition import PartitionEngine
-from streams.ops.compute import Line
+from streams.ops.compute import FileRecord
 from streams.ops.demo import CHANGE_SECONDS, HISTORY_SECONDS, PARTITIONS, POINTS, DemoOptions, demo_policy
 from streams.sources.scenarios import SCENARIOS
 from streams.sources.simulate import Operation, Simulation
@@ -54,7 +54,7 @@ def test_the_dip_is_found_within_two_minutes_of_the_board_whatever_the_time_of_d
         )
     )
     engine = PartitionEngine(0, Policy.parse(demo_policy()), partitions=PARTITIONS)
-    lines = [Line(number, sent.value) for number, sent in enumerate(operation)]
+    lines = [FileRecord(number, sent.value) for number, sent in enumerate(operation)]
     for start in range(0, len(lines), 10_000):
         engine.apply(lines[start : start + 10_000])
     pages = [stream for stream, _ in engine.drifts() if stream.signal == "accuracy"]

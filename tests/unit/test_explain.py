@@ -18,7 +18,7 @@ from schemas.topics import EVENTS
 from streams.engine.partition import PartitionEngine
 from streams.ops.embedded import EmbeddedBroker
 from streams.ops.errors import CommandError
-from streams.ops.explain import Answer, Explainer, Item, Question, explain, plain_lines, print_answer, summary
+from streams.ops.explain import Explainer, Explanation, Item, Question, explain, plain_lines, print_answer, summary
 from streams.ops.topics import create
 from streams.runtime.settings import Settings
 from streams.sources.simulate import Operation, Simulation
@@ -51,13 +51,13 @@ def label(event_id: str, at: int = NOON, **more: Any) -> dict[str, Any]:
 
 def ask(
     events: list[dict[str, Any]], figure: str = "accuracy", window: str = "1h", policy: Policy = POLICY, **more: Any
-) -> Answer:
+) -> Explanation:
     explainer = Explainer(Question("lima-1", figure, window, **{"at_ms": NOON, **more}), policy)
     explainer.add([Row(number, msgspec.json.encode(each)) for number, each in enumerate(events)])
     return explainer.answer()
 
 
-def ids(answer: Answer) -> list[str]:
+def ids(answer: Explanation) -> list[str]:
     return [item.event_id for item in answer.worst_first()]
 
 
@@ -243,7 +243,7 @@ def test_joiners_that_a_script_needs_stay() -> None:
 # --- what was known at a time
 
 
-def known(rows: list[tuple[dict[str, Any], int]], **more: Any) -> Answer:
+def known(rows: list[tuple[dict[str, Any], int]], **more: Any) -> Explanation:
     explainer = Explainer(Question("lima-1", "accuracy", **{"window": "24h", "at_ms": NOON, **more}), POLICY)
     explainer.add([Row(number, msgspec.json.encode(each), at) for number, (each, at) in enumerate(rows)])
     return explainer.answer()
@@ -386,7 +386,7 @@ def test_a_persons_figures_are_the_engines(traffic: list[Row]) -> None:
         assert labels.n == figures.get(("labelwatch_agent_labels", site, agent, "agent", "24h"), 0)
 
 
-def _explained(rows: list[Row], policy: Policy, question: Question) -> Answer:
+def _explained(rows: list[Row], policy: Policy, question: Question) -> Explanation:
     explainer = Explainer(question, policy)
     explainer.add(rows)
     return explainer.answer()

@@ -12,7 +12,7 @@ import pytest
 from schemas.policy import Policy
 from schemas.topics import EVENTS, checkpoints_topic, topics
 from streams.engine.partition import PartitionEngine
-from streams.ops.doctor import Mark, examine_all
+from streams.ops.doctor import CheckMark, examine_all
 from streams.runtime import build
 from streams.runtime.broker import Refusal
 from streams.runtime.checkpoints import CheckpointStore
@@ -95,8 +95,8 @@ def test_a_worker_with_another_data_folder_ends_with_one_sentence_and_doctor_say
     digest = hmac.new(secret, b"labelwatch key fingerprint", hashlib.sha256).digest()
     assert key == "k-" + base64.b32encode(digest).decode()[:8].lower()
     assert (said["commit"], said["policy"]) == (build.commit(), Policy().fingerprint)
-    assert doctor(tmp_path / "one" / "data") == f"{Mark.OK} {key}"
-    assert doctor(tmp_path / "none").startswith(f"{Mark.FAIL} it is {key}, and there is none here")
+    assert doctor(tmp_path / "one" / "data") == f"{CheckMark.OK} {key}"
+    assert doctor(tmp_path / "none").startswith(f"{CheckMark.FAIL} it is {key}, and there is none here")
 
     with WorkerProcess(tmp_path / "two", tansu.bootstrap, **named) as worker:
         assert worker.wait() == 1

@@ -16,7 +16,7 @@ from schemas.text import HIDDEN, cell
 from streams.ops import backtest, compute
 from streams.ops.preview import PreviewOptions, preview
 from streams.views import samples
-from streams.views.board import Board, plain_lines
+from streams.views.board import TerminalBoard, plain_lines
 from streams.views.reading import read
 from tests.boards.fake_prometheus import FakePrometheus, serving
 from tests.boards.small import board, panel, target
@@ -94,7 +94,7 @@ def test_the_terminal_and_its_lines_write_out_what_a_page_hides(hidden: str, mon
         monkeypatch.setattr(samples, "_get", lambda *_, text=text, **__: text)
         reading = read(source("http://x"), AT / 1000)
         out = io.StringIO()
-        Console(file=out, width=300, height=40).print(Board(reading, now_seconds=AT / 1000))
+        Console(file=out, width=300, height=40).print(TerminalBoard(reading, now_seconds=AT / 1000))
         out.write("\n".join(plain_lines(reading, None, AT / 1000)))
         assert "manila" in out.getvalue()
         no_line_hides_anything(out.getvalue())

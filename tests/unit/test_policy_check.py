@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from schemas.policy import Policy
-from streams.ops.policy import Watched, print_budget, print_policy
+from streams.ops.policy import WatchedStream, print_budget, print_policy
 
 TEXT = """
 [oncall]
@@ -58,16 +58,16 @@ def test_scopes_come_widest_first_and_each_once() -> None:
     ]
 
 
-def bought(*streams: Watched) -> str:
+def bought(*streams: WatchedStream) -> str:
     out = io.StringIO()
     print_budget(streams, Console(file=out, width=120))
     return " ".join(out.getvalue().split())
 
 
 def test_clusters_are_said_and_reckoned_with() -> None:
-    alone = bought(Watched("manila-1 accuracy", "page", 4000, 24_000, 0.05))
+    alone = bought(WatchedStream("manila-1 accuracy", "page", 4000, 24_000, 0.05))
     assert "design effect" not in alone.lower()
-    clustered = bought(Watched("manila-1 accuracy", "page", 4000, 24_000, 0.05, 4.2))
+    clustered = bought(WatchedStream("manila-1 accuracy", "page", 4000, 24_000, 0.05, 4.2))
     assert "design effect" in clustered
     assert " 4.2 " in clustered
     delays = [
@@ -78,5 +78,5 @@ def test_clusters_are_said_and_reckoned_with() -> None:
 
 
 def test_a_rise_that_cannot_be_has_no_delay() -> None:
-    shown = bought(Watched("manila-1 accuracy", "page", 4000, 24_000, 0.94))
+    shown = bought(WatchedStream("manila-1 accuracy", "page", 4000, 24_000, 0.94))
     assert shown.split("24,000")[1].split()[-1] == "-"

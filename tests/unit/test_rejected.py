@@ -61,7 +61,7 @@ def settings(tansu: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return made
 
 
-def printed(found: ops.Found, names: Any, width: int = 200) -> str:
+def printed(found: ops.LettersFound, names: Any, width: int = 200) -> str:
     out = io.StringIO()
     ops.print_found(found, names, Console(file=out, width=width))
     return out.getvalue()
@@ -145,6 +145,6 @@ def test_headers_of_a_foreign_writer_break_nothing() -> None:
 
     letter = ops._letter(Record())
     assert letter == Letter(AT, -1, -1, "\\xff", "", None, b"\xff")
-    found = ops.Found(shown=[letter._replace(rejected_at=10**18)])
+    found = ops.LettersFound(shown=[letter._replace(rejected_at=10**18)])
     found.count["x"], found.newest["x"] = 1, 10**18
     assert "1000000000000000000" in printed(found, None)

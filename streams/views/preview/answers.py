@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streams.views.preview.board import Board, Panel, place
+from streams.views.preview.board import Panel, PreviewBoard, place
 from streams.views.preview.errors import PreviewError
 from streams.views.preview.frames import Frame, buckets, series_frames, table_frame
 from streams.views.preview.prometheus import Prometheus, QueryRefused
 from streams.views.preview.times import TimeRange, moment, span_seconds, span_text, step_seconds
 from streams.views.preview.transform import transform
-from streams.views.preview.variables import Scope, range_names
+from streams.views.preview.variables import VariableScope, range_names
 
 #: As provisioned for the boards' data source: how often Prometheus scrapes.
 SCRAPE_SECONDS = 5.0
@@ -18,7 +18,7 @@ _ANNOTATION_STEP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PanelData:
     """A panel's data.
 
     Attributes:
@@ -33,7 +33,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Annotation:
     """Something that happened, drawn over graphs: epoch seconds; a moment ends when it begins."""
 
     start: float
@@ -42,7 +42,9 @@ class Mark:
     text: str
 
 
-def ask(panel: Panel, uid: str, scope: Scope, prometheus: Prometheus, window: TimeRange, pixels: int) -> Answer:
+def ask(
+    panel: Panel, uid: str, scope: VariableScope, prometheus: Prometheus, window: TimeRange, pixels: int
+) -> PanelData:
     """Runs a panel's queries and its transformations.
 
     Args:
@@ -70,7 +72,7 @@ def ask(panel: Panel, uid: str, scope: Scope, prometheus: Prometheus, window: Ti
             step = step_seconds(window, panel.max_points or pixels, max(interval, SCRAPE_SECONDS))
             steps.append(step)
             frames += _frames(query, scope, prometheus, window, step, len(tables) > 1)
-        return Answer(transform(frames, panel.transformations), window, max(steps))
+        return PanelData(transform(frames, panel.transformations), window, max(steps))
     except QueryRefused as error:
         raise PreviewError(f"{place(uid, panel.title)}: Prometheus refuses its query: {error}") from error
     except PreviewError as error:
@@ -78,7 +80,12 @@ def ask(panel: Panel, uid: str, scope: Scope, prometheus: Prometheus, window: Ti
 
 
 def _frames(
-    query: Mapping[str, Any], scope: Scope, prometheus: Prometheus, window: TimeRange, step: float, numbered: bool
+    query: Mapping[str, Any],
+    scope: VariableScope,
+    prometheus: Prometheus,
+    window: TimeRange,
+    step: float,
+    numbered: bool,
 ) -> list[Frame]:
     ref, form = str(query["refId"]), str(query.get("format") or "time_series")
     text = in_query(scope, str(query["expr"]), window, step)
@@ -92,7 +99,7 @@ def _frames(
     return buckets(frames) if form == "heatmap" else frames
 
 
-def in_query(scope: Scope, text: str, window: TimeRange, step: float) -> str:
+def in_query(scope: VariableScope, text: str, window: TimeRange, step: float) -> str:
     """A query with variables and Grafana's own names put in."""
     rate = max(step + SCRAPE_SECONDS, 4 * SCRAPE_SECONDS)
     return scope.with_built_in(
@@ -109,14 +116,14 @@ def aligned(window: TimeRange, step: float) -> tuple[float, float]:
     return window.start // step * step, window.end // step * step
 
 
-def marks(board: Board, scope: Scope, prometheus: Prometheus, window: TimeRange) -> list[Mark]:
+def marks(board: PreviewBoard, scope: VariableScope, prometheus: Prometheus, window: TimeRange) -> list[Annotation]:
     """The board's annotations within its time range.
 
     Raises:
         PreviewError: A query that Prometheus refuses.
         Unreachable: Prometheus is not there.
     """
-    found: list[Mark] = []
+    found: list[Annotation] = []
     for each in board.annotations:
         asked = each.get("target") or {}
         text = str(each.get("expr") or asked.get("expr"))
@@ -132,9 +139,9 @@ def marks(board: Board, scope: Scope, prometheus: Prometheus, window: TimeRange)
             points = [(float(at), float(value)) for at, value in series["values"]]
             if by_value:
                 moments = sorted({value / 1000 for _, value in points})
-                found += [Mark(at, at, color, told) for at in moments if window.start <= at <= window.end]
+                found += [Annotation(at, at, color, told) for at in moments if window.start <= at <= window.end]
             else:
-                found += [Mark(start, end, color, told) for start, end in _runs(points, step)]
+                found += [Annotation(start, end, color, told) for start, end in _runs(points, step)]
     return found
 
 

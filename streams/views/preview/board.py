@@ -55,7 +55,7 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class PreviewBoard:
     """A board with its panels in their places."""
 
     uid: str
@@ -73,7 +73,7 @@ class Board:
         return "zh" if self.uid.endswith("-zh") else "en"
 
 
-def board_of(data: Mapping[str, Any]) -> Board:
+def board_of(data: Mapping[str, Any]) -> PreviewBoard:
     """A board from its JSON.
 
     Raises:
@@ -84,7 +84,7 @@ def board_of(data: Mapping[str, Any]) -> Board:
         raise PreviewError("this is no Grafana board: it has no uid, or no panels")
     time = data.get("time") or {}
     annotations = (data.get("annotations") or {}).get("list") or ()
-    board = Board(
+    board = PreviewBoard(
         uid,
         str(data.get("title") or uid),
         tuple(_placed(data["panels"], uid)),

@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
 
 from streams.views.preview import colors
-from streams.views.preview.answers import Mark
-from streams.views.preview.fields import Field
+from streams.views.preview.answers import Annotation
+from streams.views.preview.fields import DisplayField
 from streams.views.preview.layout import text_width
 from streams.views.preview.times import TimeRange
 
@@ -49,10 +49,10 @@ _FONT_STYLE = re.compile(r"font-family: [^;\"]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class GraphLine:
     """A series of a graph: its field and its points, epoch seconds; NaN where there is none."""
 
-    field: Field
+    field: DisplayField
     times: Sequence[float]
     values: Sequence[float]
 
@@ -68,7 +68,7 @@ class _Sides:
 
 
 def time_series(
-    lines: Sequence[Line], window: TimeRange, step: float, width: int, height: int, happened: Sequence[Mark]
+    lines: Sequence[GraphLine], window: TimeRange, step: float, width: int, height: int, happened: Sequence[Annotation]
 ) -> str:
     """Lines, areas, bars and points over time.
 
@@ -141,7 +141,7 @@ def _svg(figure: Figure, sides: _Sides, width: int, height: int) -> str:
 # Scales and axes.
 
 
-def _scales(first: Axes, lines: Sequence[Line]) -> dict[int, Axes]:
+def _scales(first: Axes, lines: Sequence[GraphLine]) -> dict[int, Axes]:
     """An axis a line: one for each unit and side, the first unit at the left, the next at the right."""
     known: dict[tuple[str, str], Axes] = {}
     out = {}
@@ -171,7 +171,7 @@ def _second(first: Axes) -> Axes:
     return axis
 
 
-def _value_scale(axis: Axes, lines: Sequence[Line], height: int) -> None:
+def _value_scale(axis: Axes, lines: Sequence[GraphLine], height: int) -> None:
     field = lines[0].field
     custom = field.custom
     low, high = axis.get_ylim()
@@ -218,7 +218,7 @@ def nice_ticks(low: float, high: float, count: int, is_whole: bool = False) -> l
     return [float(value) for value in values if low - 1e-12 <= value <= high + 1e-12]
 
 
-def tick_labels(field: Field, ticks: Sequence[float]) -> list[str]:
+def tick_labels(field: DisplayField, ticks: Sequence[float]) -> list[str]:
     """Labels with as many decimals as it takes to tell one tick from the next."""
     if field.unit in ("percentunit", "percent", "none", "") and len(ticks) > 1:
         factor = 100 if field.unit == "percentunit" else 1
@@ -281,20 +281,20 @@ def time_ticks(window: TimeRange, width: float) -> list[tuple[float, str]]:
 # Series.
 
 
-def _style(line: Line) -> str:
+def _style(line: GraphLine) -> str:
     return str(line.field.custom.get("drawStyle") or "line")
 
 
-def _stacking(line: Line) -> tuple[str, str]:
+def _stacking(line: GraphLine) -> tuple[str, str]:
     stacking = line.field.custom.get("stacking") or {}
     return str(stacking.get("mode") or "none"), str(stacking.get("group") or "A")
 
 
-def _drawn_below(line: Line) -> bool:
+def _drawn_below(line: GraphLine) -> bool:
     return bool(line.field.custom.get("fillBelowTo"))
 
 
-def _totals(lines: Sequence[Line]) -> dict[float, float]:
+def _totals(lines: Sequence[GraphLine]) -> dict[float, float]:
     totals: dict[float, float] = {}
     for line in lines:
         if _stacking(line)[0] == "percent":
@@ -305,8 +305,8 @@ def _totals(lines: Sequence[Line]) -> dict[float, float]:
 
 def _line(
     axis: Axes,
-    line: Line,
-    lines: Sequence[Line],
+    line: GraphLine,
+    lines: Sequence[GraphLine],
     step: float,
     stacked: dict[tuple[int, str, str], Any],
     totals: dict[float, float],
@@ -380,7 +380,7 @@ def _lonely(values: Any) -> Any:
     return known & ~before & ~after
 
 
-def _thresholds(axis: Axes, field: Field) -> None:
+def _thresholds(axis: Axes, field: DisplayField) -> None:
     style = str((field.custom.get("thresholdsStyle") or {}).get("mode") or "off")
     if style == "off":
         return
@@ -396,7 +396,7 @@ def _thresholds(axis: Axes, field: Field) -> None:
             )
 
 
-def _marks(axis: Axes, happened: Iterable[Mark]) -> None:
+def _marks(axis: Axes, happened: Iterable[Annotation]) -> None:
     for mark in happened:
         color = colors.hex_of(mark.color)
         axis.axvline(mark.start, color=color, linewidth=1.2, linestyle=(0, (4, 3)))
@@ -470,7 +470,7 @@ def color_map(scheme: dict[str, Any]) -> Any:
 
 def bar_chart(
     categories: Sequence[str],
-    series: Sequence[tuple[Field, Sequence[float]]],
+    series: Sequence[tuple[DisplayField, Sequence[float]]],
     options: dict[str, Any],
     width: int,
     height: int,
@@ -547,7 +547,7 @@ def _cut(text: str, width: float) -> str:
 
 
 def scatter(
-    series: Sequence[tuple[Field, Field, Sequence[str]]], width: int, height: int
+    series: Sequence[tuple[DisplayField, DisplayField, Sequence[str]]], width: int, height: int
 ) -> str:  # fmt: skip
     """Points of two measures.
 
@@ -578,7 +578,7 @@ def scatter(
         return _svg(figure, _Sides(left, 20, bottom=44), width, height)
 
 
-def _measure(limit: Any, ticks: Any, labels: Any, fields: Sequence[Field], count: int) -> None:
+def _measure(limit: Any, ticks: Any, labels: Any, fields: Sequence[DisplayField], count: int) -> None:
     known = [value for field in fields for value in field.column.numbers() if math.isfinite(value)]
     low, high = min(known, default=0.0), max(known, default=1.0)
     room = (high - low) * 0.06 or abs(high) * 0.05 or 1.0

@@ -6,7 +6,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
 from streams.views.preview import layout
-from streams.views.preview.answers import Answer
+from streams.views.preview.answers import PanelData
 from streams.views.preview.board import Panel
 from streams.views.preview.fields import FieldConfig
 from streams.views.preview.frames import Frame
@@ -14,7 +14,7 @@ from streams.views.preview.panels import graphs, history, tables, values
 from streams.views.preview.panels.canvas import NO_DATA, Canvas, render
 
 
-def draw(panel: Panel, answer: Answer, canvas: Canvas) -> Markup:
+def draw(panel: Panel, answer: PanelData, canvas: Canvas) -> Markup:
     """A panel's content.
 
     Raises:
@@ -42,7 +42,7 @@ def _text(panel: Panel, canvas: Canvas) -> Markup:
     return Markup('<div class="words">{}</div>').format(Markup(safe))
 
 
-_Draw = Callable[[Panel, Sequence[Frame], FieldConfig, Answer, Canvas], Markup | None]
+_Draw = Callable[[Panel, Sequence[Frame], FieldConfig, PanelData, Canvas], Markup | None]
 _KINDS: dict[str, _Draw] = {
     "barchart": graphs.bar_chart,
     "bargauge": values.bar_gauge,

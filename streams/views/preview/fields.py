@@ -10,7 +10,7 @@ from typing import Any
 
 from streams.views.preview import colors
 from streams.views.preview.errors import PreviewError
-from streams.views.preview.frames import Column, Frame, Value
+from streams.views.preview.frames import Frame, FrameColumn, Value
 from streams.views.preview.units import text_of
 
 _FIELD_NAME = re.compile(
@@ -19,7 +19,7 @@ _FIELD_NAME = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownValue:
     """A value as it appears: its text and the colour that its meaning has."""
 
     text: str
@@ -36,7 +36,7 @@ class Moment:
     language: str = "en"
 
 
-class Field:
+class DisplayField:
     """A column with its configuration resolved.
 
     Args:
@@ -46,7 +46,7 @@ class Field:
         moment: What dates are told by.
     """
 
-    def __init__(self, column: Column, config: Mapping[str, Any], index: int, moment: Moment) -> None:
+    def __init__(self, column: FrameColumn, config: Mapping[str, Any], index: int, moment: Moment) -> None:
         self.column = column
         self.config = config
         self.index = index
@@ -114,7 +114,7 @@ class Field:
         known = self._numbers[-1] if self._numbers else math.nan
         return self._by_value(known)
 
-    def show(self, value: Value) -> Shown:
+    def show(self, value: Value) -> ShownValue:
         """A value as its text and its colour, mapped if the board maps it."""
         number = float(value) if isinstance(value, (int, float)) else math.nan
         result = self._mapped(value)
@@ -122,7 +122,7 @@ class Field:
         text = result.get("text")
         if text is None:
             text = self._plain(value)
-        return Shown(str(text), colors.hex_of(color) if color else self._by_value(number), number)
+        return ShownValue(str(text), colors.hex_of(color) if color else self._by_value(number), number)
 
     def maps(self, value: Value) -> bool:
         """Whether the board gives a value a text or a colour of its own."""
@@ -247,7 +247,7 @@ class FieldConfig:
         """What the panel says when it has no data at all."""
         return str(self._defaults.get("noValue") or "")
 
-    def fields(self, frames: Sequence[Frame]) -> list[list[Field]]:
+    def fields(self, frames: Sequence[Frame]) -> list[list[DisplayField]]:
         """The columns of each frame with their configuration; numbers are counted over all frames.
 
         Raises:
@@ -257,12 +257,12 @@ class FieldConfig:
         for frame in frames:
             fields = []
             for column in frame.columns:
-                fields.append(Field(column, self._config(column), index, self._moment))
+                fields.append(DisplayField(column, self._config(column), index, self._moment))
                 index += column.kind == "number"
             out.append(fields)
         return out
 
-    def _config(self, column: Column) -> dict[str, Any]:
+    def _config(self, column: FrameColumn) -> dict[str, Any]:
         config = copy.deepcopy(dict(self._defaults))
         for override in self._overrides:
             if matches(override["matcher"], column):
@@ -271,7 +271,7 @@ class FieldConfig:
         return config
 
 
-def matches(matcher: Mapping[str, Any], column: Column) -> bool:
+def matches(matcher: Mapping[str, Any], column: FrameColumn) -> bool:
     """Whether an override's matcher means a column.
 
     Raises:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Kind = Literal["time", "number", "string"]
+ColumnKind = Literal["time", "number", "string"]
 Value = float | str | None
 _LEGEND = re.compile(r"\{\{\s*(.+?)\s*\}\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class FrameColumn:
     """A column, in Grafana a field.
 
     Attributes:
@@ -25,7 +25,7 @@ class Column:
     """
 
     name: str
-    kind: Kind
+    kind: ColumnKind
     values: tuple[Value, ...]
     labels: Mapping[str, str] = field(default_factory=dict)
     legend: str = ""
@@ -40,7 +40,7 @@ class Column:
         """Its values as numbers; NaN where there is none."""
         return [float(value) if isinstance(value, (int, float)) else math.nan for value in self.values]
 
-    def rows(self, order: Iterable[int]) -> "Column":
+    def rows(self, order: Iterable[int]) -> "FrameColumn":
         """The same column with these rows, in this order."""
         return replace(self, values=tuple(self.values[row] for row in order))
 
@@ -49,18 +49,18 @@ class Column:
 class Frame:
     """Columns of one length."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[FrameColumn, ...]
 
     @property
     def height(self) -> int:
         """Number of rows."""
         return len(self.columns[0].values) if self.columns else 0
 
-    def column(self, title: str) -> Column | None:
+    def column(self, title: str) -> FrameColumn | None:
         """A column by its title."""
         return next((column for column in self.columns if column.title == title), None)
 
-    def times(self) -> Column | None:
+    def times(self) -> FrameColumn | None:
         """The first column of times."""
         return next((column for column in self.columns if column.kind == "time"), None)
 
@@ -86,10 +86,10 @@ def series_frames(answer: Iterable[Mapping[str, Any]], ref: str, form: str, quer
     for series in answer:
         points = series["values"] if "values" in series else [series["value"]]
         labels = {key: value for key, value in series["metric"].items() if key != "__name__"}
-        times = Column("Time", "time", tuple(float(at) * 1000 for at, _ in points), query=ref)
+        times = FrameColumn("Time", "time", tuple(float(at) * 1000 for at, _ in points), query=ref)
         values = tuple(float(value) for _, value in points)
         legend = legend_of(form, series["metric"], query)
-        frames.append(Frame((times, Column("Value", "number", values, labels, legend, ref))))
+        frames.append(Frame((times, FrameColumn("Value", "number", values, labels, legend, ref))))
     return frames
 
 
@@ -103,12 +103,12 @@ def table_frame(answer: Sequence[Mapping[str, Any]], ref: str, value_name: str) 
     ]
     return Frame(
         (
-            Column("Time", "time", tuple(at for at, _, _ in rows), query=ref),
+            FrameColumn("Time", "time", tuple(at for at, _, _ in rows), query=ref),
             *(
-                Column(name, "string", tuple(metric.get(name, "") for _, metric, _ in rows), query=ref)
+                FrameColumn(name, "string", tuple(metric.get(name, "") for _, metric, _ in rows), query=ref)
                 for name in names
             ),
-            Column(value_name, "number", tuple(value for _, _, value in rows), query=ref),
+            FrameColumn(value_name, "number", tuple(value for _, _, value in rows), query=ref),
         )
     )
 
@@ -139,7 +139,7 @@ def one_frame(frames: Sequence[Frame]) -> Frame:
         return frames[0]
     timed = [(frame, times) for frame in frames if (times := frame.times()) is not None]
     every = sorted({at for _, times in timed for at in times.values if isinstance(at, float)})
-    columns = [Column("Time", "time", tuple(every))] if timed else []
+    columns = [FrameColumn("Time", "time", tuple(every))] if timed else []
     for frame, times in timed:
         for column in frame.columns:
             if column is not times:

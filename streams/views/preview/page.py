@@ -8,18 +8,18 @@ from markupsafe import Markup
 
 from schemas.text import visible
 from streams.views.preview import layout
-from streams.views.preview.answers import Answer, ask, marks
-from streams.views.preview.board import Board, Panel, place
+from streams.views.preview.answers import PanelData, ask, marks
+from streams.views.preview.board import Panel, PreviewBoard, place
 from streams.views.preview.draw import draw
 from streams.views.preview.errors import PreviewError
 from streams.views.preview.fields import Moment
 from streams.views.preview.panels.canvas import Canvas, render
 from streams.views.preview.prometheus import Prometheus
 from streams.views.preview.times import TimeRange
-from streams.views.preview.variables import Scope, resolve
+from streams.views.preview.variables import VariableScope, resolve
 
 
-def page(board: Board, prometheus: Prometheus, window: TimeRange, given: Mapping[str, Sequence[str]]) -> str:
+def page(board: PreviewBoard, prometheus: Prometheus, window: TimeRange, given: Mapping[str, Sequence[str]]) -> str:
     """A board as one static HTML page that loads nothing from elsewhere.
 
     Args:
@@ -33,7 +33,7 @@ def page(board: Board, prometheus: Prometheus, window: TimeRange, given: Mapping
         Unreachable: Prometheus is not there.
     """
     try:
-        scope = Scope(resolve(board.variables, given, prometheus, window))
+        scope = VariableScope(resolve(board.variables, given, prometheus, window))
     except PreviewError as error:
         raise PreviewError(f"board {board.uid}: {error}") from error
     happened = marks(board, scope, prometheus, window)
@@ -69,11 +69,11 @@ def page(board: Board, prometheus: Prometheus, window: TimeRange, given: Mapping
     return "\n".join(map(visible, str(html).split("\n")))
 
 
-def _content(board: Board, panel: Panel, prometheus: Prometheus, window: TimeRange, canvas: Canvas) -> Markup:
+def _content(board: PreviewBoard, panel: Panel, prometheus: Prometheus, window: TimeRange, canvas: Canvas) -> Markup:
     answer = (
         ask(panel, board.uid, canvas.scope, prometheus, window, canvas.width)
         if panel.kind != "text"
-        else Answer([], window, 1.0)
+        else PanelData([], window, 1.0)
     )
     try:
         return draw(panel, answer, canvas)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from streams.views.preview.errors import PreviewError
-from streams.views.preview.frames import REDUCER_NAMES, Column, Frame, Kind, Value, one_frame, reduced
+from streams.views.preview.frames import REDUCER_NAMES, ColumnKind, Frame, FrameColumn, Value, one_frame, reduced
 
 Options = Mapping[str, Any]
 
@@ -46,7 +46,7 @@ def _organize(frames: list[Frame], options: Options) -> list[Frame]:
     return out
 
 
-def _named(column: Column, name: str) -> Column:
+def _named(column: FrameColumn, name: str) -> FrameColumn:
     return replace(column, name=name, legend="") if name != column.title else column
 
 
@@ -59,7 +59,7 @@ def _rename_by_regex(frames: list[Frame], options: Options) -> list[Frame]:
 def _filter_fields(frames: list[Frame], options: Options) -> list[Frame]:
     include, exclude = options.get("include") or {}, options.get("exclude") or {}
 
-    def keeps(column: Column) -> bool:
+    def keeps(column: FrameColumn) -> bool:
         wanted = not include or _is_named(column, include)
         return wanted and not (exclude and _is_named(column, exclude))
 
@@ -67,7 +67,7 @@ def _filter_fields(frames: list[Frame], options: Options) -> list[Frame]:
     return [frame for frame in kept if frame.columns]
 
 
-def _is_named(column: Column, options: Options) -> bool:
+def _is_named(column: FrameColumn, options: Options) -> bool:
     pattern = options.get("pattern")
     return column.title in (options.get("names") or ()) or bool(
         pattern and re.search(str(pattern).strip("/"), column.title)
@@ -84,7 +84,7 @@ def _merge(frames: list[Frame], _options: Options) -> list[Frame]:
     frames = [frame for frame in frames if frame.height]
     if len(frames) < 2:
         return frames
-    columns: dict[str, Column] = {}
+    columns: dict[str, FrameColumn] = {}
     for frame in frames:
         for column in frame.columns:
             columns.setdefault(column.title, column)
@@ -111,7 +111,7 @@ def _join(frames: list[Frame], options: Options) -> list[Frame]:
     joined = [frame for frame in frames if frame.column(by) is not None]
     if not joined:
         return []
-    columns: dict[str, Column] = {by: _column(joined[0], by)}
+    columns: dict[str, FrameColumn] = {by: _column(joined[0], by)}
     rows: dict[Value, dict[str, Value]] = {}
     seen: dict[Value, int] = {}
     for number, frame in enumerate(joined, 1):
@@ -166,13 +166,13 @@ def _labels_to_fields(frames: list[Frame], options: Options) -> list[Frame]:
             if column.labels
         ]
         return [
-            Frame((Column("label", "string", labels), Column("value", "string", values)))
+            Frame((FrameColumn("label", "string", labels), FrameColumn("value", "string", values)))
             for pairs in kept
             for labels, values in [tuple(zip(*pairs, strict=True))]
         ]
     out = []
     for frame in frames:
-        columns: list[Column] = []
+        columns: list[FrameColumn] = []
         named = options.get("valueLabel")
         for column in frame.columns:
             if column.kind != "number":
@@ -181,7 +181,7 @@ def _labels_to_fields(frames: list[Frame], options: Options) -> list[Frame]:
             labels = {key: value for key, value in column.labels.items() if key != named and (not keep or key in keep)}
             have = {each.title for each in columns}
             columns += [
-                Column(label, "string", (value,) * frame.height, query=column.query)
+                FrameColumn(label, "string", (value,) * frame.height, query=column.query)
                 for label, value in labels.items()
                 if label not in have
             ]
@@ -208,10 +208,10 @@ def _reduce(frames: list[Frame], options: Options) -> list[Frame]:
         ]
     numbers = [column for frame in frames for column in frame.columns if column.kind == "number"]
     labels = sorted({key for column in numbers for key in column.labels}) if options.get("labelsToFields") else []
-    columns = [Column("Field", "string", tuple(column.title for column in numbers))]
-    columns += [Column(key, "string", tuple(column.labels.get(key) for column in numbers)) for key in labels]
+    columns = [FrameColumn("Field", "string", tuple(column.title for column in numbers))]
+    columns += [FrameColumn(key, "string", tuple(column.labels.get(key) for column in numbers)) for key in labels]
     columns += [
-        Column(
+        FrameColumn(
             REDUCER_NAMES.get(reducer, reducer), "number", tuple(reduced(column.values, reducer) for column in numbers)
         )
         for reducer in reducers
@@ -236,9 +236,9 @@ def _matrix(frames: list[Frame], options: Options) -> list[Frame]:
         out.append(
             Frame(
                 (
-                    Column(f"{down}\\{across}", rows.kind, tuple(heads)),
+                    FrameColumn(f"{down}\\{across}", rows.kind, tuple(heads)),
                     *(
-                        Column(str(name), values.kind, tuple(cells.get((head, name), empty) for head in heads))
+                        FrameColumn(str(name), values.kind, tuple(cells.get((head, name), empty) for head in heads))
                         for name in names
                     ),
                 )
@@ -264,8 +264,8 @@ def _group(frames: list[Frame], options: Options) -> list[Frame]:
                 continue
             for reducer in how.get("aggregations") or ():
                 values = tuple(reduced([column.values[row] for row in rows], reducer) for rows in groups.values())
-                kind: Kind = column.kind if reducer != "count" else "number"
-                columns.append(Column(f"{name} ({reducer})", kind, values, query=column.query))
+                kind: ColumnKind = column.kind if reducer != "count" else "number"
+                columns.append(FrameColumn(f"{name} ({reducer})", kind, values, query=column.query))
         out.append(Frame(tuple(columns)))
     return out
 
@@ -333,7 +333,7 @@ def _calculate(frames: list[Frame], options: Options) -> list[Frame]:
         kept = (
             [each for each in frame.columns if each.kind == "time"] if options.get("replaceFields") else frame.columns
         )
-        out.append(Frame((*kept, Column(name, "number", values))))
+        out.append(Frame((*kept, FrameColumn(name, "number", values))))
     return out
 
 
@@ -346,7 +346,7 @@ def _operand(frame: Frame, operand: Any) -> list[float]:
 def _convert(frames: list[Frame], options: Options) -> list[Frame]:
     to = {each["targetField"]: each["destinationType"] for each in options.get("conversions") or ()}
 
-    def converted(column: Column) -> Column:
+    def converted(column: FrameColumn) -> FrameColumn:
         kind = to.get(column.title)
         if kind == "string":
             return replace(column, kind="string", values=tuple(_plain(value) for value in column.values))
@@ -376,7 +376,7 @@ def _concatenate(frames: list[Frame], _options: Options) -> list[Frame]:
     ]
 
 
-def _column(frame: Frame, title: str) -> Column:
+def _column(frame: Frame, title: str) -> FrameColumn:
     column = frame.column(title)
     if column is None:
         raise PreviewError(
@@ -390,7 +390,7 @@ def _rows(frame: Frame) -> list[dict[str, Value]]:
     return [dict(zip(titles, row, strict=True)) for row in zip(*(each.values for each in frame.columns), strict=True)]
 
 
-def _frame(columns: Mapping[str, Column], rows: Sequence[Mapping[str, Value]]) -> Frame:
+def _frame(columns: Mapping[str, FrameColumn], rows: Sequence[Mapping[str, Value]]) -> Frame:
     return Frame(
         tuple(replace(column, values=tuple(row.get(title) for row in rows)) for title, column in columns.items())
     )

@@ -81,7 +81,7 @@ _FORMS: dict[str, Callable[[Sequence[str]], str]] = {
 
 
 @dataclass(slots=True)
-class Scope:
+class VariableScope:
     """What names stand for: the board's variables, and those that Grafana has of itself."""
 
     variables: dict[str, Variable] = field(default_factory=dict)
@@ -99,9 +99,9 @@ class Scope:
         """The same, each value made safe for where it goes."""
         return self._put(text, lambda variable, form: make_safe(variable.in_text(form)))
 
-    def with_built_in(self, **more: str) -> "Scope":
+    def with_built_in(self, **more: str) -> "VariableScope":
         """The same with more of Grafana's own names."""
-        return Scope(self.variables, {**self.built_in, **more})
+        return VariableScope(self.variables, {**self.built_in, **more})
 
     def _put(self, text: str, put: Callable[[Variable, str], str]) -> str:
         def value(match: re.Match[str]) -> str:
@@ -129,7 +129,7 @@ def resolve(
     Raises:
         PreviewError: A kind of variable or of its query that is not known here.
     """
-    scope = Scope(built_in=range_names(window))
+    scope = VariableScope(built_in=range_names(window))
     for each in declared:
         name, kind = each["name"], each["type"]
         if kind not in _KINDS:
@@ -178,7 +178,7 @@ def range_names(window: TimeRange) -> dict[str, str]:
     }
 
 
-def _query(declared: Mapping[str, Any], scope: Scope, prometheus: Prometheus, window: TimeRange) -> list[str]:
+def _query(declared: Mapping[str, Any], scope: VariableScope, prometheus: Prometheus, window: TimeRange) -> list[str]:
     asked = declared.get("query") or declared.get("definition") or ""
     text = scope.query(str(asked.get("query", "") if isinstance(asked, dict) else asked).strip())
     if match := _LABEL_VALUES.fullmatch(text):
@@ -218,17 +218,19 @@ def _ordered(values: list[str], sort: int | str) -> list[str]:
     return sorted(values, reverse=sort in (2, 4, 6, "alphabeticalDesc"))
 
 
-def _written(declared: Mapping[str, Any], _scope: Scope, _prometheus: Prometheus, _window: TimeRange) -> list[str]:
+def _written(
+    declared: Mapping[str, Any], _scope: VariableScope, _prometheus: Prometheus, _window: TimeRange
+) -> list[str]:
     """`24h,7d` or `One : 1,Two : 2`."""
     parts = [part.strip() for part in str(declared.get("query") or "").split(",")]
     return [part.rpartition(" : ")[2].strip() for part in parts if part]
 
 
-def _one(declared: Mapping[str, Any], _scope: Scope, _prometheus: Prometheus, _window: TimeRange) -> list[str]:
+def _one(declared: Mapping[str, Any], _scope: VariableScope, _prometheus: Prometheus, _window: TimeRange) -> list[str]:
     return [str(declared.get("query") or "")]
 
 
-_KINDS: dict[str, Callable[[Mapping[str, Any], Scope, Prometheus, TimeRange], list[str]]] = {
+_KINDS: dict[str, Callable[[Mapping[str, Any], VariableScope, Prometheus, TimeRange], list[str]]] = {
     "query": _query,
     "custom": _written,
     "interval": _written,

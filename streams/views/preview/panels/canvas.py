@@ -8,9 +8,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from streams.views.preview.answers import Mark
+from streams.views.preview.answers import Annotation
 from streams.views.preview.fields import Moment
-from streams.views.preview.variables import Scope
+from streams.views.preview.variables import VariableScope
 
 PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
@@ -37,10 +37,10 @@ class Canvas:
 
     width: int
     height: int
-    scope: Scope = field(default_factory=Scope)
+    scope: VariableScope = field(default_factory=VariableScope)
     moment: Moment = field(default_factory=Moment)
     language: str = "en"
-    marks: Sequence[Mark] = ()
+    marks: Sequence[Annotation] = ()
 
 
 def render(name: str, **context: Any) -> Markup:

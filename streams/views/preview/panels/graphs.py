@@ -7,9 +7,9 @@ from typing import Any
 from markupsafe import Markup
 
 from streams.views.preview import charts
-from streams.views.preview.answers import Answer
+from streams.views.preview.answers import PanelData
 from streams.views.preview.board import Panel
-from streams.views.preview.fields import Field, FieldConfig, matches
+from streams.views.preview.fields import DisplayField, FieldConfig, matches
 from streams.views.preview.frames import Frame
 from streams.views.preview.panels.canvas import Canvas, render
 from streams.views.preview.panels.legend import Legend
@@ -17,7 +17,7 @@ from streams.views.preview.panels.tables import is_hidden
 
 
 def bar_chart(
-    panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: Answer, canvas: Canvas
+    panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: PanelData, canvas: Canvas
 ) -> Markup | None:
     """Bars by category."""
     fields = config.fields(frames)[0]
@@ -38,7 +38,7 @@ def bar_chart(
 
 
 def xy_chart(
-    panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: Answer, canvas: Canvas
+    panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: PanelData, canvas: Canvas
 ) -> Markup | None:
     """Points of two measures."""
     series = []
@@ -62,11 +62,11 @@ def xy_chart(
     return render("chart", svg=Markup(charts.scatter(series, width, height)), legend=legend)
 
 
-def _has_points(across: Field, upwards: Field) -> bool:
+def _has_points(across: DisplayField, upwards: DisplayField) -> bool:
     pairs = zip(across.column.numbers(), upwards.column.numbers(), strict=True)
     return any(math.isfinite(x) and math.isfinite(y) for x, y in pairs)
 
 
-def _matched(fields: Sequence[Field], wanted: Any) -> Field | None:
+def _matched(fields: Sequence[DisplayField], wanted: Any) -> DisplayField | None:
     matcher = (wanted or {}).get("matcher")
     return next((each for each in fields if matcher and matches(matcher, each.column)), None)

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from markupsafe import Markup
 
 from streams.views.preview import charts, colors, layout
-from streams.views.preview.answers import Answer
+from streams.views.preview.answers import PanelData
 from streams.views.preview.board import Panel
-from streams.views.preview.fields import Field, FieldConfig, Shown
+from streams.views.preview.fields import DisplayField, FieldConfig, ShownValue
 from streams.views.preview.frames import Frame, one_frame
 from streams.views.preview.panels.canvas import Canvas, render
 from streams.views.preview.panels.legend import FONT, ROW, Legend, rows_of
 
 
-def _over_time(frames: Sequence[Frame], config: FieldConfig) -> Iterator[tuple[Field, list[float]]]:
+def _over_time(frames: Sequence[Frame], config: FieldConfig) -> Iterator[tuple[DisplayField, list[float]]]:
     """What panels over time draw of frames that have times: each field with these, in seconds."""
     for frame, fields in zip(frames, config.fields(frames), strict=True):
         times = frame.times()
@@ -24,11 +24,11 @@ def _over_time(frames: Sequence[Frame], config: FieldConfig) -> Iterator[tuple[F
 
 
 def time_series(
-    panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: Answer, canvas: Canvas
+    panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: PanelData, canvas: Canvas
 ) -> Markup | None:
     """Lines over time with their legend."""
     lines = [
-        charts.Line(each, seconds, each.column.numbers())
+        charts.GraphLine(each, seconds, each.column.numbers())
         for each, seconds in _over_time(frames, config)
         if each.column.kind == "number"
     ]
@@ -45,7 +45,7 @@ def time_series(
 
 
 def state_timeline(
-    panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: Answer, canvas: Canvas
+    panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: PanelData, canvas: Canvas
 ) -> Markup | None:
     """A lane a series, coloured by what it was."""
     window, merges = answer.window, panel.options.get("mergeValues", True) is not False
@@ -101,10 +101,10 @@ def state_timeline(
 
 
 def _spells(
-    each: Field, seconds: Sequence[float], step: float, end: float, merges: bool
-) -> list[tuple[float, float, Shown]]:
+    each: DisplayField, seconds: Sequence[float], step: float, end: float, merges: bool
+) -> list[tuple[float, float, ShownValue]]:
     """Spans in which a field shows the same."""
-    spells: list[tuple[float, float, Shown]] = []
+    spells: list[tuple[float, float, ShownValue]] = []
     for at, value in zip(seconds, each.column.values, strict=True):
         if (value is None or (isinstance(value, float) and math.isnan(value))) and not each.maps(value):
             continue
@@ -118,7 +118,7 @@ def _spells(
     return [spell for spell in spells if spell[1] > spell[0]]
 
 
-def _states(rows: Sequence[tuple[Field, Sequence[tuple[float, float, Shown]]]]) -> list[dict[str, str]]:
+def _states(rows: Sequence[tuple[DisplayField, Sequence[tuple[float, float, ShownValue]]]]) -> list[dict[str, str]]:
     """What the colours mean: every state that occurs, by its code, highest first."""
     known = {(shown.text, shown.color): shown.number for _, spells in rows for _, _, shown in spells}
     ordered = sorted(
@@ -128,7 +128,7 @@ def _states(rows: Sequence[tuple[Field, Sequence[tuple[float, float, Shown]]]]) 
 
 
 def heat_map(
-    panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: Answer, canvas: Canvas
+    panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: PanelData, canvas: Canvas
 ) -> Markup | None:
     """Rows of coloured cells over time."""
     fields = [each for fields in config.fields(frames) for each in fields]
@@ -155,21 +155,21 @@ def heat_map(
     high = float(scheme["max"]) if scheme.get("max") is not None else max(known)
     cell = next(iter(named.values()))
     unit = (panel.options.get("cellValues") or {}).get("unit") or cell.unit
-    scale = Field(cell.column, {**cell.config, "unit": unit, "mappings": ()}, 0, canvas.moment)
+    scale = DisplayField(cell.column, {**cell.config, "unit": unit, "mappings": ()}, 0, canvas.moment)
     ends = [scale.show(end).text for end in (low, high)]
     palette = charts.color_map(scheme)
     stops = ", ".join(_css(palette(place / 8)) for place in range(9))
     return render("heatmap", svg=Markup(svg), low=ends[0], high=ends[1], stops=stops, has_legend=bool(legend_height))
 
 
-def _bucket(name: str, panel: Panel, each: Field, canvas: Canvas) -> str:
+def _bucket(name: str, panel: Panel, each: DisplayField, canvas: Canvas) -> str:
     """A row's name; the end of a bucket gets the unit of the axis."""
     unit = (panel.options.get("yAxis") or {}).get("unit")
     try:
         end = float(name)
     except ValueError:
         return name
-    return Field(each.column, {"unit": unit}, 0, canvas.moment).tick(end) if unit else name
+    return DisplayField(each.column, {"unit": unit}, 0, canvas.moment).tick(end) if unit else name
 
 
 def _css(color: Sequence[float]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streams.views.preview import layout
-from streams.views.preview.fields import Field
+from streams.views.preview.fields import DisplayField
 from streams.views.preview.frames import REDUCER_NAMES, Value, reduced
 from streams.views.preview.panels.canvas import Canvas
 
@@ -20,7 +20,7 @@ class Legend:
         canvas: What it shares with the graph.
     """
 
-    def __init__(self, options: Any, series: Sequence[tuple[Field, Sequence[Value]]], canvas: Canvas) -> None:
+    def __init__(self, options: Any, series: Sequence[tuple[DisplayField, Sequence[Value]]], canvas: Canvas) -> None:
         is_shown = options.get("showLegend", True) is not False and options.get("displayMode", "list") != "hidden"
         self.is_right = options.get("placement") == "right"
         self.is_table = options.get("displayMode") == "table"

@@ -7,9 +7,9 @@ from typing import Any
 from markupsafe import Markup
 
 from streams.views.preview import colors
-from streams.views.preview.answers import Answer
+from streams.views.preview.answers import PanelData
 from streams.views.preview.board import Panel
-from streams.views.preview.fields import Field, FieldConfig
+from streams.views.preview.fields import DisplayField, FieldConfig
 from streams.views.preview.frames import Frame, Value
 from streams.views.preview.panels.canvas import Canvas, render
 from streams.views.preview.transform import sorted_frame
@@ -19,7 +19,9 @@ _MORE_HEIGHT = 20
 _ROW_HEIGHTS = {"sm": 36, "md": 42, "lg": 48}
 
 
-def table(panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: Answer, canvas: Canvas) -> Markup | None:
+def table(
+    panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: PanelData, canvas: Canvas
+) -> Markup | None:
     """A table of the first frame."""
     frame = frames[0]
     for by in reversed(panel.options.get("sortBy") or ()):
@@ -41,17 +43,17 @@ def table(panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: An
     )  # fmt: skip
 
 
-def is_hidden(each: Field) -> bool:
+def is_hidden(each: DisplayField) -> bool:
     """Whether the board leaves a column out of the picture."""
     return bool(each.custom.get("hidden")) or each.hidden_from("viz")
 
 
-def _align(each: Field) -> str:
+def _align(each: DisplayField) -> str:
     wanted = str(each.custom.get("align") or "auto")
     return wanted if wanted in ("left", "center", "right") else "right" if each.column.kind == "number" else "left"
 
 
-def _widths(fields: Sequence[Field], width: int) -> list[int]:
+def _widths(fields: Sequence[DisplayField], width: int) -> list[int]:
     fixed = [int(each.custom.get("width") or 0) for each in fields]
     free = fixed.count(0)
     rest = max(width - sum(fixed), 0)
@@ -61,7 +63,7 @@ def _widths(fields: Sequence[Field], width: int) -> list[int]:
     ]
 
 
-def _cell(each: Field, value: Value) -> dict[str, Any]:
+def _cell(each: DisplayField, value: Value) -> dict[str, Any]:
     shown = each.show(value)
     cell = each.custom.get("cellOptions") or {"type": each.custom.get("displayMode") or "auto"}
     kind, style, bar = str(cell.get("type") or "auto"), "", None

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from streams.views.preview import colors, layout
-from streams.views.preview.answers import Answer
+from streams.views.preview.answers import PanelData
 from streams.views.preview.board import Panel
-from streams.views.preview.fields import Field, FieldConfig, Shown
+from streams.views.preview.fields import DisplayField, FieldConfig, ShownValue
 from streams.views.preview.frames import Frame, reduced
 from streams.views.preview.panels.canvas import Canvas, render
 
@@ -25,8 +25,8 @@ class _Single:
     """One value of a panel that shows values."""
 
     name: str
-    shown: Shown
-    field: Field
+    shown: ShownValue
+    field: DisplayField
     frame: Frame
 
 
@@ -53,7 +53,9 @@ def _singles(panel: Panel, frames: Sequence[Frame], config: FieldConfig) -> list
     return out
 
 
-def stat(panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: Answer, canvas: Canvas) -> Markup | None:
+def stat(
+    panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: PanelData, canvas: Canvas
+) -> Markup | None:
     """Tiles of values, all of one size."""
     values = _singles(panel, frames, config)
     if not values:
@@ -151,7 +153,7 @@ def _sparkline(single: _Single, width: float, height: float, is_filled: bool) ->
 
 
 def bar_gauge(
-    panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: Answer, canvas: Canvas
+    panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: PanelData, canvas: Canvas
 ) -> Markup | None:
     """Bars of values on one scale."""
     values = _singles(panel, frames, config)
