@@ -145,19 +145,12 @@ def every_kind() -> dict[str, Any]:
         panel(
             "xychart", "Speed and quality", 6, 20, 9, 6,
             instant("speed", ref="A", format="table"), instant("quality", ref="B", format="table"),
-            transformations=[{"id": "joinByField", "options": {"byField": "agent", "mode": "inner"}},
-                             {"id": "filterFieldsByName", "options": {"include": {"pattern": "/^agent$|^Value/"}}}],
+            transformations=[{"id": "joinByField", "options": {"byField": "agent", "mode": "inner"}}],
             options={"series": [{"x": {"matcher": {"id": "byName", "options": "Value #A"}},
                                  "y": {"matcher": {"id": "byName", "options": "Value #B"}}}]},
             fieldConfig=config(({"id": "byName", "options": "Value #A"}, {"displayName": "labels an hour"}),
                                ({"id": "byName", "options": "Value #B"},
                                 {"displayName": "accuracy", "unit": "percentunit"})),
-        ),
-        panel(
-            "barchart", "State mix", 15, 20, 9, 6, instant("mix", "{{site}}"),
-            transformations=[{"id": "labelsToFields", "options": {"mode": "columns", "valueLabel": "state"}}],
-            options={"xField": "site", "stacking": "percent", "orientation": "horizontal"},
-            fieldConfig=config(color={"mode": "palette-classic"}),
         ),
     )  # fmt: skip
 
@@ -180,11 +173,6 @@ def every_answer(fake: FakePrometheus) -> FakePrometheus:
         "waiting": [(three[0], [1.0, 5.0, 9.0]), (three[1], [3.0, None, 4.0]), (three[2], 2.0)],
         "speed": [({"agent": f"p-{number}"}, 60.0 + number) for number in range(20)],
         "quality": [({"agent": f"p-{number}"}, 0.9 + 0.004 * number) for number in range(20)],
-        "mix": [
-            ({"site": site, "state": state}, value)
-            for site in SITES
-            for state, value in (("productive", 6.0), ("available", 1.0), ("break", 1.0))
-        ],
         "drifts": [({"site": HOSTILE}, [0.0, 0.0, 1.0, 1.0])],
     }
     return fake

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from streams.views.preview import colors, layout
-from streams.views.preview.charts import nice_ticks, time_ticks
+from streams.views.preview.axes import nice_ticks, time_ticks
 from streams.views.preview.errors import PreviewError
 from streams.views.preview.fields import FieldConfig, Moment
 from streams.views.preview.frames import Frame, FrameColumn, Value, buckets, series_frames
@@ -139,46 +139,6 @@ def answer(*series: tuple[dict[str, str], list[float]]) -> list[dict[str, Any]]:
         {"metric": metric, "values": [[60.0 * number, str(value)] for number, value in enumerate(values)]}
         for metric, values in series
     ]
-
-
-def test_labels_become_columns_and_series_become_rows() -> None:
-    frames = series_frames(
-        answer(({"site": "a", "state": "break"}, [1.0]), ({"site": "a", "state": "productive"}, [3.0])),
-        "A",
-        "{{state}}",
-        "",
-    )
-    assert cells(done(frames, "labelsToFields", mode="columns", valueLabel="state")) == {
-        "Time": (0.0,),
-        "site": ("a",),
-        "break": (1.0,),
-        "productive": (3.0,),
-    }
-    assert cells(done(frames, "reduce", reducers=["max", "lastNotNull"])) == {
-        "Field": ("break", "productive"),
-        "Max": (1.0, 3.0),
-        "Last *": (1.0, 3.0),
-    }
-
-
-def test_columns_and_rows_are_filtered() -> None:
-    frame = table(site=["a", "b"], x=[1.0, 2.0], y=[3.0, 4.0])
-    assert list(cells(done([frame], "filterFieldsByName", include={"pattern": "^(site|y)$"}))) == ["site", "y"]
-    assert list(cells(done([frame], "filterFieldsByName", exclude={"names": ["x"]}))) == ["site", "y"]
-    above = {"fieldName": "x", "config": {"id": "greater", "options": {"value": 1}}}
-    assert cells(done([frame], "filterByValue", type="include", match="any", filters=[above]))["site"] == ("b",)
-
-
-def test_group_matrix_and_calculate() -> None:
-    frame = table(site=["a", "a", "b"], hour=["1", "2", "1"], n=[1.0, 2.0, 5.0])
-    fields = {"site": {"operation": "groupby"}, "n": {"operation": "aggregate", "aggregations": ["sum"]}}
-    assert cells(done([frame], "groupBy", fields=fields)) == {"site": ("a", "b"), "n (sum)": (3.0, 5.0)}
-    matrix = done([frame], "groupingToMatrix", columnField="hour", rowField="site", valueField="n")
-    assert cells(matrix) == {"site\\hour": ("a", "b"), "1": (1.0, 5.0), "2": (2.0, None)}
-    halves = done(
-        [frame], "calculateField", mode="binary", alias="half", binary={"left": "n", "operator": "/", "right": "2"}
-    )
-    assert cells(halves)["half"] == (0.5, 1.0, 2.5)
 
 
 def test_buckets_are_counts_between_two_ends_lowest_first() -> None:

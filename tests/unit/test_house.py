@@ -9,10 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("benchmarks", "detectors", "grafana", "schemas", "streams")
 #: Names that two types still share, each to be renamed.
-SHARED = frozenset(
-    "Batch Counts Direction Ends Family Field Fleet Groups Key Labels Level Looks Measured Outcomes PageHinkley Part Record "
-    "Refusal ReviewError River RiverDetector Rows State Verdicts".split()
-)
+SHARED = {
+    *("Batch", "Counts", "Direction", "Ends", "Family", "Field", "Fleet", "Groups", "Key", "Labels", "Level", "Looks"),
+    *("Measured", "Outcomes", "PageHinkley", "Part", "Record", "Refusal", "ReviewError", "River", "RiverDetector"),
+    *("Rows", "State", "Verdicts"),
+}
 
 
 def _types(path: Path) -> Iterator[tuple[str, str]]:
@@ -20,10 +21,10 @@ def _types(path: Path) -> Iterator[tuple[str, str]]:
     for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             yield node.name, f"a class of {path.relative_to(ROOT)}"
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        elif isinstance(node, ast.Assign):
             # A type is written in CamelCase, a constant is not.
-            if re.fullmatch(r"[A-Z][a-z]\w*", node.targets[0].id):
-                yield node.targets[0].id, ast.unparse(node.value)
+            names = [each.id for each in node.targets if isinstance(each, ast.Name)]
+            yield from ((name, ast.unparse(node.value)) for name in names if re.fullmatch(r"[A-Z][a-z]\w*", name))
 
 
 def test_each_public_type_has_a_name_of_its_own() -> None:

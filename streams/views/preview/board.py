@@ -1,16 +1,14 @@
 """A board's JSON as the preview reads it, and whether all in it can be drawn."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from streams.views.preview.errors import PreviewError
 from streams.views.preview.transform import TRANSFORMATIONS, unknown
 
 #: Kinds of panels that are drawn, by Grafana's ids.
-KINDS = (
-    "barchart", "bargauge", "heatmap", "row", "stat", "state-timeline", "table", "text", "timeseries", "xychart",
-)  # fmt: skip
+KINDS = ("bargauge", "heatmap", "stat", "state-timeline", "table", "text", "timeseries", "xychart")
 #: How a table's cell may look; the others are drawn as text.
 CELLS = ("auto", "color-background", "color-text", "data-links", "gauge")
 
@@ -87,7 +85,7 @@ def board_of(data: Mapping[str, Any]) -> PreviewBoard:
     board = PreviewBoard(
         uid,
         str(data.get("title") or uid),
-        tuple(_placed(data["panels"], uid)),
+        tuple(sorted((_panel(each, uid) for each in data["panels"]), key=lambda panel: (panel.y, panel.x))),
         (data.get("templating") or {}).get("list") or (),
         [each for each in annotations if _is_asked(each)],
         str(time.get("from") or "now-6h"),
@@ -108,20 +106,6 @@ def _is_asked(annotation: Mapping[str, Any]) -> bool:
 
 def _expression(annotation: Mapping[str, Any]) -> str:
     return str((annotation.get("target") or {}).get("expr") or "")
-
-
-def _placed(panels: Sequence[Mapping[str, Any]], uid: str) -> Iterator[Panel]:
-    """Panels in reading order; what a closed row hides is shown below it, and the rest moves down."""
-    down = 0
-    for data in sorted(panels, key=lambda each: (each["gridPos"]["y"], each["gridPos"]["x"])):
-        panel = _panel(data, uid)
-        yield replace(panel, y=panel.y + down)
-        inside = [_panel(each, uid) for each in data.get("panels") or ()]
-        if inside:
-            top = min(each.y for each in inside)
-            for each in inside:
-                yield replace(each, y=panel.y + down + 1 + each.y - top)
-            down += max(each.y + each.height for each in inside) - top
 
 
 def _panel(data: Mapping[str, Any], uid: str) -> Panel:

@@ -1,13 +1,8 @@
 """Graphs with axes, drawn by matplotlib as SVG for the page."""
 
-import io
 import math
-import re
-import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 import matplotlib as mpl
@@ -15,37 +10,31 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, PowerNorm
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
+from matplotlib.ticker import FixedLocator, LogLocator
 
 from streams.views.preview import colors
 from streams.views.preview.answers import Annotation
+from streams.views.preview.axes import (
+    FONT,
+    STYLE,
+    TICK_PIXELS_X,
+    TICK_PIXELS_Y,
+    Sides,
+    cut,
+    figure_of,
+    nice_ticks,
+    second_axis,
+    svg_of,
+    tick_labels,
+    time_axis,
+    time_sides,
+)
 from streams.views.preview.fields import DisplayField
 from streams.views.preview.layout import text_width
 from streams.views.preview.times import TimeRange
 
-_FONT = 12
-_GRID = "#26292e"
-_TICK_PIXELS_X, _TICK_PIXELS_Y = 90, 42
-_DAY = 86_400
 #: Units whose numbers stand at an axis as they are.
 _COUNTS = ("", "none", "short", "locale")
-_TIME_STEPS = (
-    1, 5, 15, 30, 60, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, _DAY, 2 * _DAY, 7 * _DAY, 14 * _DAY,
-)  # fmt: skip
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "labelwatch",
-    "font.family": "sans-serif",
-    "font.size": _FONT,
-    "text.color": colors.DIM,
-    "axes.labelcolor": colors.DIM,
-    "xtick.color": colors.DIM,
-    "ytick.color": colors.DIM,
-    "axes.unicode_minus": False,
-    "text.parse_math": False,
-}
-_FONT_STYLE = re.compile(r"font-family: [^;\"]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +44,6 @@ class GraphLine:
     field: DisplayField
     times: Sequence[float]
     values: Sequence[float]
-
-
-@dataclass(frozen=True, slots=True)
-class _Sides:
-    """Room around a graph for its axes, pixels."""
-
-    left: float
-    right: float
-    top: float = 8.0
-    bottom: float = 24.0
 
 
 def time_series(
@@ -83,8 +62,8 @@ def time_series(
     Returns:
         SVG.
     """
-    with mpl.rc_context(_STYLE):
-        figure, first = _figure(width, height)
+    with mpl.rc_context(STYLE):
+        figure, first = figure_of(width, height)
         axes = _scales(first, lines)
         ordered = sorted(lines, key=lambda line: not _drawn_below(line))
         stacked: dict[tuple[int, str, str], Any] = {}
@@ -96,49 +75,9 @@ def time_series(
         _marks(first, happened)
         for axis in dict.fromkeys(axes.values()):
             _value_scale(axis, [line for line in lines if axes[id(line)] is axis], height)
-        sides = _time_sides(dict.fromkeys(axes.values()))
-        _time_axis(first, window, width - sides.left - sides.right)
-        return _svg(figure, sides, width, height)
-
-
-def _figure(width: int, height: int) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-    figure.patch.set_visible(False)
-    axis = figure.add_subplot()
-    _plain(axis)
-    return figure, axis
-
-
-def _plain(axis: Axes) -> None:
-    axis.set_facecolor("none")
-    for spine in axis.spines.values():
-        spine.set_visible(False)
-    axis.tick_params(length=0, pad=6, labelsize=_FONT)
-    axis.grid(True, color=_GRID, linewidth=1)
-    axis.set_axisbelow(True)
-
-
-def _svg(figure: Figure, sides: _Sides, width: int, height: int) -> str:
-    figure.subplots_adjust(
-        left=sides.left / width,
-        right=1 - sides.right / width,
-        top=1 - sides.top / height,
-        bottom=sides.bottom / height,
-    )
-    out = io.StringIO()
-    with warnings.catch_warnings():
-        # The viewer's browser has glyphs that matplotlib's own font lacks, Chinese among them.
-        warnings.filterwarnings("ignore", message="Glyph|Matplotlib currently does not support")
-        figure.savefig(
-            out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Type", "Format"))
-        )
-    text = out.getvalue()
-    text = text[text.index("<svg") :].replace(f'width="{width}pt"', f'width="{width}"')
-    text = _FONT_STYLE.sub("font-family: inherit", text)
-    return text.replace(f'height="{height}pt"', f'height="{height}"')
-
-
-# Scales and axes.
+        sides = time_sides(dict.fromkeys(axes.values()))
+        time_axis(first, window, width - sides.left - sides.right)
+        return svg_of(figure, sides, width, height)
 
 
 def _scales(first: Axes, lines: Sequence[GraphLine]) -> dict[int, Axes]:
@@ -154,7 +93,7 @@ def _scales(first: Axes, lines: Sequence[GraphLine]) -> dict[int, Axes]:
             if placement in ("auto", "hidden") and same_unit is not None:
                 known[key] = same_unit
             else:
-                known[key] = first if is_first else _second(first)
+                known[key] = first if is_first else second_axis(first)
                 axis = known[key]
                 if placement == "right" or (placement == "auto" and not is_first):
                     axis.yaxis.tick_right()
@@ -162,13 +101,6 @@ def _scales(first: Axes, lines: Sequence[GraphLine]) -> dict[int, Axes]:
                     axis.yaxis.set_visible(False)
         out[id(line)] = known[key]
     return out
-
-
-def _second(first: Axes) -> Axes:
-    axis: Axes = first.twinx()
-    _plain(axis)
-    axis.grid(False)
-    return axis
 
 
 def _value_scale(axis: Axes, lines: Sequence[GraphLine], height: int) -> None:
@@ -197,85 +129,18 @@ def _value_scale(axis: Axes, lines: Sequence[GraphLine], height: int) -> None:
         axis.set_yscale("log")
         positive = [value for value in finite if value > 0]
         axis.set_ylim(min(positive) * 0.8, max(positive) * 1.25)
-        axis.yaxis.set_major_locator(LogLocator(base=10, numticks=max(height // _TICK_PIXELS_Y, 2)))
+        axis.yaxis.set_major_locator(LogLocator(base=10, numticks=max(height // TICK_PIXELS_Y, 2)))
         axis.yaxis.set_minor_locator(FixedLocator([]))
     else:
         axis.set_ylim(low, high)
         is_whole = field.config.get("decimals") == 0 and field.unit in _COUNTS
-        axis.yaxis.set_major_locator(FixedLocator(nice_ticks(low, high, max(height // _TICK_PIXELS_Y, 2), is_whole)))
+        axis.yaxis.set_major_locator(FixedLocator(nice_ticks(low, high, max(height // TICK_PIXELS_Y, 2), is_whole)))
     ticks = [tick for tick in axis.get_yticks() if axis.get_ylim()[0] <= tick <= axis.get_ylim()[1]]
     axis.yaxis.set_major_locator(FixedLocator(ticks))
     is_percent = _stacking(lines[0])[0] == "percent"
     axis.set_yticklabels([f"{tick:.0%}" for tick in ticks] if is_percent else tick_labels(field, ticks))
     if label := custom.get("axisLabel"):
-        axis.set_ylabel(str(label), fontsize=_FONT, color=colors.DIM)
-
-
-def nice_ticks(low: float, high: float, count: int, is_whole: bool = False) -> list[float]:
-    """Round numbers between two ends; whole ones where a label has no decimals."""
-    steps = [1, 2, 5, 10] if is_whole else [1, 2, 2.5, 5, 10]
-    values = MaxNLocator(nbins=max(count, 1), steps=steps, integer=is_whole).tick_values(low, high)
-    return [float(value) for value in values if low - 1e-12 <= value <= high + 1e-12]
-
-
-def tick_labels(field: DisplayField, ticks: Sequence[float]) -> list[str]:
-    """Labels with as many decimals as it takes to tell one tick from the next."""
-    if field.unit in ("percentunit", "percent", "none", "") and len(ticks) > 1:
-        factor = 100 if field.unit == "percentunit" else 1
-        size = min(abs(after - before) for before, after in pairwise(ticks)) * factor
-        digits = next((digits for digits in range(6) if abs(round(size, digits) - size) < 1e-9 * max(size, 1.0)), 6)
-        sign = "%" if field.unit.startswith("percent") else ""
-        return [f"{tick * factor:.{digits}f}{sign}".replace("-0%", "0%") for tick in ticks]
-    return [_trimmed(field.tick(tick)) for tick in ticks]
-
-
-def _trimmed(text: str) -> str:
-    number, _, unit = text.partition(" ")
-    if "." in number and number.replace(".", "").lstrip("-").isdigit():
-        number = number.rstrip("0").rstrip(".")
-    return f"{number} {unit}".rstrip()
-
-
-def _time_sides(axes: Iterable[Axes]) -> _Sides:
-    left, right = 8.0, 16.0
-    for axis in axes:
-        if not axis.yaxis.get_visible():
-            continue
-        labels = max((text_width(label.get_text(), _FONT) for label in axis.get_yticklabels()), default=0.0)
-        room = labels + 12 + (20 if axis.get_ylabel() else 0)
-        if axis.yaxis.get_ticks_position() == "right":
-            right = max(right, room)
-        else:
-            left = max(left, room)
-    return _Sides(left, right)
-
-
-def _time_axis(axis: Axes, window: TimeRange, width: float) -> None:
-    axis.set_xlim(window.start, window.end)
-    ticks = time_ticks(window, width)
-    axis.xaxis.set_major_locator(FixedLocator([at for at, _ in ticks]))
-    axis.set_xticklabels([label for _, label in ticks])
-
-
-def time_ticks(window: TimeRange, width: float) -> list[tuple[float, str]]:
-    """Moments at whole hours or days of the board's zone with their labels, as many as fit."""
-    most = max(width / _TICK_PIXELS_X, 1)
-    step = next((step for step in _TIME_STEPS if window.seconds / step <= most), _TIME_STEPS[-1])
-    shift = (datetime.fromtimestamp(window.end, window.zone).utcoffset() or timedelta()).total_seconds()
-    at = math.ceil((window.start + shift) / step) * step - shift
-    out = []
-    while at <= window.end:
-        moment = datetime.fromtimestamp(at, window.zone)
-        is_midnight = (moment.hour, moment.minute, moment.second) == (0, 0, 0)
-        if step >= _DAY or (is_midnight and window.seconds > _DAY / 2):
-            form = "%m-%d"
-        else:
-            form = "%H:%M" if step >= 60 else "%H:%M:%S"
-        out.append((at, moment.strftime(form)))
-        at += step
-    # A label at the very edge would be cut.
-    room = window.seconds / max(width, 1) * 18
-    return [(at, label) for at, label in out if window.start + room / 2 <= at <= window.end - room / 2]
+        axis.set_ylabel(str(label), fontsize=FONT, color=colors.DIM)
 
 
 # Series.
@@ -423,18 +288,18 @@ def heat_map(
         height: Pixels.
         scheme: The panel's `color` option.
     """
-    with mpl.rc_context(_STYLE):
-        figure, axis = _figure(width, height)
+    with mpl.rc_context(STYLE):
+        figure, axis = figure_of(width, height)
         axis.grid(False)
         edges = np.array([*times, (times[-1] if times else window.end) + step], dtype=float)
         cells = np.array([values for _, values in rows], dtype=float)
         _mesh(axis, edges, np.arange(len(rows) + 1), cells, scheme, width / len(edges) > 6)
         every = max(math.ceil(len(rows) * 16 / max(height - 32, 1)), 1)
         axis.set_yticks([place + 0.5 for place in range(0, len(rows), every)])
-        axis.set_yticklabels([_cut(rows[place][0], width * 0.3) for place in range(0, len(rows), every)])
-        left = min(max((text_width(name, _FONT) for name, _ in rows), default=0.0), width * 0.3) + 12
-        _time_axis(axis, window, width - left - 16)
-        return _svg(figure, _Sides(left, 16), width, height)
+        axis.set_yticklabels([cut(rows[place][0], width * 0.3) for place in range(0, len(rows), every)])
+        left = min(max((text_width(name, FONT) for name, _ in rows), default=0.0), width * 0.3) + 12
+        time_axis(axis, window, width - left - 16)
+        return svg_of(figure, Sides(left, 16), width, height)
 
 
 def _mesh(axis: Axes, across: Any, down: Any, cells: Any, scheme: dict[str, Any], is_wide: bool) -> QuadMesh:
@@ -468,84 +333,6 @@ def color_map(scheme: dict[str, Any]) -> Any:
     return mpl.colormaps[name if dark_first != reverse or (not dark_first and not reverse) else f"{name}_r"]
 
 
-def bar_chart(
-    categories: Sequence[str],
-    series: Sequence[tuple[DisplayField, Sequence[float]]],
-    options: dict[str, Any],
-    width: int,
-    height: int,
-) -> str:  # fmt: skip
-    """Bars by category, side by side or stacked.
-
-    Args:
-        categories: Names along the axis.
-        series: Each series' field and its value a category.
-        options: The panel's.
-        width: Pixels.
-        height: Pixels.
-    """
-    stacking = str(options.get("stacking") or "none")
-    flat = options.get("orientation") == "horizontal"
-    values = np.array([each for _, each in series], dtype=float)
-    if stacking == "percent":
-        values = np.nan_to_num(values) / np.nansum(values, axis=0)
-    with mpl.rc_context(_STYLE):
-        figure, axis = _figure(width, height)
-        places = np.arange(len(categories), dtype=float)
-        thickness = (
-            float(options.get("groupWidth") or 0.7) if stacking == "none" else float(options.get("barWidth") or 0.9)
-        )
-        one = thickness / len(series) if stacking == "none" else thickness
-        base = np.zeros(len(categories))
-        draw: Callable[..., Any] = axis.barh if flat else axis.bar
-        for number, (field, _) in enumerate(series):
-            shift = (number - (len(series) - 1) / 2) * one if stacking == "none" else 0.0
-            opacity = float(field.custom.get("fillOpacity", 80)) / 100
-            start = {"left" if flat else "bottom": base.copy()}
-            draw(
-                places + shift,
-                values[number],
-                one * 0.97,
-                color=field.series_color,
-                alpha=opacity,
-                linewidth=0,
-                **start,
-            )
-            if stacking != "none":
-                base += np.nan_to_num(values[number])
-        top = float(np.nanmax(base if stacking != "none" else values)) if values.size else 1.0
-        top = 1.0 if stacking == "percent" else max(top * 1.05, 1e-9)
-        low = min(float(np.nanmin(values)) * 1.05, 0.0) if values.size else 0.0
-        field = series[0][0]
-        ticks = nice_ticks(low, top, max((width // _TICK_PIXELS_X) if flat else (height // _TICK_PIXELS_Y), 2))
-        labels = [f"{tick:.0%}" for tick in ticks] if stacking == "percent" else tick_labels(field, ticks)
-        names = max((text_width(name, _FONT) for name in categories), default=0.0)
-        if flat:
-            axis.set_yticks(places)
-            axis.set_yticklabels([_cut(name, width * 0.35) for name in categories])
-            axis.invert_yaxis()
-            axis.set_xlim(low, top)
-            axis.set_xticks(ticks)
-            axis.set_xticklabels(labels)
-            axis.grid(False, axis="y")
-            return _svg(figure, _Sides(min(names, width * 0.35) + 12, 24), width, height)
-        room = (width - 60) / max(len(categories), 1)
-        axis.set_xticks(places)
-        axis.set_xticklabels([_cut(name, room) for name in categories])
-        axis.set_ylim(low, top)
-        axis.set_yticks(ticks)
-        axis.set_yticklabels(labels)
-        axis.grid(False, axis="x")
-        left = max((text_width(label, _FONT) for label in labels), default=0.0) + 12
-        return _svg(figure, _Sides(left, 12), width, height)
-
-
-def _cut(text: str, width: float) -> str:
-    while text and text_width(text, _FONT) > width:
-        text = text[:-2].rstrip("…") + "…" if len(text) > 2 else ""
-    return text
-
-
 def scatter(
     series: Sequence[tuple[DisplayField, DisplayField, Sequence[str]]], width: int, height: int
 ) -> str:  # fmt: skip
@@ -556,8 +343,8 @@ def scatter(
         width: Pixels.
         height: Pixels.
     """
-    with mpl.rc_context(_STYLE):
-        figure, axis = _figure(width, height)
+    with mpl.rc_context(STYLE):
+        figure, axis = figure_of(width, height)
         for across, upwards, shades in series:
             size = upwards.custom.get("pointSize") or {}
             pixels = float(size.get("fixed") or 7) if isinstance(size, dict) else float(size)
@@ -567,15 +354,15 @@ def scatter(
         first_across, first_upwards = series[0][0], series[0][1]
         _thresholds(axis, first_upwards)
         _measure(
-            axis.set_xlim, axis.set_xticks, axis.set_xticklabels, [each[0] for each in series], width // _TICK_PIXELS_X
+            axis.set_xlim, axis.set_xticks, axis.set_xticklabels, [each[0] for each in series], width // TICK_PIXELS_X
         )
         _measure(
-            axis.set_ylim, axis.set_yticks, axis.set_yticklabels, [each[1] for each in series], height // _TICK_PIXELS_Y
+            axis.set_ylim, axis.set_yticks, axis.set_yticklabels, [each[1] for each in series], height // TICK_PIXELS_Y
         )
         axis.set_xlabel(str(first_across.custom.get("axisLabel") or first_across.name))
         axis.set_ylabel(str(first_upwards.custom.get("axisLabel") or first_upwards.name))
-        left = max((text_width(label.get_text(), _FONT) for label in axis.get_yticklabels()), default=0.0) + 36
-        return _svg(figure, _Sides(left, 20, bottom=44), width, height)
+        left = max((text_width(label.get_text(), FONT) for label in axis.get_yticklabels()), default=0.0) + 36
+        return svg_of(figure, Sides(left, 20, bottom=44), width, height)
 
 
 def _measure(limit: Any, ticks: Any, labels: Any, fields: Sequence[DisplayField], count: int) -> None:

@@ -44,7 +44,6 @@ def _text(panel: Panel, canvas: Canvas) -> Markup:
 
 _Draw = Callable[[Panel, Sequence[Frame], FieldConfig, PanelData, Canvas], Markup | None]
 _KINDS: dict[str, _Draw] = {
-    "barchart": graphs.bar_chart,
     "bargauge": values.bar_gauge,
     "heatmap": history.heat_map,
     "stat": values.stat,

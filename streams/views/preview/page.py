@@ -13,7 +13,7 @@ from streams.views.preview.board import Panel, PreviewBoard, place
 from streams.views.preview.draw import draw
 from streams.views.preview.errors import PreviewError
 from streams.views.preview.fields import Moment
-from streams.views.preview.panels.canvas import Canvas, render
+from streams.views.preview.panels.canvas import APPROXIMATION, Canvas, render
 from streams.views.preview.prometheus import Prometheus
 from streams.views.preview.times import TimeRange
 from streams.views.preview.variables import VariableScope, resolve
@@ -48,9 +48,8 @@ def page(board: PreviewBoard, prometheus: Prometheus, window: TimeRange, given: 
                 "box": outer,
                 "title": scope.text(panel.title),
                 "about": scope.text(panel.description),
-                "is_row": panel.kind == "row",
                 "is_clear": panel.is_transparent,
-                "content": "" if panel.kind == "row" else _content(board, panel, prometheus, window, canvas),
+                "content": _content(board, panel, prometheus, window, canvas),
             }
         )
     html = render(
@@ -58,6 +57,7 @@ def page(board: PreviewBoard, prometheus: Prometheus, window: TimeRange, given: 
         title=scope.text(board.title),
         language={"zh": "zh-CN"}.get(board.language, "en"),
         span=_span(window),
+        approximation=APPROXIMATION[board.language],
         chosen=[(each.label, each.shown) for each in scope.variables.values() if not each.is_hidden],
         panels=drawn,
         width=layout.PAGE_WIDTH,

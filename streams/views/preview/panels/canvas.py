@@ -19,6 +19,11 @@ PAGES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+#: At the head of each page.
+APPROXIMATION = {
+    "en": "details differ from Grafana's picture",
+    "zh": "细节与 Grafana 的画面有别",
+}
 NO_DATA = {"en": "No data", "zh": "无数据"}
 
 

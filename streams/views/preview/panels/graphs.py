@@ -1,4 +1,4 @@
-"""Graphs of other measures than time: bar chart and XY chart."""
+"""A graph of two measures: XY chart."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,27 +14,6 @@ from streams.views.preview.frames import Frame
 from streams.views.preview.panels.canvas import Canvas, render
 from streams.views.preview.panels.legend import Legend
 from streams.views.preview.panels.tables import is_hidden
-
-
-def bar_chart(
-    panel: Panel, frames: Sequence[Frame], config: FieldConfig, answer: PanelData, canvas: Canvas
-) -> Markup | None:
-    """Bars by category."""
-    fields = config.fields(frames)[0]
-    wanted = panel.options.get("xField")
-    along = next(
-        (each for each in fields if (each.column.title == wanted if wanted else each.column.kind == "string")), None
-    ) or next((each for each in fields if each.column.kind in ("string", "time")), None)
-    series = [each for each in fields if each.column.kind == "number" and each is not along and not is_hidden(each)]
-    if along is None or not any(math.isfinite(value) for each in series for value in each.column.numbers()):
-        return None
-    # The categories' names are the axis's, not a series'.
-    names = [along.show(value).text for value in along.column.values]
-    legend = Legend(panel.options.get("legend") or {}, [(each, each.column.values) for each in series], canvas)
-    width, height = legend.left_over(canvas)
-    drawn = [(each, each.column.numbers()) for each in series]
-    svg = charts.bar_chart(names, drawn, dict(panel.options), width, height)
-    return render("chart", svg=Markup(svg), legend=legend)
 
 
 def xy_chart(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from streams.views.preview import charts, colors, layout
+from streams.views.preview import axes, charts, colors, layout
 from streams.views.preview.answers import PanelData
 from streams.views.preview.board import Panel
 from streams.views.preview.fields import DisplayField, FieldConfig, ShownValue
@@ -93,7 +93,7 @@ def state_timeline(
         for mark in canvas.marks
         if window.start <= mark.start <= window.end
     ]
-    ticks = [{"left": place(at), "text": text} for at, text in charts.time_ticks(window, width)]
+    ticks = [{"left": place(at), "text": text} for at, text in axes.time_ticks(window, width)]
     return render(
         "timeline", rows=drawn, ticks=ticks, label=label, row_height=round(tall, 2), bar=round(tall * share, 2),
         marks=marks, opacity=opacity, legend=legend, font=round(max(min(tall * share * 0.65, 14.0), 10.0)),
