@@ -229,7 +229,7 @@ def loaded(
     """A broker with events in its topic: its address, a folder for what runs on it, and how many events count."""
     with tempfile.TemporaryDirectory(prefix="labelwatch-bench-") as temporary:
         folder = Path(temporary)
-        kafka = RealKafka(folder / "kafka", heap="1g").start()
+        kafka = RealKafka(folder / "kafka", heap="1g", java=()).start()  # as Java itself would run it
         try:
             wanted = [each for each in topics() if "checkpoints" not in each.name]
             create_topics(kafka.bootstrap, wanted, partitions=partitions)

@@ -1,6 +1,7 @@
 """Real Apache Kafka for tests and benchmarks: a KRaft node from Maven Central's jars, started and killed at will."""
 
 import atexit
+import base64
 import hashlib
 import os
 import shlex
@@ -8,7 +9,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,8 @@ START_SECONDS = 180
 STOP_SECONDS = 30
 #: Settings with which a compacted topic is compacted while a test waits.
 COMPACTS_SOON = {"segment.ms": "200", "min.cleanable.dirty.ratio": "0.01", "delete.retention.ms": "0"}
+#: A broker that lives for a minute compiles no more than it needs: it starts at half of the cost.
+LIGHT_JAVA = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 #: Kafka's own scripts and what each of them starts.
 TOOLS = {
     "kafka-acls.sh": "org.apache.kafka.tools.AclCommand",
@@ -49,12 +53,10 @@ def missing_tools() -> list[str]:
 
 def jars() -> Path:
     """The folder of Kafka's jars, fetched once for each version and user, and safe against a second fetch beside it."""
-    version = hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labelwatch"
-    folder = cache / f"kafka-{version}"
+    cache = _cache()
+    folder = cache / f"kafka-{_version()}"
     if folder.is_dir():
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as part:
         lib = Path(part) / "lib"
         subprocess.run(
@@ -72,12 +74,47 @@ def jars() -> Path:
     return folder
 
 
+def light_java() -> Sequence[str]:
+    """Java's options for a broker of a test, with the classes of a broker as Java keeps them between processes.
+
+    The archive of classes is made once for each version of Kafka and Java, by a broker that does nothing else; it
+    saves half of every later start. A Java that keeps none gets an empty file, and starts without.
+    """
+    java = Path(shutil.which("java") or "java").resolve()
+    this_java = hashlib.sha256(f"{java} {java.stat().st_mtime_ns}".encode()).hexdigest()[:12]
+    archive = _cache() / f"classes-{_version()}-{this_java}.jsa"
+    if not archive.exists():
+        with tempfile.TemporaryDirectory(dir=archive.parent) as part:
+            made = Path(part) / archive.name
+            broker = RealKafka(Path(part) / "broker", java=(*LIGHT_JAVA, f"-XX:ArchiveClassesAtExit={made}"))
+            broker.start()
+            create_topics(broker.bootstrap, ["any"])
+            broker.stop()
+            made.touch()
+            made.replace(archive)
+    if not archive.stat().st_size:
+        return LIGHT_JAVA
+    # Where it does not fit after all, Java says so and reads the jars: not on standard output, which tests read.
+    return (*LIGHT_JAVA, f"-XX:SharedArchiveFile={archive}", "-Xlog:disable", "-Xlog:all=error:stderr")
+
+
+def _version() -> str:
+    return hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
+
+
+def _cache() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labelwatch"
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache
+
+
 class RealKafka:
     """One broker and controller in one process, on ports of its own; its log outlives `kill9` and `restart`.
 
     Args:
         folder: Where its configuration, log directories and output go; must be empty.
         heap: Java's `-Xmx`.
+        java: More of Java's options; None for those of a broker that starts quickly.
         properties: Broker settings beside the defaults below.
         listeners: More listeners beside the plain one, by name, with their protocol; `addresses` says where.
     """
@@ -87,6 +124,7 @@ class RealKafka:
         folder: Path,
         *,
         heap: str = "512m",
+        java: Sequence[str] | None = None,
         properties: Mapping[str, str] | None = None,
         listeners: Mapping[str, str] | None = None,
     ) -> None:
@@ -98,7 +136,8 @@ class RealKafka:
         self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(protocols, ports, strict=True)}
         self.bootstrap = self.addresses["PLAINTEXT"]
         self._config = folder / "server.properties"
-        self._java = ["java", f"-Xmx{heap}", "-cp", f"{jars()}/*"]
+        options = light_java() if java is None else java
+        self._java = ["java", f"-Xmx{heap}", *options, "-cp", f"{jars()}/*"]
         settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
@@ -118,7 +157,8 @@ class RealKafka:
         }
         folder.mkdir(parents=True, exist_ok=True)
         self._config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        cluster_id = self._tool("random-uuid").strip().splitlines()[-1]
+        # As `kafka-storage.sh random-uuid` makes them: never one that looks like an option.
+        cluster_id = "A" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         self._tool("format", "-t", cluster_id, "-c", str(self._config))
 
     @property

@@ -20,8 +20,12 @@ ours, faust = logging.getLogger("streams.runtime.partitions"), logging.getLogger
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
     root, kept = logging.getLogger(), logging.getLogger().handlers[:]
+    names = ("streams", "aiokafka", "asyncio", "faust", "kafka", "mode")
+    levels = {name: logging.getLogger(name).level for name in names}
     yield
     root.handlers[:] = kept
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def lines(**options: object) -> list[str]:
