@@ -4,14 +4,13 @@ import logging
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from enum import Enum
 from itertools import chain
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.metrics import CATALOGUE, METRICS, Kind, Metric, Page
+from schemas.metrics import CATALOGUE, METRICS, Merge, Page
 from schemas.policy import OTHER
 from streams.engine.figures import Column, Figures, Labels, PeopleFigures, PeopleGroup, Sample
 from streams.exporter.pseudonyms import AgentNames
@@ -24,43 +23,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Merge(Enum):
-    """What becomes of a series that two partitions give: a site whose producers choose partitions differently."""
-
-    #: Counts and seconds: the parts make the whole.
-    SUM = "sum"
-    #: Facts that are the same everywhere, flags, and the newest of times.
-    MAX = "max"
-    #: The oldest of times.
-    MIN = "min"
-    #: A ratio of a part says nothing of the whole, and people are judged by it: neither goes out.
-    NEITHER = "neither"
-
-
-_SAME = {
-    *("target_ratio", "target_handle_seconds", "policy_min_reviews", "policy_scope_missing"),
-    *("site_info", "site_utc_offset_seconds"),
-}
-_OF_ONE_DRIFT = {"drift_reviews", "drift_run_length_reviews", "drift_run_length_seconds"}
-
-
-def merge_rule(metric: Metric) -> Merge:
-    """How two values of one series become one, by the metric's declaration."""
-    name = metric.name.removeprefix("labelwatch_").removeprefix("river_")
-    if metric.kind is not Kind.GAUGE:
-        return Merge.SUM
-    if name in ("drift_began_timestamp_seconds", "site_first_event_timestamp_seconds"):
-        return Merge.MIN
-    if name in _SAME or name in ("drift_active", "drift_info") or name.endswith("_timestamp_seconds"):
-        return Merge.MAX
-    if metric.unit == "ratio" or name in _OF_ONE_DRIFT or name == "clock_skew_seconds":
-        return Merge.NEITHER
-    if name.endswith(("_mean", "_per_productive_hour")):
-        return Merge.NEITHER
-    return Merge.SUM
-
-
-_RULES = {metric.name: merge_rule(metric) for metric in CATALOGUE}
 _COMBINE: dict[Merge, Callable[[float, float], float]] = {Merge.SUM: operator.add, Merge.MAX: max, Merge.MIN: min}
 
 
@@ -100,7 +62,7 @@ class Merged:
             return
         sites = Counter(chain.from_iterable(self._sites_of(name, *source) for source in sources))
         several = {site for site, count in sites.items() if count > 1}
-        at = _site_at(name)
+        at, rule = _site_at(name), METRICS[name].merge
         apart: list[Sample] = []
         columns_apart: list[Column] = []
         merged: dict[Labels, float] = {}
@@ -121,10 +83,10 @@ class Merged:
                 shared.update(_take_rows(column, both).samples())
                 columns_apart.append(_take_rows(column, ~both))
             twice = merged.keys() & shared.keys()
-            if _RULES[name] is Merge.NEITHER:
+            if rule is Merge.NEITHER:
                 unmergeable |= twice
             else:
-                combine = _COMBINE[_RULES[name]]
+                combine = _COMBINE[rule]
                 shared.update((labels, combine(merged[labels], shared[labels])) for labels in twice)
             merged.update(shared)
         for labels in unmergeable:
@@ -201,7 +163,7 @@ def _merge_rows(parts: list[PeopleGroup], left_out: Counter[str]) -> PeopleGroup
         present = ~np.isnan(values)
         given = np.bincount(rows[present], minlength=len(number))
         sums = np.bincount(rows[present], weights=values[present], minlength=len(number))
-        usable = given == 1 if _RULES[key[0]] is Merge.NEITHER else given > 0
+        usable = given == 1 if METRICS[key[0]].merge is Merge.NEITHER else given > 0
         columns[key] = np.where(usable, sums, np.nan)
         left_out[key[0]] += int(np.count_nonzero((given > 0) & ~usable & named))
     priority = np.full(len(number), -np.inf)

@@ -6,8 +6,8 @@ Run: python -m streams.exporter.docs
 from collections.abc import Iterable
 from pathlib import Path
 
-from schemas.metrics import CATALOGUE, WINDOWS, Kind, Metric, Origin, Page
-from streams.exporter.collector import MAX_SERIES, Merge, merge_rule
+from schemas.metrics import CATALOGUE, WINDOWS, Kind, Merge, Metric, Origin, Page
+from streams.exporter.collector import MAX_SERIES
 from streams.exporter.pseudonyms import ENVIRONMENT, FILE_ENVIRONMENT, KEY_FILE
 
 PATH = Path("docs/metrics.md")
@@ -17,7 +17,7 @@ def document() -> str:
     """The whole page as Markdown."""
     sites = [metric for metric in CATALOGUE if metric.page is Page.SITES]
     people = [metric for metric in CATALOGUE if metric.page is Page.AGENTS]
-    unmergeable = ", ".join(f"`{metric.name}`" for metric in CATALOGUE if merge_rule(metric) is Merge.NEITHER)
+    unmergeable = ", ".join(f"`{metric.name}`" for metric in CATALOGUE if metric.merge is Merge.NEITHER)
     return f"""<!-- Made from schemas/metrics.py by `python -m streams.exporter.docs`; a test compares. Do not edit. -->
 # Metrics
 

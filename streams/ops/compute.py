@@ -37,7 +37,18 @@ _PEOPLE_SHOWN = 10
 _LINES_NAMED = 5
 _WINDOW = "7d"
 _ACCURACY = ("accuracy", "95% interval", "reviews", "target")
-_WORK = ("handle_seconds_mean", "labels_per_productive_hour", "utilization_ratio")
+_WORK = (
+    "labelwatch_site_labels",
+    "labelwatch_site_handle_seconds_mean",
+    "labelwatch_site_labels_per_productive_hour",
+    "labelwatch_site_utilization_ratio",
+)
+_OF_PEOPLE = (
+    "labelwatch_agent_reviews",
+    "labelwatch_agent_accuracy_ratio",
+    "labelwatch_agent_accuracy_lower_ratio",
+    "labelwatch_agent_accuracy_upper_ratio",
+)
 
 
 class FileRecord(NamedTuple):
@@ -258,7 +269,7 @@ def _sites(
     samples: dict[str, dict[tuple[str, ...], float | int]], policy: Policy, width: int
 ) -> Iterator[Table | Text]:
     def value(name: str, *labels: str) -> float | None:
-        return samples.get(f"labelwatch_site_{name}", {}).get((*labels, _WINDOW))
+        return samples.get(name, {}).get((*labels, _WINDOW))
 
     scopes = [labels[:2] for labels in samples.get("labelwatch_site_reviews", {}) if labels[2] == _WINDOW]
     scopes += [
@@ -270,13 +281,13 @@ def _sites(
     for site, role in scopes:
         targets = policy.resolve(site=site)
         accuracy = Accuracy(
-            int(value("reviews", site, role) or 0),
-            value("accuracy_ratio", site, role),
-            value("accuracy_lower_ratio", site, role),
-            value("accuracy_upper_ratio", site, role),
+            int(value("labelwatch_site_reviews", site, role) or 0),
+            value("labelwatch_site_accuracy_ratio", site, role),
+            value("labelwatch_site_accuracy_lower_ratio", site, role),
+            value("labelwatch_site_accuracy_upper_ratio", site, role),
             targets.qa_accuracy if role == "qa" else targets.accuracy,
         )
-        work = [value(name, site) if role == "agent" else None for name in ("labels", *_WORK)]
+        work = [value(name, site) if role == "agent" else None for name in _WORK]
         forms = (",.0f", ".1f", ".1f", "%")
         cells = (site, role, *_accuracy_cells(accuracy), *map(_number, work, forms))
         rows.append(((role != "agent", -accuracy.state.code, accuracy.proven_gap, site), accuracy.state, cells))
@@ -294,10 +305,7 @@ def _people(people: PeopleFigures, policy: Policy, width: int) -> Iterator[Table
     for row in np.flatnonzero(~np.isnan(probability)).tolist():
         site, _, role = agents.labels[row]
         targets = policy.resolve(site=site)
-        n, ratio, lower, upper = (
-            float(agents.columns[f"labelwatch_agent_{name}", _WINDOW][row])
-            for name in ("reviews", "accuracy_ratio", "accuracy_lower_ratio", "accuracy_upper_ratio")
-        )
+        n, ratio, lower, upper = (float(agents.columns[name, _WINDOW][row]) for name in _OF_PEOPLE)
         target = targets.qa_accuracy if role == "qa" else targets.accuracy
         known.append((row, Accuracy(int(n), ratio, lower, upper, target)))
     # By how far the whole interval lies below the target; a probability is 1.0 for hundreds.

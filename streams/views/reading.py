@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from streams.views.samples import Samples
 
@@ -345,17 +346,43 @@ def _pipeline(samples: Samples) -> Pipeline:
     )
 
 
+class _DriftMetrics(NamedTuple):
+    """Under which names the page has a drift's figures; None for what a detector does not give."""
+
+    active: str
+    baseline: str
+    current: str
+    reviews: str
+    began: str
+    evidence: str | None = None
+
+
+_OURS = _DriftMetrics(
+    active="labelwatch_drift_active",
+    baseline="labelwatch_drift_baseline_ratio",
+    current="labelwatch_drift_current_ratio",
+    reviews="labelwatch_drift_reviews",
+    began="labelwatch_drift_began_timestamp_seconds",
+    evidence="labelwatch_drift_evidence",
+)
+_RIVERS = _DriftMetrics(
+    active="labelwatch_river_drift_active",
+    baseline="labelwatch_river_drift_baseline_ratio",
+    current="labelwatch_river_drift_current_ratio",
+    reviews="labelwatch_river_drift_reviews",
+    began="labelwatch_river_drift_began_timestamp_seconds",
+)
 _STREAM = ("site", "project", "signal", "direction")
 
 
 def _drifts(samples: Samples) -> tuple[OpenDrift, ...]:
     """Ours, pages first, the surest first, below each what belongs to it; then river's that ours do not share."""
-    of_river = _open(samples, "river_drift")
+    of_river = _open(samples, _RIVERS)
     detectors = {tuple(labels.get(name, "") for name in _STREAM): labels["detector"] for labels in of_river}
-    ours = [_drift(samples, "drift", labels) for labels in _open(samples, "drift")]
+    ours = [_drift(samples, _OURS, labels) for labels in _open(samples, _OURS)]
     ours = [replace(drift, river=detectors.pop(_stream(drift), "")) for drift in ours]
     alone = [
-        replace(_drift(samples, "river_drift", labels), river=labels["detector"], is_ours=False)
+        replace(_drift(samples, _RIVERS, labels), river=labels["detector"], is_ours=False)
         for labels in of_river
         if tuple(labels.get(name, "") for name in _STREAM) in detectors
     ]
@@ -369,8 +396,8 @@ def _drifts(samples: Samples) -> tuple[OpenDrift, ...]:
     return (*(ours[n] for _, _, n in sorted(order)), *alone)
 
 
-def _open(samples: Samples, kind: str) -> list[dict[str, str]]:
-    found = samples.select(f"labelwatch_{kind}_active")
+def _open(samples: Samples, names: _DriftMetrics) -> list[dict[str, str]]:
+    found = samples.select(names.active)
     return [labels for labels, value in found if value == 1 and not labels.get("agent")]
 
 
@@ -378,18 +405,14 @@ def _stream(drift: OpenDrift) -> tuple[str, ...]:
     return drift.site, drift.project, drift.signal, drift.direction
 
 
-def _drift(samples: Samples, kind: str, labels: dict[str, str]) -> OpenDrift:
-    figures = {
-        name: samples.value(f"labelwatch_{kind}_{name}", **labels)
-        for name in ("evidence", "baseline_ratio", "current_ratio", "reviews", "began_timestamp_seconds")
-    }
+def _drift(samples: Samples, names: _DriftMetrics, labels: dict[str, str]) -> OpenDrift:
     return OpenDrift(
         *(labels.get(name, "") for name in (*_STREAM, "budget")),
-        evidence=figures["evidence"] or 0.0,
-        baseline=figures["baseline_ratio"],
-        current=figures["current_ratio"],
-        reviews=int(figures["reviews"] or 0),
-        began_seconds=figures["began_timestamp_seconds"],
+        evidence=(samples.value(names.evidence, **labels) if names.evidence else None) or 0.0,
+        baseline=samples.value(names.baseline, **labels),
+        current=samples.value(names.current, **labels),
+        reviews=int(samples.value(names.reviews, **labels) or 0),
+        began_seconds=samples.value(names.began, **labels),
     )
 
 
@@ -397,7 +420,7 @@ def _site(samples: Samples, site: str, drifting: bool, newest_event_seconds: flo
     scope = {"site": site, "project": "", "market": ""}
 
     def figure(name: str, **labels: str) -> float | None:
-        return samples.value(f"labelwatch_site_{name}", site=site, **labels)
+        return samples.value(name, site=site, **labels)
 
     def by_policy(name: str, **labels: str) -> float | None:
         # A site that the policy does not name has the default's numbers.
@@ -410,23 +433,28 @@ def _site(samples: Samples, site: str, drifting: bool, newest_event_seconds: flo
 
     def accuracy(role: str, window: str, kind: str) -> Accuracy:
         of_whom = {"role": role, "window": window}
-        found = (figure(f"accuracy_{name}", **of_whom) for name in ("ratio", "lower_ratio", "upper_ratio"))
-        return Accuracy(int(figure("reviews", **of_whom) or 0), *found, target(kind, math.nan))
+        return Accuracy(
+            int(figure("labelwatch_site_reviews", **of_whom) or 0),
+            figure("labelwatch_site_accuracy_ratio", **of_whom),
+            figure("labelwatch_site_accuracy_lower_ratio", **of_whom),
+            figure("labelwatch_site_accuracy_upper_ratio", **of_whom),
+            target(kind, math.nan),
+        )
 
     last_label = samples.value("labelwatch_site_last_event_timestamp_seconds", site=site, type="label_submitted")
     handle_target = by_policy("labelwatch_target_handle_seconds")
     least = by_policy("labelwatch_policy_min_reviews")
-    timed = figure("timed_labels_ratio", window=NOW_WINDOW)
+    timed = figure("labelwatch_site_timed_labels_ratio", window=NOW_WINDOW)
     line = SiteLine(
         site=site,
         accuracy=accuracy("agent", WINDOW, "accuracy"),
         recent=accuracy("agent", RECENT_WINDOW, "accuracy"),
         qa=accuracy("qa", WINDOW, "qa_accuracy"),
         min_reviews=None if least is None else int(least),
-        labels_per_hour=figure("labels", window=NOW_WINDOW) or 0.0,
-        handle_seconds=figure("handle_seconds_mean", window=NOW_WINDOW),
+        labels_per_hour=figure("labelwatch_site_labels", window=NOW_WINDOW) or 0.0,
+        handle_seconds=figure("labelwatch_site_handle_seconds_mean", window=NOW_WINDOW),
         handle_seconds_target=math.inf if handle_target is None else handle_target,
-        utilization=figure("utilization_ratio", window=NOW_WINDOW),
+        utilization=figure("labelwatch_site_utilization_ratio", window=NOW_WINDOW),
         utilization_target=target("utilization", 0.0),
         timed_labels=1.0 if timed is None else timed,
         people={

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
-from schemas.metrics import CATALOGUE, METRICS, WINDOWS, Kind, Origin, Page
+from schemas.metrics import CATALOGUE, METRICS, WINDOWS, Kind, Merge, Origin, Page
 from streams.engine.figures import Figures, PeopleFigures, PeopleGroup
 from streams.exporter import MonitorState
-from streams.exporter.collector import Merge, PeopleCollector, SitesCollector, cap_people, merge_people, merge_rule
+from streams.exporter.collector import PeopleCollector, SitesCollector, cap_people, merge_people
 from streams.exporter.pseudonyms import Pseudonyms, plain
 from streams.exporter.text import render
 from tests.support.exporter import BrokenEngine, FakeEngine, labelled, series, showing, values
@@ -155,33 +155,76 @@ def test_a_name_that_the_catalogue_does_not_have_is_counted_not_served(caplog):
 
 
 def test_each_metric_is_merged_by_its_meaning():
-    rules = {m.name.removeprefix("labelwatch_"): merge_rule(m) for m in CATALOGUE if m.kind is Kind.GAUGE}
+    rules = {m.name: m.merge for m in CATALOGUE if m.kind is Kind.GAUGE}
     by_rule = {rule: {name for name, of_name in rules.items() if of_name is rule} for rule in Merge}
     assert by_rule[Merge.MIN] == {
-        *("drift_began_timestamp_seconds", "river_drift_began_timestamp_seconds"),
-        "site_first_event_timestamp_seconds",
+        "labelwatch_drift_began_timestamp_seconds",
+        "labelwatch_river_drift_began_timestamp_seconds",
+        "labelwatch_site_first_event_timestamp_seconds",
     }
     assert by_rule[Merge.MAX] == {
-        *("target_ratio", "target_handle_seconds", "policy_min_reviews", "policy_scope_missing", "site_info"),
-        "site_utc_offset_seconds",
-        *("drift_active", "drift_info", "drift_opened_timestamp_seconds", "river_drift_active"),
-        *("river_drift_opened_timestamp_seconds", "site_last_event_timestamp_seconds"),
-        *("watermark_timestamp_seconds", "last_commit_timestamp_seconds", "loop_timestamp_seconds"),
-        "certificate_expiry_timestamp_seconds",
+        *(
+            "labelwatch_target_ratio",
+            "labelwatch_target_handle_seconds",
+            "labelwatch_policy_min_reviews",
+            "labelwatch_policy_scope_missing",
+            "labelwatch_site_info",
+        ),
+        "labelwatch_site_utc_offset_seconds",
+        *(
+            "labelwatch_drift_active",
+            "labelwatch_drift_info",
+            "labelwatch_drift_opened_timestamp_seconds",
+            "labelwatch_river_drift_active",
+        ),
+        "labelwatch_river_drift_opened_timestamp_seconds",
+        "labelwatch_site_last_event_timestamp_seconds",
+        *(
+            "labelwatch_watermark_timestamp_seconds",
+            "labelwatch_last_commit_timestamp_seconds",
+            "labelwatch_loop_timestamp_seconds",
+        ),
+        "labelwatch_certificate_expiry_timestamp_seconds",
     }
-    engine = {m.name.removeprefix("labelwatch_") for m in CATALOGUE if m.origin is Origin.ENGINE}
+    engine = {m.name for m in CATALOGUE if m.origin is Origin.ENGINE}
     assert by_rule[Merge.SUM] & engine == {
-        *("labels_window", "reviews_window", "correct_reviews_window", "state_seconds_window", "errors_window"),
-        *("partition_labels_window", "partition_headline_reviews_window", "partition_headline_correct_reviews_window"),
-        *("site_reviews", "site_correct_reviews", "site_labels", "site_agents", "site_active_agents"),
-        "site_productive_seconds",
-        *("agent_reviews", "agent_labels", "reviewer_reviews", "reviewer_seconds", "reviewer_errors_found"),
-        *("reviewer_agent_reviews", "reviewer_agent_errors_found"),
-        *("unwatched_streams", "held_reviews", "limit", "limit_used"),
+        *(
+            "labelwatch_labels_window",
+            "labelwatch_reviews_window",
+            "labelwatch_correct_reviews_window",
+            "labelwatch_state_seconds_window",
+            "labelwatch_errors_window",
+        ),
+        *(
+            "labelwatch_partition_labels_window",
+            "labelwatch_partition_headline_reviews_window",
+            "labelwatch_partition_headline_correct_reviews_window",
+        ),
+        *(
+            "labelwatch_site_reviews",
+            "labelwatch_site_correct_reviews",
+            "labelwatch_site_labels",
+            "labelwatch_site_agents",
+            "labelwatch_site_active_agents",
+        ),
+        "labelwatch_site_productive_seconds",
+        *(
+            "labelwatch_agent_reviews",
+            "labelwatch_agent_labels",
+            "labelwatch_reviewer_reviews",
+            "labelwatch_reviewer_seconds",
+            "labelwatch_reviewer_errors_found",
+        ),
+        "labelwatch_reviewer_agent_reviews",
+        "labelwatch_reviewer_agent_errors_found",
+        "labelwatch_unwatched_streams",
+        "labelwatch_held_reviews",
+        "labelwatch_limit",
+        "labelwatch_limit_used",
     }
-    assert all(m.kind is Kind.GAUGE or merge_rule(m) is Merge.SUM for m in CATALOGUE)
+    assert all(m.kind is Kind.GAUGE or m.merge is Merge.SUM for m in CATALOGUE)
     people = {m for m in CATALOGUE if m.page is Page.AGENTS}
-    assert {merge_rule(m) for m in people} == {Merge.SUM, Merge.NEITHER}, "columns know no other rule"
+    assert {m.merge for m in people} == {Merge.SUM, Merge.NEITHER}, "columns know no other rule"
 
 
 def test_a_site_in_two_partitions_gives_each_series_once():
