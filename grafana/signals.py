@@ -143,15 +143,15 @@ def _shown(ratio: str) -> str:
     return f"(clamp_max(round(100 * {ratio}, 0.1), 99.9) + 0.1 * ({ratio} >= bool 1))"
 
 
-def _of_day(which: str = "") -> str:
-    return f"max by (site) (labelwatch_site_accuracy_{which}ratio{_OF_A_DAY})"
+def _of_day(metric: str = "labelwatch_site_accuracy_ratio") -> str:
+    return f"max by (site) ({metric}{_OF_A_DAY})"
 
 
 #: PromQL: accuracy of 24 hours by site, with the bounds of its interval, percent, as labels `low` and `high`.
 _JUDGED = (
     f"{_of_day()}"
-    f' * on (site) group_right () count_values by (site) ("low", {_shown(_of_day("lower_"))})'
-    f' * on (site) group_right (low) count_values by (site) ("high", {_shown(_of_day("upper_"))})'
+    f' * on (site) group_right () count_values by (site) ("low", {_shown(_of_day("labelwatch_site_accuracy_lower_ratio"))})'
+    f' * on (site) group_right (low) count_values by (site) ("high", {_shown(_of_day("labelwatch_site_accuracy_upper_ratio"))})'
 )
 #: PromQL: 1 by site, with the accuracy of 24 hours as label `day`.
 _DAY = f'label_replace(count_values by (site) ("day", {_shown(_of_day())}), "day", "24 h $1%", "day", "(.+)")'
@@ -159,20 +159,22 @@ _DAY = f'label_replace(count_values by (site) ("day", {_shown(_of_day())}), "day
 
 def _of_pages(figure: str, more: str = "") -> str:
     """PromQL: a figure of the drifts that page, each for itself."""
-    series = f'labelwatch_drift_{figure}{{<of>,budget="page"{more}}}'
+    series = f'{figure}{{<of>,budget="page"{more}}}'
     return f"max by (site, project, signal, direction) (last_over_time({series}[10m]))"
 
 
 def _moved(more: str = "") -> str:
     """PromQL: how far each of them has moved, 0 to 1, while it is open."""
-    moved = f"{_of_pages('current_ratio', more)} - {_of_pages('baseline_ratio', more)}"
-    return f"({moved} and ({_of_pages('active', more)} == 1))"
+    moved = (
+        f"{_of_pages('labelwatch_drift_current_ratio', more)} - {_of_pages('labelwatch_drift_baseline_ratio', more)}"
+    )
+    return f"({moved} and ({_of_pages('labelwatch_drift_active', more)} == 1))"
 
 
 _OWN = ',project=""'
 # The site's own drift before those of its projects, else the one that moved furthest down.
 _SINCE = (
-    f"max by (site, project) ({_of_pages('current_ratio')}"
+    f"max by (site, project) ({_of_pages('labelwatch_drift_current_ratio')}"
     f" and bottomk by (site) (1, {_moved(_OWN)} - 10 or {_moved()}))"
 )
 DRIFT_TILE = BoardSignal(
@@ -281,7 +283,7 @@ _DRIFTING = f"(max by ({_KEYS}) (last_over_time(labelwatch_drift_active{{<of>}}[
 
 def _drift(metric: str, how: str = "max") -> str:
     """PromQL: a figure of every open drift, through a hand-over and a restart of Prometheus as the alert does."""
-    return f"{how} by ({_KEYS}) (last_over_time(labelwatch_drift_{metric}{{<of>}}[10m])) and {_DRIFTING}"
+    return f"{how} by ({_KEYS}) (last_over_time({metric}{{<of>}}[10m])) and {_DRIFTING}"
 
 
 #: PromQL: the ids of open drifts; the last known ones while nobody shows the site.
@@ -297,7 +299,7 @@ _UNDER = f"(max by ({_KEYS}) (max by ({_KEYS}, parent) ({_IDS}) and on (parent) 
 DRIFT_EVIDENCE = BoardSignal(
     _W("Evidence", "证据强度"),
     _W("Statistic over threshold: 1 opens a drift, more is surer.", "统计量与阈值之比：1 即判定漂移，越大越确定。"),
-    _drift("evidence"),
+    _drift("labelwatch_drift_evidence"),
     "short",
     1,
 )
@@ -307,28 +309,28 @@ DRIFT_BEFORE = BoardSignal(
         "The rate before the change; for handling time 100%.",
         "变化前的比率；处理时长记为 100%。",
     ),
-    _drift("baseline_ratio"),
+    _drift("labelwatch_drift_baseline_ratio"),
     "percentunit",
     1,
 )
 DRIFT_SINCE = BoardSignal(
     _W("Since", "此后"),
     _W("The rate since the change; for handling time relative to before.", "变化后的比率；处理时长为相对此前的值。"),
-    _drift("current_ratio", "min"),
+    _drift("labelwatch_drift_current_ratio", "min"),
     "percentunit",
     1,
 )
 DRIFT_REVIEWS = BoardSignal(
     _W("n", "n"),
     _W("Reviews, or labels, since the change.", "变化后的复核数或标注数。"),
-    _drift("reviews"),
+    _drift("labelwatch_drift_reviews"),
     "short",
     0,
 )
 DRIFT_BEGAN = BoardSignal(
     _W("Began", "开始"),
     _W("When the change began, estimated.", "估计的变化开始时间。"),
-    f"1000 * ({_drift('began_timestamp_seconds', 'min')})",
+    f"1000 * ({_drift('labelwatch_drift_began_timestamp_seconds', 'min')})",
     "dateTimeFromNow",
 )
 _STREAM = "site, project, agent, signal, direction"
@@ -504,7 +506,7 @@ SITE_UPPER = BoardSignal(
 SITE_SINCE = BoardSignal(
     _W("since the change", "变化后"),
     _W("Accuracy since the change of the site's open drift.", "站点进行中漂移变化后的准确率。"),
-    f"max by (site) ({_of_pages('current_ratio', _OWN)} and bottomk by (site) (1, {_moved(_OWN)}))",
+    f"max by (site) ({_of_pages('labelwatch_drift_current_ratio', _OWN)} and bottomk by (site) (1, {_moved(_OWN)}))",
     "percentunit",
     1,
 )
@@ -635,7 +637,7 @@ _Z2, _Z = 3.8415, 1.95996
 def _within(metric: str, by: str, more: str = "") -> str:
     """PromQL: an additive gauge by a dimension of each site; added up within a worker, then the larger of two."""
     matchers = f'<of>{more},window="<window>"'
-    return f"max by (site, {by}) (sum by (site, {by}, instance) (labelwatch_{metric}_window{{{matchers}}}))"
+    return f"max by (site, {by}) (sum by (site, {by}, instance) ({metric}{{{matchers}}}))"
 
 
 _HEADLINE = ',role="agent",headline="true"'
@@ -644,8 +646,8 @@ _MIN = "on (site) group_left () site:labelwatch_min_reviews:max{<of>}"
 
 def _counted(by: str) -> tuple[str, str]:
     """PromQL: correct reviews and reviews of the headline, where there are enough."""
-    n = f"({_within('reviews', by, _HEADLINE)} >= {_MIN})"
-    correct = f"({_within('correct_reviews', by, _HEADLINE)} or 0 * {n})"
+    n = f"({_within('labelwatch_reviews_window', by, _HEADLINE)} >= {_MIN})"
+    correct = f"({_within('labelwatch_correct_reviews_window', by, _HEADLINE)} or 0 * {n})"
     return correct, n
 
 
@@ -708,7 +710,7 @@ def _judged(by: str, name: _W) -> tuple[BoardSignal, BoardSignal, BoardSignal, B
         BoardSignal(
             _W("n", "n"),
             _W(f"Reviews of the {name.en}.", f"该{name.zh}的复核数。"),
-            _within("reviews", by, _HEADLINE),
+            _within("labelwatch_reviews_window", by, _HEADLINE),
             "short",
             0,
         ),
@@ -719,7 +721,7 @@ PROJECT_ACCURACY, PROJECT_LOWER, PROJECT_UPPER, PROJECT_REVIEWS = _judged("proje
 PROJECT_LABELS = BoardSignal(
     _W("Labels", "标注数"),
     _W("Labels of the project.", "该项目的标注数。"),
-    _within("labels", "project"),
+    _within("labelwatch_labels_window", "project"),
     "short",
     0,
 )
@@ -728,9 +730,9 @@ PROJECT_TARGET = BoardSignal(
     _W("The policy's target for the project at the site.", "策略中该站点该项目的目标。"),
     # Of the site's projects that had labels: their own target, else the project's at every site, else the site's.
     'max by (site, project) (labelwatch_target_ratio{<of>,kind="accuracy",project!="",market=""})'
-    f" or 0 * {_within('labels', 'project')} + on (project) group_left ()"
+    f" or 0 * {_within('labelwatch_labels_window', 'project')} + on (project) group_left ()"
     ' max by (project) (labelwatch_target_ratio{site="",kind="accuracy",project!="",market=""})'
-    f" or 0 * {_within('labels', 'project')} + on (site) group_left () site:labelwatch_accuracy_target:ratio{{<of>}}",
+    f" or 0 * {_within('labelwatch_labels_window', 'project')} + on (site) group_left () site:labelwatch_accuracy_target:ratio{{<of>}}",
     "percentunit",
     1,
 )
@@ -760,16 +762,20 @@ ERROR_TYPES = BoardSignal(
 
 def _sop(metric: str) -> str:
     """PromQL: all that was counted of a version. Not an increase, which begins when Prometheus first asks."""
-    return f"max by (site, project, sop) (labelwatch_sop_{metric}_total{{<of>}})"
+    return f"max by (site, project, sop) ({metric}{{<of>}})"
 
 
 SOP_LABELS = BoardSignal(
-    _W("Labels", "标注数"), _W("Labels under the version.", "该版本下的标注数。"), f"{_sop('labels')} > 0", "short", 0
+    _W("Labels", "标注数"),
+    _W("Labels under the version.", "该版本下的标注数。"),
+    f"{_sop('labelwatch_sop_labels_total')} > 0",
+    "short",
+    0,
 )
 SOP_REVIEWS = BoardSignal(
     _W("n", "n"),
     _W("Reviews of labels made under the version.", "该版本下标注的复核数。"),
-    f"{_sop('reviews')} > 0",
+    f"{_sop('labelwatch_sop_reviews_total')} > 0",
     "short",
     0,
 )
@@ -779,7 +785,7 @@ SOP_ACCURACY = BoardSignal(
         "Accuracy by the SOP version of the label, of all that was counted. A new version below the old: its rules are not understood.",
         "按标注所用 SOP 版本统计的准确率，含全部已计数据。新版本低于旧版本：规则未被理解。",
     ),
-    f"{_sop('correct_reviews')} / ({_sop('reviews')} >= {_MIN})",
+    f"{_sop('labelwatch_sop_correct_reviews_total')} / ({_sop('labelwatch_sop_reviews_total')} >= {_MIN})",
     "percentunit",
     1,
 )
@@ -799,16 +805,16 @@ _AGENT = '<of>,role="agent",window="<window>"'
 
 def _of_person(metric: str) -> str:
     """PromQL: a figure of everyone who labels."""
-    return f"max by (site, agent) (labelwatch_agent_{metric}{{{_AGENT}}})"
+    return f"max by (site, agent) ({metric}{{{_AGENT}}})"
 
 
 #: Upper bound minus target, 0 to 1: below 0 is proven below target by so much. The lower, the worse.
 _AGAINST_TARGET = (
-    f"({_of_person('accuracy_upper_ratio')}"
+    f"({_of_person('labelwatch_agent_accuracy_upper_ratio')}"
     ' - on (site) group_left () site:labelwatch_accuracy_target:ratio{site!=""})'
 )
 #: The same, and of equal ones who has more reviews first: so few parts in 10^12 change no other order.
-_WORST = f"({_AGAINST_TARGET} - 1e-12 * {_of_person('reviews')})"
+_WORST = f"({_AGAINST_TARGET} - 1e-12 * {_of_person('labelwatch_agent_reviews')})"
 #: People in a table at most: the worst first.
 PEOPLE = 100
 
@@ -836,48 +842,56 @@ AGENT_RISK = BoardSignal(
         "Probability that the true accuracy is below target. Above 95%: coach; below 50% says nothing bad.",
         "真实准确率低于目标的概率。高于 95%：应辅导；低于 50% 并无问题。",
     ),
-    _person("below_target_probability"),
+    _person("labelwatch_agent_below_target_probability"),
     "percentunit",
     1,
 )
 AGENT_ACCURACY = BoardSignal(
     _W("Accuracy", "准确率"),
     _W("Correct share of the person's reviews.", "该标注员复核的正确比例。"),
-    _person("accuracy_ratio"),
+    _person("labelwatch_agent_accuracy_ratio"),
     "percentunit",
     1,
 )
 AGENT_LOWER = BoardSignal(
-    _W("Lower", "下限"), _W("Lower bound, 95%.", "95% 下限。"), _person("accuracy_lower_ratio"), "percentunit", 1
+    _W("Lower", "下限"),
+    _W("Lower bound, 95%.", "95% 下限。"),
+    _person("labelwatch_agent_accuracy_lower_ratio"),
+    "percentunit",
+    1,
 )
 AGENT_UPPER = BoardSignal(
     _W("Upper", "上限"),
     _W("Upper bound, 95%. Below the target: proven below it.", "95% 上限。低于目标：确实低于目标。"),
-    _person("accuracy_upper_ratio"),
+    _person("labelwatch_agent_accuracy_upper_ratio"),
     "percentunit",
     1,
 )
 AGENT_REVIEWS = BoardSignal(
-    _W("n", "n"), _W("Reviews of the person's work.", "该标注员工作的复核数。"), _person("reviews"), "short", 0
+    _W("n", "n"),
+    _W("Reviews of the person's work.", "该标注员工作的复核数。"),
+    _person("labelwatch_agent_reviews"),
+    "short",
+    0,
 )
 AGENT_SPEED = BoardSignal(
     _W("Labels a productive hour", "每生产小时标注"),
     _W("Labels an hour of productive time. Low: slow or hard work.", "每生产小时标注数。过低：慢或任务难。"),
-    _person("labels_per_productive_hour"),
+    _person("labelwatch_agent_labels_per_productive_hour"),
     "short",
     0,
 )
 AGENT_HANDLE = BoardSignal(
     _W("Handling time", "处理时长"),
     _W("Mean seconds a label. Very low beside low accuracy: haste.", "单条平均秒数。很低且准确率低：赶工。"),
-    _person("handle_seconds_mean"),
+    _person("labelwatch_agent_handle_seconds_mean"),
     "s",
     1,
 )
 AGENT_UTILIZATION = BoardSignal(
     _W("Utilization", "利用率"),
     _W("Productive share of logged-in time.", "已登录时间中的生产占比。"),
-    _person("utilization_ratio"),
+    _person("labelwatch_agent_utilization_ratio"),
     "percentunit",
     1,
 )
@@ -938,15 +952,14 @@ REVIEWER_SECONDS = BoardSignal(
 def _people(metric: str, having: str = "") -> str:
     """PromQL: how many people have a figure; 0 only where people are known at all."""
     return (
-        f"count(max by (site, agent) (labelwatch_agent_{metric}{{{_AGENT}}}){having})"
-        f" or 0 * count(labelwatch_agent_reviews{{{_AGENT}}})"
+        f"count(max by (site, agent) ({metric}{{{_AGENT}}}){having}) or 0 * count(labelwatch_agent_reviews{{{_AGENT}}})"
     )
 
 
 PEOPLE_ENOUGH = BoardSignal(
     _W("with enough reviews", "复核足够"),
     _W("People with enough reviews for an accuracy.", "复核数足以计算准确率的人数。"),
-    _people("accuracy_ratio"),
+    _people("labelwatch_agent_accuracy_ratio"),
     "short",
     0,
 )
@@ -979,7 +992,7 @@ PEOPLE_RISK = BoardSignal(
         "People whose true accuracy is below target with a probability of 95% and more.",
         "真实准确率低于目标的概率不小于 95% 的人数。",
     ),
-    _people("below_target_probability", " >= 0.95"),
+    _people("labelwatch_agent_below_target_probability", " >= 0.95"),
     "short",
     0,
 )
@@ -1020,8 +1033,8 @@ PEOPLE_ACCURACY = BoardSignal(
         "Correct share of the reviews of the people chosen who have enough of them.",
         "所选且复核足够的人员的复核正确比例。",
     ),
-    f"sum by (site) ({_PERSON_ACCURACY} * {_of_person('reviews')})"
-    f" / sum by (site) ({_of_person('reviews')} and on (site, agent) {_PERSON_ACCURACY})",
+    f"sum by (site) ({_PERSON_ACCURACY} * {_of_person('labelwatch_agent_reviews')})"
+    f" / sum by (site) ({_of_person('labelwatch_agent_reviews')} and on (site, agent) {_PERSON_ACCURACY})",
     "percentunit",
     1,
 )
@@ -1134,11 +1147,11 @@ QA_WORST, QA_OTHER = (
 
 def _all(metric: str, more: str = "") -> str:
     """PromQL: an additive gauge of all chosen sites, projects and markets."""
-    return f'sum(max by (site) (sum by (site, instance) (labelwatch_{metric}_window{{<of>{more},window="<window>"}})))'
+    return f'sum(max by (site) (sum by (site, instance) ({metric}{{<of>{more},window="<window>"}})))'
 
 
 def _by_site(metric: str, more: str = "") -> str:
-    return f'max by (site) (sum by (site, instance) (labelwatch_{metric}_window{{<of>{more},window="<window>"}}))'
+    return f'max by (site) (sum by (site, instance) ({metric}{{<of>{more},window="<window>"}}))'
 
 
 _AGENTS_WORK = ',role="agent"'
@@ -1148,7 +1161,7 @@ COVERAGE_ALL = BoardSignal(
         "Reviews of agents' work over labels within the window. Low: little is known; 0 is said only where labels are.",
         "时间窗内对标注员工作的复核数与标注数之比。过低：所知甚少。",
     ),
-    f"({_all('reviews', _AGENTS_WORK)} or vector(0)) / {_all('labels')}",
+    f"({_all('labelwatch_reviews_window', _AGENTS_WORK)} or vector(0)) / {_all('labelwatch_labels_window')}",
     "percentunit",
     1,
 )
@@ -1158,14 +1171,14 @@ COVERAGE = BoardSignal(
         "Reviews over labels by site, the twelve lowest. Low beside a high volume: blind where it matters.",
         "各站点复核数与标注数之比，最低的十二个。量大而低：在要紧处没有复核。",
     ),
-    f"bottomk(12, ({_by_site('reviews', _AGENTS_WORK)} or 0 * {_by_site('labels')}) / {_by_site('labels')})",
+    f"bottomk(12, ({_by_site('labelwatch_reviews_window', _AGENTS_WORK)} or 0 * {_by_site('labelwatch_labels_window')}) / {_by_site('labelwatch_labels_window')})",
     "percentunit",
     1,
 )
 
 
 def _sampled(sampling: str) -> str:
-    return _all("reviews", f'{_AGENTS_WORK},sampling="{sampling}"')
+    return _all("labelwatch_reviews_window", f'{_AGENTS_WORK},sampling="{sampling}"')
 
 
 SAMPLED_RANDOM = BoardSignal(
@@ -1188,7 +1201,7 @@ SAMPLED_TARGETED = BoardSignal(
 SAMPLED_OTHER = BoardSignal(
     _W("full or not said", "全检或未注明"),
     _W("Reviews of everything, or that do not say how they were chosen.", "全部复核，或未注明抽样方式。"),
-    _all("reviews", f'{_AGENTS_WORK},sampling!~"random|stratified|targeted"'),
+    _all("labelwatch_reviews_window", f'{_AGENTS_WORK},sampling!~"random|stratified|targeted"'),
     "short",
     0,
 )
@@ -1218,7 +1231,7 @@ CRITICAL_SHARE = BoardSignal(
         "Critical errors over reviews within the window. Above the target: customers are hurt.",
         "时间窗内严重错误数与复核数之比。高于目标：客户受损。",
     ),
-    f"(sum({_errors(_CRITICAL)}) or vector(0)) / ({_all('reviews', _AGENTS_WORK)} >= {_ENOUGH_OF_ALL})",
+    f"(sum({_errors(_CRITICAL)}) or vector(0)) / ({_all('labelwatch_reviews_window', _AGENTS_WORK)} >= {_ENOUGH_OF_ALL})",
     "percentunit",
     2,
 )
@@ -1556,9 +1569,9 @@ PARTITIONS_ALL = BoardSignal(
 _RATE = "[$__rate_interval]"
 
 
-def _counted_by(metric: str, more: str = "") -> str:
+def _counted_by(series: str, more: str = "") -> str:
     """PromQL: rate of a durable counter of the partitions that the chosen workers own. Panels' least step is a minute."""
-    rate = f'rate(partition:labelwatch_{metric}_total:max{{job="labelwatch"{more}}}{_RATE})'
+    rate = f'rate({series}{{job="labelwatch"{more}}}{_RATE})'
     return f"{rate} and on (topic, partition) labelwatch_partition_owned{{<of>}} == 1"
 
 
@@ -1568,7 +1581,7 @@ EVENTS_ALL = BoardSignal(
         "Events accepted, as of the last checkpoints. A fall to 0 in working hours: producers or the broker are away.",
         "截至最近检查点接收的事件。工作时段降为 0：生产者或 broker 中断。",
     ),
-    f"sum({_counted_by('events')})",
+    f"sum({_counted_by('partition:labelwatch_events_total:max')})",
     "short",
     1,
 )
@@ -1621,7 +1634,7 @@ LAG_RECORDS = BoardSignal(
 
 
 def _events(types: str) -> str:
-    return f"sum({_counted_by('events', f',type{types}')})"
+    return f"sum({_counted_by('partition:labelwatch_events_total:max', f',type{types}')})"
 
 
 EVENTS_LABELS = BoardSignal(
@@ -1646,41 +1659,41 @@ REJECTED_REASONS = BoardSignal(
         "Records rejected a second by reason. Any for long: look into labeling.rejected.v1 for who sends them.",
         "每秒按原因拒收的记录。持续出现：到 labeling.rejected.v1 查看来源。",
     ),
-    f"sum by (reason) ({_counted_by('rejected')})",
+    f"sum by (reason) ({_counted_by('partition:labelwatch_rejected_total:max')})",
     "short",
     2,
 )
 
 
-def _odd(metric: str) -> str:
-    return f"sum({_counted_by(metric)})"
+def _odd(series: str) -> str:
+    return f"sum({_counted_by(series)})"
 
 
 ODD_DUPLICATES = BoardSignal(
     _W("duplicates", "重复"),
     _W("Repeated events, counted once.", "重复事件，只计一次。"),
-    _odd("duplicates"),
+    _odd("partition:labelwatch_duplicates_total:max"),
     "short",
     2,
 )
 ODD_LATE = BoardSignal(
     _W("too late", "过晚"),
     _W("Events older than every window: in totals only.", "早于所有时间窗的事件：只计入总数。"),
-    _odd("late_events"),
+    _odd("partition:labelwatch_late_events_total:max"),
     "short",
     2,
 )
 ODD_UNCHECKED = BoardSignal(
     _W("past the duplicate horizon", "超出查重范围"),
     _W("Events too old to be checked for duplicates, taken as new.", "过旧而无法查重的事件，按新事件处理。"),
-    _odd("unchecked_events"),
+    _odd("partition:labelwatch_unchecked_events_total:max"),
     "short",
     2,
 )
 ODD_UNKNOWN = BoardSignal(
     _W("unknown type", "未知类型"),
     _W("Events of a type that this version does not know.", "此版本不认识的事件类型。"),
-    _odd("unknown_events"),
+    _odd("partition:labelwatch_unknown_events_total:max"),
     "short",
     2,
 )
@@ -1700,7 +1713,7 @@ ODD_LOST = BoardSignal(
         "Records that the topic deleted before they were read. Any: figures are too low for good.",
         "在读取前已被主题删除的记录。只要有：数字永久偏低。",
     ),
-    _odd("lost_records"),
+    _odd("partition:labelwatch_lost_records_total:max"),
     "short",
     2,
 )
@@ -1716,13 +1729,13 @@ EVENT_DELAY = BoardSignal(
 
 
 def _quantile(metric: str, q: str) -> str:
-    return f"histogram_quantile({q}, sum by (le) (rate(labelwatch_{metric}_bucket{{<of>}}{_RATE})))"
+    return f"histogram_quantile({q}, sum by (le) (rate({metric}_bucket{{<of>}}{_RATE})))"
 
 
 CHECKPOINT_MEDIAN = BoardSignal(
     _W("median", "中位数"),
     _W("Half of the checkpoints take no longer.", "半数检查点不超过此时长。"),
-    _quantile("checkpoint_seconds", "0.5"),
+    _quantile("labelwatch_checkpoint_seconds", "0.5"),
     "s",
     3,
 )
@@ -1732,7 +1745,7 @@ CHECKPOINT_SLOW = BoardSignal(
         "Checkpoints as slow as one in a hundred. Above a second: the broker or the disk is slow, and a restart takes longer.",
         "百分之一最慢的检查点时长。超过一秒：broker 或磁盘慢，重启也更久。",
     ),
-    _quantile("checkpoint_seconds", "0.99"),
+    _quantile("labelwatch_checkpoint_seconds", "0.99"),
     "s",
     3,
 )
@@ -1770,7 +1783,7 @@ OPEN_TRANSACTION = BoardSignal(
 
 def _lately(metric: str, by: str = "") -> str:
     """PromQL: increase of a process's own counter within 15 minutes."""
-    return f"sum{by} (increase(labelwatch_{metric}_total{{<of>}}[15m]))"
+    return f"sum{by} (increase({metric}{{<of>}}[15m]))"
 
 
 FAILED_CHECKPOINTS = BoardSignal(
@@ -1780,7 +1793,7 @@ FAILED_CHECKPOINTS = BoardSignal(
         "nothing of them is durable.",
         "15 分钟内写入失败的检查点，按原因；会重试。只要有：数字继续更新，但都未持久化。",
     ),
-    _lately("checkpoint_failures", " by (reason)"),
+    _lately("labelwatch_checkpoint_failures_total", " by (reason)"),
     "short",
     0,
 )
@@ -1790,7 +1803,7 @@ FAILED_RESTORES = BoardSignal(
         "Times within 15 minutes that a partition's state could not be read back. Any: its figures are missing.",
         "15 分钟内分区状态恢复失败的次数。只要有：该分区数字缺失。",
     ),
-    _lately("restore_failures"),
+    _lately("labelwatch_restore_failures_total"),
     "short",
     0,
 )
@@ -1800,7 +1813,7 @@ FAILED_DEAD_LETTERS = BoardSignal(
         "Rejected records within 15 minutes that could not be written to labeling.rejected.v1; each is tried again.",
         "15 分钟内未能写入 labeling.rejected.v1 的拒收记录；会重试。",
     ),
-    _lately("dead_letter_failures"),
+    _lately("labelwatch_dead_letter_failures_total"),
     "short",
     0,
 )
@@ -1810,7 +1823,7 @@ FAILED_PAGES = BoardSignal(
         "Pages of metrics within 15 minutes that could not be rendered whole. Any: figures are missing.",
         "15 分钟内未能完整生成的指标页面。只要有：数字缺失。",
     ),
-    _lately("render_errors"),
+    _lately("labelwatch_render_errors_total"),
     "short",
     0,
 )
@@ -1821,7 +1834,7 @@ READERS_CUT_OFF = BoardSignal(
         "Prometheus among them: figures are missing.",
         "未能读完页面的读取者，按原因：slow 过慢；place 或 full 位置被占；memory 页面过旧。若是 Prometheus：数字缺失。",
     ),
-    _lately("page_readers_cut_off", " by (reason)"),
+    _lately("labelwatch_page_readers_cut_off_total", " by (reason)"),
     "short",
     0,
 )

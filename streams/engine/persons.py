@@ -76,27 +76,27 @@ class PeopleView:
             volume += done + n
             risk = np.maximum(risk, np.where(enough & (below >= _AT_RISK), 1.0, 0.0))
             for name, values in (
-                ("accuracy_ratio", np.where(enough, np.clip(ratio(k, n), 0.0, 1.0), np.nan)),
-                ("accuracy_lower_ratio", np.where(enough, lower, np.nan)),
-                ("accuracy_upper_ratio", np.where(enough, upper, np.nan)),
-                ("reviews", _above_0(n)),
-                ("labels", _above_0(done)),
+                ("labelwatch_agent_accuracy_ratio", np.where(enough, np.clip(ratio(k, n), 0.0, 1.0), np.nan)),
+                ("labelwatch_agent_accuracy_lower_ratio", np.where(enough, lower, np.nan)),
+                ("labelwatch_agent_accuracy_upper_ratio", np.where(enough, upper, np.nan)),
+                ("labelwatch_agent_reviews", _above_0(n)),
+                ("labelwatch_agent_labels", _above_0(done)),
                 (
-                    "labels_per_productive_hour",
+                    "labelwatch_agent_labels_per_productive_hour",
                     np.where(
                         labels_at_all & (productive >= policy.min_time_ms),
                         ratio(np.maximum(done, 0) * 3_600_000.0, productive),
                         np.nan,
                     ),
                 ),
-                ("handle_seconds_mean", ratio(handle_ms, handled) / 1000),
+                ("labelwatch_agent_handle_seconds_mean", ratio(handle_ms, handled) / 1000),
                 (
-                    "utilization_ratio",
+                    "labelwatch_agent_utilization_ratio",
                     np.where(logged_in >= policy.min_time_ms, ratio(productive * counts_as_worked, logged_in), np.nan),
                 ),
-                ("below_target_probability", np.where(enough, below, np.nan)),
+                ("labelwatch_agent_below_target_probability", np.where(enough, below, np.nan)),
             ):
-                columns[f"labelwatch_agent_{name}", window] = values
+                columns[name, window] = values
         return PeopleGroup(labels, columns, volume + risk * _AT_RISK_PRIORITY)
 
     @property

@@ -1,10 +1,13 @@
-"""What the sources look like, by their syntax: a public type's name is one type's, so that a grep finds its home."""
+"""What the sources look like, by their syntax: names that a grep finds, and modules that one can read in a sitting."""
 
 import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("benchmarks", "detectors", "grafana", "schemas", "streams")
@@ -14,25 +17,47 @@ SHARED = {
     *("Measured", "Outcomes", "PageHinkley", "Part", "Record", "Refusal", "ReviewError", "River", "RiverDetector"),
     *("Rows", "State", "Verdicts"),
 }
+#: Modules that still put names of metrics together.
+BUILDS_NAMES = {"streams/engine/drift/part.py", "streams/engine/drift/river.py"}
 
 
-def _types(path: Path) -> Iterator[tuple[str, str]]:
+@pytest.fixture(scope="module")
+def trees() -> dict[str, ast.Module]:
+    """Every module of the product by its path."""
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    found = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in paths}
+    assert len(found) > 150
+    return found
+
+
+def _types(module: str, tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Public types that a module defines: name and definition. Of an alias the definition is what it stands for."""
-    for node in ast.parse(path.read_text("utf-8")).body:
+    for node in tree.body:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            yield node.name, f"a class of {path.relative_to(ROOT)}"
+            yield node.name, f"a class of {module}"
         elif isinstance(node, ast.Assign):
             # A type is written in CamelCase, a constant is not.
             names = [each.id for each in node.targets if isinstance(each, ast.Name)]
             yield from ((name, ast.unparse(node.value)) for name in names if re.fullmatch(r"[A-Z][a-z]\w*", name))
 
 
-def test_each_public_type_has_a_name_of_its_own() -> None:
+def test_each_public_type_has_a_name_of_its_own(trees: dict[str, ast.Module]) -> None:
     definitions = defaultdict(set)
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            for name, definition in _types(path):
-                definitions[name].add(definition)
-    assert len(definitions) > 300  # the walk has found the sources
+    for module, tree in trees.items():
+        for name, definition in _types(module, tree):
+            definitions[name].add(definition)
     shared = {name: sorted(found) for name, found in definitions.items() if len(found) > 1 and name not in SHARED}
     assert not shared
+
+
+def test_metric_names_are_written_whole_so_that_a_search_finds_them(trees: dict[str, ast.Module]) -> None:
+    built = []
+    for module, tree in trees.items():
+        for node in ast.walk(tree):
+            parts = node.values if isinstance(node, ast.JoinedStr) else []
+            for text, after in pairwise(parts):
+                # In PromQL a name is followed by its selector, whose brace is of the text.
+                is_begun = isinstance(text, ast.Constant) and re.search(r"labelwatch_\w*$", str(text.value))
+                if is_begun and isinstance(after, ast.FormattedValue) and module not in BUILDS_NAMES:
+                    built.append(f"{module}:{node.lineno}")
+    assert not built
