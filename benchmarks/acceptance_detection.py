@@ -76,7 +76,7 @@ def gaps(rng: np.random.Generator, rate: float, block: int = 4096) -> Iterator[i
 def run_gaps(rng: np.random.Generator, rate: float, outcomes: int) -> list[int]:
     """Correct outcomes before each error among so many outcomes."""
     errors = np.flatnonzero(rng.random(outcomes) < rate)
-    return (np.diff(errors, prepend=-1) - 1).tolist()
+    return [int(gap) for gap in np.diff(errors, prepend=-1) - 1]
 
 
 def clustered(rng: np.random.Generator, outcomes: int, rate: float, size: int, rho: float) -> Bools:
@@ -420,7 +420,8 @@ def engine_alarms(drawn: list[tuple[Bools, list[str]]]) -> NDArray[np.int64]:
     passed, failed, counts = [], [], []
     for wrong, names in drawn:
         strata = np.where(np.array(names) == "hard", 2, 1)
-        look, errors = np.cumsum(wrong) - wrong, int(wrong.sum())
+        look: np.ndarray = np.cumsum(wrong) - wrong
+        errors = int(wrong.sum())
         right = ~wrong & (look < errors)
         keys = look[right] * rounds.STRATA + strata[right]
         passed.append(np.bincount(keys, minlength=errors * rounds.STRATA).reshape(errors, rounds.STRATA))
@@ -463,7 +464,8 @@ def point_6(rng: np.random.Generator, streams: int = 1000) -> Iterator[Line]:
 def point_7(rng: np.random.Generator, runs: int = 1500) -> Iterator[Line]:
     """The interval of the change, and the new rate."""
     for rise, least in ((0.02, 0.83), (0.05, 0.90), (0.10, 0.90)):
-        covered, rates = [], []
+        covered: list[bool] = []
+        rates: list[float] = []
         while len(covered) < runs:
             detector = MixtureShiryaevRoberts(P0, PROMISED / RATIO)
             if detector.update_many((rng.random(1500) < P0).tolist()) < 1500:

@@ -62,7 +62,8 @@ def window(counts: Counts, hours: int) -> Counts:
     sums = np.concatenate([np.zeros((len(counts), 1), np.int64), np.cumsum(counts, axis=1)], axis=1)
     steps = np.arange(counts.shape[1])
     first = np.maximum((steps // STEPS_AN_HOUR - (hours - 1)) * STEPS_AN_HOUR, 0)
-    return sums[:, 1:] - sums[:, first]
+    within: Counts = sums[:, 1:] - sums[:, first]
+    return within
 
 
 def fired(condition: Flags, for_hours: float, keep_hours: float = 0.0) -> Chance:

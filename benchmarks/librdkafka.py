@@ -28,7 +28,7 @@ def consume(bootstrap: str, topic: str, count: int, *, tuned: bool) -> dict[str,
     started, cpu_started = time.perf_counter(), time.process_time()
     while messages:
         for message in messages:
-            decode(message.value())
+            decode(message.value() or b"")
         left -= len(messages)
         if left <= 0:
             break

@@ -83,7 +83,8 @@ class PageHinkley(Many):
         total *= _MEMORY
         total += x - mean - self._delta
         np.minimum(least, total, out=least)
-        return (total - least > self._threshold) & (n >= _WARM)
+        signals: Flags = (total - least > self._threshold) & (n >= _WARM)
+        return signals
 
 
 class Ddm(Many):
@@ -105,7 +106,8 @@ class Ddm(Many):
         lower = warm & (now <= least)
         for kept, value in ((least, now), (least_p, p), (least_s, s)):
             np.copyto(kept, value, where=lower)
-        return warm & (now > least_p + self._threshold * least_s)
+        signals: Flags = warm & (now > least_p + self._threshold * least_s)
+        return signals
 
 
 class Eddm(Many):
@@ -159,7 +161,8 @@ class HddmA(Many):
         np.copyto(cut_n, n, where=moves)
         np.copyto(cut_mean, mean, where=moves)
         m = (n - cut_n) / cut_n * (1 / n)
-        return (cut_n != n) & (mean - cut_mean >= np.sqrt(m / 2 * self._two))
+        signals: Flags = (cut_n != n) & (mean - cut_mean >= np.sqrt(m / 2 * self._two))
+        return signals
 
 
 class HddmW(Many):
@@ -182,7 +185,8 @@ class HddmW(Many):
         _follow(x, since_seen, since, since_weight)
         for kept, start in ((since_seen, 0.0), (since, 0.0), (since_weight, 1.0)):
             kept[moves] = start
-        return (since_seen > 0) & (since - before > np.sqrt((before_weight + since_weight) * self._log / 2))
+        signals: Flags = (since_seen > 0) & (since - before > np.sqrt((before_weight + since_weight) * self._log / 2))
+        return signals
 
 
 def _follow(x: Floats, seen: Floats, mean: Floats, weight: Floats) -> None:

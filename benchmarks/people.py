@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
+from typing import Any
 
 import cramjam
 import msgspec
@@ -94,7 +95,7 @@ def history(people: int, now_ms: int) -> Iterator[dict[str, object]]:
     by_site = max(people // SITES, 1)
     sites = [f"site-{number}" for number in range(min(SITES, people))]
 
-    def event(type_name: str, at: int, site: str, agent: int, **more: object) -> dict[str, object]:
+    def event(type_name: str, at: int, site: str, agent: int, **more: Any) -> dict[str, object]:
         head = {"type": type_name, "event_id": f"01K9{next(numbers):012d}", "at": at, "site_id": site}
         return head | {"agent_id": f"a-{agent}"} | more
 

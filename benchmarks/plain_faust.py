@@ -29,7 +29,7 @@ def make_app(bootstrap: str, topic_name: str, count: int, *, table: bool) -> fau
     decode = msgspec.json.Decoder(AnyEvent).decode
 
     @app.agent(topic)
-    async def count_by_person(stream: faust.Stream[bytes]) -> None:
+    async def count_by_person(stream: faust.types.StreamT[bytes]) -> None:
         seen = 0
         started = cpu_started = 0.0
         async for value in stream:

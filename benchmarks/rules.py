@@ -93,7 +93,13 @@ def events(site: str, now_ms: int) -> Iterator[dict[str, Any]]:
                 yield {"type": "state_changed", "at": at + 60_000 * step, **who, "state": other}
     for project in PROJECTS:
         for market in MARKETS:
-            work = {"site_id": site, "agent_id": "a-0", "project_id": project, "market": market, "sop_version": "v3"}
+            work: dict[str, object] = {
+                "site_id": site,
+                "agent_id": "a-0",
+                "project_id": project,
+                "market": market,
+                "sop_version": "v3",
+            }
             yield {"type": "label_submitted", "at": at + 1_200_000, **work, "task_id": "t", "handle_ms": 30_000}
             for role, source, sampling in REVIEWS:
                 reviewed = {**work, "task_id": "t", "role": role, "source": source, "sampling": sampling}

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 from schemas.topics import EVENTS, topics
 from tests.support.kafka import create_topics
@@ -18,7 +19,7 @@ def test_exact_through_kill_9_and_restart(tansu: Tansu, tmp_path: Path) -> None:
     create_topics(tansu.bootstrap, topics("main"), partitions=2)
     load = make_load(150_000, seed=1)
     produce(tansu.bootstrap, EVENTS, load.records)
-    busy = {"checkpoint_records": 3_000, "checkpoint_seconds": 0.2}
+    busy: dict[str, Any] = {"checkpoint_records": 3_000, "checkpoint_seconds": 0.2}
     for point in ("prepared:4", "half:3"):
         environ = {"LABELWATCH_CRASH": point}
         with WorkerProcess(tmp_path, tansu.bootstrap, environ=environ, **busy) as worker:

@@ -56,10 +56,10 @@ def _decode_clean(chunk: Sequence[bytes | None]) -> list[Any] | None:
     """
     try:
         # A None raises TypeError and takes the slow way.
-        text = b" ".join(chunk)  # type: ignore[arg-type]
+        text = b" ".join(chunk)  # type: ignore[arg-type]  # a null raises TypeError
         if b"\\" in text or (b"\x7f" in text if text.isascii() else _may_hide(text.decode())):
             return None
-        return [_decode(value) for value in chunk]  # type: ignore[arg-type]
+        return [_decode(value) for value in chunk]  # type: ignore[arg-type]  # a null raises TypeError
     except (TypeError, ValueError, RecursionError):
         return None
 

@@ -36,6 +36,8 @@ _EXPONENT_FROM = 1e6
 #: Most counts are small, and to look one up takes a fifth of the time that writing it takes.
 _SMALL_BELOW = 10_000
 _SMALL = [f"{count}.0" for count in range(_SMALL_BELOW)]
+#: prometheus_client gives this one no types.
+_go_float: Callable[[float], str] = floatToGoString
 
 
 def label_value(text: str) -> str:
@@ -55,7 +57,7 @@ def _numbers(values: Iterable[float]) -> list[str]:
         if type(value) is int and 0 <= value < _SMALL_BELOW
         else repr(number)
         if 0 <= (number := float(value)) < _EXPONENT_FROM
-        else floatToGoString(number)
+        else _go_float(number)
         for value in values
     ]
 
@@ -246,7 +248,7 @@ class HistogramFamily(MetricFamily):
     heads: dict[Labels, list[str]] = field(default_factory=dict)
 
     def _bounds(self) -> list[str]:
-        return [floatToGoString(bound) for bound in (*self.metric.buckets, math.inf)]
+        return [_go_float(bound) for bound in (*self.metric.buckets, math.inf)]
 
     @property
     def samples(self) -> list[Sample]:

@@ -105,7 +105,7 @@ def backtest(path: Path, policy: Policy, partitions: int = 1, compared: bool = F
     truth = _truth(path.with_name(path.name + ".truth.json"))
     start_ms = run.began_ms if truth is None else truth.start_ms
     months = max(run.at_ms - start_ms, 0) / _MONTH_MS
-    opened = Counter(record.budget for record in openings)
+    opened: Counter[str] = Counter(record.budget for record in openings)
     false: Counter[str] | None = None
     found: list[ChangeOutcome] = []
     if truth is not None:

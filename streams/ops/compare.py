@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -20,10 +20,14 @@ class Change(Protocol):
     at_ms: int
 
 
-class Explains(Protocol):
+AnyChange = TypeVar("AnyChange", bound=Change)
+_Taken = TypeVar("_Taken", bound=Change, contravariant=True)
+
+
+class Explains(Protocol[_Taken]):
     """Whether one of some changes has come by then where a drift is."""
 
-    def __call__(self, record: DriftRecord, changes: Sequence[Change], /) -> bool:
+    def __call__(self, record: DriftRecord, changes: Sequence[_Taken], /) -> bool:
         """Of one record."""
 
 
@@ -56,7 +60,10 @@ def beside(policy: Policy) -> Policy:
 
 
 def compare(
-    policy: Policy, openings: Sequence[DriftRecord], changes: Sequence[Change] | None, explains: Explains
+    policy: Policy,
+    openings: Sequence[DriftRecord],
+    changes: Sequence[AnyChange] | None,
+    explains: Explains[AnyChange],
 ) -> list[Compared]:
     """Judges ours and river's over the same streams.
 

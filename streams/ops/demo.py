@@ -200,4 +200,4 @@ def _stoppable() -> Iterator[threading.Event]:
         yield stopped
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # as it came
+            signal.signal(number, handler)

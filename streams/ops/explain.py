@@ -215,7 +215,8 @@ class Explainer:
         if isinstance(event, LabelReviewed):
             if (event.role or "agent") != self.question.role:
                 return
-            reason, value, known_as = self._why_not_review(event), int(event.correct), event.review_id or event.event_id
+            reason, value = self._why_not_review(event), int(event.correct)
+            known_as: str | None = event.review_id or event.event_id
         else:
             reason, value, known_as = self._why_not_label(event), _handle_ms(event.handle_ms), event.label_id
         reason = "a repeat of an event counted before" if repeated else reason
@@ -312,21 +313,19 @@ class Explainer:
 
 
 def _item(event: LabelReviewed | LabelSubmitted, value: int) -> Item:
-    of_review: dict[str, str] = {}
+    expected = reviewer = error_type = ""
     if isinstance(event, LabelReviewed):
         # As the engine counts them: the list says more than the two fields, where it is there.
         errors = [error.type for error in event.errors or ()] or [event.error_type or ""]
-        of_review = {
-            "expected": event.expected or "",
-            "reviewer": event.reviewer_id or "",
-            "error_type": ", ".join(errors),
-        }
+        expected, reviewer, error_type = event.expected or "", event.reviewer_id or "", ", ".join(errors)
     return Item(
         *(event.event_id, event.at, event.agent_id, event.project_id, event.task_id, value),
         label=event.label or "",
         sop_version=event.sop_version or "",
         market=event.market or "",
-        **of_review,
+        expected=expected,
+        reviewer=reviewer,
+        error_type=error_type,
     )
 
 

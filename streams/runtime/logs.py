@@ -55,7 +55,7 @@ class _Who:
         self._names = {"group": group, "worker": worker}
 
     def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
-        line |= self._names
+        line.update(self._names)
         if _is_own(str(line.get("logger", ""))) and (found := _PARTITION.match(str(line["event"]))):
             line["partition"] = int(found[1])
             line["event"] = line["event"][found.end() :]

@@ -37,7 +37,7 @@ class PackedBatch:
 
     def record_count(self) -> int:
         """How many records it holds."""
-        return self._records
+        return int(self._records)
 
     def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
         _PRODUCER_FORM.pack_into(self._bytes, _PRODUCER, producer_id, producer_epoch, base_sequence)

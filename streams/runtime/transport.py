@@ -19,7 +19,7 @@ import logging
 import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer
@@ -292,7 +292,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _beat(self, beat: Callable[[], Awaitable[bool]]) -> bool:
         sent = time.monotonic()
-        accepted = await beat()
+        accepted = bool(await beat())
         if accepted:
             self.consumer.owner.member_until(sent + self.consumer.settings.session_timeout_seconds)
         return accepted
@@ -300,7 +300,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     async def prove(self) -> bool:
         coordinator = self._ensure_consumer()._coordinator
         async with asyncio.timeout(_CALL_SECONDS):
-            return coordinator.generation >= 0 and await coordinator._do_heartbeat()
+            return coordinator.generation >= 0 and bool(await coordinator._do_heartbeat())
 
     async def fetch(self, wanted: set[TP], timeout_seconds: float) -> _Fetched:
         consumer = self._ensure_consumer()
@@ -387,8 +387,8 @@ class BatchConsumer(driver.Consumer):
     logger = _FAUST_LOG
 
     def __init__(self, transport: "_Transport", *args: Any, **kwargs: Any) -> None:
-        self.settings: Settings = transport.app.settings
-        self.owner: Owner = transport.app.owner
+        app = cast("App", transport.app)
+        self.settings, self.owner = app.settings, app.owner
         super().__init__(transport, *args, **kwargs)
         self._read_offset = _NoReadOffsets()
         self._epochs: dict[int, int] = {}
@@ -405,14 +405,15 @@ class BatchConsumer(driver.Consumer):
     async def prove(self) -> bool:
         """Whether the group still counts this worker as a member: asks it, by a heartbeat."""
         try:
-            return await self._thread.call_thread(self._thread.prove)
+            return bool(await self._thread.call_thread(self._thread.prove))
         except (KafkaError, TimeoutError):
             return False
 
     async def log_bounds(self, partition: int) -> tuple[int, Ends]:
         """The first offset that the log still has, and its ends."""
         async with asyncio.timeout(_REQUEST_SECONDS):
-            return await self._thread.call_thread(self._thread.log_bounds, TP(EVENTS, partition))
+            bounds: tuple[int, Ends] = await self._thread.call_thread(self._thread.log_bounds, TP(EVENTS, partition))
+            return bounds
 
     async def open_at(self, partition: int, offset: int) -> bool:
         """Starts, or starts again, a partition's flow at an offset; False when a rebalance has overtaken it."""
@@ -492,7 +493,7 @@ class BatchConsumer(driver.Consumer):
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """Looks for records once and yields each partition's as one message."""
         if not self.flow_active:
-            await self.wait(self.can_resume_flow)
+            await self.wait(self.can_resume_flow.wait())
         wanted = {tp for tp in self._get_active_partitions() if tp.partition in self._epochs}
         if not wanted:
             await self._wait_for_partitions()
@@ -538,9 +539,9 @@ class BatchConsumer(driver.Consumer):
             offset=batch.ends - 1,
             timestamp=0.0,
             timestamp_type=0,
-            headers=(),
+            headers=[],
             key=None,
-            value=batch,
+            value=cast(bytes, batch),  # the stream hands on whatever it is
             checksum=None,
             tp=TP(EVENTS, batch.partition),
             generation_id=self.app.consumer_generation_id,
@@ -654,4 +655,4 @@ class App(faust.App):
     @property
     def batches(self) -> BatchConsumer:
         """The consumer, by its own type."""
-        return self.consumer
+        return cast(BatchConsumer, self.consumer)

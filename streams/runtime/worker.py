@@ -185,7 +185,8 @@ class _Worker:
         """Waits for a signal, a refusal, or Faust's end, whichever comes first."""
         ended = asyncio.ensure_future(self._ended.wait())
         faust = asyncio.ensure_future(app.wait_until_stopped())
-        done, _ = await asyncio.wait({ended, faust, starting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {ended, faust, starting}
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if done == {starting} and starting.exception() is None:
             await asyncio.wait({ended, faust}, return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()

@@ -142,6 +142,7 @@ class KafkaSink:
                 if not idempotent or isinstance(error, KafkaConnectionError):
                     raise
                 await self._producer.stop()
+        assert self._producer is not None, "one of the two above"
         # All topics: asking for one by its name can create it, with settings that nobody chose.
         metadata = await asyncio.wait_for(self._producer.client.fetch_all_metadata(), _START_SECONDS)
         partitions = metadata.partitions_for_topic(self._target.topic)

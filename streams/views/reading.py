@@ -1,6 +1,7 @@
 """What one scrape says: the monitor's own state and each site's, worst first; between samples and board."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -396,7 +397,7 @@ def _drifts(samples: Samples) -> tuple[OpenDrift, ...]:
     return (*(ours[n] for _, _, n in sorted(order)), *alone)
 
 
-def _open(samples: Samples, names: _DriftMetrics) -> list[dict[str, str]]:
+def _open(samples: Samples, names: _DriftMetrics) -> list[Mapping[str, str]]:
     found = samples.select(names.active)
     return [labels for labels, value in found if value == 1 and not labels.get("agent")]
 
@@ -405,9 +406,10 @@ def _stream(drift: OpenDrift) -> tuple[str, ...]:
     return drift.site, drift.project, drift.signal, drift.direction
 
 
-def _drift(samples: Samples, names: _DriftMetrics, labels: dict[str, str]) -> OpenDrift:
+def _drift(samples: Samples, names: _DriftMetrics, labels: Mapping[str, str]) -> OpenDrift:
+    site, project, signal, direction, budget = (labels.get(name, "") for name in (*_STREAM, "budget"))
     return OpenDrift(
-        *(labels.get(name, "") for name in (*_STREAM, "budget")),
+        *(site, project, signal, direction, budget),
         evidence=(samples.value(names.evidence, **labels) if names.evidence else None) or 0.0,
         baseline=samples.value(names.baseline, **labels),
         current=samples.value(names.current, **labels),

@@ -136,7 +136,12 @@ class _Running:
         say("the last days are in Kafka")
         stack.up("worker-1", "worker-2", "alertmanager", "prometheus", "pager")
         say("Kafka, two workers and Prometheus are up")
-        past.evaluate(blocks, url, lambda add: self._restart(lambda: (add(), _move(blocks, data))))
+
+        def added(add: Callable[[], object]) -> None:
+            add()
+            _move(blocks, data)
+
+        past.evaluate(blocks, url, lambda add: self._restart(lambda: added(add)))
         say("waiting for the dip to be found")
         wait_for(url, 'count(max by (site) (labelwatch_drift_active{budget="page",project=""}) == 1)')
         wait_for(url, 'count(ALERTS{alertname="LabelwatchSiteQualityDrift",alertstate="firing"})')

@@ -132,7 +132,7 @@ def substitute(expr: str, values: Mapping[str, str], range_seconds: float, step:
         **values,
     }
     for name in sorted(everything, key=len, reverse=True):
-        expr = re.sub(rf"\$(?:{name}\b|\{{{name}(?::\w+)?\}})", lambda _, value=everything[name]: value, expr)
+        expr = re.sub(rf"\$(?:{name}\b|\{{{name}(?::\w+)?\}})", everything[name].replace("\\", r"\\"), expr)
     assert "$" not in re.sub(r'"(?:[^"\\]|\\.)*"', "", expr), f"a variable that nobody fills: {expr}"
     return expr
 

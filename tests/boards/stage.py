@@ -173,7 +173,7 @@ class Operation:
             self._folder, bootstrap, clock="wall", agent_labels="pseudonym", policy=ROOT / "policy.toml"
         )
         self.worker.wait_for(r"metrics at (http\S+)")
-        command = [Path(sys.executable).with_name("labelwatch"), "simulate", "--bootstrap", bootstrap]
+        command: list[str | Path] = [Path(sys.executable).with_name("labelwatch"), "simulate", "--bootstrap", bootstrap]
         with (self._folder / "simulate.log").open("ab") as log:
             self._simulator = subprocess.Popen([*command, *self._simulation], stdout=log, stderr=log)
         return self

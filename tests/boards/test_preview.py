@@ -48,7 +48,7 @@ class Page(HTMLParser):
         self.tags.add(tag)
         self.addresses += [value or "" for name, value in attributes if name in ("src", "href", "xlink:href", "srcset")]
         assert not [name for name, _ in attributes if name.startswith("on")]
-        if tag not in self.VOID and not self.get_starttag_text().endswith("/>"):
+        if tag not in self.VOID and not (self.get_starttag_text() or "").endswith("/>"):
             self._style.append(dict(attributes).get("style") or "")
 
     def handle_endtag(self, tag: str) -> None:

@@ -86,8 +86,12 @@ def test_ticks_stand_at_whole_hours_and_days_of_the_boards_zone() -> None:
 
 
 def table(query: str = "A", **columns: Sequence[Value]) -> Frame:
-    kinds = {name: "string" if isinstance(values[0], str) else "number" for name, values in columns.items()}
-    return Frame(tuple(FrameColumn(name, kinds[name], tuple(values), query=query) for name, values in columns.items()))
+    return Frame(
+        tuple(
+            FrameColumn(name, "string" if isinstance(values[0], str) else "number", tuple(values), query=query)
+            for name, values in columns.items()
+        )
+    )
 
 
 def cells(frames: Sequence[Frame]) -> dict[str, tuple[Value, ...]]:

@@ -64,7 +64,8 @@ def self_starting_alarms(
             b[:] += current * ~x
         if later is not None:
             current = next(later)
-        return r.mean(0) >= limit
+        reached: Bools = r.mean(0) >= limit
+        return reached
 
     for step in range(warm + steps):
         hit = step_once(errors(step), step < 10_000)

@@ -14,7 +14,8 @@ RUN_LENGTH = 20_000
 
 def groups(rng: np.random.Generator, items: int, shares: tuple[float, ...]) -> list[list[int]]:
     padded = [*shares, *[0.0] * (CLASSES - len(shares))]
-    return rng.multinomial(GROUP, padded, size=items // GROUP).tolist()
+    found: list[list[int]] = rng.multinomial(GROUP, padded, size=items // GROUP).tolist()
+    return found
 
 
 def moved(shares: tuple[float, ...], label: int, points: float) -> tuple[float, ...]:
@@ -37,7 +38,7 @@ def warm(rng: np.random.Generator, shares: tuple[float, ...], items: int = 12_80
     return row
 
 
-def test_the_statistic_is_its_definition():
+def test_the_statistic_is_its_definition() -> None:
     rng = np.random.default_rng(1)
     row = warm(rng, MANY)
     learned = row[1]
@@ -65,12 +66,12 @@ def test_the_statistic_is_its_definition():
 
 
 @pytest.mark.parametrize("shares", [TWO, MANY])
-def test_false_alarms_keep_to_the_run_length(shares):
+def test_false_alarms_keep_to_the_run_length(shares: tuple[float, ...]) -> None:
     rng = np.random.default_rng(2)
     assert sum(found_after(categorical.fresh(), groups(rng, 20_000, shares)) is not None for _ in range(20)) <= 20
 
 
-def test_a_mix_that_changes_with_every_shift_is_no_news_once_known():
+def test_a_mix_that_changes_with_every_shift_is_no_news_once_known() -> None:
     rng = np.random.default_rng(3)
     row, alarms = categorical.fresh(), []
     for day in range(30):
@@ -87,7 +88,9 @@ def test_a_mix_that_changes_with_every_shift_is_no_news_once_known():
     ("shares", "label", "points", "most"),
     [(TWO, 1, 0.10, 1600), (TWO, 1, 0.20, 400), (MANY, 3, 0.10, 1200), (MANY, 0, -0.15, 800), (MANY, 8, 0.05, 3000)],
 )
-def test_a_change_is_found_with_its_class_and_its_way(shares, label, points, most):
+def test_a_change_is_found_with_its_class_and_its_way(
+    shares: tuple[float, ...], label: int, points: float, most: int
+) -> None:
     rng = np.random.default_rng(4)
     delays, named = [], []
     for _ in range(20):
@@ -97,11 +100,12 @@ def test_a_change_is_found_with_its_class_and_its_way(shares, label, points, mos
         # With two classes, one rises exactly as the other falls.
         named.append(lead == Leading(label, "up" if points > 0 else "down") or len(shares) == 2)
     assert None not in delays
-    assert np.mean(delays) <= most
+    assert None not in delays
+    assert np.mean([delay or 0 for delay in delays]) <= most
     assert np.mean(named) >= 0.9
 
 
-def test_a_class_never_seen_before_is_found_but_not_at_once():
+def test_a_class_never_seen_before_is_found_but_not_at_once() -> None:
     rng = np.random.default_rng(5)
     row = warm(rng, TWO)
     found = found_after(row, groups(rng, 6400, (0.6, 0.28, 0.12)))
@@ -110,25 +114,25 @@ def test_a_class_never_seen_before_is_found_but_not_at_once():
     assert categorical.leading(row) == Leading(2, "up")
 
 
-def test_within_the_tolerance_nothing_is_found():
+def test_within_the_tolerance_nothing_is_found() -> None:
     rng = np.random.default_rng(6)
     row = warm(rng, TWO)
     assert found_after(row, groups(rng, 100_000, moved(TWO, 1, 0.015))) is None
 
 
 @pytest.mark.parametrize("before", [10 * GROUP, 12_800])
-def test_one_batch_of_one_kind_is_no_change(before):
+def test_one_batch_of_one_kind_is_no_change(before: int) -> None:
     rng = np.random.default_rng(7)
     row = warm(rng, TWO, before)
     assert found_after(row, [[0, GROUP, *[0] * 7]]) is None
     assert found_after(row, groups(rng, 6400, TWO)) is None
 
 
-def test_a_single_class_is_calm():
+def test_a_single_class_is_calm() -> None:
     assert found_after(categorical.fresh(), [[GROUP, *[0] * 8]] * 200) is None
 
 
-def test_it_says_when_it_began_and_what_the_share_is_now():
+def test_it_says_when_it_began_and_what_the_share_is_now() -> None:
     rng = np.random.default_rng(8)
     covered, levels = [], []
     for _ in range(60):
@@ -138,6 +142,7 @@ def test_it_says_when_it_began_and_what_the_share_is_now():
             categorical.advance(row, counts)
         after = groups(rng, 6400, moved(MANY, 1, 0.15))
         delay = found_after(row, after)
+        assert delay is not None
         newest_first = (before + after[: delay // GROUP])[::-1][: categorical.GROUPS_KEPT]
         estimate = categorical.locate(newest_first, row, categorical.leading(row))
         covered.append(estimate.began_ago_low - GROUP <= delay <= estimate.began_ago_high + GROUP)
@@ -147,7 +152,7 @@ def test_it_says_when_it_began_and_what_the_share_is_now():
     assert np.mean(levels) == pytest.approx(0.40, abs=0.03)
 
 
-def test_what_was_learned_of_a_change_can_be_unlearned():
+def test_what_was_learned_of_a_change_can_be_unlearned() -> None:
     rng = np.random.default_rng(9)
     row = warm(rng, TWO, 64 * 41)
     before = row[:11]
@@ -159,6 +164,6 @@ def test_what_was_learned_of_a_change_can_be_unlearned():
 
 
 @pytest.mark.parametrize("wrong", [-1, 9, 0.5, float("nan")])
-def test_a_class_has_a_number(wrong):
+def test_a_class_has_a_number(wrong: float) -> None:
     with pytest.raises(ValueError, match="a class must be"):
         CategoricalMixture(1000).update(wrong)

@@ -1,6 +1,8 @@
 """What every detector promises, whatever it looks for."""
 
 import random
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from detectors import (
     StratifiedMixture,
 )
 
-MAKERS = {
+MAKERS: dict[str, Callable[[], Any]] = {
     "mixture": lambda: MixtureShiryaevRoberts(0.06, 500),
     "mixture, head start": lambda: MixtureShiryaevRoberts(0.06, 500, head_start=True),
     "mixture, tempered": lambda: MixtureShiryaevRoberts(0.06, 500, temper=0.7),
@@ -43,7 +45,7 @@ MAKERS["label mix"] = lambda: CategoricalMixture(500)
 
 
 @pytest.fixture(params=MAKERS, ids=str)
-def make(request):
+def make(request: pytest.FixtureRequest) -> Callable[[], Any]:
     return MAKERS[request.param]
 
 
@@ -63,7 +65,7 @@ def changes_at(detector: Detector) -> int:
     return 800 if isinstance(detector, RiverDetector) and detector.name == "KSWIN" else 2000
 
 
-def stream_for(detector: Detector) -> list[float]:
+def stream_for(detector: Detector) -> Sequence[float]:
     """Observations of the detector's kind with a large change on the way."""
     if isinstance(detector, LogNormalMeanShift):
         rng = random.Random(1)
@@ -76,26 +78,26 @@ def stream_for(detector: Detector) -> list[float]:
     return STREAM
 
 
-def signals(detector: Detector, stream: list[float]) -> list[int]:
+def signals(detector: Detector, stream: Sequence[float]) -> list[int]:
     return [place for place, x in enumerate(stream) if detector.update(x).drift_detected]
 
 
-def test_it_is_a_detector(make):
+def test_it_is_a_detector(make: Callable[[], Any]) -> None:
     assert isinstance(make(), Detector)
 
 
-def test_a_large_change_is_found_and_evidence_says_so(make):
+def test_a_large_change_is_found_and_evidence_says_so(make: Callable[[], Any]) -> None:
     detector = make()
     assert any(place >= changes_at(detector) for place in signals(detector, stream_for(detector)))
 
 
-def test_the_same_stream_gives_the_same_signals(make):
+def test_the_same_stream_gives_the_same_signals(make: Callable[[], Any]) -> None:
     stream = stream_for(make())
     assert signals(make(), stream) == signals(make(), stream)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 777, 2100, 3000])
-def test_a_packed_copy_continues_identically(make, cut):
+def test_a_packed_copy_continues_identically(make: Callable[[], Any], cut: int) -> None:
     whole, half = make(), make()
     stream = stream_for(whole)
     for x in stream[:cut]:
@@ -108,7 +110,7 @@ def test_a_packed_copy_continues_identically(make, cut):
     assert whole.estimate() == copy.estimate()
 
 
-def test_evidence_is_1_exactly_when_a_drift_is_detected(make):
+def test_evidence_is_1_exactly_when_a_drift_is_detected(make: Callable[[], Any]) -> None:
     detector = make()
     for x in stream_for(detector):
         detector.update(x)
@@ -117,13 +119,13 @@ def test_evidence_is_1_exactly_when_a_drift_is_detected(make):
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
-def test_what_is_no_number_is_rejected(make, wrong):
+def test_what_is_no_number_is_rejected(make: Callable[[], Any], wrong: float) -> None:
     with pytest.raises(ValueError, match=r"must be|is 0"):
         make().update(wrong)
 
 
 @pytest.mark.parametrize("name", ["mixture", "self-starting"])
-def test_an_outcome_is_0_or_1(name):
+def test_an_outcome_is_0_or_1(name: str) -> None:
     with pytest.raises(ValueError, match="an outcome is 0"):
         MAKERS[name]().update(0.5)
 
@@ -131,7 +133,7 @@ def test_an_outcome_is_0_or_1(name):
 @pytest.mark.parametrize(
     "name", ["mixture", "mixture, tempered", "self-starting", "self-starting, tempered", *FALLS, *GROUPED]
 )
-def test_many_at_once_is_one_by_one_bit_for_bit(name):
+def test_many_at_once_is_one_by_one_bit_for_bit(name: str) -> None:
     one, many = MAKERS[name](), MAKERS[name]()
     rest = stream_for(one)
     while rest:
@@ -144,7 +146,7 @@ def test_many_at_once_is_one_by_one_bit_for_bit(name):
 
 @pytest.mark.parametrize("name", ["mixture", "self-starting", "fall"])
 @pytest.mark.parametrize("rate", [0.005, 0.008, 0.01, 0.012, 0.02, 0.06, 0.15, 0.5])
-def test_the_state_stays_below_200_bytes(name, rate):
+def test_the_state_stays_below_200_bytes(name: str, rate: float) -> None:
     detector = MAKERS[name]()
     detector.run_length = 1e12
     for seed in range(40):
@@ -153,7 +155,7 @@ def test_the_state_stays_below_200_bytes(name, rate):
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_the_state_does_not_grow(name):
+def test_the_state_does_not_grow(name: str) -> None:
     detector = MAKERS[name]()
     detector.run_length = 1e12
     sizes = []
@@ -165,7 +167,7 @@ def test_the_state_does_not_grow(name):
 
 
 @pytest.mark.parametrize("name", ["river ADWIN", "river HDDMA", "river EDDM", "river KSWIN"])
-def test_rivers_take_many_at_once_as_one_by_one(name):
+def test_rivers_take_many_at_once_as_one_by_one(name: str) -> None:
     one, many = MAKERS[name](), MAKERS[name]()
     rest = stream_for(one)
     found = 0
@@ -192,7 +194,7 @@ OF_RIVERS_DOCUMENTS = {
 
 
 @pytest.mark.parametrize("name", OF_RIVERS_DOCUMENTS)
-def test_rivers_detectors_signal_where_river_says_on_its_seeded_streams(name):
+def test_rivers_detectors_signal_where_river_says_on_its_seeded_streams(name: str) -> None:
     params, place = OF_RIVERS_DOCUMENTS[name]
     if name in ("ADWIN", "PageHinkley", "KSWIN"):
         rng = random.Random(12345)
@@ -204,7 +206,7 @@ def test_rivers_detectors_signal_where_river_says_on_its_seeded_streams(name):
     assert next(at for at, x in enumerate(stream) if detector.update(x).drift_detected) == place
 
 
-def test_ours_find_the_change_of_rivers_seeded_stream_and_nothing_before_it():
+def test_ours_find_the_change_of_rivers_seeded_stream_and_nothing_before_it() -> None:
     # As river's streams of outcomes, with rates that a site may have.
     rng = random.Random(42)
     stream = rng.choices([0, 1], k=1000, weights=[0.9, 0.1]) + rng.choices([0, 1], k=1000, weights=[0.7, 0.3])
@@ -219,7 +221,7 @@ def test_ours_find_the_change_of_rivers_seeded_stream_and_nothing_before_it():
 
 @pytest.mark.parametrize("name", ["ADWIN", "KSWIN"])
 @pytest.mark.parametrize(("before", "since"), [(0.1, 0.9), (0.9, 0.1)])
-def test_a_river_detector_with_a_window_tells_a_rise_from_a_fall(name, before, since):
+def test_a_river_detector_with_a_window_tells_a_rise_from_a_fall(name: str, before: float, since: float) -> None:
     detector = RiverDetector(name, **({"seed": 1} if name == "KSWIN" else {}))
     # From zeros or ones to the other way round, so that nothing is found before the change.
     stream = [before > 0.5] * 500 + [since > 0.5] * 500
@@ -242,6 +244,6 @@ def test_a_river_detector_with_a_window_tells_a_rise_from_a_fall(name, before, s
         (lambda: RiverDetector("NoSuch"), "NoSuch"),
     ],
 )
-def test_a_parameter_out_of_range_is_named(make, says):
+def test_a_parameter_out_of_range_is_named(make: Callable[[], Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         make()

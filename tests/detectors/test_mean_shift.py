@@ -33,7 +33,7 @@ def found_after(row: list[float], values: np.ndarray) -> int | None:
     return None
 
 
-def test_the_statistic_is_its_definition():
+def test_the_statistic_is_its_definition() -> None:
     rng = np.random.default_rng(1)
     row = mean_shift.fresh()
     feed(row, logs(rng, LONG))
@@ -53,7 +53,7 @@ def test_the_statistic_is_its_definition():
     assert statistic == pytest.approx(r.mean(), rel=1e-9)
 
 
-def test_what_it_learns_is_the_mean_and_the_variance():
+def test_what_it_learns_is_the_mean_and_the_variance() -> None:
     rng = np.random.default_rng(2)
     row = mean_shift.fresh()
     feed(row, logs(rng, LONG))
@@ -61,7 +61,7 @@ def test_what_it_learns_is_the_mean_and_the_variance():
     assert mean_shift.variance(row) == pytest.approx(0.55**2, rel=0.06)
 
 
-def test_false_alarms_keep_to_the_run_length():
+def test_false_alarms_keep_to_the_run_length() -> None:
     rng = np.random.default_rng(3)
     alarms = 0
     for _ in range(40):
@@ -73,7 +73,7 @@ def test_false_alarms_keep_to_the_run_length():
     assert alarms <= 40
 
 
-def test_slow_and_fast_shifts_are_no_news_once_known():
+def test_slow_and_fast_shifts_are_no_news_once_known() -> None:
     rng = np.random.default_rng(4)
     row, alarms = mean_shift.fresh(), []
     # Three shifts a day of 2,000 labels each, of which one is 8% slower and one 8% faster.
@@ -88,7 +88,7 @@ def test_slow_and_fast_shifts_are_no_news_once_known():
 
 
 @pytest.mark.parametrize(("factor", "most"), [(1.15, 1200), (1.3, 230), (1 / 1.3, 230), (1.6, 120)])
-def test_a_change_is_found_and_which_way(factor, most):
+def test_a_change_is_found_and_which_way(factor: float, most: int) -> None:
     rng = np.random.default_rng(5)
     delays = []
     for _ in range(20):
@@ -96,17 +96,18 @@ def test_a_change_is_found_and_which_way(factor, most):
         feed(row, logs(rng, LONG))
         delays.append(found_after(row, logs(rng, 6400, 30 * factor)))
         assert mean_shift.leaning(row) == ("up" if factor > 1 else "down")
-    assert np.mean(delays) <= most
+    assert None not in delays
+    assert np.mean([delay or 0 for delay in delays]) <= most
 
 
-def test_within_the_tolerance_nothing_is_found():
+def test_within_the_tolerance_nothing_is_found() -> None:
     rng = np.random.default_rng(6)
     row = mean_shift.fresh()
     feed(row, logs(rng, LONG))
     assert found_after(row, logs(rng, 100_000, 30 * 1.04)) is None
 
 
-def test_one_wild_group_is_no_change():
+def test_one_wild_group_is_no_change() -> None:
     rng = np.random.default_rng(7)
     for before in (GROUP, 10 * GROUP, LONG):
         row = mean_shift.fresh()
@@ -119,13 +120,13 @@ def test_one_wild_group_is_no_change():
 
 
 @pytest.mark.parametrize("same", [1, 3_000, 10**9])
-def test_a_stream_that_never_varies_is_calm(same):
+def test_a_stream_that_never_varies_is_calm(same: int) -> None:
     row = mean_shift.fresh()
     assert max(feed(row, mean_shift.quantised(np.full(6400, same)))) < RUN_LENGTH
 
 
 @pytest.mark.parametrize("factor", [1.3, 1.6])
-def test_it_says_when_it_began_and_what_it_is_now(factor):
+def test_it_says_when_it_began_and_what_it_is_now(factor: float) -> None:
     rng = np.random.default_rng(8)
     covered, levels = [], []
     for _ in range(60):
@@ -134,6 +135,7 @@ def test_it_says_when_it_began_and_what_it_is_now(factor):
         feed(row, before)
         values = logs(rng, 6400, 30 * factor)
         delay = found_after(row, values)
+        assert delay is not None
         totals = [total for total, _ in (sums(before) + sums(values[:delay]))[::-1]]
         estimate = mean_shift.locate(totals[: mean_shift.GROUPS_KEPT], row)
         # The change stands between two groups.
@@ -144,7 +146,7 @@ def test_it_says_when_it_began_and_what_it_is_now(factor):
     assert np.mean(levels) == pytest.approx(30 * factor, rel=0.1)
 
 
-def test_what_was_learned_of_a_change_can_be_unlearned():
+def test_what_was_learned_of_a_change_can_be_unlearned() -> None:
     rng = np.random.default_rng(9)
     row = mean_shift.fresh()
     # The design effect is worked out after every eighth group.
@@ -160,12 +162,12 @@ def test_what_was_learned_of_a_change_can_be_unlearned():
 
 
 @pytest.mark.parametrize("wrong", [0.0, -3.0, float("nan"), float("inf")])
-def test_a_handling_time_is_above_0(wrong):
+def test_a_handling_time_is_above_0(wrong: float) -> None:
     with pytest.raises(ValueError, match="a handling time must be"):
         LogNormalMeanShift(1000).update(wrong)
 
 
-def test_the_state_stays_small():
+def test_the_state_stays_small() -> None:
     detector = LogNormalMeanShift(1e12)
     detector.update_many(np.random.default_rng(11).lognormal(3, 0.5, 5000).tolist())
     assert len(detector.to_bytes()) < 1024

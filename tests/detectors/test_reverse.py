@@ -27,7 +27,7 @@ def definition(p0: float, n: float, errors: float, outcomes: list[int], temper: 
 
 
 @pytest.mark.parametrize("temper", [1.0, 0.4])
-def test_it_is_its_definition(temper):
+def test_it_is_its_definition(temper: float) -> None:
     outcomes = (np.random.default_rng(1).random(900) < 0.12).astype(int).tolist()
     test = ReverseTest(0.05, 100, 14, temper)
     for x, r in zip(outcomes, definition(0.05, 100, 14, outcomes, temper), strict=True):
@@ -35,7 +35,7 @@ def test_it_is_its_definition(temper):
         assert test.evidence * RUN_LENGTH == pytest.approx(r, rel=1e-9)
 
 
-def test_it_does_not_depend_on_how_a_log_is_cut_nor_on_being_packed():
+def test_it_does_not_depend_on_how_a_log_is_cut_nor_on_being_packed() -> None:
     outcomes = (np.random.default_rng(2).random(4000) < 0.05).tolist()
     whole = ReverseTest(0.05, 300, 40, target=True)
     taken = whole.update_many(outcomes)
@@ -46,7 +46,7 @@ def test_it_does_not_depend_on_how_a_log_is_cut_nor_on_being_packed():
     assert (taken, whole.to_bytes()) == (at, parts.to_bytes())
 
 
-def test_a_rate_at_the_edge_ends_as_seldom_as_promised():
+def test_a_rate_at_the_edge_ends_as_seldom_as_promised() -> None:
     rng = np.random.default_rng(3)
     lengths = [ReverseTest(0.05, 400, 28).update_many((rng.random(40_000) < 0.07).tolist()) for _ in range(40)]
     # Cut off at twice the promise, a mean of 20,000 and more reads as 17,300 and more.
@@ -54,7 +54,7 @@ def test_a_rate_at_the_edge_ends_as_seldom_as_promised():
 
 
 @pytest.mark.parametrize("points", [0.04, 0.08, 0.15])
-def test_a_lasting_dip_does_not_end_and_one_that_is_over_does(points):
+def test_a_lasting_dip_does_not_end_and_one_that_is_over_does(points: float) -> None:
     rng = np.random.default_rng(4)
     new, old = dips(0.05, points, 25, rng, lasting=30_000)
     assert new.false == 0
@@ -62,7 +62,7 @@ def test_a_lasting_dip_does_not_end_and_one_that_is_over_does(points):
     assert np.median(new.delays) <= 2.2 * 1.4 * np.median(old.delays)
 
 
-def test_the_rule_before_ended_many_of_them():
+def test_the_rule_before_ended_many_of_them() -> None:
     rng = np.random.default_rng(5)
     test = old_rule(0.05, 0.09)
     ended = sum(test((rng.random(30_000) < 0.09).tolist()) is not None for _ in range(20))
@@ -70,7 +70,7 @@ def test_the_rule_before_ended_many_of_them():
 
 
 @pytest.mark.parametrize(("usual", "now"), [(0.20, 0.10), (0.10, 0.05), (0.20, 0.14)])
-def test_a_lasting_fall_does_not_end_and_one_that_is_over_does(usual, now):
+def test_a_lasting_fall_does_not_end_and_one_that_is_over_does(usual: float, now: float) -> None:
     rng = np.random.default_rng(6)
     false, delays = 0, []
     for _ in range(12):
@@ -91,20 +91,20 @@ def test_a_lasting_fall_does_not_end_and_one_that_is_over_does(usual, now):
 
 
 @pytest.mark.parametrize("factor", [1.15, 1.5, 1 / 1.3])
-def test_a_lasting_change_of_handling_time_does_not_end_and_one_that_is_over_does(factor):
+def test_a_lasting_change_of_handling_time_does_not_end_and_one_that_is_over_does(factor: float) -> None:
     false, delays = ends_of_means(factor, 20, np.random.default_rng(7), lasting=30_000)
     assert false == 0
     assert np.median(delays) < 2_000
 
 
 @pytest.mark.parametrize(("share", "now"), [(0.3, 0.36), (0.3, 0.5), (0.3, 0.2)])
-def test_a_lasting_change_of_the_label_mix_does_not_end_and_one_that_is_over_does(share, now):
+def test_a_lasting_change_of_the_label_mix_does_not_end_and_one_that_is_over_does(share: float, now: float) -> None:
     false, delays = ends_of_mixes(share, now, 20, np.random.default_rng(8), lasting=30_000)
     assert false == 0
     assert np.median(delays) < 4_000
 
 
-def test_steadily_two_points_below_a_target_is_one_episode():
+def test_steadily_two_points_below_a_target_is_one_episode() -> None:
     rng = np.random.default_rng(9)
     outcomes = (rng.random(30_000) < 0.07).tolist()
     ended = sum(ReverseTest(0.05, 2_000, 140, target=True).update_many(outcomes) < 30_000 for _ in range(1))
@@ -112,7 +112,7 @@ def test_steadily_two_points_below_a_target_is_one_episode():
 
 
 @pytest.mark.parametrize("now", [0.03, 0.045])
-def test_back_at_a_target_it_ends_with_a_figure_that_is_at_the_target(now):
+def test_back_at_a_target_it_ends_with_a_figure_that_is_at_the_target(now: float) -> None:
     rng = np.random.default_rng(10)
     for _ in range(20):
         test = ReverseTest(0.05, 1_000, 80, target=True)
@@ -124,7 +124,7 @@ def test_back_at_a_target_it_ends_with_a_figure_that_is_at_the_target(now):
 
 
 @pytest.mark.parametrize(("p0", "now"), [(0.6, 0.72), (0.9, 0.96), (0.001, 0.03)])
-def test_it_holds_at_any_rate(p0, now):
+def test_it_holds_at_any_rate(p0: float, now: float) -> None:
     rng = np.random.default_rng(11)
     detector = SelfStartingMixture(20_000)
     detector.update_many((rng.random(10_000) < p0).tolist())

@@ -31,7 +31,7 @@ def made(name: str, taken: int = 700) -> RiverDetector:
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_a_state_is_the_same_bytes_again_and_no_pickle(name):
+def test_a_state_is_the_same_bytes_again_and_no_pickle(name: str) -> None:
     packed = made(name).to_bytes()
     assert RiverDetector.from_bytes(packed).to_bytes() == packed == made(name).to_bytes()
     with pytest.raises((pickle.UnpicklingError, EOFError, KeyError, ValueError, IndexError)):
@@ -41,7 +41,7 @@ def test_a_state_is_the_same_bytes_again_and_no_pickle(name):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_the_state_of_another_river_or_a_damaged_one_is_refused(name, monkeypatch):
+def test_the_state_of_another_river_or_a_damaged_one_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     packed = made(name).to_bytes()
     parts = msgspec.msgpack.decode(packed)
     parts[5] = parts[5][:-1] + bytes([parts[5][-1] ^ 1])
@@ -56,14 +56,14 @@ def test_the_state_of_another_river_or_a_damaged_one_is_refused(name, monkeypatc
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_the_policy_knows_rivers_parameters_and_defaults(name):
+def test_the_policy_knows_rivers_parameters_and_defaults(name: str) -> None:
     found = getattr(drift, name, None) or getattr(drift.binary, name)
     parameters = inspect.signature(found).parameters
     of_river = {key: each.default for key, each in parameters.items() if key != "window"}
     assert DETECTORS[name]().params == of_river | ({"seed": 1} if name == "KSWIN" else {})
 
 
-def test_every_detector_of_river_is_named_or_left_out_for_a_reason():
+def test_every_detector_of_river_is_named_or_left_out_for_a_reason() -> None:
     there_are = {
         name
         for module in (drift, drift.binary)
@@ -73,7 +73,7 @@ def test_every_detector_of_river_is_named_or_left_out_for_a_reason():
     assert there_are - DETECTORS.keys() == {"FHDDM", "NoDrift", "DummyDriftDetector"}
 
 
-def test_fhddm_finds_falls_alone_which_is_why_it_is_left_out():
+def test_fhddm_finds_falls_alone_which_is_why_it_is_left_out() -> None:
     def found(stream: list[int]) -> bool:
         detector = RiverDetector("FHDDM")
         return any(detector.update(x).drift_detected for x in stream)
@@ -82,7 +82,7 @@ def test_fhddm_finds_falls_alone_which_is_why_it_is_left_out():
     assert not found([0] * 500 + [1] * 500)
 
 
-def test_adwin_alone_does_not_import_the_rest_of_river():
+def test_adwin_alone_does_not_import_the_rest_of_river() -> None:
     code = (
         "import sys; from detectors import RiverDetector as R; assert 'river' not in sys.modules;"
         "d = R('ADWIN'); [d.update(x) for x in (0, 1)];"
@@ -98,7 +98,7 @@ def river(text: str) -> dict[str, Named]:
     return Policy.parse(f"[detection.river]\n{text}").detection.river.chosen()
 
 
-def test_a_name_or_a_table_names_a_detector():
+def test_a_name_or_a_table_names_a_detector() -> None:
     assert river("") == {}
     assert river('accuracy = "ADWIN"') == {"accuracy": DETECTORS["ADWIN"]()}
     given = river('qa_accuracy = {name = "PageHinkley", threshold = 20, of = ["people"]}')["qa_accuracy"]
@@ -137,13 +137,13 @@ def test_a_name_or_a_table_names_a_detector():
         ('accuracy = {name = "ADWIN", of = ["towns"]}', "each one of 'sites', 'projects', 'people'"),
     ],
 )
-def test_what_there_is_not_stops_with_the_list_of_what_there_is(text, says):
+def test_what_there_is_not_stops_with_the_list_of_what_there_is(text: str, says: str) -> None:
     with pytest.raises(PolicyError) as error:
         river(text)
     assert str(error.value).startswith("policy.toml: ")
     assert says in str(error.value)
 
 
-def test_river_runs_beside_ours_alone():
+def test_river_runs_beside_ours_alone() -> None:
     with pytest.raises(PolicyError, match=r"accuracy is not among detection\.signals; river runs beside ours"):
         Policy.parse('[detection]\nsignals = ["qa_accuracy"]\n[detection.river]\naccuracy = "ADWIN"')

@@ -1,6 +1,7 @@
 """Looks taken in one pass leave each stream, to the last bit, as the detectors leave it look by look."""
 
 import random
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -8,6 +9,10 @@ import pytest
 from detectors import cluster, falling, mixture, rounds, self_starting
 
 NEVER = 1e150
+#: One look of a detector at a row: correct answers, whether a mistake, temper, place; the statistic.
+Take = Callable[[list[float], int, bool, float, int], float]
+#: Rows, looks taken, and who reached a threshold with which statistic.
+OneByOne = tuple[list[list[float]], list[int], list[tuple[int, float]]]
 
 
 def looks_of(rng: random.Random, streams: int, most: int, falls: bool) -> rounds.Looks:
@@ -31,7 +36,8 @@ class Thresholds:
 
     def __call__(self, looks: np.ndarray) -> np.ndarray:
         self.asked += looks.tolist()
-        return self.of[looks]
+        thresholds: np.ndarray = self.of[looks]
+        return thresholds
 
 
 def learned_rows(rng: random.Random, streams: int) -> np.ndarray:
@@ -45,7 +51,9 @@ def learned_rows(rng: random.Random, streams: int) -> np.ndarray:
     return np.array(rows)
 
 
-def one_by_one(rows, looks, thresholds, take):
+def one_by_one(
+    rows: np.ndarray, looks: rounds.Looks, thresholds: Thresholds, take: Take
+) -> tuple[list[list[float]], list[int], list[tuple[int, float]]]:
     """The same with the detectors' own functions."""
     out, taken, reached = [], [], []
     for place, (row, start, count) in enumerate(zip(rows.tolist(), looks.starts, looks.counts, strict=True)):
@@ -59,12 +67,18 @@ def one_by_one(rows, looks, thresholds, take):
     return out, taken, reached
 
 
-def taken_together(rows, looks, thresholds, targets=None, falls=False) -> rounds.Taken:
-    targets = np.full(len(rows), np.nan) if targets is None else np.array(targets)
-    return rounds.take(rows, looks, targets, np.full(len(rows), falls), thresholds, thresholds.least)
+def taken_together(
+    rows: np.ndarray,
+    looks: rounds.Looks,
+    thresholds: Thresholds,
+    targets: Sequence[float] | None = None,
+    falls: bool = False,
+) -> rounds.Taken:
+    of = np.full(len(rows), np.nan) if targets is None else np.array(targets)
+    return rounds.take(rows, looks, of, np.full(len(rows), falls), thresholds, thresholds.least)
 
 
-def the_same(found: rounds.Taken, expected) -> None:
+def the_same(found: rounds.Taken, expected: OneByOne) -> None:
     rows, taken, reached = expected
     assert found.looks.tolist() == taken
     assert found.reached == reached
@@ -73,12 +87,12 @@ def the_same(found: rounds.Taken, expected) -> None:
 
 @pytest.mark.parametrize("least", [NEVER, 3_000.0, 1.0])
 @pytest.mark.parametrize("seed", range(6))
-def test_rises_are_those_of_the_self_starting_detector(seed, least):
+def test_rises_are_those_of_the_self_starting_detector(seed: int, least: float) -> None:
     rng = random.Random(seed)
     rows, looks = learned_rows(rng, 40), looks_of(rng, 40, rng.choice((1, 5, 60)), False)
     thresholds = Thresholds(rng, looks, least)
 
-    def take(row, correct, _, temper, __):
+    def take(row: list[float], correct: int, _: object, temper: float, __: object) -> float:
         return self_starting.advance(row, correct, temper)
 
     the_same(taken_together(rows, looks, thresholds), one_by_one(rows, looks, thresholds, take))
@@ -87,13 +101,13 @@ def test_rises_are_those_of_the_self_starting_detector(seed, least):
 
 @pytest.mark.parametrize("least", [NEVER, 3_000.0, 1.0])
 @pytest.mark.parametrize("seed", range(6))
-def test_rises_above_a_target_are_those_of_the_mixture(seed, least):
+def test_rises_above_a_target_are_those_of_the_mixture(seed: int, least: float) -> None:
     rng = random.Random(seed)
     rows, looks = learned_rows(rng, 30)[:, 3:], looks_of(rng, 30, rng.choice((1, 5, 60)), False)
     targets = [rng.choice((0.005, 0.05, 0.3, 0.95)) for _ in range(30)]
     thresholds = Thresholds(rng, looks, least)
 
-    def take(row, correct, _, temper, place):
+    def take(row: list[float], correct: int, _: object, temper: float, place: int) -> float:
         return mixture.advance(row, correct, targets[place], temper)
 
     expected = one_by_one(rows, looks, thresholds, take)
@@ -104,19 +118,19 @@ def test_rises_above_a_target_are_those_of_the_mixture(seed, least):
 
 @pytest.mark.parametrize("least", [NEVER, 3_000.0, 1.0])
 @pytest.mark.parametrize("seed", range(6))
-def test_falls_are_those_of_the_detector_of_falls(seed, least):
+def test_falls_are_those_of_the_detector_of_falls(seed: int, least: float) -> None:
     rng = random.Random(seed)
     rows, looks = learned_rows(rng, 40), looks_of(rng, 40, rng.choice((1, 5, 60)), True)
     thresholds = Thresholds(rng, looks, least)
 
-    def take(row, correct, wrong, temper, _):
+    def take(row: list[float], correct: int, wrong: bool, temper: float, _: object) -> float:
         return falling.advance(row, correct, wrong, temper)
 
     the_same(taken_together(rows, looks, thresholds, falls=True), one_by_one(rows, looks, thresholds, take))
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_streams_of_all_kinds_are_taken_together_as_each_kind_alone(seed):
+def test_streams_of_all_kinds_are_taken_together_as_each_kind_alone(seed: int) -> None:
     rng = random.Random(seed)
     kinds = [rng.choice(("rise", "target", "fall")) for _ in range(60)]
     rows = learned_rows(rng, 60)
@@ -143,7 +157,7 @@ def test_streams_of_all_kinds_are_taken_together_as_each_kind_alone(seed):
     assert found.reached
 
 
-def test_looks_of_some_streams_are_theirs_alone():
+def test_looks_of_some_streams_are_theirs_alone() -> None:
     looks = looks_of(random.Random(1), 6, 5, False)
     chosen = np.array([True, False, True, True, False, False])
     some = looks.of(chosen)
@@ -155,7 +169,7 @@ def test_looks_of_some_streams_are_theirs_alone():
 
 @pytest.mark.parametrize("wrong_at", [0.01, 0.1, 0.5])
 @pytest.mark.parametrize("falls", [True, False])
-def test_looks_taken_together_tell_the_same_of_clusters_as_one_by_one(wrong_at, falls):
+def test_looks_taken_together_tell_the_same_of_clusters_as_one_by_one(wrong_at: float, falls: bool) -> None:
     rng = random.Random(repr((wrong_at, falls)))
     streams, halved = 7, 0
     one_by_one = [cluster.fresh() for _ in range(streams)]

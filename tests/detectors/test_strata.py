@@ -1,15 +1,22 @@
 """Streams of several strata side by side: what is made of their looks is the definition, outcome by outcome."""
 
 import random
+from functools import partial
 
 import numpy as np
 import pytest
 
 from detectors import rounds
 from detectors.reverse import ReverseTest
+from detectors.rounds import Floats
 
 SHIFTS, FALLS = (0.02, 0.05, 0.10), (0.75, 0.5, 0.25)
 NEVER = 1e150
+
+
+def never(looks: np.ndarray) -> Floats:
+    """Thresholds that nothing reaches."""
+    return np.full(len(looks), NEVER)
 
 
 class Reference:
@@ -48,23 +55,23 @@ class Reference:
         ]
         bets = self.bets([*middles, *(a / (a + b) for a, b, _ in known)])
         for stratum, correct in enumerate(passed):
-            known = self.strata[stratum]
-            a, b, seen = known
+            history = self.strata[stratum]
+            a, b, seen = history
             judged = stratum in tests
             learns = temper * min(correct, 10_000 - seen)
             middle = a / (a + b + learns / 2)
-            known[1] += learns
-            known[2] = min(seen + correct, 10_000)
+            history[1] += learns
+            history[2] = min(seen + correct, 10_000)
             if judged and correct:
                 tested[stratum] = correct, [self.factor(middle, d, False, bets) ** temper for d in range(3)]
             if stratum == failed:
-                p = a / (a + known[1])
+                p = a / (a + history[1])
                 if judged:
                     judges = True
                     on_error = [self.factor(p, d, True, bets) ** temper for d in range(3)]
-                if known[2] < 10_000:
-                    known[0] += temper
-                    known[2] += 1
+                if history[2] < 10_000:
+                    history[0] += temper
+                    history[2] += 1
         n = sum(correct for correct, _ in tested.values())
         for d in range(3):
             logs = sum(correct * np.log(factors[d]) for correct, factors in tested.values())
@@ -79,7 +86,7 @@ class Reference:
 
 @pytest.mark.parametrize("falls", [False, True])
 @pytest.mark.parametrize("seed", range(2))
-def test_looks_at_strata_are_the_definition_however_they_are_cut(seed, falls):
+def test_looks_at_strata_are_the_definition_however_they_are_cut(seed: int, falls: bool) -> None:
     rng = random.Random(seed)
     streams = 6
     references = [Reference(falls) for _ in range(streams)]
@@ -93,7 +100,7 @@ def test_looks_at_strata_are_the_definition_however_they_are_cut(seed, falls):
         temper = np.array([rng.choice((1.0, 0.9, 0.4)) for _ in range(n)])
         looks = rounds.Looks(np.cumsum(counts) - counts, counts, passed.sum(axis=1), failed >= 0, temper)
         is_fall = np.full(streams, falls)
-        taken, known = rounds.take_strata(r, known, looks, passed, failed, is_fall, lambda at: at + NEVER, NEVER)
+        taken, known = rounds.take_strata(r, known, looks, passed, failed, is_fall, never, NEVER)
         r = taken.rows
         assert taken.looks.tolist() == counts.tolist()
         for stream in range(streams):
@@ -106,7 +113,7 @@ def test_looks_at_strata_are_the_definition_however_they_are_cut(seed, falls):
                 here = slice(stream, stream + 1)
                 alone, known_by_one[here] = rounds.take_strata(
                     r_by_one[here], known_by_one[here], one, passed[look : look + 1], failed[look : look + 1],
-                    is_fall[:1], lambda at: at + NEVER, NEVER,
+                    is_fall[:1], never, NEVER,
                 )  # fmt: skip
                 r_by_one[here] = alone.rows
         assert r.tolist() == r_by_one.tolist(), "to the last bit"
@@ -117,7 +124,7 @@ def test_looks_at_strata_are_the_definition_however_they_are_cut(seed, falls):
     assert (r > 1).any()
 
 
-def test_a_threshold_ends_a_stream_where_it_is_reached():
+def test_a_threshold_ends_a_stream_where_it_is_reached() -> None:
     passed, failed = np.zeros((400, 8), np.int64), np.full(400, 2)
     passed[:, 1] = 3
     passed[:200, 2] = 20
@@ -128,7 +135,14 @@ def test_a_threshold_ends_a_stream_where_it_is_reached():
     def take(count: int, limit: float) -> tuple[rounds.Taken, np.ndarray]:
         some = looks.first(0, count)
         return rounds.take_strata(
-            np.zeros((1, 3)), fresh, some, passed[:count], failed[:count], falls, lambda at: at * 0 + limit, limit
+            np.zeros((1, 3)),
+            fresh,
+            some,
+            passed[:count],
+            failed[:count],
+            falls,
+            lambda at: np.full(len(at), limit),
+            limit,
         )
 
     found, known = take(400, 5_000.0)
@@ -150,7 +164,7 @@ def outcomes_of(
 @pytest.mark.parametrize(
     "rises", [(0.0, 0.0), (0.05, 0.05), (0.0, 0.25), (0.05, 0.0)], ids=["none", "all", "hard", "easy"]
 )
-def test_false_alarms_are_as_few_as_promised_and_a_rise_is_found_wherever_it_is(rises):
+def test_false_alarms_are_as_few_as_promised_and_a_rise_is_found_wherever_it_is(rises: tuple[float, float]) -> None:
     """300 streams of 4,000 reviews after 2,000 to learn from, A = 4,000."""
     rng = np.random.default_rng(5)
     found, delays = 0, []
@@ -161,14 +175,21 @@ def test_false_alarms_are_as_few_as_promised_and_a_rise_is_found_wherever_it_is(
         r, known = np.zeros((1, 3)), np.array([[[0.6, 9.4, 0.0]] * 8])
         for begin, end in ((0, 2_000), (2_000, 6_000)):
             bad, strata = wrong[begin:end], 1 + hard[begin:end]
-            look = np.cumsum(bad) - bad
+            look: np.ndarray = np.cumsum(bad) - bad
             n = int(bad.sum())
             chosen = ~bad & (look < n)
             passed = np.bincount(look[chosen] * 8 + strata[chosen], minlength=8 * n).reshape(n, 8)
             looks = rounds.Looks(np.zeros(1, np.int64), np.array([n]), passed.sum(axis=1), np.ones(n, bool), np.ones(n))
             limit = NEVER if begin == 0 else 4_000.0
             taken, known = rounds.take_strata(
-                r, known, looks, passed, strata[bad], np.zeros(1, bool), lambda at, least=limit: at * 0 + least, limit
+                r,
+                known,
+                looks,
+                passed,
+                strata[bad],
+                np.zeros(1, bool),
+                partial(np.full_like, fill_value=limit, dtype=np.float64),
+                limit,
             )
             r = taken.rows * (begin > 0)
         found += len(taken.reached)
@@ -181,7 +202,7 @@ def test_false_alarms_are_as_few_as_promised_and_a_rise_is_found_wherever_it_is(
         assert np.median(delays) < 700, np.median(delays)
 
 
-def test_an_end_with_one_stratum_is_that_without_strata():
+def test_an_end_with_one_stratum_is_that_without_strata() -> None:
     rng = random.Random(3)
     outcomes = [int(rng.random() < 0.06) for _ in range(5_000)]
     plain, by_strata = ReverseTest(0.05, 400, 60, 0.8), ReverseTest(0.05, 400, 60, 0.8)
@@ -190,7 +211,7 @@ def test_an_end_with_one_stratum_is_that_without_strata():
 
 
 @pytest.mark.parametrize("rises", [(0.05, 0.05), (0.0, 0.25)], ids=["all", "hard alone"])
-def test_a_lasting_drift_does_not_end_since_its_work_has_become_easier(rises):
+def test_a_lasting_drift_does_not_end_since_its_work_has_become_easier(rises: tuple[float, float]) -> None:
     """It was found in weeks of much hard work; these end, and each stratum is as bad as before."""
     rng = np.random.default_rng(7)
     ended_plain = ended = 0
@@ -206,7 +227,7 @@ def test_a_lasting_drift_does_not_end_since_its_work_has_become_easier(rises):
     assert ended_plain == 8, "one baseline for all takes the easier work for a recovery"
 
 
-def test_a_drift_of_strata_ends_when_each_is_back():
+def test_a_drift_of_strata_ends_when_each_is_back() -> None:
     rng = np.random.default_rng(8)
     delays = []
     for _ in range(40):

@@ -16,7 +16,7 @@ def reviews(rng: random.Random, count: int, share_of_hard: float, rise: float = 
     return [int(rng.random() < RATES[each] + rise) for each in strata], strata
 
 
-def test_the_class_is_its_definition():
+def test_the_class_is_its_definition() -> None:
     outcomes, strata = reviews(random.Random(1), 6_000, 0.3)
     detector = StratifiedMixture(1e9, temper=0.8)
     shifts = np.array([0.02, 0.05, 0.10])
@@ -35,7 +35,7 @@ def test_the_class_is_its_definition():
     assert detector.baseline("hard") == pytest.approx(learned["hard"][0] / learned["hard"].sum())
 
 
-def test_shares_that_move_raise_no_alarm_though_the_rate_of_the_whole_moves():
+def test_shares_that_move_raise_no_alarm_though_the_rate_of_the_whole_moves() -> None:
     """In 20 streams of 30,000 reviews at A = 20,000 the promise allows 30 false alarms; one baseline has many more."""
     rng = random.Random(2)
     false, false_with_one_baseline = 0, 0
@@ -54,7 +54,7 @@ def test_shares_that_move_raise_no_alarm_though_the_rate_of_the_whole_moves():
     assert false_with_one_baseline > 3 * max(false, 30)
 
 
-def test_a_rise_within_the_strata_is_found_and_told():
+def test_a_rise_within_the_strata_is_found_and_told() -> None:
     delays, covered, rates = [], 0, []
     for seed in range(60):
         rng = random.Random(100 + seed)
@@ -74,7 +74,7 @@ def test_a_rise_within_the_strata_is_found_and_told():
     assert np.mean(rates, axis=0) == pytest.approx([0.08, 0.13], abs=0.01)
 
 
-def test_strata_beyond_the_bound_share_one_and_the_state_stays_small():
+def test_strata_beyond_the_bound_share_one_and_the_state_stays_small() -> None:
     detector = StratifiedMixture(20_000)
     for number in range(3 * OUTCOMES_KEPT):
         detector.update(number % 10 == 0, f"stratum-{number % 1_000}")

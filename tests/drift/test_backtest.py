@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -35,7 +35,7 @@ def history(folder: Path, scenario: str, days: float = 12, rate: float = 0.35, p
     return file
 
 
-def at_target(result: Backtest, signal: str, site: str = "manila-1") -> list:
+def at_target(result: Backtest, signal: str, site: str = "manila-1") -> list[Any]:
     began = result.found[0].at_ms
     return [
         record
@@ -201,7 +201,7 @@ def test_compare_puts_rivers_detectors_beside_ours_on_the_same_streams(tmp_path:
     assert backtest(file, Policy()).compared == []
 
 
-def record(status: str, drift_id: str, incident_id: str = "i", **fields: Any) -> DriftRecord:
+def record(status: Literal["opened", "cleared"], drift_id: str, incident_id: str = "i", **fields: Any) -> DriftRecord:
     level, at = Level(0.9, 100), 1
     given: dict[str, Any] = {"signal": "accuracy", "budget": "page"}
     return DriftRecord(

@@ -61,7 +61,7 @@ def run(
 
 @pytest.mark.parametrize("scenario", ["site-dip", "one-agent", "lenient-qa", "late-and-dirty", "handle-time"])
 @pytest.mark.parametrize("seed", range(2))
-def test_the_same_drifts_however_the_log_is_cut_and_whenever_the_worker_dies(scenario, seed):
+def test_the_same_drifts_however_the_log_is_cut_and_whenever_the_worker_dies(scenario: str, seed: int) -> None:
     # Handling time is learned for three days before it is watched.
     records = history(scenario, seed, *((150, 0.12) if scenario == "handle-time" else ()))
     whole, expected = run(records, 1, most=100_000)

@@ -68,9 +68,9 @@ def test_a_project_that_pages_first_and_then_its_site_are_one_page() -> None:
     (of_project,) = [each for stream, each in known.items() if stream.project == "p" and stream.signal == "accuracy"]
     assert of_project.parent == site.drift_id
     assert "found before belong" in site.text
-    known = {record.drift_id: record for record in opened(records)}
-    projects = {known[child].project_id for child in site.children} - {""}
-    people = {known[child].agent_id for child in site.children} - {""}
+    by_id = {record.drift_id: record for record in opened(records)}
+    projects = {by_id[child].project_id for child in site.children} - {""}
+    people = {by_id[child].agent_id for child in site.children} - {""}
     assert "p" in projects
     assert [each.member for each in site.within if each.by == "project"] == sorted(projects)
     assert {each.member for each in site.within if each.by != "project"} == people

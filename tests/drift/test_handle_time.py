@@ -22,7 +22,7 @@ def labels(days: float, slow: Any, seed: int = 1, changed: bool = False, start: 
     rng = random.Random(f"{seed}/{changed}")
     events = []
     for number in range(start, start + int(days * 86_400_000 / EVERY_MS)):
-        event = {
+        event: dict[str, Any] = {
             "type": "label_submitted",
             "event_id": f"e{number}",
             "at": START_MS + number * EVERY_MS,
@@ -60,7 +60,7 @@ def named(drift: DriftRecord) -> set[tuple[str, str, str]]:
     return {(cause.by, cause.member, cause.effect) for cause in drift.causes}
 
 
-def test_a_new_sop_that_takes_longer_is_named():
+def test_a_new_sop_that_takes_longer_is_named() -> None:
     def slow(event: dict[str, Any], rng: random.Random) -> None:
         if rng.random() < 0.5:
             event["sop_version"] = "v2"
@@ -73,7 +73,7 @@ def test_a_new_sop_that_takes_longer_is_named():
     assert began - EVERY_MS * 64 <= drift.began_at_high
 
 
-def test_a_change_while_a_stream_was_still_being_learned_is_of_no_sure_beginning():
+def test_a_change_while_a_stream_was_still_being_learned_is_of_no_sure_beginning() -> None:
     def slow(event: dict[str, Any], rng: random.Random) -> None:
         event["handle_ms"] = int(event["handle_ms"] * 1.6)
 
@@ -88,7 +88,7 @@ def test_a_change_while_a_stream_was_still_being_learned_is_of_no_sure_beginning
     assert early.at > began
 
 
-def test_a_person_who_takes_twice_as_long_is_named():
+def test_a_person_who_takes_twice_as_long_is_named() -> None:
     def slow(event: dict[str, Any], rng: random.Random) -> None:
         if event["agent_id"] in ("a-3", "a-4"):
             event["handle_ms"] *= 4
@@ -111,7 +111,7 @@ def test_a_person_who_takes_twice_as_long_is_named():
     assert f"agent {first.member} (changed in itself, {seconds:+.1f} s)" in drift.text
 
 
-def test_more_of_the_longer_kind_is_mix():
+def test_more_of_the_longer_kind_is_mix() -> None:
     def slow(event: dict[str, Any], rng: random.Random) -> None:
         event["label"] = rng.choices(["plain", "long"], [3, 7])[0]
 
@@ -120,7 +120,7 @@ def test_more_of_the_longer_kind_is_mix():
     assert ("label", "long", "mix") in named(drift)
 
 
-def test_everybody_slower_is_spread():
+def test_everybody_slower_is_spread() -> None:
     def slow(event: dict[str, Any], rng: random.Random) -> None:
         event["handle_ms"] = int(event["handle_ms"] * 1.5)
 

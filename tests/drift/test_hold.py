@@ -50,7 +50,7 @@ def figure(engine: PartitionEngine, name: str) -> float:
 
 
 @pytest.mark.parametrize("hold_hours", [0, 168])
-def test_errors_confirmed_days_later_open_no_drift_where_verdicts_are_held(hold_hours):
+def test_errors_confirmed_days_later_open_no_drift_where_verdicts_are_held(hold_hours: int) -> None:
     """Twelve weeks of steady work at 6% errors: what is right is confirmed in an hour, what is wrong on Saturday."""
     rng, events = random.Random(5), []
     for number in range(24_000):
@@ -69,7 +69,7 @@ def test_errors_confirmed_days_later_open_no_drift_where_verdicts_are_held(hold_
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_held_reviews_survive_any_cut_and_any_crash(seed):
+def test_held_reviews_survive_any_cut_and_any_crash(seed: int) -> None:
     records = history("site-dip", seed)
     whole, expected = run(records, 1, most=100_000, policy=HELD)
     assert expected, "the scenario's change was found"
@@ -81,7 +81,7 @@ def test_held_reviews_survive_any_cut_and_any_crash(seed):
         assert figure(engine, "labelwatch_held_reviews") == figure(whole, "labelwatch_held_reviews")
 
 
-def test_a_drop_is_found_a_hold_later_and_says_when_the_reviews_were():
+def test_a_drop_is_found_a_hold_later_and_says_when_the_reviews_were() -> None:
     rng, events = random.Random(1), []
     for number in range(6000):
         labeled = START_MS + number * 60_000
@@ -102,7 +102,7 @@ def test_a_drop_is_found_a_hold_later_and_says_when_the_reviews_were():
     assert held.began_at_low <= began <= held.began_at_high
 
 
-def test_a_revision_in_time_is_what_counts():
+def test_a_revision_in_time_is_what_counts() -> None:
     """Errors that an appeal turns round within the hold never count; those voided are no reviews."""
     rng, events = random.Random(1), []
     for number in range(6000):
@@ -122,7 +122,7 @@ def test_a_revision_in_time_is_what_counts():
     assert not drifts(engine_of(events, "[detection]\nhold_hours = 6"))
 
 
-def test_what_cannot_be_held_counts_at_once_and_is_counted(monkeypatch):
+def test_what_cannot_be_held_counts_at_once_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = "[detection]\nhold_hours = 6"
     events = [review(number, START_MS + number * 1000, None, True) for number in range(50)]
     engine = engine_of(events, policy)

@@ -12,8 +12,9 @@ def saved(table: Names | Combinations, slots: dict[bytes, bytes]) -> dict[bytes,
     return slots
 
 
-def test_names_keep_their_numbers():
-    names, slots = Names(b"n", 2_000), {}
+def test_names_keep_their_numbers() -> None:
+    names = Names(b"n", 2_000)
+    slots: dict[bytes, bytes] = {}
     given = [f"name-{number}" for number in range(1_300)]
     numbers = [names.number(name) for name in given[:700]]
     saved(names, slots)
@@ -27,7 +28,7 @@ def test_names_keep_their_numbers():
     assert len(set(numbers)) == len(given)
 
 
-def test_no_name_and_names_beyond_the_bound():
+def test_no_name_and_names_beyond_the_bound() -> None:
     names = Names(b"n", 4)
     assert names.number(None) == names.number("") == names.find("") == NONE
     assert names.find("a") == OTHER
@@ -37,7 +38,7 @@ def test_no_name_and_names_beyond_the_bound():
     assert names[OTHER] == "other"
 
 
-def test_combinations_tell_the_names_that_they_are_of():
+def test_combinations_tell_the_names_that_they_are_of() -> None:
     def make() -> tuple[Combinations, dict[str, Names]]:
         names = {by: Names(by.encode(), 100) for by in ("project", "market")}
         return Combinations(b"kind", 5, names), names
@@ -51,8 +52,9 @@ def test_combinations_tell_the_names_that_they_are_of():
     for table in names.values():
         saved(table, slots)
     again, known = make()
-    for table in (again, *known.values()):
-        table.restore(slots)
+    tables: list[Names | Combinations] = [again, *known.values()]
+    for each in tables:
+        each.restore(slots)
     columns = again.columns(np.array(numbers))
     told = [(known["project"][p], known["market"][m] or None) for p, m in zip(*columns.values(), strict=True)]
     assert told == given

@@ -20,7 +20,8 @@ def rows_of(numbers: range) -> Rows:
 
 
 def numbers_of(rows: Rows) -> list[int]:
-    return (LABEL.of(rows, "agent") * 10_000 + LABEL.of(rows, "handled") - FIRST).tolist()
+    numbers: list[int] = (LABEL.of(rows, "agent") * 10_000 + LABEL.of(rows, "handled") - FIRST).tolist()
+    return numbers
 
 
 #: The least value of each field of a row, and the largest.
@@ -38,7 +39,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("layout", [LABEL, REVIEW], ids=["label", "review"])
-def test_every_field_of_a_row_comes_back_whatever_stands_beside_it(layout: Layout):
+def test_every_field_of_a_row_comes_back_whatever_stands_beside_it(layout: Layout) -> None:
     rng = random.Random(1)
     columns = {
         name: np.array([least, most, *(rng.choice((least, rng.randint(least, most), most)) for _ in range(500))])
@@ -82,8 +83,9 @@ def restored(ring: Recent, slots: dict[bytes, bytes], look_back: int = LOOK_BACK
 
 
 @pytest.mark.parametrize("count", [1, 511, 512, 2_047, 2_048, 2_049, 9_000])
-def test_looks_are_those_of_a_list_before_and_after_a_restart(count):
-    rng, slots = random.Random(count), {}
+def test_looks_are_those_of_a_list_before_and_after_a_restart(count: int) -> None:
+    rng = random.Random(count)
+    slots: dict[bytes, bytes] = {}
     ring = Recent(b"ring", LABEL, LOOK_BACK)
     for stop in [*sorted(rng.sample(range(1, count + 1), min(count, 5))), count]:
         filled(ring, rng, stop)
@@ -95,7 +97,7 @@ def test_looks_are_those_of_a_list_before_and_after_a_restart(count):
 
 @pytest.mark.parametrize("count", [1, 700, 2_047, 2_048, 2_049, 9_001])
 @pytest.mark.parametrize("held", [2_048, 2_500])
-def test_rows_of_an_older_form_are_taken_over_as_far_as_a_look_goes_back(count, held):
+def test_rows_of_an_older_form_are_taken_over_as_far_as_a_look_goes_back(count: int, held: int) -> None:
     rng, slots = random.Random(count), {b"old|0": b"", b"old|1": b""}
     ring, held = Recent(b"ring", LABEL, LOOK_BACK), min(held, count)
     ring.take_over(count, rows_of(range(count - held, count)), list(slots))
@@ -112,7 +114,7 @@ def test_rows_of_an_older_form_are_taken_over_as_far_as_a_look_goes_back(count, 
     look(again)
 
 
-def test_a_review_is_revised_where_it_stands():
+def test_a_review_is_revised_where_it_stands() -> None:
     n = np.arange(3_000)
     ring = Recent(b"ring", REVIEW, LOOK_BACK)
     ring.add(REVIEW.pack(at=n // 2, kind=n % 7, agent=n % 5, reviewer=n % 3, trait=n % 11, wrong=n % 4 == 0))
@@ -140,7 +142,7 @@ def restored_reviews(ring: Recent, slots: dict[bytes, bytes]) -> Recent:
 
 
 @pytest.mark.parametrize("most", [3, 70_000])
-def test_what_waits_comes_into_its_ring_in_the_order_of_the_log(most):
+def test_what_waits_comes_into_its_ring_in_the_order_of_the_log(most: int) -> None:
     rng = np.random.default_rng(most)
     waiting = Waiting()
     rings, count = np.zeros(0, np.int64), 0

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.drift import SIGNALS, DriftRecord
+from schemas.drift import SIGNALS, DriftRecord, Signal
 from schemas.policy import Policy
 from streams.engine.partition import PartitionEngine
 from tests.oracle.compare import Record
@@ -52,7 +52,7 @@ def of(records: list[DriftRecord], signal: str) -> list[DriftRecord]:
 
 
 @pytest.mark.parametrize(("usual", "now"), [(0.60, 0.95), (0.002, 0.05)])
-def test_a_drop_is_found_at_any_rate(usual, now):
+def test_a_drop_is_found_at_any_rate(usual: float, now: float) -> None:
     log = Log()
     log.reviews(3000, usual)
     began = log.now
@@ -64,7 +64,7 @@ def test_a_drop_is_found_at_any_rate(usual, now):
     assert opened.before.value == pytest.approx(1 - usual, abs=0.03)
 
 
-def test_what_a_stream_no_longer_remembers_is_said_to_be_at_least():
+def test_what_a_stream_no_longer_remembers_is_said_to_be_at_least() -> None:
     log = Log()
     log.reviews(2000, 0.3)
     _, records = log.run('[detection]\nsignals = ["accuracy_target"]')
@@ -76,7 +76,7 @@ def test_what_a_stream_no_longer_remembers_is_said_to_be_at_least():
 
 
 @pytest.mark.parametrize(("reviews", "is_cut"), [(4_000, False), (14_000, True)])
-def test_n_before_a_change_is_said_to_be_at_least_where_older_reviews_are_forgotten(reviews: int, is_cut: bool):
+def test_n_before_a_change_is_said_to_be_at_least_where_older_reviews_are_forgotten(reviews: int, is_cut: bool) -> None:
     log = Log()
     log.reviews(reviews, 0.05)
     log.reviews(400, 0.3)
@@ -86,7 +86,7 @@ def test_n_before_a_change_is_said_to_be_at_least_where_older_reviews_are_forgot
     assert (opened.before.n < reviews - 100) == is_cut
 
 
-def test_a_drop_opens_once_clears_once_and_says_where_since_when_and_how_much():
+def test_a_drop_opens_once_clears_once_and_says_where_since_when_and_how_much() -> None:
     log = Log()
     log.reviews(4000, 0.05)
     began = log.now
@@ -102,6 +102,8 @@ def test_a_drop_opens_once_clears_once_and_says_where_since_when_and_how_much():
     assert opened.began_at_low <= began <= opened.began_at_high
     assert not opened.began_earlier
     assert opened.before.value == pytest.approx(0.95, abs=0.01)
+    assert opened.since.lower is not None
+    assert opened.since.upper is not None
     assert opened.since.lower <= 0.80 <= opened.since.upper
     assert opened.evidence >= 1
     wrong = {event["task_id"] for event in log.events if not event["correct"] and began < event["at"] <= opened.at}
@@ -116,7 +118,7 @@ def test_a_drop_opens_once_clears_once_and_says_where_since_when_and_how_much():
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-def test_each_signal_is_watched_by_itself(signal):
+def test_each_signal_is_watched_by_itself(signal: Signal) -> None:
     log = Log()
     log.reviews(1500, 0.05)
     log.reviews(600, 0.5)
@@ -125,7 +127,7 @@ def test_each_signal_is_watched_by_itself(signal):
     assert engine.applied == len(log.events) - 1
 
 
-def test_a_drop_that_comes_back_within_a_week_continues_the_same_drift():
+def test_a_drop_that_comes_back_within_a_week_continues_the_same_drift() -> None:
     log = Log()
     log.reviews(4000, 0.05)
     for _ in range(2):
@@ -137,7 +139,7 @@ def test_a_drop_that_comes_back_within_a_week_continues_the_same_drift():
     assert len({record.drift_id for record in site}) == 1
 
 
-def test_a_site_steadily_below_its_target_is_one_ticket_and_no_page():
+def test_a_site_steadily_below_its_target_is_one_ticket_and_no_page() -> None:
     log = Log()
     log.reviews(12_000, 0.09)
     _, records = log.run()
@@ -148,7 +150,7 @@ def test_a_site_steadily_below_its_target_is_one_ticket_and_no_page():
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
-def test_all_right_and_all_wrong_from_the_start_is_no_change(rate):
+def test_all_right_and_all_wrong_from_the_start_is_no_change(rate: float) -> None:
     log = Log()
     log.reviews(3000, rate)
     _, records = log.run()
@@ -156,7 +158,7 @@ def test_all_right_and_all_wrong_from_the_start_is_no_change(rate):
     assert not of(records, "error_finding")
 
 
-def test_remarks_on_correct_work_are_no_errors_and_no_cause():
+def test_remarks_on_correct_work_are_no_errors_and_no_cause() -> None:
     log = Log()
     for n, rate in ((4000, 0.05), (800, 0.20)):
         for _ in range(n):
@@ -174,7 +176,7 @@ def test_remarks_on_correct_work_are_no_errors_and_no_cause():
     assert sum(value for _, value in shown["labelwatch_remarks_total"]) == len(log.events) - wrong
 
 
-def test_targeted_reviews_training_and_later_rounds_do_not_count():
+def test_targeted_reviews_training_and_later_rounds_do_not_count() -> None:
     log = Log()
     log.reviews(3000, 0.05)
     log.reviews(600, 0.5, sampling="targeted")
@@ -183,7 +185,7 @@ def test_targeted_reviews_training_and_later_rounds_do_not_count():
     assert log.run()[1] == []
 
 
-def test_a_reviewer_who_finds_nothing_any_more_is_found():
+def test_a_reviewer_who_finds_nothing_any_more_is_found() -> None:
     log = Log()
     log.reviews(6000, 0.10, reviewer_id="q-1")
     log.reviews(800, 0.0, reviewer_id="q-1")
@@ -193,7 +195,7 @@ def test_a_reviewer_who_finds_nothing_any_more_is_found():
     assert not of(records, "accuracy")
 
 
-def test_one_person_going_wrong_is_that_persons_ticket():
+def test_one_person_going_wrong_is_that_persons_ticket() -> None:
     log = Log()
     for _ in range(40):
         log.reviews(95, 0.04)
@@ -207,7 +209,7 @@ def test_one_person_going_wrong_is_that_persons_ticket():
     assert all(record.budget == "ticket" for record in of(records, "agent_accuracy"))
 
 
-def test_weeks_of_silence_change_nothing():
+def test_weeks_of_silence_change_nothing() -> None:
     log = Log()
     log.reviews(3000, 0.05)
     log.now += 45 * 86_400_000
@@ -215,7 +217,7 @@ def test_weeks_of_silence_change_nothing():
     assert log.run()[1] == []
 
 
-def test_who_comes_back_after_a_year_does_not_take_the_stream_of_who_came_since():
+def test_who_comes_back_after_a_year_does_not_take_the_stream_of_who_came_since() -> None:
     log = Log()
     log.reviews(300, 0.05, agent_id="a-old")
     log.now += 400 * 86_400_000
@@ -230,7 +232,7 @@ def test_who_comes_back_after_a_year_does_not_take_the_stream_of_who_came_since(
     assert {record.agent_id for record in of(records, "agent_accuracy")} == {"a-old"}
 
 
-def test_a_person_whose_drift_was_cleared_may_leave_for_good():
+def test_a_person_whose_drift_was_cleared_may_leave_for_good() -> None:
     log = Log()
     log.reviews(1, 0.05, agent_id="a-2")
     log.reviews(400, 0.05, agent_id="a-1")
@@ -242,7 +244,7 @@ def test_a_person_whose_drift_was_cleared_may_leave_for_good():
     assert [record.status for record in of(records, "agent_accuracy")] == ["opened", "cleared"]
 
 
-def test_ten_times_the_volume_costs_no_false_page():
+def test_ten_times_the_volume_costs_no_false_page() -> None:
     log = Log(seed=2)
     log.reviews(3000, 0.05, step_ms=10 * MINUTE_MS)
     log.reviews(20_000, 0.05, step_ms=MINUTE_MS)
@@ -250,7 +252,7 @@ def test_ten_times_the_volume_costs_no_false_page():
     assert not of(log.run("[oncall]\nfalse_pages_per_month = 0.1")[1], "accuracy")
 
 
-def test_a_revised_review_moves_the_figures_of_an_open_drift():
+def test_a_revised_review_moves_the_figures_of_an_open_drift() -> None:
     log = Log()
     log.reviews(4000, 0.05)
     log.reviews(500, 0.25)
@@ -270,7 +272,7 @@ def test_a_revised_review_moves_the_figures_of_an_open_drift():
     assert site(after) == (site(before)[0], site(before)[1] - 1)
 
 
-def test_a_signal_can_be_switched_off():
+def test_a_signal_can_be_switched_off() -> None:
     log = Log()
     log.reviews(3000, 0.05)
     log.reviews(500, 0.3)
@@ -278,7 +280,7 @@ def test_a_signal_can_be_switched_off():
     assert {record.signal for record in records} == {"accuracy_target"}
 
 
-def test_each_partition_has_its_share_of_the_budget():
+def test_each_partition_has_its_share_of_the_budget() -> None:
     log = Log()
     log.reviews(3000, 0.05)
     one, four = PartitionEngine(0, Policy()), PartitionEngine(0, Policy(), partitions=4)

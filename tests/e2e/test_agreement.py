@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_the_file_the_topic_and_the_worker_say_the_same(tansu: Tansu, events: Pa
     settings = Settings.resolve(environ={}, bootstrap=tansu.bootstrap, clock="event")
     list(create(settings, 2))
     run_replay(ReplayOptions(events), KafkaTarget(tansu.bootstrap))
-    figures = {
+    figures: dict[str, dict[tuple[Any, ...], Any]] = {
         name: {tuple(value for key, value in row.items() if key != "value"): row["value"] for row in rows}
         for name, rows in as_json(compute(events, Policy())).items()
     }

@@ -3,6 +3,8 @@ import math
 import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from schemas.metrics import CATALOGUE, METRICS, WINDOWS, Kind, Merge, Origin, Pa
 from streams.engine.figures import Figures, PeopleFigures, PeopleGroup
 from streams.exporter import MonitorState
 from streams.exporter.collector import PeopleCollector, SitesCollector, cap_people, merge_people
-from streams.exporter.pseudonyms import Pseudonyms, plain
+from streams.exporter.pseudonyms import AgentNames, Pseudonyms, plain
 from streams.exporter.text import render
 from tests.support.exporter import BrokenEngine, FakeEngine, labelled, series, showing, values
 
@@ -23,15 +25,15 @@ AGENT = [m.name for m in CATALOGUE if m.name.startswith("labelwatch_agent_")]
 DRIFT = ("s", "p", "", "accuracy", "down", "page")
 
 
-def sites_page(state, names=NAMES):
+def sites_page(state: MonitorState, names: AgentNames = NAMES) -> bytes:
     return b"".join(render(SitesCollector(state, names).collect()))
 
 
-def people_page(state, names=NAMES, max_series=200_000):
+def people_page(state: MonitorState, names: AgentNames = NAMES, max_series: int = 200_000) -> bytes:
     return b"".join(render(PeopleCollector(state, names, max_series).collect()))
 
 
-def one_of_each(agent="a-1"):
+def one_of_each(agent: str = "a-1") -> Figures:
     """Figures with one series of every metric that an engine gives."""
     figures = Figures()
     for metric in CATALOGUE:
@@ -44,12 +46,18 @@ def one_of_each(agent="a-1"):
     return figures
 
 
-def group(rows, priority=None, names=AGENT[:1], windows=("1h",), value=1.0):
+def group(
+    rows: Sequence[tuple[str, ...]],
+    priority: Sequence[float] | None = None,
+    names: Sequence[str] = AGENT[:1],
+    windows: Sequence[str] = ("1h",),
+    value: float = 1.0,
+) -> PeopleGroup:
     columns = {key: np.full(len(rows), value) for key in itertools.product(names, windows)}
     return PeopleGroup(list(rows), columns, np.array(priority or [0.0] * len(rows)))
 
 
-def crowd():
+def crowd() -> PeopleFigures:
     """People with every metric of the people's page."""
     reviewer = [m.name for m in CATALOGUE if m.name.startswith("labelwatch_reviewer_")]
     return PeopleFigures(
@@ -60,7 +68,7 @@ def crowd():
     )
 
 
-def test_every_metric_of_the_catalogue_is_served_on_its_page_with_its_labels():
+def test_every_metric_of_the_catalogue_is_served_on_its_page_with_its_labels() -> None:
     state = showing(FakeEngine(one_of_each(agent=""), crowd()))
     state.lag(0, 5, 1.5)
     state.figures_lag(0, 0.5)
@@ -77,25 +85,26 @@ def test_every_metric_of_the_catalogue_is_served_on_its_page_with_its_labels():
             found.setdefault(page, {}).setdefault(name, set()).add(frozenset(dict(labels)))
     expected: dict[Page, dict[str, set[frozenset[str]]]] = {page: {} for page in Page}
     for metric in CATALOGUE:
-        labels = frozenset(metric.labels)
+        names = frozenset(metric.labels)
         if metric.kind is Kind.HISTOGRAM:
-            expected[metric.page][f"{metric.name}_bucket"] = {labels | {"le"}}
-            expected[metric.page][f"{metric.name}_sum"] = expected[metric.page][f"{metric.name}_count"] = {labels}
+            expected[metric.page][f"{metric.name}_bucket"] = {names | {"le"}}
+            expected[metric.page][f"{metric.name}_sum"] = expected[metric.page][f"{metric.name}_count"] = {names}
         else:
-            expected[metric.page][metric.name] = {labels}
+            expected[metric.page][metric.name] = {names}
     assert found == expected
 
 
-def test_both_pages_are_what_prometheus_client_makes_of_the_same_families():
+def test_both_pages_are_what_prometheus_client_makes_of_the_same_families() -> None:
     state = showing(FakeEngine(one_of_each(), crowd()), FakeEngine(one_of_each(agent="")))
-    for collector in (SitesCollector(state, NAMES), PeopleCollector(state, NAMES)):
+    collectors: list[Any] = [SitesCollector(state, NAMES), PeopleCollector(state, NAMES)]
+    for collector in collectors:
         registry = CollectorRegistry()
         registry.register(collector)
         generate_latest(registry)  # what was left out is told from the second rendering on
         assert b"".join(render(collector.collect())) == generate_latest(registry)
 
 
-def test_promtool_finds_no_error_in_the_pages():
+def test_promtool_finds_no_error_in_the_pages() -> None:
     state = showing(FakeEngine(one_of_each(), crowd()))
     for page in (sites_page(state), people_page(state)):
         assert b"_created" not in page
@@ -105,14 +114,16 @@ def test_promtool_finds_no_error_in_the_pages():
             assert done.returncode in (0, 3), done.stderr
 
 
-def test_registering_a_collector_asks_no_engine():
+def test_registering_a_collector_asks_no_engine() -> None:
     engine = FakeEngine()
-    CollectorRegistry().register(SitesCollector(showing(engine), NAMES))
-    CollectorRegistry(auto_describe=True).register(PeopleCollector(showing(engine), NAMES))
+    sites: Any = SitesCollector(showing(engine), NAMES)
+    people: Any = PeopleCollector(showing(engine), NAMES)
+    CollectorRegistry().register(sites)
+    CollectorRegistry(auto_describe=True).register(people)
     assert engine.asked_at_ms == []
 
 
-def test_partitions_that_do_not_show_are_not_asked():
+def test_partitions_that_do_not_show_are_not_asked() -> None:
     engine = FakeEngine(one_of_each(), crowd())
     state = MonitorState()
     state.assign([0], 1)
@@ -123,7 +134,7 @@ def test_partitions_that_do_not_show_are_not_asked():
     assert values(sites_page(state), "labelwatch_partition_owned")
 
 
-def test_all_partitions_are_asked_for_the_same_time():
+def test_all_partitions_are_asked_for_the_same_time() -> None:
     engines = [FakeEngine(clock_ms=5), FakeEngine(clock_ms=9)]
     state = showing(*engines, state=MonitorState(clock="event"))
     sites_page(state)
@@ -131,7 +142,7 @@ def test_all_partitions_are_asked_for_the_same_time():
     assert {at for engine in engines for at in engine.asked_at_ms} == {9}
 
 
-def test_a_defect_in_one_engine_costs_its_partition_only_and_is_counted(caplog):
+def test_a_defect_in_one_engine_costs_its_partition_only_and_is_counted(caplog: pytest.LogCaptureFixture) -> None:
     good = Figures()
     good.add("labelwatch_site_labels", ("s", "1h"), 7)
     state = showing(BrokenEngine(), FakeEngine(good, crowd()))
@@ -142,7 +153,7 @@ def test_a_defect_in_one_engine_costs_its_partition_only_and_is_counted(caplog):
     assert errors == {frozenset({("page", "/metrics")}): 2, frozenset({("page", "/metrics/agents")}): 2}
 
 
-def test_a_name_that_the_catalogue_does_not_have_is_counted_not_served(caplog):
+def test_a_name_that_the_catalogue_does_not_have_is_counted_not_served(caplog: pytest.LogCaptureFixture) -> None:
     figures = Figures()
     figures.add("labelwatch_invented", ("s",), 1)
     state = showing(FakeEngine(figures))
@@ -154,7 +165,7 @@ def test_a_name_that_the_catalogue_does_not_have_is_counted_not_served(caplog):
 # One site in two partitions.
 
 
-def test_each_metric_is_merged_by_its_meaning():
+def test_each_metric_is_merged_by_its_meaning() -> None:
     rules = {m.name: m.merge for m in CATALOGUE if m.kind is Kind.GAUGE}
     by_rule = {rule: {name for name, of_name in rules.items() if of_name is rule} for rule in Merge}
     assert by_rule[Merge.MIN] == {
@@ -227,7 +238,7 @@ def test_each_metric_is_merged_by_its_meaning():
     assert {m.merge for m in people} == {Merge.SUM, Merge.NEITHER}, "columns know no other rule"
 
 
-def test_a_site_in_two_partitions_gives_each_series_once():
+def test_a_site_in_two_partitions_gives_each_series_once() -> None:
     parts = []
     for partition, scale in ((0, 1), (1, 10)):
         figures = Figures()
@@ -275,7 +286,7 @@ series_of = {
     ),
     st.data(),
 )
-def test_columns_merge_as_rows_do(parts, data):
+def test_columns_merge_as_rows_do(parts: Any, data: st.DataObject) -> None:
     by_rows, by_columns = [], []
     for part in parts:
         rows, columns = Figures(), Figures()
@@ -300,7 +311,7 @@ def test_columns_merge_as_rows_do(parts, data):
     )
 
 
-def test_merging_leaves_the_engines_figures_alone():
+def test_merging_leaves_the_engines_figures_alone() -> None:
     figures = Figures()
     figures.add("labelwatch_site_labels", ("s", "1h"), 7)
     figures.histograms["labelwatch_review_delay_seconds"] = [(("s",), [1] * 12, 5.0)]
@@ -316,13 +327,13 @@ persons = st.tuples(st.sampled_from("st"), st.sampled_from(["a", "b", "c"]), st.
 partitions = st.lists(st.dictionaries(persons, st.tuples(cells, cells), max_size=6), min_size=1, max_size=3)
 
 
-def figures_of(rows):
+def figures_of(rows: dict[tuple[str, str, str], tuple[float, float]]) -> PeopleFigures:
     table = np.array(list(rows.values()), np.float64).reshape(len(rows), len(COLUMNS))
     columns = {key: table[:, i] for i, key in enumerate(COLUMNS)}
     return PeopleFigures([PeopleGroup(list(rows), columns, np.arange(len(rows), dtype=np.float64))])
 
 
-def present(groups):
+def present(groups: Iterable[PeopleGroup]) -> dict[tuple[str, ...], float]:
     found = []
     for each in groups:
         for (name, window), column in each.columns.items():
@@ -335,9 +346,10 @@ def present(groups):
 
 
 @given(partitions)
-def test_people_of_a_site_in_two_partitions_are_merged_like_the_site(parts):
+def test_people_of_a_site_in_two_partitions_are_merged_like_the_site(parts: Any) -> None:
     groups, left_out = merge_people([figures_of(part) for part in parts])
-    expected, unmergeable = {}, Counter()
+    expected: dict[tuple[str, ...], float] = {}
+    unmergeable: Counter[str] = Counter()
     for person in {person for part in parts for person in part}:
         for i, (name, window) in enumerate(COLUMNS):
             told = [part[person][i] for part in parts if person in part and not math.isnan(part[person][i])]
@@ -349,7 +361,7 @@ def test_people_of_a_site_in_two_partitions_are_merged_like_the_site(parts):
     assert +left_out == unmergeable
 
 
-def test_people_of_sites_beyond_the_limits_with_one_id_are_no_defect_of_a_site():
+def test_people_of_sites_beyond_the_limits_with_one_id_are_no_defect_of_a_site() -> None:
     parts = [{(site, "a-1", "agent"): (0.5, 3.0) for site in ("other", "manila-1")} for _ in range(2)]
     ratio = next(i for i, (name, _) in enumerate(COLUMNS) if name.endswith("_ratio"))
     _, left_out = merge_people([figures_of(part) for part in parts])
@@ -364,10 +376,10 @@ def test_people_of_sites_beyond_the_limits_with_one_id_are_no_defect_of_a_site()
     st.lists(st.tuples(st.integers(0, 5), cells, cells), max_size=12),
     st.integers(0, 30),
 )
-def test_the_cap_keeps_whole_people_by_priority(first, second, room):
+def test_the_cap_keeps_whole_people_by_priority(first: Any, second: Any, room: int) -> None:
     groups, everyone = [], []
     for number, rows in enumerate((first, second)):
-        labels = [(f"s{number}", f"a{i}", "agent") for i in range(len(rows))]
+        labels: list[tuple[str, ...]] = [(f"s{number}", f"a{i}", "agent") for i in range(len(rows))]
         columns = {key: np.array([row[1 + i] for row in rows], np.float64) for i, key in enumerate(COLUMNS)}
         groups.append(PeopleGroup(labels, columns, np.array([row[0] for row in rows], np.float64)))
         everyone += [
@@ -388,7 +400,7 @@ def test_the_cap_keeps_whole_people_by_priority(first, second, room):
     assert all((key in after) == (key[1:4] in people) for key in before)
 
 
-def test_what_the_cap_left_out_is_told_by_metric():
+def test_what_the_cap_left_out_is_told_by_metric() -> None:
     rows = [("s", f"a-{i}", "agent") for i in range(10)]
     people = PeopleFigures([group(rows, priority=list(range(10)), names=AGENT[:2])])
     state = showing(FakeEngine(people_figures=people))
@@ -403,7 +415,7 @@ def test_what_the_cap_left_out_is_told_by_metric():
     assert set(values(sites_page(state), "labelwatch_dropped_series").values()) == {0}
 
 
-def test_open_drifts_of_people_are_never_capped():
+def test_open_drifts_of_people_are_never_capped() -> None:
     figures = Figures()
     for i in range(5):
         figures.add("labelwatch_drift_active", ("s", "p", f"a-{i}", "accuracy", "down", "page"), 1)
@@ -416,7 +428,7 @@ def test_open_drifts_of_people_are_never_capped():
 # People's names.
 
 
-def test_no_page_has_a_plain_id_by_default():
+def test_no_page_has_a_plain_id_by_default() -> None:
     ids = ["a-1007", "q-12", "member-agent", "member-reviewer"]
     figures = one_of_each(agent=ids[0])
     for by, member in (("agent", ids[2]), ("reviewer", ids[3]), ("market", "market-9")):
@@ -433,13 +445,13 @@ def test_no_page_has_a_plain_id_by_default():
     }
 
 
-def test_plain_names_are_the_ids():
+def test_plain_names_are_the_ids() -> None:
     page = people_page(showing(FakeEngine(people_figures=crowd())), plain)
     assert set(labelled(page, "labelwatch_agent_labels", "agent")) == {"a-1007", "q-12"}
 
 
 @pytest.mark.parametrize("agent", ["", "a-1"])
-def test_drift_of_a_person_stands_on_the_peoples_page_only(agent):
+def test_drift_of_a_person_stands_on_the_peoples_page_only(agent: str) -> None:
     state = showing(FakeEngine(one_of_each(agent=agent)))
     with_agent = {name for name, metric in METRICS.items() if "agent" in metric.labels and metric.page is Page.SITES}
     on_sites = {name for name, _ in series(sites_page(state))} & with_agent
@@ -447,7 +459,7 @@ def test_drift_of_a_person_stands_on_the_peoples_page_only(agent):
     assert (on_people, on_sites) == ((with_agent, set()) if agent else (set(), with_agent))
 
 
-def test_a_person_keeps_the_name_from_scrape_to_scrape():
+def test_a_person_keeps_the_name_from_scrape_to_scrape() -> None:
     state = showing(FakeEngine(people_figures=crowd()))
     collector = PeopleCollector(state, NAMES)
     assert b"".join(render(collector.collect())) == b"".join(render(collector.collect())) == people_page(state)

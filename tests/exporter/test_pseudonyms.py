@@ -3,6 +3,7 @@ import hashlib
 import hmac
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -12,20 +13,20 @@ from streams.exporter.pseudonyms import ENVIRONMENT, FILE_ENVIRONMENT, KEY_FILE,
 KEY = "a key of enough length"
 
 
-def test_a_name_is_the_hmac_of_site_and_agent():
+def test_a_name_is_the_hmac_of_site_and_agent() -> None:
     digest = hmac.new(KEY.encode(), b"manila-1\0a-1007", hashlib.sha256).digest()
     expected = "p-" + base64.b32encode(digest).decode()[:12].lower()
     assert Pseudonyms(KEY.encode())("manila-1", "a-1007") == expected
 
 
-def test_names_differ_by_site_agent_and_key_and_by_nothing_else():
+def test_names_differ_by_site_agent_and_key_and_by_nothing_else() -> None:
     names = Pseudonyms(KEY.encode())
     assert names("s", "a") == Pseudonyms(KEY.encode())("s", "a")
     assert len({names("s", "a"), names("s", "b"), names("t", "a"), Pseudonyms(b"another")("s", "a")}) == 4
     assert names("a", "bc") != names("ab", "c")
 
 
-def test_a_name_says_nothing_of_the_id_and_suits_any_label():
+def test_a_name_says_nothing_of_the_id_and_suits_any_label() -> None:
     name = Pseudonyms(KEY.encode())("s", 'Robert"); 质检员\n')
     assert name.startswith("p-")
     assert len(name) == 14
@@ -33,16 +34,16 @@ def test_a_name_says_nothing_of_the_id_and_suits_any_label():
     assert name.isascii()
 
 
-def test_no_person_stays_no_person():
+def test_no_person_stays_no_person() -> None:
     assert Pseudonyms(KEY.encode())("s", "") == ""
 
 
-def test_plain_labels_are_the_ids_and_need_no_key(tmp_path):
+def test_plain_labels_are_the_ids_and_need_no_key(tmp_path: Path) -> None:
     assert agent_names("plain", tmp_path, {})("s", "a-1") == "a-1"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_first_start_makes_a_key_that_later_starts_use(tmp_path):
+def test_the_first_start_makes_a_key_that_later_starts_use(tmp_path: Path) -> None:
     data_dir = tmp_path / "not" / "there"
     first = agent_names("pseudonym", data_dir, {})
     assert [path.name for path in data_dir.iterdir()] == [KEY_FILE]
@@ -51,10 +52,10 @@ def test_the_first_start_makes_a_key_that_later_starts_use(tmp_path):
     assert agent_names("pseudonym", tmp_path / "other", {})("s", "a") != first("s", "a")
 
 
-def test_workers_that_start_together_agree_on_one_key(tmp_path):
+def test_workers_that_start_together_agree_on_one_key(tmp_path: Path) -> None:
     together, found = threading.Barrier(8), []
 
-    def start():
+    def start() -> None:
         together.wait()
         found.append(agent_names("pseudonym", tmp_path, {})("s", "a"))
 
@@ -68,34 +69,34 @@ def test_workers_that_start_together_agree_on_one_key(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [KEY_FILE]
 
 
-def test_the_environment_comes_before_the_file(tmp_path):
+def test_the_environment_comes_before_the_file(tmp_path: Path) -> None:
     names = agent_names("pseudonym", tmp_path, {ENVIRONMENT: KEY})
     assert names("s", "a") == Pseudonyms(KEY.encode())("s", "a")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("short", ["", "secret"])
-def test_a_short_key_is_refused_without_being_told(tmp_path, short):
+def test_a_short_key_is_refused_without_being_told(tmp_path: Path, short: str) -> None:
     with pytest.raises(PseudonymKeyError, match=rf"{ENVIRONMENT} has {len(short)} bytes; give at least 16") as error:
         agent_names("pseudonym", tmp_path, {ENVIRONMENT: short})
     assert not short or short not in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["", "no hex at all", "abcd", "质检员", "ab" * 15])
-def test_a_damaged_key_file_is_refused(tmp_path, text):
+def test_a_damaged_key_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / KEY_FILE).write_text(text, "utf-8")
     with pytest.raises(PseudonymKeyError, match=r"holds no pseudonym key .* restore it from a backup") as error:
         agent_names("pseudonym", tmp_path, {})
     assert not text or text not in str(error.value)
 
 
-def test_a_data_directory_that_cannot_be_made_is_named(tmp_path):
+def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PseudonymKeyError, match=r"choose another --data-dir"):
         agent_names("pseudonym", tmp_path / "file" / "dir", {})
 
 
-def test_a_key_that_others_can_read_is_warned_about(tmp_path, caplog):
+def test_a_key_that_others_can_read_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     agent_names("pseudonym", tmp_path, {})
     (tmp_path / KEY_FILE).chmod(0o644)
     agent_names("pseudonym", tmp_path, {})
@@ -103,7 +104,7 @@ def test_a_key_that_others_can_read_is_warned_about(tmp_path, caplog):
     assert (tmp_path / KEY_FILE).read_text().strip() not in caplog.text
 
 
-def test_a_mounted_file_is_the_key_and_is_never_made(tmp_path):
+def test_a_mounted_file_is_the_key_and_is_never_made(tmp_path: Path) -> None:
     mounted = tmp_path / "secret"
     environ = {FILE_ENVIRONMENT: str(mounted)}
     with pytest.raises(PseudonymKeyError, match=f"{FILE_ENVIRONMENT}=.*there is no such file"):

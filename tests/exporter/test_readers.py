@@ -5,7 +5,9 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,7 @@ SLOW_READERS = 40
 
 
 @pytest.fixture(scope="module")
-def figures():
+def figures() -> Figures:
     large = Figures()
     for n in range(SERIES):
         large.add("labelwatch_site_labels", (f"site-{n}-{'x' * 20}", "1h"), n)
@@ -28,12 +30,12 @@ def figures():
 
 
 @pytest.fixture
-def server(figures):
+def server(figures: Figures) -> Iterator[MetricsServer]:
     with MetricsServer(showing(FakeEngine(figures)), plain, port=0) as server:
         yield server
 
 
-def ask(server, path):
+def ask(server: MetricsServer, path: str) -> tuple[int, bytes]:
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -43,7 +45,7 @@ def ask(server, path):
 class SlowReader:
     """Asks for a page and reads next to nothing of it; what it gets is its own business."""
 
-    def __init__(self, server, path="/metrics"):
+    def __init__(self, server: MetricsServer, path: str = "/metrics") -> None:
         self.connection = socket.socket()
         # Little is on the way, so that the server's writing waits for the reading.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -51,14 +53,14 @@ class SlowReader:
         self.connection.connect(("127.0.0.1", server.port))
         self.connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
 
-    def first_bytes(self):
+    def first_bytes(self) -> bytes:
         return self.connection.recv(12)
 
-    def close(self):
+    def close(self) -> None:
         self.connection.close()
 
 
-def test_slow_readers_keep_neither_probes_nor_prometheus_out(server):
+def test_slow_readers_keep_neither_probes_nor_prometheus_out(server: MetricsServer) -> None:
     with ExitStack() as stack:
         readers = []
         for _ in range(SLOW_READERS):
@@ -75,13 +77,13 @@ def test_slow_readers_keep_neither_probes_nor_prometheus_out(server):
         assert all(body.count(b"labelwatch_site_labels{") == SERIES for _, body in scrapes)
 
 
-def cut_off(server):
+def cut_off(server: MetricsServer) -> dict[str, int]:
     # By its line: a parser takes a second for such a page.
     found = re.findall(rb'labelwatch_page_readers_cut_off_total{reason="(\w+)"} (\d+)', ask(server, "/metrics")[1])
     return {reason.decode(): int(count) for reason, count in found}
 
 
-def read_to_the_end(connection):
+def read_to_the_end(connection: socket.socket) -> int:
     """What still comes, and whether the connection ended as one that was cut off may."""
     count = 0
     try:
@@ -92,7 +94,9 @@ def read_to_the_end(connection):
     return count
 
 
-def test_the_slowest_reader_gives_way_to_the_next_one_and_is_counted(server, monkeypatch):
+def test_the_slowest_reader_gives_way_to_the_next_one_and_is_counted(
+    server: MetricsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connections, "READERS_MAX", 2)
     with ExitStack() as stack:
         slow = SlowReader(server)
@@ -107,7 +111,9 @@ def test_the_slowest_reader_gives_way_to_the_next_one_and_is_counted(server, mon
         assert read_to_the_end(slow.connection) < whole / 2
 
 
-def test_a_reader_without_progress_is_cut_off_and_a_steady_one_gets_everything(server, monkeypatch):
+def test_a_reader_without_progress_is_cut_off_and_a_steady_one_gets_everything(
+    server: MetricsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connections, "PROGRESS_SECONDS", 1.0)
     steady, stuck = SlowReader(server), SlowReader(server)
     with closing(steady.connection), closing(stuck.connection):
@@ -124,7 +130,9 @@ def test_a_reader_without_progress_is_cut_off_and_a_steady_one_gets_everything(s
         assert read_to_the_end(stuck.connection) < got / 2
 
 
-def test_older_pages_in_memory_are_bounded_however_many_read(server, monkeypatch):
+def test_older_pages_in_memory_are_bounded_however_many_read(
+    server: MetricsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each reader asks when the one before has its page, so that each has a rendering of its own: 6 MB by reader."""
     monkeypatch.setattr(connections, "OLDER_BYTES_MAX", 1)
     with ExitStack() as stack:
@@ -137,16 +145,16 @@ def test_older_pages_in_memory_are_bounded_however_many_read(server, monkeypatch
         assert cut_off(server)["memory"] >= 6
 
 
-def test_readers_at_the_same_time_share_one_rendering(server):
+def test_readers_at_the_same_time_share_one_rendering(server: MetricsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     with ExitStack() as stack:
         source, release = server._sources[0], threading.Event()
         render = source._render
 
-        def held():
+        def held() -> Any:
             assert release.wait(60)
             return render()
 
-        source._render = held
+        monkeypatch.setattr(source, "_render", held)
         readers = [SlowReader(server) for _ in range(10)]
         for reader in readers:
             stack.callback(reader.close)

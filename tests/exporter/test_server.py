@@ -5,7 +5,9 @@ import socket
 import threading
 import time
 from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -20,10 +22,11 @@ from streams.exporter.text import CONTENT_TYPE
 from tests.support.exporter import FOREVER, BrokenEngine, Clocks, FakeEngine, series, showing, values
 from tests.support.ports import free_port
 
+T = TypeVar("T")
 PAGES = [page.value for page in Page]
 
 
-def engine():
+def engine() -> FakeEngine:
     figures = Figures()
     figures.add("labelwatch_site_labels", ("质检 <b>", "1h"), 7)
     people = PeopleGroup([("s", "a-1", "agent")], {("labelwatch_agent_labels", "1h"): np.array([3.0])}, np.array([1.0]))
@@ -31,36 +34,38 @@ def engine():
 
 
 @pytest.fixture
-def state():
+def state() -> MonitorState:
     return showing(engine())
 
 
 @pytest.fixture
-def server(state):
+def server(state: MonitorState) -> Iterator[MetricsServer]:
     with MetricsServer(state, plain, port=0) as server:
         yield server
 
 
-def ask(server, path, method="GET", headers=None):
+def ask(
+    server: MetricsServer, path: str, method: str = "GET", headers: Mapping[str, str | bytes] | None = None
+) -> tuple[int, dict[str, str], bytes]:
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
         connection.request(method, path, headers=headers or {})
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read()
 
 
-def raw(server, request, timeout=30):
+def raw(server: MetricsServer, request: bytes, timeout: float = 30) -> bytes:
     with socket.create_connection(("127.0.0.1", server.port), timeout=timeout) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 @contextmanager
-def waiting_engine(state):
+def waiting_engine(state: MonitorState) -> Iterator[tuple[FakeEngine, threading.Semaphore, threading.Semaphore]]:
     """An engine whose figures come when the test lets them."""
     entered, leave = threading.Semaphore(0), threading.Semaphore(0)
 
     class Waiting(FakeEngine):
-        def figures(self, at_ms):
+        def figures(self, at_ms: int) -> Figures:
             entered.release()
             assert leave.acquire(timeout=60)
             return super().figures(at_ms)
@@ -73,12 +78,12 @@ def waiting_engine(state):
         leave.release(100)
 
 
-def in_thread(work):
-    result = []
+def in_thread(work: Callable[[], T]) -> Callable[[], T]:
+    result: list[T] = []
     thread = threading.Thread(target=lambda: result.append(work()))
     thread.start()
 
-    def join():
+    def join() -> T:
         thread.join(60)
         return result[0]
 
@@ -87,7 +92,7 @@ def in_thread(work):
 
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("accept", ["*/*", "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"])
-def test_pages_are_text_0_0_4_whatever_is_asked_for(server, path, accept):
+def test_pages_are_text_0_0_4_whatever_is_asked_for(server: MetricsServer, path: str, accept: str) -> None:
     status, headers, body = ask(server, path, headers={"Accept": accept})
     assert status == 200
     assert headers["Content-Type"] == CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
@@ -97,7 +102,7 @@ def test_pages_are_text_0_0_4_whatever_is_asked_for(server, path, accept):
     assert series(body)
 
 
-def test_the_pages_show_what_they_are_for(server):
+def test_the_pages_show_what_they_are_for(server: MetricsServer) -> None:
     _, _, sites = ask(server, "/metrics")
     _, _, people = ask(server, "/metrics/agents")
     assert values(sites, "labelwatch_site_labels") == {frozenset({("site", "质检 <b>"), ("window", "1h")}): 7}
@@ -107,8 +112,8 @@ def test_the_pages_show_what_they_are_for(server):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_gzip_is_used_when_allowed_and_changes_nothing(server, path):
-    def names(page):
+def test_gzip_is_used_when_allowed_and_changes_nothing(server: MetricsServer, path: str) -> None:
+    def names(page: bytes) -> set[str]:
         return {name for name, _ in series(page)}
 
     ask(server, path)
@@ -132,18 +137,18 @@ def test_gzip_is_used_when_allowed_and_changes_nothing(server, path):
         ("", False),
     ],
 )
-def test_accept_encoding(header, allowed):
+def test_accept_encoding(header: str, allowed: bool) -> None:
     assert accepts_gzip(header) is allowed
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/", "/healthz", "/readyz"])
-def test_head_has_no_body(server, path):
+def test_head_has_no_body(server: MetricsServer, path: str) -> None:
     status, headers, body = ask(server, path, "HEAD")
     assert (status, body) == (200, b"")
     assert headers["Content-Type"] == ask(server, path)[1]["Content-Type"]
 
 
-def test_the_index_links_to_every_page(server):
+def test_the_index_links_to_every_page(server: MetricsServer) -> None:
     status, headers, body = ask(server, "/")
     assert status == 200
     assert headers["Content-Type"].startswith("text/html")
@@ -153,21 +158,21 @@ def test_the_index_links_to_every_page(server):
 
 
 @pytest.mark.parametrize("path", ["/metric", "/metrics/", "/favicon.ico", "/../etc/passwd", "/%2e%2e", "http://a/b"])
-def test_other_paths_are_not_found(server, path):
+def test_other_paths_are_not_found(server: MetricsServer, path: str) -> None:
     assert ask(server, path)[0] == 404
 
 
-def test_a_query_is_ignored(server):
+def test_a_query_is_ignored(server: MetricsServer) -> None:
     assert ask(server, "/readyz?verbose=1")[0] == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
-def test_other_methods_are_not_allowed(server, method):
+def test_other_methods_are_not_allowed(server: MetricsServer, method: str) -> None:
     status, headers, _ = ask(server, "/metrics", method)
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
 
 
-def test_readiness_follows_the_state(server, state):
+def test_readiness_follows_the_state(server: MetricsServer, state: MonitorState) -> None:
     assert ask(server, "/readyz")[::2] == (200, b"ready\n")
     state.dropped(0)
     status, _, body = ask(server, "/readyz")
@@ -178,7 +183,7 @@ def test_readiness_follows_the_state(server, state):
     ]
 
 
-def test_health_follows_the_event_loop():
+def test_health_follows_the_event_loop() -> None:
     clocks = Clocks()
     state = MonitorState(monotonic=clocks.monotonic, now_ms=clocks.now_ms)
     with MetricsServer(state, plain, port=0) as server:
@@ -190,7 +195,9 @@ def test_health_follows_the_event_loop():
         assert ask(server, "/healthz")[0] == 200
 
 
-def test_membership_that_runs_out_takes_partitions_off_the_pages_and_leaves_the_process(state, server):
+def test_membership_that_runs_out_takes_partitions_off_the_pages_and_leaves_the_process(
+    state: MonitorState, server: MetricsServer
+) -> None:
     assert values(ask(server, "/metrics")[2], "labelwatch_site_labels")
     state.prove_membership(time.monotonic() - 1)
     sites, people = ask(server, "/metrics")[2], ask(server, "/metrics/agents")[2]
@@ -200,7 +207,9 @@ def test_membership_that_runs_out_takes_partitions_off_the_pages_and_leaves_the_
     assert values(sites, "labelwatch_build_info")
 
 
-def test_a_page_rendered_before_membership_ran_out_is_not_sent_after(state, server):
+def test_a_page_rendered_before_membership_ran_out_is_not_sent_after(
+    state: MonitorState, server: MetricsServer
+) -> None:
     with waiting_engine(state) as (_, entered, leave):
         answer = in_thread(lambda: ask(server, "/metrics"))
         assert entered.acquire(timeout=60)
@@ -212,7 +221,7 @@ def test_a_page_rendered_before_membership_ran_out_is_not_sent_after(state, serv
     assert set(values(body, "labelwatch_partition_owned").values()) == {0}
 
 
-def test_requests_that_come_during_a_rendering_share_the_next_one(state, server):
+def test_requests_that_come_during_a_rendering_share_the_next_one(state: MonitorState, server: MetricsServer) -> None:
     with waiting_engine(state) as (waiting, entered, leave):
         first = in_thread(lambda: ask(server, "/metrics"))
         assert entered.acquire(timeout=60)
@@ -227,7 +236,9 @@ def test_requests_that_come_during_a_rendering_share_the_next_one(state, server)
     assert source._newest is None, "no page is kept in memory"
 
 
-def test_a_rendering_that_fails_is_a_500_for_all_who_wait_and_the_next_one_may_succeed(state, server, caplog):
+def test_a_rendering_that_fails_is_a_500_for_all_who_wait_and_the_next_one_may_succeed(
+    state: MonitorState, server: MetricsServer, caplog: pytest.LogCaptureFixture
+) -> None:
     figures = Figures()
     figures.add("labelwatch_site_labels", ("a label is missing",), 7)
     state.restored(0, FakeEngine(figures))
@@ -242,7 +253,7 @@ def test_a_rendering_that_fails_is_a_500_for_all_who_wait_and_the_next_one_may_s
     assert values(body, "labelwatch_render_errors_total")[frozenset({("page", "/metrics")})] == 1
 
 
-def test_a_broken_engine_leaves_the_page(state, server):
+def test_a_broken_engine_leaves_the_page(state: MonitorState, server: MetricsServer) -> None:
     state.restored(0, BrokenEngine())
     state.caught_up(0)
     status, _, body = ask(server, "/metrics")
@@ -250,7 +261,7 @@ def test_a_broken_engine_leaves_the_page(state, server):
     assert values(body, "labelwatch_build_info")
 
 
-def test_render_durations_are_told_by_page(server):
+def test_render_durations_are_told_by_page(server: MetricsServer) -> None:
     for path in PAGES:
         ask(server, path)
     durations = values(ask(server, "/metrics")[2], "labelwatch_render_duration_seconds")
@@ -272,7 +283,7 @@ def test_render_durations_are_told_by_page(server):
         (b"BREW /metrics HTTP/1.0\r\n\r\n", b"501"),
     ],
 )
-def test_a_senseless_request_is_refused_in_few_words(server, request_bytes, status):
+def test_a_senseless_request_is_refused_in_few_words(server: MetricsServer, request_bytes: bytes, status: int) -> None:
     try:
         answer = raw(server, request_bytes)
     except ConnectionError:
@@ -282,14 +293,14 @@ def test_a_senseless_request_is_refused_in_few_words(server, request_bytes, stat
     assert ask(server, "/healthz")[0] == 200
 
 
-def test_a_client_that_hangs_up_harms_nobody(server):
+def test_a_client_that_hangs_up_harms_nobody(server: MetricsServer) -> None:
     for request in (b"", b"GET", b"GET /metrics HTTP/1.0\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(request)
     assert ask(server, "/metrics")[0] == 200
 
 
-def test_a_request_that_drips_is_cut_off(state, monkeypatch):
+def test_a_request_that_drips_is_cut_off(state: MonitorState, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
     with (
         MetricsServer(state, plain, port=0) as server,
@@ -301,7 +312,9 @@ def test_a_request_that_drips_is_cut_off(state, monkeypatch):
         assert drip.recv(1) == b""
 
 
-def test_readers_who_wait_for_their_page_keep_their_place_and_more_are_refused(state, server, monkeypatch):
+def test_readers_who_wait_for_their_page_keep_their_place_and_more_are_refused(
+    state: MonitorState, server: MetricsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connections, "READERS_MAX", 2)
     with waiting_engine(state) as (_, entered, leave):
         busy = [in_thread(lambda: ask(server, "/metrics")) for _ in range(2)]
@@ -318,7 +331,7 @@ def test_readers_who_wait_for_their_page_keep_their_place_and_more_are_refused(s
     assert values(page, "labelwatch_page_readers_cut_off_total")[frozenset({("reason", "full")})] == 1
 
 
-def test_whoever_says_nothing_keeps_nobody_out(state, monkeypatch):
+def test_whoever_says_nothing_keeps_nobody_out(state: MonitorState, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow loris: all places held by clients that owe their request, for ever and again."""
     monkeypatch.setattr(connections, "ASKERS_MAX", 4)
     with MetricsServer(state, plain, port=0) as server:
@@ -339,19 +352,19 @@ def test_whoever_says_nothing_keeps_nobody_out(state, monkeypatch):
 LOGIN = ("prometheus", "geheim: ключ")
 
 
-def basic(username, password):
+def basic(username: str, password: str) -> dict[str, str]:
     return {"Authorization": f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"}
 
 
 @pytest.fixture
-def closed(state, monkeypatch):
+def closed(state: MonitorState, monkeypatch: pytest.MonkeyPatch) -> Iterator[MetricsServer]:
     monkeypatch.setattr(server_module, "WRONG_PASSWORD_SECONDS", 0.01)
     with MetricsServer(state, plain, port=0, login=LOGIN) as server:
         yield server
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_with_a_login_the_pages_need_it(closed, path):
+def test_with_a_login_the_pages_need_it(closed: MetricsServer, path: str) -> None:
     status, headers, body = ask(closed, path)
     assert status == 401
     assert headers["WWW-Authenticate"] == 'Basic realm="labelwatch", charset="UTF-8"'
@@ -362,7 +375,7 @@ def test_with_a_login_the_pages_need_it(closed, path):
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz"])
-def test_probes_need_no_login(closed, path):
+def test_probes_need_no_login(closed: MetricsServer, path: str) -> None:
     assert ask(closed, path)[0] == 200
 
 
@@ -380,16 +393,16 @@ def test_probes_need_no_login(closed, path):
         {"Authorization": ""},
     ],
 )
-def test_any_other_login_is_refused(closed, headers):
+def test_any_other_login_is_refused(closed: MetricsServer, headers: dict[str, str]) -> None:
     assert ask(closed, "/metrics", headers={k: v.encode() for k, v in headers.items()})[0] == 401
 
 
-def test_the_scheme_has_no_case(closed):
+def test_the_scheme_has_no_case(closed: MetricsServer) -> None:
     header = basic(*LOGIN)["Authorization"].replace("Basic", "bAsIc")
     assert ask(closed, "/metrics", headers={"Authorization": header})[0] == 200
 
 
-def test_wrong_passwords_wait_and_keep_nobody_out(state, monkeypatch):
+def test_wrong_passwords_wait_and_keep_nobody_out(state: MonitorState, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "WRONG_PASSWORD_SECONDS", 30.0)
     monkeypatch.setattr(connections, "HEAD_SECONDS", 60.0)
     monkeypatch.setattr(connections, "ASKERS_MAX", 3)
@@ -407,11 +420,11 @@ def test_wrong_passwords_wait_and_keep_nobody_out(state, monkeypatch):
             each.close()
 
 
-def test_no_page_takes_more_than_half_of_a_core(state):
+def test_no_page_takes_more_than_half_of_a_core(state: MonitorState) -> None:
     """However many ask: the time between renderings is as long as they work."""
 
     class Slow(FakeEngine):
-        def figures(self, at_ms):
+        def figures(self, at_ms: int) -> Figures:
             spans.append(time.monotonic())
             worked = time.thread_time() + 0.05
             while time.thread_time() < worked:
@@ -419,7 +432,7 @@ def test_no_page_takes_more_than_half_of_a_core(state):
             spans.append(time.monotonic())
             return super().figures(at_ms)
 
-    spans = []
+    spans: list[float] = []
     state.restored(0, Slow(engine().site_figures))
     state.caught_up(0)
     with MetricsServer(state, plain, port=0) as server:
@@ -433,7 +446,7 @@ def test_no_page_takes_more_than_half_of_a_core(state):
 # What browsers must not do with it.
 
 
-def test_errors_are_plain_text_with_the_same_headers(server):
+def test_errors_are_plain_text_with_the_same_headers(server: MetricsServer) -> None:
     answer = raw(server, b"<script>alert(1)</script> / HTTP/1.0\r\n\r\n")
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"Content-Type: text/plain" in head
@@ -442,7 +455,7 @@ def test_errors_are_plain_text_with_the_same_headers(server):
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/readyz", "/nothing"])
-def test_a_browser_runs_loads_and_frames_nothing(server, path):
+def test_a_browser_runs_loads_and_frames_nothing(server: MetricsServer, path: str) -> None:
     headers = ask(server, path)[1]
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
@@ -456,7 +469,7 @@ def test_a_browser_runs_loads_and_frames_nothing(server, path):
 # Start and stop.
 
 
-def test_a_port_in_use_is_named_with_the_flag(state, server):
+def test_a_port_in_use_is_named_with_the_flag(state: MonitorState, server: MetricsServer) -> None:
     with pytest.raises(ServerError, match=rf"^port {server.port} on 127\.0\.0\.1 is in use .* --metrics-port"):
         MetricsServer(state, plain, port=server.port).start()
     assert ask(server, "/healthz")[0] == 200
@@ -470,12 +483,14 @@ def test_a_port_in_use_is_named_with_the_flag(state, server):
         ("no such host", 0, r"no such host cannot be listened on \(.+\).*--metrics-host"),
     ],
 )
-def test_an_address_that_cannot_be_served_is_named_with_the_flag(state, host, port, message):
+def test_an_address_that_cannot_be_served_is_named_with_the_flag(
+    state: MonitorState, host: str, port: int, message: str
+) -> None:
     with pytest.raises(ServerError, match=message):
         MetricsServer(state, plain, host=host, port=port).start()
 
 
-def test_a_stopped_server_frees_its_port_and_can_start_again(state):
+def test_a_stopped_server_frees_its_port_and_can_start_again(state: MonitorState) -> None:
     port = free_port()
     server = MetricsServer(state, plain, port=port)
     server.stop()
@@ -489,12 +504,13 @@ def test_a_stopped_server_frees_its_port_and_can_start_again(state):
             ask(server, "/healthz")
 
 
-def test_loopback_is_the_default(state):
+def test_loopback_is_the_default(state: MonitorState) -> None:
     with MetricsServer(state, plain, port=0) as server:
-        assert server._server.server_address[0] == "127.0.0.1"
+        assert server._server is not None
+    assert server._server.server_address[0] == "127.0.0.1"
 
 
-def test_ipv6_is_served_too(state):
+def test_ipv6_is_served_too(state: MonitorState) -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
@@ -506,10 +522,11 @@ def test_ipv6_is_served_too(state):
             assert connection.getresponse().status == 200
 
 
-def test_scrapes_beside_a_changing_state_are_always_whole(state, server):
-    stop, wrong = threading.Event(), []
+def test_scrapes_beside_a_changing_state_are_always_whole(state: MonitorState, server: MetricsServer) -> None:
+    stop = threading.Event()
+    wrong: list[bytes | Exception] = []
 
-    def scrape():
+    def scrape() -> None:
         while not stop.is_set():
             try:
                 page = ask(server, "/metrics")[2]

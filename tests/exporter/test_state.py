@@ -9,30 +9,30 @@ from hypothesis import strategies as st
 from schemas.metrics import METRICS, Origin
 from schemas.topics import EVENTS
 from streams.exporter import MonitorState
-from streams.exporter.state import REASONS
+from streams.exporter.state import REASONS, Clock
 from tests.support.exporter import FOREVER, Clocks, FakeEngine, showing
 
 
-def sample(state, name, *labels):
+def sample(state: MonitorState, name: str, *labels: str) -> float | None:
     rows = dict(state.process_figures().samples.get(name, []))
     return rows.get(labels)
 
 
-def histogram(state, name, *labels):
+def histogram(state: MonitorState, name: str, *labels: str) -> tuple[list[int], float]:
     return {row: (counts, total) for row, counts, total in state.process_figures().histograms[name]}[labels]
 
 
 @pytest.fixture
-def clocks():
+def clocks() -> Clocks:
     return Clocks()
 
 
 @pytest.fixture
-def state(clocks):
+def state(clocks: Clocks) -> MonitorState:
     return MonitorState(monotonic=clocks.monotonic, now_ms=clocks.now_ms)
 
 
-def test_a_partition_shows_from_catching_up_to_revocation(state):
+def test_a_partition_shows_from_catching_up_to_revocation(state: MonitorState) -> None:
     engine = FakeEngine()
     state.prove_membership(FOREVER)
     assert state.shown().engines == {}
@@ -52,7 +52,7 @@ def test_a_partition_shows_from_catching_up_to_revocation(state):
     assert state.shown().engines == {}
 
 
-def test_an_assignment_releases_what_it_does_not_name_and_keeps_the_rest(state):
+def test_an_assignment_releases_what_it_does_not_name_and_keeps_the_rest(state: MonitorState) -> None:
     engines = [FakeEngine(), FakeEngine()]
     showing(*engines, state=state)
     state.assign([1], 2)
@@ -62,7 +62,9 @@ def test_an_assignment_releases_what_it_does_not_name_and_keeps_the_rest(state):
     assert list(state.not_ready()) == ["restored", "caught_up"]
 
 
-def test_membership_that_is_no_longer_proven_hides_everything_of_partitions(state, clocks):
+def test_membership_that_is_no_longer_proven_hides_everything_of_partitions(
+    state: MonitorState, clocks: Clocks
+) -> None:
     showing(FakeEngine(), state=state)
     state.lag(0, 5, 1.5)
     state.figures_lag(0, 0.5)
@@ -87,7 +89,7 @@ def test_membership_that_is_no_longer_proven_hides_everything_of_partitions(stat
     assert sample(state, "labelwatch_ready", "member") == 0
 
 
-def test_nothing_shows_before_membership_was_ever_proven():
+def test_nothing_shows_before_membership_was_ever_proven() -> None:
     state = MonitorState()
     state.assign([0], 1)
     state.restored(0, FakeEngine())
@@ -95,7 +97,7 @@ def test_nothing_shows_before_membership_was_ever_proven():
     assert state.shown().engines == {}
 
 
-def test_readiness_says_step_by_step_what_is_missing(state):
+def test_readiness_says_step_by_step_what_is_missing(state: MonitorState) -> None:
     assert list(state.not_ready()) == ["member", "assigned", "restored", "caught_up"]
     state.prove_membership(FOREVER)
     assert list(state.not_ready()) == ["assigned", "restored", "caught_up"]
@@ -116,33 +118,33 @@ def test_readiness_says_step_by_step_what_is_missing(state):
     assert list(state.not_ready()) == ["assigned", "restored", "caught_up"]
 
 
-def test_a_worker_without_a_share_is_ready(state):
+def test_a_worker_without_a_share_is_ready(state: MonitorState) -> None:
     state.prove_membership(FOREVER)
     state.assign([], 2)
     assert state.not_ready() == {}
 
 
-def test_every_reason_has_its_series(state):
+def test_every_reason_has_its_series(state: MonitorState) -> None:
     assert [labels for labels, _ in state.process_figures().samples["labelwatch_ready"]] == [(r,) for r in REASONS]
 
 
-def test_the_loop_is_dead_when_it_has_not_turned_for_long(state, clocks):
+def test_the_loop_is_dead_when_it_has_not_turned_for_long(state: MonitorState, clocks: Clocks) -> None:
     assert state.is_alive, "a start takes a while"
     clocks.seconds += 31
     clocks.wall_ms += 31_000
-    assert not state.is_alive
-    assert state.loop_age_seconds == 31
+    assert state.is_alive is False
+    assert state.loop_age_seconds == 31  # type: ignore[unreachable]  # a property changes
     state.loop_turned()
     assert state.is_alive
     assert sample(state, "labelwatch_loop_timestamp_seconds") == clocks.wall_ms / 1000
 
 
-def test_the_wall_clock_asks_for_now(state, clocks):
+def test_the_wall_clock_asks_for_now(state: MonitorState, clocks: Clocks) -> None:
     showing(FakeEngine(clock_ms=5), state=state)
     assert state.shown().at_ms == clocks.wall_ms
 
 
-def test_the_event_clock_asks_for_the_highest_event_time_of_all_shown_partitions(clocks):
+def test_the_event_clock_asks_for_the_highest_event_time_of_all_shown_partitions(clocks: Clocks) -> None:
     state = MonitorState(clock="event", monotonic=clocks.monotonic, now_ms=clocks.now_ms)
     assert state.shown().at_ms == 0
     showing(FakeEngine(clock_ms=7_000), FakeEngine(clock_ms=9_000), FakeEngine(clock_ms=8_000), state=state)
@@ -151,7 +153,7 @@ def test_the_event_clock_asks_for_the_highest_event_time_of_all_shown_partitions
     assert state.shown().at_ms == 8_000
 
 
-def test_partitions_of_others_are_owned_by_0_so_that_a_sum_over_workers_is_never_absent(state):
+def test_partitions_of_others_are_owned_by_0_so_that_a_sum_over_workers_is_never_absent(state: MonitorState) -> None:
     state.prove_membership(FOREVER)
     state.assign([1], 3)
     owned = [sample(state, "labelwatch_partition_owned", EVENTS, str(n)) for n in range(3)]
@@ -161,7 +163,7 @@ def test_partitions_of_others_are_owned_by_0_so_that_a_sum_over_workers_is_never
     assert sample(state, "labelwatch_checkpoints_total", EVENTS, "0") is None
 
 
-def test_counters_of_the_process_outlive_a_partitions_stay(state):
+def test_counters_of_the_process_outlive_a_partitions_stay(state: MonitorState) -> None:
     showing(FakeEngine(), state=state)
     state.committed(0, 0.2)
     state.revoke()
@@ -173,7 +175,7 @@ def test_counters_of_the_process_outlive_a_partitions_stay(state):
 
 
 @given(st.lists(st.lists(st.one_of(st.floats(-10, 10**6), st.sampled_from([0.1, 1.0, 86_400.0])), max_size=20)))
-def test_delays_are_counted_in_the_buckets_that_prometheus_means(batches):
+def test_delays_are_counted_in_the_buckets_that_prometheus_means(batches: list[list[float]]) -> None:
     state = showing(FakeEngine())
     for batch in batches:
         state.event_delays(0, np.array(batch))
@@ -187,7 +189,7 @@ def test_delays_are_counted_in_the_buckets_that_prometheus_means(batches):
     assert total == pytest.approx(sum(delays))
 
 
-def test_the_state_gives_every_process_metric_of_the_catalogue_and_no_other():
+def test_the_state_gives_every_process_metric_of_the_catalogue_and_no_other() -> None:
     state = showing(FakeEngine())
     state.lag(0, 5, 1.5)
     state.figures_lag(0, 0.5)
@@ -205,11 +207,11 @@ def test_the_state_gives_every_process_metric_of_the_catalogue_and_no_other():
         assert all(len(labels) == len(METRICS[name].labels) for labels, _ in rows)
 
 
-def test_a_reader_never_sees_half_of_a_write():
+def test_a_reader_never_sees_half_of_a_write() -> None:
     state = showing(FakeEngine())
     halves, stop = [], threading.Event()
 
-    def read():
+    def read() -> None:
         while not stop.is_set():
             counts, total = histogram(state, "labelwatch_event_delay_seconds", EVENTS, "0")
             if sum(counts) != total:
@@ -229,8 +231,9 @@ def test_a_reader_never_sees_half_of_a_write():
     assert halves == []
 
 
-def test_a_clock_that_is_wrong_makes_a_worker_unready_where_windows_go_by_it():
-    for clock, missing in (("wall", {"clock"}), ("event", set())):
+def test_a_clock_that_is_wrong_makes_a_worker_unready_where_windows_go_by_it() -> None:
+    cases: list[tuple[Clock, set[str]]] = [("wall", {"clock"}), ("event", set())]
+    for clock, missing in cases:
         state = MonitorState(clock=clock)
         state.prove_membership(float("inf"))
         state.assign((), 1)

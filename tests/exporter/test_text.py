@@ -1,6 +1,8 @@
 import math
 import shutil
 import subprocess
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as ClientFamily
+from prometheus_client.registry import Collector
 
 from schemas.metrics import CATALOGUE, METRICS, Kind, Page
 from streams.engine.figures import Column
@@ -34,13 +37,16 @@ numbers = st.one_of(
 )
 
 
-class Only:
+ThreeLabels = tuple[str, str, str]
+
+
+class Only(Collector):
     """A collector of given families."""
 
     def __init__(self, *families: ClientFamily | MetricFamily) -> None:
-        self.families = families
+        self.families: tuple[Any, ...] = families
 
-    def collect(self) -> tuple[ClientFamily | MetricFamily, ...]:
+    def collect(self) -> tuple[Any, ...]:
         return self.families
 
 
@@ -55,7 +61,7 @@ def by_us(*families: MetricFamily) -> bytes:
 
 
 @given(st.dictionaries(st.tuples(names, names, names, names), numbers, min_size=1, max_size=20))
-def test_gauges_are_written_to_the_byte_as_prometheus_client_writes_them(rows):
+def test_gauges_are_written_to_the_byte_as_prometheus_client_writes_them(rows: Any) -> None:
     metric = METRICS["labelwatch_target_ratio"]
     client = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
     for labels, value in rows.items():
@@ -65,7 +71,7 @@ def test_gauges_are_written_to_the_byte_as_prometheus_client_writes_them(rows):
 
 
 @given(st.dictionaries(st.tuples(names, names, names), numbers, min_size=1, max_size=20))
-def test_counters_are_written_to_the_byte_as_prometheus_client_writes_them(rows):
+def test_counters_are_written_to_the_byte_as_prometheus_client_writes_them(rows: Any) -> None:
     metric = METRICS["labelwatch_labels_total"]
     client = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
     for labels, value in rows.items():
@@ -83,7 +89,7 @@ def test_counters_are_written_to_the_byte_as_prometheus_client_writes_them(rows)
         max_size=5,
     )
 )
-def test_histograms_are_written_to_the_byte_as_prometheus_client_writes_them(rows):
+def test_histograms_are_written_to_the_byte_as_prometheus_client_writes_them(rows: Any) -> None:
     metric = METRICS["labelwatch_handle_seconds"]
     client = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
     for labels, (counts, total) in rows.items():
@@ -97,7 +103,9 @@ def test_histograms_are_written_to_the_byte_as_prometheus_client_writes_them(row
     st.lists(st.tuples(names, names, st.sampled_from(["agent", "qa"])), min_size=1, max_size=20, unique=True),
     st.data(),
 )
-def test_people_are_written_to_the_byte_as_prometheus_client_writes_them(people, data):
+def test_people_are_written_to_the_byte_as_prometheus_client_writes_them(
+    people: list[ThreeLabels], data: st.DataObject
+) -> None:
     metric = METRICS["labelwatch_agent_labels"]
     client = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
     text = LabelText(metric.labels[:-1])
@@ -117,11 +125,14 @@ def test_people_are_written_to_the_byte_as_prometheus_client_writes_them(people,
     st.sampled_from([st.integers(0, 9_999), st.integers(-5, 10**9), numbers.map(float)]),
     st.data(),
 )
-def test_columns_are_written_to_the_byte_as_prometheus_client_writes_them(labels, kind, data):
+def test_columns_are_written_to_the_byte_as_prometheus_client_writes_them(
+    labels: list[ThreeLabels], kind: st.SearchStrategy[float], data: st.DataObject
+) -> None:
     metric = METRICS["labelwatch_labels_total"]
     client = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
     # Rows come into use one after the other, and not every one has a series each time.
-    table, text = [()] * (len(labels) + 2), LabelText(metric.labels)
+    table: list[tuple[str, ...]] = [()] * (len(labels) + 2)
+    text = LabelText(metric.labels)
     for in_use in range(1, len(labels) + 1):
         table[in_use - 1] = labels[in_use - 1]
         rows = data.draw(st.lists(st.sampled_from(range(in_use)), min_size=1, unique=True))
@@ -134,7 +145,7 @@ def test_columns_are_written_to_the_byte_as_prometheus_client_writes_them(labels
         assert by_us(ours) == by_client(client) == by_client(ours)
 
 
-def test_the_seams_between_pieces_do_not_show():
+def test_the_seams_between_pieces_do_not_show() -> None:
     count = 2 * PIECE_LINES + 3
     people = [(f"site-{i % 7}", f"a-{i}", "agent") for i in range(count)]
     values = np.where(np.arange(count) % 5 == 0, np.nan, np.arange(count) * 1.5)
@@ -153,12 +164,12 @@ def test_the_seams_between_pieces_do_not_show():
     assert by_us(RowFamily(rows.metric, LabelText(("site",)), [], [table])) == by_us(rows)
 
 
-def test_a_metric_without_labels_has_no_braces():
+def test_a_metric_without_labels_has_no_braces() -> None:
     metric = METRICS["labelwatch_loop_timestamp_seconds"]
     assert by_us(RowFamily(metric, LabelText(()), [((), 12.5)])).endswith(b"\nlabelwatch_loop_timestamp_seconds 12.5\n")
 
 
-def test_every_label_value_comes_back_from_prometheus_own_escaping():
+def test_every_label_value_comes_back_from_prometheus_own_escaping() -> None:
     metric = METRICS["labelwatch_policy_scope_missing"]
     page = by_us(RowFamily(metric, LabelText(metric.labels), [((text,), 1) for text in AWKWARD]))
     assert {dict(labels)["site"] for _, labels in series(page)} == set(AWKWARD)
@@ -167,7 +178,7 @@ def test_every_label_value_comes_back_from_prometheus_own_escaping():
         assert done.returncode == 0, done.stderr
 
 
-def test_label_values_are_capped_and_always_encodable():
+def test_label_values_are_capped_and_always_encodable() -> None:
     assert label_value("x" * 500) == "x" * 128
     assert label_value("质" * 500) == "质" * 128
     assert label_value("\ud800") == "?"
@@ -178,18 +189,18 @@ def test_label_values_are_capped_and_always_encodable():
     assert dict(labels)["site"] == "?" + '"' * 127
 
 
-def counted():
+def counted() -> tuple[Callable[[tuple[str, ...]], tuple[str, ...]], list[tuple[str, ...]]]:
     """A renamer that changes nothing, and what it was asked for."""
     made = []
 
-    def rename(labels):
+    def rename(labels: tuple[str, ...]) -> tuple[str, ...]:
         made.append(labels)
         return labels
 
     return rename, made
 
 
-def test_texts_of_series_that_are_gone_are_forgotten():
+def test_texts_of_series_that_are_gone_are_forgotten() -> None:
     rename, made = counted()
     text = LabelText(("site",), rename)
     rows = [(f"s{i}",) for i in range(3 * PIECE_LINES)]
@@ -204,7 +215,7 @@ def test_texts_of_series_that_are_gone_are_forgotten():
     assert len(made) == len(rows) + 1
 
 
-def test_texts_of_tables_are_kept_while_they_are_asked_for():
+def test_texts_of_tables_are_kept_while_they_are_asked_for() -> None:
     rename, made = counted()
     text = LabelText(("site",), rename)
     tables = [Column([(f"{table}{row}",) for row in range(5)], np.arange(5), np.arange(5)) for table in "ab"]
@@ -220,7 +231,7 @@ def test_texts_of_tables_are_kept_while_they_are_asked_for():
     assert len(made) == 15, "forgotten: nobody asked for the second table between two trims"
 
 
-def test_the_catalogue_suits_the_renderers():
+def test_the_catalogue_suits_the_renderers() -> None:
     for metric in CATALOGUE:
         if metric.page is Page.AGENTS:
             assert metric.labels[-1] == max(metric.labels) == "window", "a person's line ends with its window"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
@@ -78,7 +79,7 @@ def _replay_is_bounded(r: Round, dead: Worker) -> None:
 
 
 def _crash_at(r: Round, point: str) -> None:
-    membership = {"instance_id": "static"} if r.rng.random() < 0.3 else {}
+    membership: dict[str, Any] = {"instance_id": "static"} if r.rng.random() < 0.3 else {}
     worker = r.start(f"{point}:{r.rng.randrange(7, 14)}", **membership)
     r.feed()
     r.expect(worker.wait() == -signal.SIGKILL, "the worker dies at its crash point")
@@ -239,7 +240,7 @@ def two_rebalances(r: Round) -> None:
 
 @fault(5, "SIGTERM of the joining or the staying worker during a rebalance: no partition stands for a session")
 def sigterm_in_rebalance(r: Round) -> None:
-    session = {"session_timeout_seconds": 20}
+    session: dict[str, Any] = {"session_timeout_seconds": 20}
     staying = r.start(**session)
     r.feed(rate=1_500)
     r.await_checkpoints()
@@ -602,7 +603,7 @@ def large_state(r: Round) -> None:
             except BufferError:
                 producer.poll(0.05)
     producer.flush()
-    usual = {"checkpoint_records": 100_000, "checkpoint_seconds": 1}
+    usual: dict[str, Any] = {"checkpoint_records": 100_000, "checkpoint_seconds": 1}
     told = {"batch": 10_000, "fetch": 4 << 20, "pace": 0}
     worker = r.start(told=told, **usual)
     until(lambda: r.look().lag == 0, "the large state is durable", 120)

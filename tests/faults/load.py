@@ -4,7 +4,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from confluent_kafka import Message, Producer
@@ -188,8 +188,9 @@ class Loader:
         traffic: What to write.
     """
 
-    def __init__(self, bootstrap: str, traffic: Traffic) -> None:
-        self.traffic = traffic
+    def __init__(self, bootstrap: str, traffic: Iterable[Written]) -> None:
+        #: As the class that it is: each test asks its own.
+        self.traffic: Any = traffic
         #: (partition, offset) of all that the broker acknowledged and that was not rolled back.
         self.acknowledged: set[tuple[int, int]] = set()
         self.failed = 0

@@ -73,7 +73,7 @@ def test_a_million_people() -> None:
     assert sum(figures["labelwatch_unnamed_events_total"].values()) == count - parts.PEOPLE_MAX
     named = [n for labels, n in figures["labelwatch_agent_labels"].items() if labels[-1] == "1h"]
     assert (len(named), sum(named)) == (parts.PEOPLE_MAX, parts.PEOPLE_MAX)
-    assert len(engine._intake.persons) <= intake.NAMES_HELD_MAX + partition.CAP_CHECK_RECORDS
+    assert len(engine._intake.persons) <= intake.NAMES_HELD_MAX + intake.CAP_CHECK_RECORDS
     slots = {key: value for key, value in checkpoint.slots if value is not None}
     restored = PartitionEngine.restore(3, Policy(), slots, checkpoint.manifest)
     assert engine_figures(restored, engine.clock_ms) == figures

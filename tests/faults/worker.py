@@ -78,8 +78,8 @@ def _tell_progress(progress: Progress) -> None:
         progress.set(2 + 2 * self.partition, taken.applied + 1)
         return taken
 
-    PartitionEngine.apply = telling  # type: ignore[method-assign]
-    PartitionEngine.checkpoint = cutting  # type: ignore[method-assign]
+    PartitionEngine.apply = telling  # type: ignore[method-assign]  # the fault
+    PartitionEngine.checkpoint = cutting  # type: ignore[method-assign]  # the fault
 
 
 def _pace(seconds: float) -> None:
@@ -89,7 +89,7 @@ def _pace(seconds: float) -> None:
         await asyncio.sleep(seconds)
         await pace(self, owned)
 
-    Partitions._pace = slower  # type: ignore[method-assign]
+    Partitions._pace = slower  # type: ignore[method-assign]  # the fault
 
 
 def _slow_restore(seconds: float) -> None:
@@ -99,12 +99,17 @@ def _slow_restore(seconds: float) -> None:
         time.sleep(seconds)
         return restore(*positional, **named)
 
-    PartitionEngine.restore = slow  # type: ignore[method-assign,assignment]
+    PartitionEngine.restore = slow  # type: ignore[method-assign]  # the fault
 
 
 def _slow_body(seconds: float) -> None:
     apply = PartitionEngine.apply
-    PartitionEngine.apply = lambda self, records: (time.sleep(seconds), apply(self, records))[1]  # type: ignore[method-assign]
+
+    def slow(self: PartitionEngine, records: Any) -> None:
+        time.sleep(seconds)
+        apply(self, records)
+
+    PartitionEngine.apply = slow  # type: ignore[method-assign]  # the fault
 
 
 def _hang_after(records: int) -> None:
@@ -118,14 +123,14 @@ def _hang_after(records: int) -> None:
             time.sleep(600)
         apply(self, batch)
 
-    PartitionEngine.apply = hanging  # type: ignore[method-assign]
+    PartitionEngine.apply = hanging  # type: ignore[method-assign,assignment]  # the fault
 
 
 def _full_disk() -> None:
     def fsync(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    pseudonyms.os.fsync = fsync  # type: ignore[attr-defined]
+    pseudonyms.os.fsync = fsync  # type: ignore[attr-defined]  # the fault
 
 
 def main() -> None:
@@ -160,7 +165,7 @@ def main() -> None:
             logging.getLogger("aiokafka").setLevel(told["debug"])
             logging.getLogger("faust").setLevel(told["debug"])
 
-        worker.logs.configure = talkative  # type: ignore[attr-defined]
+        worker.logs.configure = talkative  # type: ignore[attr-defined]  # the fault
     while "go" in told and not Path(told["go"]).exists():
         time.sleep(0.01)
     sys.exit(run(Settings.resolve()))

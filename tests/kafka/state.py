@@ -18,7 +18,7 @@ class LogRecord(NamedTuple):
     """A record as the engine takes it."""
 
     offset: int
-    timestamp: int
+    timestamp: int | None
     key: bytes | None
     value: bytes | None
 

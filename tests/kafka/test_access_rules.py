@@ -104,7 +104,9 @@ def labelwatch(kafka: RealKafka, user: str, *arguments: object, code: int = 0) -
 
 
 def worker(kafka: RealKafka, folder: Path, **settings: Any) -> WorkerProcess:
-    given = {name.removeprefix("LABELWATCH_").lower(): value for name, value in environ(kafka, "worker").items()}
+    given: dict[str, Any] = {
+        name.removeprefix("LABELWATCH_").lower(): value for name, value in environ(kafka, "worker").items()
+    }
     return WorkerProcess(folder, given.pop("bootstrap"), id="main", **given, **settings)
 
 

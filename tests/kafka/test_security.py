@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -31,7 +31,7 @@ class Secured(NamedTuple):
     authority: Authority
     stranger: Authority
 
-    def environ(self, listener: str = "SECURE", **settings: object) -> dict[str, str]:
+    def environ(self, listener: str = "SECURE", **settings: Any) -> dict[str, str]:
         """A client's settings: all right for the listener, but for those given; None takes one away."""
         folder = self.kafka.folder.parent
         (folder / "password").write_text(f"{PASSWORD}\n", "utf-8")
@@ -130,7 +130,7 @@ def test_every_command_logs_in(secured: Secured, events: Path, tmp_path: Path, m
     environ = secured.environ(sasl_mechanism=mechanism, id=worker_id)
     assert "checkpoints: created" in labelwatch(environ, "topics", "create", "--partitions", 2).out
     assert labelwatch(environ, "replay", events, "--plain").code == 0
-    settings = {name.removeprefix("LABELWATCH_").lower(): value for name, value in environ.items()}
+    settings: dict[str, Any] = {name.removeprefix("LABELWATCH_").lower(): value for name, value in environ.items()}
     with WorkerProcess(tmp_path, settings.pop("bootstrap"), **settings) as worker:
         worker.wait_for("partition=0 caught up")
         worker.wait_for("partition=1 caught up")
@@ -208,7 +208,7 @@ def test_a_traceback_shows_no_password_either(secured: Secured, events: Path) ->
 
 
 #: What is wrong: the listener, the settings for it, and what is said.
-TROUBLES = {
+TROUBLES: dict[str, tuple[str, dict[str, Any], Any]] = {
     "another authority": (
         "SECURE",
         {"ssl_cafile": "STRANGER"},
@@ -323,7 +323,7 @@ def test_a_session_that_the_broker_does_not_allow_is_one_sentence(secured: Secur
     ],
 )
 def test_wrong_settings_end_with_code_2(
-    secured: Secured, events: Path, command: str, settings: dict[str, object], sentence: str
+    secured: Secured, events: Path, command: str, settings: dict[str, Any], sentence: str
 ) -> None:
     assert refused(secured.environ(**settings), command, events, code=2).startswith(sentence)
 
@@ -332,7 +332,7 @@ def test_a_worker_says_when_it_is_no_longer_let_in_and_goes_on_when_it_is(secure
     """The password is changed while it runs, and the connections are cut; then changed back."""
     environ = secured.environ(id="changed")
     assert labelwatch(environ, "topics", "create", "--partitions", 2).code == 0
-    settings = {name.removeprefix("LABELWATCH_").lower(): value for name, value in environ.items()}
+    settings: dict[str, Any] = {name.removeprefix("LABELWATCH_").lower(): value for name, value in environ.items()}
 
     def change(password: str) -> None:
         added = tmp_path / "changed.properties"

@@ -7,7 +7,9 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -142,6 +144,11 @@ async def test_exactly_what_was_committed_comes_whoever_writes_in_between(
         assert recorder.holes == 0
 
 
+def _roll(turn: int, _: int) -> bytes:
+    """Few keys, each written again and again: so that segments are closed and compacted."""
+    return b"roll%d" % (turn % 3)
+
+
 async def test_what_is_rolled_back_and_compacted_away_is_no_gap(broker: RealKafka, fresh_topics: FreshTopics) -> None:
     settings = settings_of(broker, fresh_topics(1, events={"cleanup.policy": "compact", **COMPACTS_SOON}))
     rng = random.Random(3)
@@ -154,7 +161,7 @@ async def test_what_is_rolled_back_and_compacted_away_is_no_gap(broker: RealKafk
         if len(committed) < written / 2:
             break
         await asyncio.sleep(0.2)
-        write(broker, 1, key=lambda _, turn=turn: b"roll%d" % (turn % 3))
+        write(broker, 1, key=partial(_roll, turn))
     assert len(committed) < written / 2, "the broker really compacted"
     async with running(settings, Recorder()) as recorder:
         end = (await recorder.app.batches.log_bounds(0))[1].stable
@@ -178,7 +185,7 @@ def test_an_open_transaction_is_no_lag_and_holds_no_worker_back(
     now = int(time.time() * 1000)
     send(producer(broker), [review(n, now - 2_000 + n, correct=True) for n in range(50)])
     hanging = [review(n, now - 1_000 + n, correct=False) for n in range(50, 80)]
-    settings = {"id": worker_id, "watchdog_seconds": 1}
+    settings: dict[str, Any] = {"id": worker_id, "watchdog_seconds": 1}
     with opened(broker, "hanging", hanging) as hangs:
         send(producer(broker), [review(n, now - 500 + n, correct=True) for n in range(80, 100)])
         for _ in range(2):

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
@@ -50,6 +51,9 @@ class Recorder:
 
     async def revoked(self) -> None:
         self.revocations += 1
+
+    def lost(self, error: Exception) -> None:
+        raise error
 
     def member_until(self, until: float) -> None:
         self.members.append(until)
@@ -123,7 +127,7 @@ def write(
         (producer.commit_transaction if commit else producer.abort_transaction)(WAIT_SECONDS)
 
 
-def settings_of(broker: RealKafka, worker_id: str, **more: object) -> Settings:
+def settings_of(broker: RealKafka, worker_id: str, **more: Any) -> Settings:
     return Settings.resolve(environ={}, bootstrap=broker.bootstrap, id=worker_id, session_timeout_seconds=2, **more)
 
 

@@ -56,7 +56,8 @@ def hides(value: str, place: int) -> bool:
     if category not in ("Cc", "Cf", "Zl", "Zp", "Cs") and not 0x13430 <= ord(value[place]) <= 0x1343F:
         return False
     sides = [ord(side) for side in value[max(place - 1, 0) : place] + value[place + 1 : place + 2]]
-    blocks = {"\u200c": [SHAPED], "\u200d": [SHAPED, EMOJI]}.get(value[place], [])
+    found: dict[str, list[tuple[tuple[int, int], ...]]] = {"\u200c": [SHAPED], "\u200d": [SHAPED, EMOJI]}
+    blocks = found.get(value[place], [])
     return not any(
         len(sides) == 2 and all(any(low <= side <= high for low, high in block) for side in sides) for block in blocks
     )

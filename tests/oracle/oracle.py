@@ -42,9 +42,14 @@ Labels = tuple[str, ...]
 class RawRecord(Protocol):
     """A record as the log has it."""
 
-    offset: int
-    timestamp: int | None
-    value: bytes | None
+    @property
+    def offset(self) -> int: ...
+
+    @property
+    def timestamp(self) -> int | None: ...
+
+    @property
+    def value(self) -> bytes | None: ...
 
 
 @dataclass

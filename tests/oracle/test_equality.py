@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 
 from schemas.policy import Policy
-from streams.engine.partition import DeadLetter, PartitionEngine
-from streams.sources.simulate import SCENARIOS, Operation, Simulation
+from streams.engine.intake import DeadLetter
+from streams.engine.partition import PartitionEngine
+from streams.sources.scenarios import SCENARIOS
+from streams.sources.simulate import Operation, Simulation
 
 from .compare import Record, batches, commit, differences, engine_figures
+from .decoder import MAX_MS
 from .oracle import ERROR_TYPES, Oracle
-from .traffic import DAY_MS, HOUR_MS, MAX_MS, MINUTE_MS, START_MS, adversarial, shuffled_states
+from .traffic import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, adversarial, shuffled_states
 
 CROWD = Path(__file__).parents[1] / "data" / "crowd"
 
@@ -98,7 +101,7 @@ def accounted(records: list[Record], oracle: Oracle, letters: list[DeadLetter]) 
 
 
 @pytest.mark.slow
-def test_adversarial_traffic_at_a_hundred_times():
+def test_adversarial_traffic_at_a_hundred_times() -> None:
     records = adversarial(seed=2, count=20_000, span_ms=3 * DAY_MS)
     _, oracle = agree(records, POLICY, random.Random(2), looks=100, most=2_000)
     # What the comparison must have met.
@@ -114,7 +117,7 @@ def test_adversarial_traffic_at_a_hundred_times():
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_adversarial_traffic_of_every_density(seed: int):
+def test_adversarial_traffic_of_every_density(seed: int) -> None:
     rng = random.Random(seed)
     span_ms = int(rng.choice((0.005, 0.1, 1, 3, 20)) * DAY_MS)
     records = adversarial(seed, rng.choice((50, 300, 1_500)), span_ms, stamped=seed % 4 > 0)
@@ -123,14 +126,14 @@ def test_adversarial_traffic_of_every_density(seed: int):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_states_far_out_of_order(seed: int):
+def test_states_far_out_of_order(seed: int) -> None:
     rng = random.Random(seed)
     start_ms = rng.choice((0, 1, START_MS, MAX_MS - 40 * DAY_MS))
     records = shuffled_states(seed, rng.choice((30, 300)), start_ms, rng.choice((1_000, 10 * MINUTE_MS, 4 * HOUR_MS)))
     agree(records, (POLICY, NOT_WORKING, Policy())[seed % 3], rng, looks=12)
 
 
-def test_one_busy_person_outgrows_16_and_32_bits():
+def test_one_busy_person_outgrows_16_and_32_bits() -> None:
     label = {"type": "label_submitted", "site_id": "s", "agent_id": "a", "project_id": "p", "task_id": "t"}
     events = [
         label | {"event_id": f"e{number}", "at": START_MS + number, "handle_ms": 1_800_000} for number in range(33_000)
@@ -148,7 +151,7 @@ def test_one_busy_person_outgrows_16_and_32_bits():
     assert oracle.figures(oracle.clock)["labelwatch_agent_labels"]["s", "a", "agent", "1h"] == 33_000
 
 
-def test_numbered_events_are_all_different():
+def test_numbered_events_are_all_different() -> None:
     profile = {"type": "agent_profiled", "site_id": "s", "agent_id": "a"}
     engine = PartitionEngine(3, Policy())
     events = (profile | {"event_id": str(number), "at": START_MS + number} for number in range(60_000))
@@ -159,7 +162,7 @@ def test_numbered_events_are_all_different():
     }
 
 
-def test_figures_may_be_read_by_another_thread_at_any_moment():
+def test_figures_may_be_read_by_another_thread_at_any_moment() -> None:
     records = adversarial(3, 3_000, DAY_MS)
     engine, oracle = PartitionEngine(3, POLICY), Oracle(POLICY, 3)
     done = threading.Event()
@@ -185,7 +188,7 @@ def test_figures_may_be_read_by_another_thread_at_any_moment():
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_simulated_operation(scenario: str):
+def test_simulated_operation(scenario: str) -> None:
     end_ms = START_MS + 5 * HOUR_MS
     sent = Operation(Simulation(START_MS, end_ms, scenario, seed=5, rate=0.6, sites=3))
     records = [Record(offset, each.due_ms, None, each.value) for offset, each in enumerate(sent)]
@@ -217,7 +220,7 @@ def crowd_events(rows: list[dict[str, str]]) -> Iterator[dict[str, object]]:
     ("name", "reviews", "accuracy"),
     [("sentiment_amt", 10_000, 0.89), ("zencrowd_us", 12_190, 0.77), ("hitspam", 3_822, 0.67)],
 )
-def test_real_crowd_labels(name: str, reviews: int, accuracy: float):
+def test_real_crowd_labels(name: str, reviews: int, accuracy: float) -> None:
     path = CROWD / f"{name}.csv"
     with path.open(newline="") as file:
         events = sorted(crowd_events(list(csv.DictReader(file))), key=lambda event: int(str(event["at"])))

@@ -13,9 +13,9 @@ from schemas.policy import Policy
 from streams.engine.partition import PartitionEngine
 
 from .compare import Record, batches, commit, differences
-from .decoder import EVENTS, Decision, decide
+from .decoder import EVENTS, MAX_MS, Decision, decide
 from .oracle import Oracle
-from .traffic import DAY_MS, MAX_MS, START_MS, adversarial
+from .traffic import DAY_MS, START_MS, adversarial
 
 INPUTS = 50_000 if os.environ.get("CI") == "true" else 10_000
 #: When every record was appended: after all events of the stream that is mutated.
@@ -128,12 +128,14 @@ def scribble(rng: random.Random, value: bytes) -> bytes:
 
 
 @pytest.mark.timeout(900)
-def test_every_record_is_decided_as_the_contract_says():
+def test_every_record_is_decided_as_the_contract_says() -> None:
     rng = random.Random(99)
     valid = [record.value for record in adversarial(31, 4_000, DAY_MS) if decide(record.value).kind != "rejected"]
-    strict, loose, kinds = [], [], {"accepted": 0, "unknown": 0, "rejected": 0}
+    strict: list[Any] = []
+    loose: list[Any] = []
+    kinds = {"accepted": 0, "unknown": 0, "rejected": 0}
     for offset in range(INPUTS):
-        value = mutate(rng, rng.choice(valid))
+        value = mutate(rng, rng.choice(valid) or b"")
         decision = decide(value)
         kinds[decision.kind] += 1
         (loose if decision.loose else strict).append(Record(offset, APPENDED_MS, None, value))
@@ -171,7 +173,7 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_every_value_in_every_field():
+def test_every_value_in_every_field() -> None:
     records: list[Record] = []
 
     def add(event: dict[str, Any]) -> None:
@@ -181,7 +183,9 @@ def test_every_value_in_every_field():
         records.append(Record(number, START_MS, None, value))
 
     for kind, (required, optional) in EVENTS.items():
-        small = {"type": kind, "at": START_MS, "site_id": "s"} | {name: SMALL[name] for name in required}
+        small: dict[str, Any] = {"type": kind, "at": START_MS, "site_id": "s"} | {
+            name: SMALL[name] for name in required
+        }
         if kind == "label_revised":
             small |= {"cause": "updated", "old": {}, "new": {}}
         elif kind == "review_revised":
@@ -226,7 +230,7 @@ def accounted_for(records: list[Record]) -> None:
 
 @given(st.lists(st.binary(max_size=60) | st.none(), max_size=5))
 @settings(max_examples=100)
-def test_random_bytes(values: list[bytes | None]):
+def test_random_bytes(values: list[bytes | None]) -> None:
     engine = PartitionEngine(3, Policy())
     engine.apply([Record(offset, None, None, value) for offset, value in enumerate(values)])
     decisions: list[Decision] = [decide(value) for value in values]

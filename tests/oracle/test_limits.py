@@ -60,7 +60,7 @@ def once(records: list[Record]) -> list[Record]:
     cells below 0, which no page shows, and of which `other` has the sum.
     """
     seen: set[tuple[str, str]] = set()
-    left = []
+    left: list[Any] = []
     for record in records:
         try:
             event = json.loads(record.value or b"")

@@ -38,7 +38,7 @@ def differences_of(records: list[Record], t: int, policy: str = "") -> list[str]
     return differences(engine, oracle, t)
 
 
-def test_wilson_check_value():
+def test_wilson_check_value() -> None:
     lower, upper = wilson(47, 50)
     assert (round(lower, 3), round(upper, 3)) == (0.838, 0.979)
 
@@ -57,11 +57,11 @@ def test_wilson_check_value():
         (0, 1, 0.5, 0.8183098861837907),
     ],
 )
-def test_jeffreys_posterior(correct: int, n: int, target: float, expected: float):
+def test_jeffreys_posterior(correct: int, n: int, target: float, expected: float) -> None:
     assert beta_below(correct, n, target) == pytest.approx(expected, rel=1e-14)
 
 
-def test_the_hour_window_is_the_current_minute_and_the_59_before():
+def test_the_hour_window_is_the_current_minute_and_the_59_before() -> None:
     times = [T, T + 30_000, T + 59 * MINUTE + 59_999, T + HOUR]
     records = [work("label_submitted", at, offset) for offset, at in enumerate(times)]
     counts = {t: figures(records, t)["labelwatch_site_labels"] for t in (T + HOUR - 1, T + HOUR, T + HOUR + MINUTE)}
@@ -73,7 +73,7 @@ def test_the_hour_window_is_the_current_minute_and_the_59_before():
     assert (counts[T + HOUR - 1]["s", "24h"], counts[T + HOUR]["s", "7d"]) == (3, 4)
 
 
-def test_day_and_week_windows_end_with_their_hour():
+def test_day_and_week_windows_end_with_their_hour() -> None:
     records = [work("label_submitted", T + 59 * MINUTE, 0)]
     last_hour = [figures(records, T + 24 * HOUR - 1), figures(records, T + 24 * HOUR)]
     assert [("s", "24h") in found["labelwatch_site_labels"] for found in last_hour] == [True, False]
@@ -81,7 +81,7 @@ def test_day_and_week_windows_end_with_their_hour():
     assert [("s", "7d") in found.get("labelwatch_site_labels", {}) for found in last_hour] == [True, False]
 
 
-def test_headline_leaves_out_targeted_re_reviews_and_other_purposes():
+def test_headline_leaves_out_targeted_re_reviews_and_other_purposes() -> None:
     kinds: list[dict[str, Any]] = [
         {"correct": True},
         {"correct": False, "sampling": "random", "source": "gold"},
@@ -103,7 +103,7 @@ def test_headline_leaves_out_targeted_re_reviews_and_other_purposes():
     assert without_gold["labelwatch_site_reviews"]["s", "agent", "1h"] == 2
 
 
-def test_handling_time_is_capped_and_counted_and_skips_have_none():
+def test_handling_time_is_capped_and_counted_and_skips_have_none() -> None:
     seconds: list[dict[str, Any]] = [
         {"handle_ms": 10_000},
         {"handle_ms": 3_600_000},
@@ -123,7 +123,7 @@ def test_handling_time_is_capped_and_counted_and_skips_have_none():
     assert (counts[3], counts[14], counts[15], total) == (1, 2, 0, 3_610)
 
 
-def test_states_last_until_the_next_and_give_the_ratios():
+def test_states_last_until_the_next_and_give_the_ratios() -> None:
     states = [(0, "productive"), (30, "break"), (40, "available"), (50, "productive")]
     records = [record("state_changed", T + at * MINUTE, n, state=state) for n, (at, state) in enumerate(states)]
     records += [work("label_submitted", T + 5 * MINUTE, 10 + number) for number in range(20)]
@@ -141,7 +141,7 @@ def test_states_last_until_the_next_and_give_the_ratios():
     assert found["labelwatch_site_state_seconds_total"]["s", "productive"] == 1_800
 
 
-def test_a_sites_speed_is_of_the_people_who_report_states_and_says_for_how_many_labels():
+def test_a_sites_speed_is_of_the_people_who_report_states_and_says_for_how_many_labels() -> None:
     """Ten people make 60 labels an hour each; one of them reports states, and a reviewer does."""
     records = [
         work("label_submitted", T + minute * MINUTE, 100 * person + minute, agent_id=f"a-{person}")
@@ -166,7 +166,7 @@ def test_a_sites_speed_is_of_the_people_who_report_states_and_says_for_how_many_
     assert differences_of(records, now) == []
 
 
-def test_ten_minutes_are_needed_for_a_speed_and_for_a_share_of_time_unless_the_policy_says_otherwise():
+def test_ten_minutes_are_needed_for_a_speed_and_for_a_share_of_time_unless_the_policy_says_otherwise() -> None:
     records = [
         record("state_changed", T, 0, state="productive"),
         *(work("label_submitted", T, number) for number in range(1, 4)),
@@ -191,7 +191,7 @@ def test_ten_minutes_are_needed_for_a_speed_and_for_a_share_of_time_unless_the_p
     assert differences_of(records, now, policy) == []
 
 
-def test_who_is_productive_for_nothing_has_a_speed_of_0():
+def test_who_is_productive_for_nothing_has_a_speed_of_0() -> None:
     records = [
         work("label_submitted", T, 0),
         record("state_changed", T + 2 * HOUR, 1, state="productive"),
@@ -203,7 +203,7 @@ def test_who_is_productive_for_nothing_has_a_speed_of_0():
     assert differences_of(records, now) == []
 
 
-def test_a_state_is_forgotten_after_12_hours_of_the_sites_clock():
+def test_a_state_is_forgotten_after_12_hours_of_the_sites_clock() -> None:
     start = record("state_changed", T, 0, state="productive")
     in_time = work("label_submitted", T + 12 * HOUR, 1, agent_id="b")
     too_late = work("label_submitted", T + 12 * HOUR + 1, 2, agent_id="b")
@@ -216,7 +216,7 @@ def test_a_state_is_forgotten_after_12_hours_of_the_sites_clock():
     assert "labelwatch_site_agents" not in forgotten
 
 
-def test_a_state_older_than_the_newest_is_ignored_and_the_later_record_wins_at_the_same_time():
+def test_a_state_older_than_the_newest_is_ignored_and_the_later_record_wins_at_the_same_time() -> None:
     records = [
         record("state_changed", T, 0, state="productive"),
         record("state_changed", T - 1, 1, state="break"),
@@ -230,7 +230,7 @@ def test_a_state_older_than_the_newest_is_ignored_and_the_later_record_wins_at_t
     }
 
 
-def test_duplicates_count_once_within_15_minutes_of_the_sites_clock():
+def test_duplicates_count_once_within_15_minutes_of_the_sites_clock() -> None:
     first = work("label_submitted", T, 0)
     same = first._replace(offset=1)
     other_time = work("label_submitted", T + 1, 2, event_id="e0")
@@ -242,7 +242,7 @@ def test_duplicates_count_once_within_15_minutes_of_the_sites_clock():
     assert found["labelwatch_labels_total"]["s", "p", ""] == 5
 
 
-def test_late_is_168_hours_behind_the_sites_clock_and_in_totals_only():
+def test_late_is_168_hours_behind_the_sites_clock_and_in_totals_only() -> None:
     records = [
         work("label_submitted", T + 168 * HOUR, 0),
         work("label_submitted", T + HOUR, 1),
@@ -254,7 +254,7 @@ def test_late_is_168_hours_behind_the_sites_clock_and_in_totals_only():
     assert found["labelwatch_site_labels"]["s", "7d"] == 2
 
 
-def test_the_future_is_more_than_five_minutes_after_the_append_time():
+def test_the_future_is_more_than_five_minutes_after_the_append_time() -> None:
     edge = record("agent_profiled", T + 300_000, 0, appended=T)
     beyond = record("agent_profiled", T + 300_001, 1, appended=T)
     unstamped = record("agent_profiled", T + DAY, 2)
@@ -263,7 +263,7 @@ def test_the_future_is_more_than_five_minutes_after_the_append_time():
     assert found["labelwatch_events_total"]["agent_profiled", "labeling.events.v1", "0"] == 2
 
 
-def test_a_revision_moves_the_windows_of_the_reviews_time_and_no_total():
+def test_a_revision_moves_the_windows_of_the_reviews_time_and_no_total() -> None:
     review = work("label_reviewed", T, 0, correct=False, sampling="random", market="US")
     revision = work(
         "review_revised", T + 2 * HOUR, 1, review_id="e0", reviewed_at=T, cause="appeal",
@@ -279,14 +279,14 @@ def test_a_revision_moves_the_windows_of_the_reviews_time_and_no_total():
     assert found["labelwatch_revised_reviews_total"]["labeling.events.v1", "0"] == 1
 
 
-def test_sop_versions_the_newest_three_by_name():
+def test_sop_versions_the_newest_three_by_name() -> None:
     order = ["v1", "v2", "v1", "v3", "v4", "v2"]
     records = [work("label_submitted", T, offset, sop_version=version) for offset, version in enumerate(order)]
     found = figures(records, T)["labelwatch_sop_labels_total"]
     assert found == {("s", "p", "older"): 2, ("s", "p", "v2"): 2, ("s", "p", "v3"): 1, ("s", "p", "v4"): 1}
 
 
-def test_the_101st_error_type_is_other():
+def test_the_101st_error_type_is_other() -> None:
     kinds = [f"type-{number}" for number in range(101)] + ["type-0"]
     records = [
         work("label_reviewed", T, offset, correct=False, error_type=kind, severity="major")
@@ -297,7 +297,7 @@ def test_the_101st_error_type_is_other():
     assert (found["s", "p", "type-0", "major"], found["s", "p", "other", "major"]) == (2, 1)
 
 
-def test_times_that_cannot_be_meant_are_left_out_and_counted():
+def test_times_that_cannot_be_meant_are_left_out_and_counted() -> None:
     sent = [T - HOUR, T // 1000, 0, T - 91 * DAY, T - 90 * DAY]
     records = [work("label_reviewed", T, n, correct=True, labeled_at=then) for n, then in enumerate(sent)]
     spent = [30_000, 31, 0, 99, 100, 7 * DAY - 1, 7 * DAY, T]
@@ -327,7 +327,7 @@ def test_times_that_cannot_be_meant_are_left_out_and_counted():
     assert differences_of(records, T) == []
 
 
-def test_an_error_of_correct_work_is_a_remark():
+def test_an_error_of_correct_work_is_a_remark() -> None:
     records = [
         work("label_reviewed", T, 0, correct=True, error_type="none"),
         work("label_reviewed", T, 1, correct=True, errors=[{"type": "typo", "severity": "minor"}, {"type": "typo"}]),
@@ -341,7 +341,7 @@ def test_an_error_of_correct_work_is_a_remark():
     }  # fmt: skip
 
 
-def test_a_night_is_no_forgotten_state():
+def test_a_night_is_no_forgotten_state() -> None:
     records = [
         record("state_changed", T, 0, state="offline"),
         record("state_changed", T, 1, agent_id="b", state="productive"),
@@ -373,5 +373,5 @@ def test_a_night_is_no_forgotten_state():
         (b'{"type":"agent_profiled","event_id":"","at":1,"site_id":"s","agent_id":"a"}', "rejected", "schema"),
     ],
 )
-def test_decisions(value: bytes | None, kind: str, reason: str):
+def test_decisions(value: bytes | None, kind: str, reason: str) -> None:
     assert decide(value)[:2] == (kind, reason)

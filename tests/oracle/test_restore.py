@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from schemas.policy import Policy
-from streams.engine.partition import Checkpoint, DeadLetter, PartitionEngine
+from streams.engine.intake import DeadLetter
+from streams.engine.partition import Checkpoint, PartitionEngine
 
 from .compare import COUNTERS, HISTOGRAMS, Record, commit, differences, engine_figures, engine_histograms
 from .oracle import Oracle
@@ -88,7 +89,7 @@ def live_with_crashes(records: list[Record], policy: Policy, rng: random.Random)
 
 
 @pytest.mark.parametrize("seed", range(9))
-def test_crashes_change_nothing(seed: int):
+def test_crashes_change_nothing(seed: int) -> None:
     rng = random.Random(seed)
     span_ms = int(rng.choice((0.05, 1, 6, 20)) * DAY_MS)
     records = adversarial(seed + 1_000, rng.choice((200, 500, 1_000)), span_ms, stamped=seed % 3 > 0)
@@ -108,12 +109,12 @@ def test_crashes_change_nothing(seed: int):
     assert (restored.applied, restored.clock_ms) == (undisturbed.applied, undisturbed.clock_ms)
 
 
-def test_an_empty_store_is_a_new_engine():
+def test_an_empty_store_is_a_new_engine() -> None:
     engine = PartitionEngine.restore(3, Policy(), {}, None)
     assert (engine.applied, engine.clock_ms, engine.sites()) == (-1, 0, [])
 
 
-def test_lost_records_are_counted_and_survive():
+def test_lost_records_are_counted_and_survive() -> None:
     engine, oracle, store = PartitionEngine(3, Policy()), Oracle(partition=3), Store()
     records = adversarial(7, 200, HOUR_MS)
     engine.apply(records)

@@ -64,7 +64,7 @@ def assert_same(records: list[Record], sizes: list[int], policy: Policy = POLICY
 
 @given(stream=st.sampled_from(range(len(STREAMS))), sizes=Cuts)
 @quick
-def test_any_split_gives_the_same_bytes(stream: int, sizes: list[int]):
+def test_any_split_gives_the_same_bytes(stream: int, sizes: list[int]) -> None:
     assert_same(STREAMS[stream], sizes)
 
 
@@ -72,13 +72,13 @@ def test_any_split_gives_the_same_bytes(stream: int, sizes: list[int]):
 @quick
 def test_any_split_gives_the_same_where_the_duplicate_cap_bites(
     stream: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(intake, "DUPLICATE_IDS_MAX", 20)
     monkeypatch.setattr("streams.engine.partition.CAP_CHECK_RECORDS", 64)
     assert_same(STREAMS[stream], sizes)
 
 
-def test_any_split_gives_the_same_bytes_where_several_drifts_open():
+def test_any_split_gives_the_same_bytes_where_several_drifts_open() -> None:
     records = history("sop-change", 0, hours=8)
     whole = assert_same(records, [1_000, 61], WITH_DRIFTS)
     slots = {key: value for key, value in whole["slots"] if value is not None}
@@ -92,7 +92,7 @@ def digest() -> str:
     return hashlib.sha256(b"|".join(part or b"" for part in parts)).hexdigest()
 
 
-def test_another_process_with_other_hash_seeds_writes_the_same_bytes():
+def test_another_process_with_other_hash_seeds_writes_the_same_bytes() -> None:
     code = "from tests.oracle.test_splits import digest; import sys; sys.stdout.write(digest())"
     for seed in ("1", "2"):
         made = subprocess.run(

@@ -4,6 +4,7 @@ import heapq
 import json
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def shift(rng: random.Random, number: int, start: int) -> Iterator[tuple[int, di
     skill, seconds = 0.85 + 0.14 * rng.random(), 20 + 60 * rng.random()
     now, end = start + rng.randrange(20 * MINUTE_MS), start + 8 * HOUR_MS + rng.randrange(10 * MINUTE_MS)
 
-    def event(kind: str, at: int, **more: object) -> tuple[int, dict[str, object]]:
+    def event(kind: str, at: int, **more: Any) -> tuple[int, dict[str, object]]:
         event_id = f"{rng.getrandbits(64):016x}"
         return at, {"type": kind, "event_id": event_id, "at": at, "site_id": "manila-1", "agent_id": agent, **more}
 
@@ -89,7 +90,7 @@ def week(seed: int) -> Iterator[list[Record]]:
 
 
 @pytest.mark.slow
-def test_a_week_of_a_site_of_2000_agents():
+def test_a_week_of_a_site_of_2000_agents() -> None:
     rng, policy = random.Random(7), Policy()
     engine, oracle = PartitionEngine(3, policy), Oracle(policy, 3)
     slots: dict[bytes, bytes | None] = {}

@@ -58,7 +58,9 @@ def adversarial(seed: int, count: int, span_ms: int = 3 * DAY_MS, stamped: bool 
     rng = random.Random(seed)
     sites = places()
     shares = [site.share for site in sites]
-    now, records, waiting = START_MS, [], []
+    now = START_MS
+    records: list[Any] = []
+    waiting: list[Any] = []
     while len(records) < count:
         now += int(rng.expovariate(1) * span_ms / count / 2)
         if rng.random() < 12 / count:
@@ -306,7 +308,8 @@ def _revise_label(rng: random.Random, label: dict[str, Any], now: int) -> dict[s
 def _later(rng: random.Random, site: Place, now: int) -> dict[str, Any]:
     """Types that are counted only, and one that nobody knows."""
     kind = rng.choice(tuple(LATER))
-    return _base(rng, site, now, kind) | LATER[kind](rng, now)
+    made: dict[str, Any] = _base(rng, site, now, kind) | LATER[kind](rng, now)
+    return made
 
 
 def _reviewed_work(rng: random.Random, now: int) -> dict[str, Any]:
@@ -364,7 +367,7 @@ def broken(rng: random.Random, event: dict[str, Any]) -> bytes | None:
     """A record that cannot be used, or only just can."""
     plain = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
     name = rng.choice(tuple(event))
-    wrong = rng.choice(
+    wrong: Any = rng.choice(
         (None, True, 1, -1, 0.5, 1e300, "", "x" * 129, "y" * 1001, "\u0000", "a\u007f", "\u0085", [], {})
     )
     choices = (

@@ -91,7 +91,7 @@ def test_the_engine_the_rules_the_boards_a_runbook_and_explain_count_the_same(tm
     assert (explainer.answer().n, explainer.answer().total) == (n, correct)
 
     (runbook,) = [line for line in RUNBOOK.read_text("utf-8").splitlines() if line.startswith("sum by (project)")]
-    expected = [
+    expected: list[tuple[str, list[tuple[str, float]]]] = [
         (filled(signals.PROJECT_REVIEWS.expr), [('{project="spam",site="manila-1"}', n)]),
         (filled(signals.PROJECT_ACCURACY.expr), [('{project="spam",site="manila-1"}', correct / n)]),
         (

@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -103,11 +104,11 @@ class Bench:
         if shutil.which("prometheus-alertmanager") is None:
             pytest.skip("prometheus-alertmanager is missing: on Debian, install the package of this name")
         self._folder = folder
-        handler = type("Kept", (_Kept,), {"got": [], "refusing": set()})
-        self.got: list[tuple[str, dict[str, Any]]] = handler.got
-        self.refusing: set[str] = handler.refusing
-        mail = type("Mail", (_Mail,), {"got": []})
-        self._mails: list[bytes] = mail.got
+        self.got: list[tuple[str, dict[str, Any]]] = []
+        self.refusing: set[str] = set()
+        self._mails: list[bytes] = []
+        handler = type("Kept", (_Kept,), {"got": self.got, "refusing": self.refusing})
+        mail = type("Mail", (_Mail,), {"got": self._mails})
         web = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
         smtp = stack.enter_context(socketserver.ThreadingTCPServer(("127.0.0.1", 0), mail))
         for server in (web, smtp):
@@ -188,6 +189,10 @@ class Bench:
     def to(self, name: str) -> list[tuple[str, dict[str, Any]]]:
         return [(path, body) for path, body in self.got if path.strip("/").split("/")[0] == name]
 
+    def all_got(self, count: int) -> bool:
+        """Whether every receiver has so many, mail too."""
+        return all(len(self.to(name)) == count for name in PATHS) and len(self.mails()) == count
+
     def mails(self) -> list[Any]:
         return [email.message_from_bytes(each, policy=email.policy.default) for each in self._mails]
 
@@ -211,8 +216,7 @@ def told(bench: Bench) -> Bench:
     alerts = page_of_ours(), hostile_page()
     for times, ends in ((1, False), (2, True)):
         bench.tell(*alerts, ends=ends)
-        eventually(lambda times=times: all(len(bench.to(name)) == 2 * times for name in PATHS), bench)
-        eventually(lambda times=times: len(bench.mails()) == 2 * times, bench)
+        eventually(partial(bench.all_got, 2 * times), bench)
     return bench
 
 

@@ -4,6 +4,7 @@ import io
 import json
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,7 +13,8 @@ from rich.console import Console
 from schemas.events import AnyEvent
 from streams.ops.simulate import show_simulation
 from streams.sources.errors import SourceError
-from streams.sources.simulate import SCENARIOS, Operation, Simulation
+from streams.sources.scenarios import SCENARIOS
+from streams.sources.simulate import Operation, Simulation
 from streams.sources.simulation_run import SimulationOptions, run_simulation
 
 END_MS = 1_763_800_000_000
@@ -24,16 +26,18 @@ def operation(scenario: str, hours: float = 2, rate: float = 20, seed: int = 1) 
     return Operation(Simulation(END_MS - int(hours * HOUR_MS), END_MS, scenario, seed=seed, rate=rate))
 
 
-def events(scenario: str, **how: float) -> tuple[Operation, list[dict]]:
+def events(scenario: str, **how: Any) -> tuple[Operation, list[dict[str, Any]]]:
     run = operation(scenario, **how)
     return run, [json.loads(sent.value) for sent in run]
 
 
-def error_share(reviews: list[dict]) -> float:
+def error_share(reviews: list[dict[str, Any]]) -> float:
     return sum(not review["correct"] for review in reviews) / len(reviews)
 
 
-def split(run: Operation, found: list[dict], **wanted: object) -> tuple[list[dict], list[dict]]:
+def split(
+    run: Operation, found: list[dict[str, Any]], **wanted: Any
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Agents' reviews of labels made before and after the change."""
     reviews = [
         event
@@ -47,14 +51,14 @@ def split(run: Operation, found: list[dict], **wanted: object) -> tuple[list[dic
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(scenario):
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(scenario: str) -> None:
     first, again, other = (list(operation(scenario, 0.2, seed=seed)) for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
 
 @pytest.mark.parametrize("scenario", [each for each in SCENARIOS if each != "late-and-dirty"])
-def test_every_event_is_a_good_one_and_they_come_in_order(scenario):
+def test_every_event_is_a_good_one_and_they_come_in_order(scenario: str) -> None:
     sent = list(operation(scenario, 0.5))
     ids = {_decode(each.value).event_id for each in sent}
     assert len(ids) == len(sent)
@@ -62,7 +66,7 @@ def test_every_event_is_a_good_one_and_they_come_in_order(scenario):
     assert all(json.loads(each.value)["at"] == each.due_ms for each in sent)
 
 
-def test_a_steady_operation_is_believable():
+def test_a_steady_operation_is_believable() -> None:
     _, found = events("steady", hours=2)
     kinds = Counter(event["type"] for event in found)
     assert 0.10 < kinds["label_reviewed"] / kinds["label_submitted"] < 0.35
@@ -77,7 +81,7 @@ def test_a_steady_operation_is_believable():
     assert all(event["handle_ms"] >= 1000 for event in found if "handle_ms" in event)
 
 
-def test_people_label_only_between_their_states_and_every_site_works_at_any_hour():
+def test_people_label_only_between_their_states_and_every_site_works_at_any_hour() -> None:
     _, found = events("steady", hours=9, rate=6)
     state: dict[str, str] = {}
     wrong = labels = 0
@@ -95,7 +99,7 @@ def test_people_label_only_between_their_states_and_every_site_works_at_any_hour
     assert all((site, hour) in hours for site, _ in hours for _, hour in hours)
 
 
-def test_a_site_dip_is_of_the_size_that_was_injected_and_at_that_site_only():
+def test_a_site_dip_is_of_the_size_that_was_injected_and_at_that_site_only() -> None:
     run, found = events("site-dip", hours=4, rate=20)
     site = run.truth.changes[0]["site"]
     before, after = split(run, found, site_id=site)
@@ -108,7 +112,7 @@ def test_a_site_dip_is_of_the_size_that_was_injected_and_at_that_site_only():
 
 
 @pytest.mark.slow
-def test_one_agent_gets_worse_alone():
+def test_one_agent_gets_worse_alone() -> None:
     run, found = events("one-agent", hours=8, rate=4)
     agent = run.truth.changes[0]["agent"]
     before, after = split(run, found, agent_id=agent)
@@ -118,7 +122,7 @@ def test_one_agent_gets_worse_alone():
 
 
 @pytest.mark.slow
-def test_a_new_sop_costs_accuracy_in_its_project_and_is_named():
+def test_a_new_sop_costs_accuracy_in_its_project_and_is_named() -> None:
     run, found = events("sop-change", hours=4, rate=15)
     change = run.truth.changes[0]
     assert {e["sop_version"] for e in found if e["type"] == "sop_published"} == {"v4"}
@@ -129,7 +133,7 @@ def test_a_new_sop_costs_accuracy_in_its_project_and_is_named():
 
 
 @pytest.mark.slow
-def test_harder_work_lowers_accuracy_without_anyone_doing_worse():
+def test_harder_work_lowers_accuracy_without_anyone_doing_worse() -> None:
     run, found = events("mix-shift", hours=5, rate=15)
     site = run.truth.changes[0]["site"]
     before, after = split(run, found, site_id=site, sampling="random")
@@ -139,7 +143,7 @@ def test_harder_work_lowers_accuracy_without_anyone_doing_worse():
         assert abs(error_share(a) - error_share(b)) < 0.045
 
 
-def test_work_slows_down_by_half_at_one_site():
+def test_work_slows_down_by_half_at_one_site() -> None:
     run, found = events("handle-time", hours=2, rate=15)
     change = run.truth.changes[0]
     times: dict[bool, list[int]] = {False: [], True: []}
@@ -152,7 +156,7 @@ def test_work_slows_down_by_half_at_one_site():
 
 
 @pytest.mark.slow
-def test_lenient_reviewers_find_fewer_errors():
+def test_lenient_reviewers_find_fewer_errors() -> None:
     run, found = events("lenient-qa", hours=4, rate=15)
     site, at = run.truth.changes[0]["site"], run.truth.changes[0]["at_ms"]
     reviews = [e for e in found if e["type"] == "label_reviewed" and e["site_id"] == site and e.get("reviewer_id")]
@@ -161,7 +165,7 @@ def test_lenient_reviewers_find_fewer_errors():
 
 
 @pytest.mark.slow
-def test_a_slow_drift_ends_worse_than_it_begins():
+def test_a_slow_drift_ends_worse_than_it_begins() -> None:
     run, found = events("slow-drift", hours=5, rate=15)
     _, after = split(run, found, site_id=run.truth.changes[0]["site"])
     after.sort(key=lambda review: review["labeled_at"])
@@ -169,14 +173,14 @@ def test_a_slow_drift_ends_worse_than_it_begins():
     assert error_share(after[-third:]) > error_share(after[:third]) + 0.02
 
 
-def test_an_outage_is_silent():
+def test_an_outage_is_silent() -> None:
     run, found = events("outage")
     change = run.truth.changes[0]
     assert not [e for e in found if e["site_id"] == change["site"] and e["at"] >= change["at_ms"]]
     assert [e for e in found if e["site_id"] == change["site"]]
 
 
-def test_a_dirty_operation_has_what_its_truth_says():
+def test_a_dirty_operation_has_what_its_truth_says() -> None:
     run = operation("late-and-dirty", hours=3, rate=10)
     sent = list(run)
     good = [json.loads(each.value) for each in sent if _is_good(each.value)]
@@ -197,7 +201,9 @@ def _is_good(value: bytes) -> bool:
     return True
 
 
-def test_a_file_has_its_truth_beside_it_and_compressed_time_ends_now(tmp_path: Path, monkeypatch):
+def test_a_file_has_its_truth_beside_it_and_compressed_time_ends_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = END_MS / 1000
     monkeypatch.setattr("streams.sources.simulation_run.time.time", lambda: now)
     out = tmp_path / "events.jsonl"
@@ -220,7 +226,7 @@ def test_a_file_has_its_truth_beside_it_and_compressed_time_ends_now(tmp_path: P
         (SimulationOptions(), "--bootstrap or --out"),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_one_sentence(options, says):
+def test_a_wish_that_cannot_be_met_is_one_sentence(options: SimulationOptions, says: str) -> None:
     with pytest.raises(SourceError, match=says):
         run_simulation(options)
 
@@ -233,7 +239,9 @@ def test_a_wish_that_cannot_be_met_is_one_sentence(options, says):
         {"rate": 20.0, "seconds": 30.0, "history_seconds": 300.0, "sites": 3},
     ],
 )
-def test_a_runs_size_is_known_before_and_its_progress_goes_from_begin_to_end(options: dict, tmp_path: Path) -> None:
+def test_a_runs_size_is_known_before_and_its_progress_goes_from_begin_to_end(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
     wanted = SimulationOptions(out=tmp_path / "events.jsonl", **options)
     seen: list[tuple[int, float]] = []
     made = run_simulation(wanted, progress=lambda records, share: seen.append((records, share))).records

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
 from types import TracebackType
@@ -198,14 +199,13 @@ class NativeStack:
     def _place(self, name: str, target: str) -> Path:
         return self.folder / "root" / name / target.lstrip("/")
 
+    def _address(self, service: str, found: re.Match[str]) -> str:
+        return f"127.0.0.1:{self.port(service, int(found[1]))}"
+
     def _text(self, name: str, text: str, *, own_ports: bool = True) -> str:
         """A word of a command, a value or a file, as it must read on this machine."""
         for service in self._services:
-            text = re.sub(
-                rf"(?<![\w.-]){re.escape(service)}:(\d+)",
-                lambda m, s=service: f"127.0.0.1:{self.port(s, int(m[1]))}",
-                text,
-            )
+            text = re.sub(rf"(?<![\w.-]){re.escape(service)}:(\d+)", partial(self._address, service), text)
         for published in self._services[name].get("ports", []):
             host, inner = published.split(":")[-2:]
             text = text.replace(f"localhost:{host}", f"localhost:{self.port(name, int(inner))}")

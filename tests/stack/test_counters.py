@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -144,7 +144,7 @@ class Prometheus:
             self._process.kill()
             self._process.wait()
 
-    def ask(self, path: str, **parameters: object) -> Any:
+    def ask(self, path: str, **parameters: Any) -> Any:
         """Data of an API call."""
         url = f"http://127.0.0.1:{self._port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
@@ -489,7 +489,7 @@ def test_rates_of_durable_counters_are_right_through_every_fault(run: Run) -> No
     """Asked at a scrape's step and beside it: then `increase` stretches what it has by a step at most."""
     truth = {series: value for series, value in _truth(run).items() if value}
     for beside in (0.0, 0.5):
-        worst: Counter[str] = Counter()
+        worst: defaultdict[str, float] = defaultdict(float)
         for name in {name for name, _ in truth}:
             for function, scale in (("increase", 1), ("rate", run.seconds)):
                 query = f"{function}(max without (instance) ({name})[{run.seconds}s:{SCRAPE_SECONDS}s])"

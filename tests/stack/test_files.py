@@ -89,7 +89,7 @@ def test_the_image_installs_what_constraints_say_and_by_hash_alone() -> None:
     text = (ROOT / "hashes.txt").read_text("utf-8")
     assert "://" not in text, "an address of an index has no place in it"
     blocks = [block for block in re.split(r"(?m)^(?=[a-z])", text) if not block.startswith("#")]
-    hashed = {}
+    hashed: dict[str, str] = {}
     for block in blocks:
         found = re.match(r"([a-z0-9._-]+)==(\S+) \\\n((?: {4}--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)$", block)
         assert found, f"not a version with its hashes: {block.splitlines()[0]}"

@@ -11,6 +11,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -74,7 +75,7 @@ def eventually(what: Callable[[], Any], stack: NativeStack, seconds: float = 180
 
 
 def simulate(stack: NativeStack, *options: str) -> subprocess.Popen[bytes]:
-    command = [Path(sys.executable).with_name("labelwatch"), "simulate", *options]
+    command: list[str | Path] = [Path(sys.executable).with_name("labelwatch"), "simulate", *options]
     return subprocess.Popen([*command, "--bootstrap", f"127.0.0.1:{stack.port('kafka', 9092)}"])
 
 
@@ -168,7 +169,7 @@ class _Page(BaseHTTPRequestHandler):
     """A worker's page with series given by hand."""
 
     def do_GET(self) -> None:
-        body = self.server.page.encode() if self.path == "/metrics" else b""  # type: ignore[attr-defined]
+        body = self.server.page.encode() if self.path == "/metrics" else b""  # type: ignore[attr-defined]  # of the server below
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
@@ -211,7 +212,7 @@ def test_drifts_given_by_hand_are_paged_with_their_cause_and_resolve(stack: Nati
     server = ThreadingHTTPServer(("127.0.0.1", stack.port("worker-2", 9464)), _Page)
 
     def show(active: int) -> float:
-        server.page = "".join(drift(site, active) for site in sites)  # type: ignore[attr-defined]
+        server.page = "".join(drift(site, active) for site in sites)  # type: ignore[attr-defined]  # of the server below
         return time.monotonic()
 
     show(0)
@@ -220,7 +221,7 @@ def test_drifts_given_by_hand_are_paged_with_their_cause_and_resolve(stack: Nati
         eventually(lambda: value(stack, 'up{job="labelwatch"}') == 2, stack)
         rose = show(1)
         for site in sites:
-            (page,) = eventually(lambda site=site: told(stack, "oncall-operations", site=site), stack, 30)
+            (page,) = eventually(partial(told, stack, "oncall-operations", site=site), stack, 30)
             log.info(
                 "paged %.1f s after the series rose: %s", time.monotonic() - rose, page["annotations"]["description"]
             )
@@ -228,9 +229,13 @@ def test_drifts_given_by_hand_are_paged_with_their_cause_and_resolve(stack: Nati
         with urllib.request.urlopen(page["annotations"]["runbook_url"], timeout=10) as response:
             assert response.read().decode().startswith("# LabelwatchSiteQualityDrift")
 
+        def twice(site: str) -> bool:
+            return len(told(stack, site=site)) == 2
+
         fell = show(0)
         for site in sites:
-            _, resolved = eventually(lambda site=site: len(found := told(stack, site=site)) == 2 and found, stack)
+            eventually(partial(twice, site), stack)
+            _, resolved = told(stack, site=site)
             assert resolved["status"] == "resolved"
         log.info("all resolved %.0f s after the series fell", time.monotonic() - fell)
     finally:

@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams.engine.figures import Figures, PeopleFigures
 from streams.exporter import MonitorState
+from streams.exporter.state import Engine
 
 FOREVER = float("inf")
 
@@ -53,7 +54,7 @@ class Clocks:
         return self.wall_ms
 
 
-def showing(*engines: FakeEngine, state: MonitorState | None = None) -> MonitorState:
+def showing(*engines: Engine, state: MonitorState | None = None) -> MonitorState:
     """A state in which partition 0, 1, ... are restored and caught up, and membership is proven for good."""
     state = state or MonitorState()
     state.assign(range(len(engines)), len(engines))

@@ -48,7 +48,7 @@ class WorkerProcess:
         *,
         program: str = _RUN,
         environ: Mapping[str, str] | None = None,
-        **settings: object,
+        **settings: Any,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / f"worker-{time.monotonic_ns()}.log"

@@ -16,13 +16,13 @@ def _shows(text: str, unit: str, value: float) -> bool:
     """Whether a shown figure is a value, rounded to the decimals that it is shown with."""
     scale = 1 if unit in ("s", "秒") else 100
     decimals = len(text.partition(".")[2])
-    return abs(float(text.replace(",", "")) - scale * value) <= 0.5000001 * 10**-decimals
+    return bool(abs(float(text.replace(",", "")) - scale * value) <= 0.5000001 * 10**-decimals)
 
 
 def _cut_names(record: DriftRecord, text: str) -> str:
     """The sentence without names, which may say anything."""
     names = {record.site_id, record.project_id, record.agent_id, record.label, *record.task_ids}
-    names |= {each.member for each in (*record.causes, *record.within)}
+    names |= {cause.member for cause in record.causes} | {each.member for each in record.within}
     for name in sorted(filter(None, names), key=len, reverse=True):
         text = text.replace(name, "\x00")
     return text

@@ -38,7 +38,8 @@ def test_a_prometheus_shows_a_files_past_and_the_rules_over_it(tmp_path: Path) -
     first = [review(number, end - 30 * HOUR_MS + number * 1000) for number in range(200)]
     last = [review(1000 + number, end - 100_000 + number * 1000) for number in range(100)]
     ahead = review(5000, time.time_ns() // 1_000_000 + 400 * 86_400_000)
-    file, said, folder = written(tmp_path, *first, ahead, b"{", *last), [], tmp_path / "prometheus"
+    file, folder = written(tmp_path, *first, ahead, b"{", *last), tmp_path / "prometheus"
+    said: list[str] = []
     past = filled(file, folder, said)
     assert [(number, reason) for number, reason, _ in past.rejected] == [(201, "future"), (202, "json")]
     assert said[0].startswith("302 events, ")

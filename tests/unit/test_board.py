@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -79,9 +80,9 @@ class Scrape:
         return read(self.samples, NOW)
 
 
-def state_of(**more: object) -> State:
+def state_of(**more: Any) -> State:
     scrape = Scrape()
-    scrape.site("lima-1", **more)  # type: ignore[arg-type]  # what the case says
+    scrape.site("lima-1", **more)
     (line,) = scrape.reading().sites
     return line.state
 

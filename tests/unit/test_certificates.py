@@ -11,6 +11,7 @@ import time
 from base64 import b64encode
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -38,11 +39,11 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path / "authority")
 
 
-def environ(**settings: object) -> dict[str, str]:
+def environ(**settings: Any) -> dict[str, str]:
     return {f"LABELWATCH_{name.upper()}": str(value) for name, value in settings.items()}
 
 
-def serve(certfile: Path, **more: object) -> tuple[MetricsServer, Settings]:
+def serve(certfile: Path, **more: Any) -> tuple[MetricsServer, Settings]:
     settings = Settings.resolve(environ=environ(metrics_certfile=certfile, metrics_password=LOGIN[1], **more))
     server = MetricsServer(
         showing(FakeEngine()),

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import click
 import pytest
 import typer
 
@@ -94,11 +93,10 @@ def one_sentence(ended: Ended) -> str:
     return ended.err
 
 
-def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
-    for name, command in group.commands.items():
+def commands(group: object, *path: str) -> Iterator[tuple[str, ...]]:
+    for name, command in getattr(group, "commands", {}).items():
         yield (*path, name)
-        if hasattr(command, "commands"):
-            yield from commands(command, *path, name)
+        yield from commands(command, *path, name)
 
 
 @pytest.mark.parametrize("path", list(commands(typer.main.get_command(cli.app))), ids=" ".join)

@@ -1,7 +1,9 @@
 """`labelwatch dump`: the whole topic in a file, or nothing that could be taken for it."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -52,7 +54,7 @@ def test_what_breaks_off_leaves_no_file(settings: Settings, tmp_path: Path, monk
     asyncio.run(_produce(settings.bootstrap))
     whole = TopicReader.read
 
-    async def broken(self: TopicReader, partition: int, from_ms: int | None):
+    async def broken(self: TopicReader, partition: int, from_ms: int | None) -> AsyncIterator[Sequence[Any]]:
         async for batch in whole(self, partition, from_ms):
             yield batch
         if partition == 1:

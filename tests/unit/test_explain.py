@@ -161,7 +161,7 @@ def test_labels_and_handling_time_count_what_the_engine_counts() -> None:
 
 def test_a_revised_label_shows_its_new_time_and_a_deleted_one_goes() -> None:
     events = [label("1", handle_ms=2_000, label_id="l-1"), label("2", handle_ms=3_000, label_id="l-2")]
-    usual = {"submitted_at": NOON, "cause": "updated"}
+    usual: dict[str, Any] = {"submitted_at": NOON, "cause": "updated"}
     events += [event("label_revised", "x", label_id="l-1", old={"handle_ms": 2_000}, new={"handle_ms": 5_000}, **usual)]
     events += [event("label_revised", "y", label_id="l-2", old={"handle_ms": 3_000}, **{**usual, "cause": "deleted"})]
     answer = ask(events, "handle")
@@ -191,7 +191,7 @@ def test_lines_for_scripts_hold_the_figure_and_one_event_each() -> None:
     ]
 
 
-CONTEXT = {
+CONTEXT: dict[str, Any] = {
     "label": "violating",
     "expected": "ok",
     "reviewer_id": "q-12",
@@ -296,9 +296,9 @@ def test_the_table_shows_ids_as_they_are() -> None:
         ({"role": "boss"}, "--role 'boss'"),
     ],
 )
-def test_a_question_that_has_no_answer_is_refused_by_name(more: dict[str, str], named: str) -> None:
+def test_a_question_that_has_no_answer_is_refused_by_name(more: dict[str, Any], named: str) -> None:
     with pytest.raises(CommandError, match=r"--\w+ '") as caught:
-        Question(**{"site": "s", "figure": "accuracy", "window": "1h", **more})
+        Question(**({"site": "s", "figure": "accuracy", "window": "1h"} | more))
     assert named in str(caught.value)
     assert caught.value.code == 2
 
@@ -367,7 +367,8 @@ def test_every_site_figure_is_the_engines(traffic: list[Row], policy: Policy) ->
             assert labels.n == figures.get(("labelwatch_site_labels", site, window), 0)
             timed = _explained(traffic, policy, Question(site, "handle", window, at_ms=at_ms))
             mean = figures.get(("labelwatch_site_handle_seconds_mean", site, window))
-            assert mean is None if timed.n == 0 else math.isclose(timed.total / timed.n / 1000, mean, rel_tol=1e-12)
+            assert (mean is None) == (timed.n == 0)
+            assert mean is None or math.isclose(timed.total / timed.n / 1000, mean, rel_tol=1e-12)
     assert reviews > 300
 
 

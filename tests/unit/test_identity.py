@@ -6,6 +6,7 @@ import hmac
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_a_worker_with_another_data_folder_ends_with_one_sentence_and_doctor_say
     create_topics(tansu.bootstrap, topics("main"), partitions=1)
     load = make_load(50, seed=1)
     produce(tansu.bootstrap, EVENTS, load.records)
-    named = {"agent_labels": "pseudonym"}
+    named: dict[str, Any] = {"agent_labels": "pseudonym"}
 
     def doctor(data_dir: Path) -> str:
         settings = Settings.resolve(environ={}, bootstrap=tansu.bootstrap, data_dir=data_dir, metrics_port=0)

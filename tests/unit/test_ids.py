@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ MINUTE_MS = 60_000
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_sealed_ids_are_a_set_that_tells_its_newest(seed: int):
+def test_sealed_ids_are_a_set_that_tells_its_newest(seed: int) -> None:
     rng = random.Random(seed)
     known = {rng.getrandbits(64) for _ in range(rng.choice((0, 1, 50, 3_000)))} | {0, (1 << 64) - 1}
     sealed = SealedIds(np.array([*known], np.uint64))
@@ -57,7 +58,7 @@ def traffic(rng: random.Random, minutes: int) -> list[Record]:
 
 
 @pytest.mark.parametrize("share", [0, 1, 16])
-def test_repeats_are_found_in_sealed_minutes_and_after_a_crash(share: int, monkeypatch: pytest.MonkeyPatch):
+def test_repeats_are_found_in_sealed_minutes_and_after_a_crash(share: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a share of 0 every minute but the newest is sealed at each checkpoint."""
     monkeypatch.setattr(intake, "NEW_SHARE", share)
     rng = random.Random(share)
@@ -100,10 +101,10 @@ class Unsealed(dict[int, None]):
         """Nothing."""
 
 
-def test_chunks_hold_the_same_bytes_whether_minutes_are_sealed_or_not(monkeypatch: pytest.MonkeyPatch):
+def test_chunks_hold_the_same_bytes_whether_minutes_are_sealed_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "NEW_SHARE", 0)
     records = traffic(random.Random(1), 30)
-    written = []
+    written: list[Any] = []
     for kind in (SealedIds, Unsealed):
         monkeypatch.setattr(intake, "SealedIds", kind)
         engine = PartitionEngine(3, Policy())

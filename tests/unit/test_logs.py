@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -28,9 +29,9 @@ def as_before() -> Iterator[None]:
         logging.getLogger(name).setLevel(level)
 
 
-def lines(**options: object) -> list[str]:
+def lines(**options: Any) -> list[str]:
     out = io.StringIO()
-    logs.configure(out, group="labelwatch-main", worker="w1", **options)  # type: ignore[arg-type]
+    logs.configure(out, group="labelwatch-main", worker="w1", **options)
     ours.info("partition=%d opened at offset=%d", 3, 17)
     ours.debug("a detail")
     ours.error("no partition")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka.consumer.fetcher import PartitionRecords
@@ -28,18 +29,18 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def test_growth_is_due_and_giving_back_ends_it(monkeypatch: pytest.MonkeyPatch):
+def test_growth_is_due_and_giving_back_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     resident = 100 << 20
-    given = []
+    given: list[Any] = []
     monkeypatch.setattr(memory, "_resident_bytes", lambda: resident)
     freed = FreedMemory()
-    freed._trim = given.append
+    monkeypatch.setattr(freed, "_trim", given.append)
     assert not freed.is_due
     resident += (32 << 20) - 1
     assert not freed.is_due
     resident += 1
     assert freed.is_due
-    freed.give_back()
+    freed.give_back()  # type: ignore[unreachable]  # a property changes
     assert given == [0]
     assert not freed.is_due
     resident -= 50 << 20  # partitions went away
@@ -48,7 +49,7 @@ def test_growth_is_due_and_giving_back_ends_it(monkeypatch: pytest.MonkeyPatch):
     assert freed.is_due
 
 
-def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch):
+def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     resident = 0
     monkeypatch.setattr(memory, "_resident_bytes", lambda: resident)
     monkeypatch.setattr("ctypes.CDLL", lambda _: object())
@@ -60,7 +61,7 @@ def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch):
 
 # Elsewhere `keep_freed` does nothing, as the test after this one shows, and so there is nothing to count.
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="only glibc's allocator has these options")
-def test_what_is_freed_serves_again_unless_the_environment_tunes_the_allocator():
+def test_what_is_freed_serves_again_unless_the_environment_tunes_the_allocator() -> None:
     def faults(kept: bool, **tuned: str) -> int:
         plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
         command = [sys.executable, "-c", _FAULTS.format(kept=kept)]
@@ -73,16 +74,16 @@ def test_what_is_freed_serves_again_unless_the_environment_tunes_the_allocator()
     assert faults(kept=True, MALLOC_ARENA_MAX="8") > 4 * kept
 
 
-def test_another_allocator_has_no_options(monkeypatch: pytest.MonkeyPatch):
+def test_another_allocator_has_no_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda _: object())
     keep_freed()
 
 
-def test_the_real_one_can_be_called():
+def test_the_real_one_can_be_called() -> None:
     FreedMemory().give_back()
 
 
-def test_an_answer_goes_without_the_garbage_collector():
+def test_an_answer_goes_without_the_garbage_collector() -> None:
     class Answer:
         """Stands in for the bytes."""
 

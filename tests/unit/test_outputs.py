@@ -42,7 +42,7 @@ def no_line_hides_anything(text: str) -> None:
         assert not HIDDEN.search(line), ascii(line)
 
 
-@pytest.fixture(scope="module", params=CLASSES.values(), ids=CLASSES)
+@pytest.fixture(scope="module", params=list(CLASSES.values()), ids=list(CLASSES))
 def history(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A label with the class among the causes of a drift, and lines that are refused for it."""
     hidden = request.param

@@ -12,7 +12,7 @@ ZSTD = 4
 BATCH_BYTES = 64 << 10
 
 
-class Stamped(BatchBuilder):
+class Stamped(BatchBuilder):  # type: ignore[misc]  # aiokafka has no types
     """Stamps every record with one time: without one, it is the clock's as the record is appended."""
 
     def append(self, *, timestamp: int | None, **record: Any) -> Any:
@@ -42,7 +42,7 @@ def read(packed_bytes: bytes) -> list[Record]:
     return [(record.key, record.value, list(record.headers)) for record in batch]
 
 
-def test_it_is_the_batch_that_aiokafka_makes():
+def test_it_is_the_batch_that_aiokafka_makes() -> None:
     records = some(40)
     theirs = builder()
     for key, value, headers in records:
@@ -53,23 +53,22 @@ def test_it_is_the_batch_that_aiokafka_makes():
     assert bytes(ours._build()) == bytes(theirs._build())
     assert ours.record_count() == 40
     assert ours.closed()
-    assert ours.append(timestamp=None, key=b"k", value=b"v", headers=[]) is None
+    assert ours.append(timestamp=None, key=b"k", value=b"v", headers=[]) is None  # type: ignore[func-returns-value]  # None: no room
 
 
-def test_records_keep_their_order_over_batches_and_a_retry_has_the_numbers_that_it_is_given():
+def test_records_keep_their_order_over_batches_and_a_retry_has_the_numbers_that_it_is_given() -> None:
     records = some(600)
     batches = packed(records, builder)
     assert len(batches) > 5
-    found = []
     for epoch in (1, 2):
-        found = []
+        found: list[Any] = []
         for batch in batches:
             batch._set_producer_state(7, epoch, len(found))
             found += read(bytes(batch._build()))
     assert found == records
 
 
-def test_without_transactions_a_batch_is_whole_as_it_is_and_nothing_makes_none():
+def test_without_transactions_a_batch_is_whole_as_it_is_and_nothing_makes_none() -> None:
     (batch,) = packed(some(3), lambda: BatchBuilder(BATCH_BYTES, ZSTD, is_transactional=0))
     assert read(bytes(batch._build())) == some(3)
     assert packed([], builder) == []

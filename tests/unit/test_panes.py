@@ -11,7 +11,7 @@ from tests.oracle.oracle import Oracle
 from tests.oracle.traffic import DAY_MS, adversarial
 
 
-def test_columns_in_pages_of_their_own_hold_the_same(monkeypatch: pytest.MonkeyPatch):
+def test_columns_in_pages_of_their_own_hold_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     records = adversarial(5, 1_500, 9 * DAY_MS)
     oracle = Oracle(partition=3)
     oracle.feed(records)
@@ -31,7 +31,7 @@ def test_columns_in_pages_of_their_own_hold_the_same(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("least_bytes", [1, 1 << 40])
-def test_growing_and_widening_lose_nothing(least_bytes: int, monkeypatch: pytest.MonkeyPatch):
+def test_growing_and_widening_lose_nothing(least_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(panes, "_OWN_PAGES_BYTES", least_bytes)
     rings = panes.Rings()
     table = panes.Table("t", rings, {"n": panes.Panes(np.int16, np.uint16)})

@@ -135,7 +135,7 @@ class Bench:
             transactional=True,
             fail=lambda code, why: self.failures.append((code, why)),
         )
-        self.partitions.attach(self.consumer)  # type: ignore[arg-type]
+        self.partitions.attach(self.consumer)  # type: ignore[arg-type]  # the double
 
     async def assign(self) -> None:
         before = len(self.consumer.opened)
@@ -449,7 +449,7 @@ async def test_a_worker_that_is_no_member_opens_nothing(monkeypatch: pytest.Monk
     async def prove() -> bool:
         return next(answers)
 
-    made.consumer.prove = prove  # type: ignore[method-assign]
+    made.consumer.prove = prove  # type: ignore[method-assign]  # the double
     made.partitions.assigned({0}, 1)
     await until(lambda: bool(made.partitions.positions()))
     assert list(answers) == []

@@ -1,6 +1,7 @@
 """The policy file: precedence, defaults, and errors that name file, key, value and what is allowed."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -45,20 +46,20 @@ logged_in = ["productive", "available", "training", "meeting", "break"]
         (("lima-2", "hate", ""), 0.95),
     ],
 )
-def test_the_narrowest_scope_that_says_something_wins(scope: tuple[str, str, str], target: float):
+def test_the_narrowest_scope_that_says_something_wins(scope: tuple[str, str, str], target: float) -> None:
     policy = Policy.parse(CONTRACT)
     assert policy.resolve(*scope).accuracy == target
     assert policy.resolve(*scope).min_reviews == 30
 
 
-def test_no_file_gives_the_documented_defaults():
+def test_no_file_gives_the_documented_defaults() -> None:
     targets = Policy.load(None).resolve("anywhere")
     assert (targets.accuracy, targets.qa_accuracy, targets.critical_error) == (0.95, 0.98, 0.005)
     assert (targets.utilization, targets.handle_seconds, targets.min_reviews) == (0.80, 45.0, 30)
     assert not Policy.load(None).names_site("anywhere")
 
 
-def test_a_site_carries_its_vendor_and_zone():
+def test_a_site_carries_its_vendor_and_zone() -> None:
     policy = Policy.parse(CONTRACT)
     assert (policy.vendor("manila-1"), policy.timezone("manila-1")) == ("acme", "Asia/Manila")
 
@@ -74,7 +75,7 @@ def test_a_site_carries_its_vendor_and_zone():
         ("America/Lima", 1_763_800_000_000, -5),
     ],
 )
-def test_the_offset_of_a_site_is_that_of_the_moment(zone: str, at_ms: int, hours: float):
+def test_the_offset_of_a_site_is_that_of_the_moment(zone: str, at_ms: int, hours: float) -> None:
     policy = Policy.parse(f"[site.s]\ntimezone = '{zone}'")
     assert policy.utc_offset_seconds("s", at_ms) == hours * 3600
     assert policy.utc_offset_seconds("unknown", at_ms) == 0
@@ -99,7 +100,7 @@ def test_the_offset_of_a_site_is_that_of_the_moment(zone: str, at_ms: int, hours
         ("[defaults]\nheadline_sources = []", "give a list, each one of 'qa', 'audit', 'consensus', 'gold', not empty"),
     ],
 )
-def test_an_error_names_file_key_value_and_what_is_allowed(text: str, says: str):
+def test_an_error_names_file_key_value_and_what_is_allowed(text: str, says: str) -> None:
     with pytest.raises(PolicyError) as caught:
         Policy.parse(text, "ours.toml")
     assert str(caught.value).startswith("ours.toml: ")
@@ -107,7 +108,7 @@ def test_an_error_names_file_key_value_and_what_is_allowed(text: str, says: str)
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"absent\.toml: cannot be read"):
         Policy.load(tmp_path / "absent.toml")
 
@@ -138,7 +139,7 @@ def heading(site: str, project: str, market: str) -> str:
 
 
 @given(st.data())
-def test_each_number_comes_from_the_narrowest_scope_that_has_it(data: st.DataObject):
+def test_each_number_comes_from_the_narrowest_scope_that_has_it(data: st.DataObject) -> None:
     given_numbers = {
         scope: data.draw(st.fixed_dictionaries({}, optional={key: values for key, (_, values) in NUMBERS.items()}))
         for scope in data.draw(st.lists(st.sampled_from(SCOPES), unique=True))
@@ -174,7 +175,7 @@ VALUES = st.one_of(
 
 @settings(max_examples=500)
 @given(st.sampled_from(KEYS), VALUES)
-def test_any_value_is_taken_or_refused_in_one_sentence(key: str, value: str):
+def test_any_value_is_taken_or_refused_in_one_sentence(key: str, value: str) -> None:
     text, said = f"{key} = {value}", ""
     try:
         targets = Policy.parse(text, "ours.toml").resolve("x", "p", "m")

@@ -10,7 +10,7 @@ from schemas.policy import Defaults, Detection, Oncall, Policy, Utilization
 SHOWN = (Path(__file__).parents[2] / "docs/policy.md").read_text().split("```toml\n")[1].split("```")[0]
 
 
-def test_the_file_shown_is_a_policy_and_scopes_win_as_the_page_says():
+def test_the_file_shown_is_a_policy_and_scopes_win_as_the_page_says() -> None:
     policy = Policy.parse(SHOWN)
     targets = {
         ("manila-1", "counterfeit", "US"): 0.975,
@@ -23,7 +23,7 @@ def test_the_file_shown_is_a_policy_and_scopes_win_as_the_page_says():
     assert {scope: policy.resolve(*scope).accuracy for scope in targets} == targets
 
 
-def test_values_shown_as_defaults_are_the_defaults_and_none_is_missing():
+def test_values_shown_as_defaults_are_the_defaults_and_none_is_missing() -> None:
     shown = tomllib.loads(SHOWN)
     for name, table in (
         ("oncall", Oncall()),

@@ -94,7 +94,7 @@ def is_private(name: str) -> bool:
 def own_names(tree: ast.Module) -> set[str]:
     """Private members that the module's own classes make: functions, and what they assign to themselves."""
     own = {
-        node.target.attr if isinstance(node, ast.AnnAssign) else target.attr
+        target.attr
         for node in ast.walk(tree)
         if isinstance(node, ast.Assign | ast.AnnAssign)
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])

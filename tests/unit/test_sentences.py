@@ -16,7 +16,7 @@ HOUR_MS = 3_600_000
 
 
 def said(timezone: str = "Asia/Manila", **fields: Any) -> DriftRecord:
-    given = {
+    given: dict[str, Any] = {
         "status": "opened", "drift_id": "d-1", "at": T0, "site_id": "manila-1", "signal": "accuracy",
         "direction": "down", "budget": "page", "opened_at": T0, "began_at": T0 - HOUR_MS,
         "began_at_low": T0 - 2 * HOUR_MS, "began_at_high": T0, "before": Level(0.96, 4000), "estimate": 0.9,

@@ -3,6 +3,7 @@
 import dataclasses
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -82,7 +83,7 @@ def test_text_becomes_the_settings_own_type() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_named(flags: dict[str, object], environ: dict[str, str], sentence: str) -> None:
+def test_what_is_wrong_is_named(flags: dict[str, Any], environ: dict[str, str], sentence: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.resolve(environ={f"LABELWATCH_{name}": value for name, value in environ.items()}, **flags)
     assert str(caught.value) == sentence
@@ -257,4 +258,4 @@ def test_every_setting_has_help_and_both_names() -> None:
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Settings.resolve(environ={}).id = "other"  # type: ignore[misc]
+        Settings.resolve(environ={}).id = "other"  # type: ignore[misc]  # what must be refused

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from schemas.policy import Policy, PolicyError
 from streams.ops.errors import CommandError
-from streams.ops.sites import as_json, print_sites, read_limits, read_sites, remove
+from streams.ops.sites import SiteUse, as_json, print_sites, read_limits, read_sites, remove
 from streams.views.samples import Samples
 
 
@@ -38,7 +38,7 @@ def page() -> Samples:
 
 def test_sites_with_the_most_combinations_come_first_each_once() -> None:
     manila, forged = read_sites(page())
-    assert manila == ("manila-1", 1_000.0, 999_970.0, 110, 3, True)
+    assert manila == SiteUse("manila-1", 1_000.0, 999_970.0, 110, 3, True)
     assert forged == ("forged‮", 990_000.0, 999_970.0, 1, 1, False)
     assert json.loads(as_json([manila]))[0] == {
         "site": "manila-1",

@@ -33,7 +33,9 @@ def marker(base: int, producer: int, *, commit: bool) -> bytes:
     return _with_checksum(built)
 
 
-def answer_of(*batches: bytes, position: int = 0, aborted: list[tuple[int, int]] | None = None) -> PartitionRecords:
+def answer_of(
+    *batches: bytes | bytearray, position: int = 0, aborted: list[tuple[int, int]] | None = None
+) -> PartitionRecords:
     """A broker's answer; `aborted` has the producer and first offset of transactions that were rolled back."""
     records = MemoryRecords(b"".join(batches))
     return PartitionRecords(None, records, aborted, position, None, None, True, READ_COMMITTED)

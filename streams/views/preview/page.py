@@ -83,4 +83,4 @@ def _content(board: PreviewBoard, panel: Panel, prometheus: Prometheus, window: 
 
 def _span(window: TimeRange) -> str:
     start, end = (datetime.fromtimestamp(at, window.zone) for at in (window.start, window.end))
-    return f"{start:%Y-%m-%d %H:%M} – {end:%Y-%m-%d %H:%M} {end:%Z}"  # noqa: RUF001
+    return f"{start:%Y-%m-%d %H:%M} – {end:%Y-%m-%d %H:%M} {end:%Z}"  # noqa: RUF001  # a dash between two times
