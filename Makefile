@@ -1,7 +1,7 @@
 # Everything a person runs. Each target prepares what it lacks; a fresh machine needs Python 3.11 or newer and make.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up stack test test-slow test-kafka faults-quick faults faults-long test-stack test-stack-whole test-stack-parts test-rules boards hashes lint format bench bench-all bench-quick pictures clean
+.PHONY: help setup demo up stack test test-slow test-kafka faults-quick faults faults-long test-stack test-stack-whole test-stack-parts test-rules boards documents hashes lint format bench bench-all bench-quick pictures clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -77,8 +77,11 @@ test-rules: $(STAMP) ## Rules, alerts and boards on real Prometheus and Alertman
 boards: $(STAMP) ## Write grafana/dashboards from the code beside it; a test compares
 	@$(BIN)/python -m grafana.generate
 
+documents: $(STAMP) ## Write docs/dependencies.md and the picture of docs/architecture.md from the code; a test compares
+	@$(BIN)/python .ci/documents.py
+
 hashes: ## Write hashes.txt, what the image may install, anew from constraints.txt; needs uv (pipx install uv)
-	@echo 'setuptools>=77' | uv pip compile pyproject.toml - --constraint constraints.txt --generate-hashes --quiet \
+	@echo 'setuptools>=77,<100' | uv pip compile pyproject.toml - --constraint constraints.txt --generate-hashes --quiet \
 	  --python-version 3.12 --python-platform linux --only-binary :all: --no-emit-index-url --no-annotate \
 	  --custom-compile-command 'make hashes' --output-file hashes.txt
 

@@ -1,8 +1,10 @@
 """The project's own promises: what is built, and that CI skips nothing."""
 
+import re
 import subprocess
 import sys
 import textwrap
+import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -54,3 +56,37 @@ def test_a_skip_is_a_failure_in_ci_and_only_there(tmp_path: Path) -> None:
 def test_the_console_script_is_installed() -> None:
     scripts = {entry.name: entry.value for entry in entry_points(group="console_scripts")}
     assert scripts["labelwatch"] == "streams.cli:main"
+
+
+def test_without_the_script_it_is_the_module() -> None:
+    by_script = [str(Path(sys.executable).with_name("labelwatch")), "policy", "check", "no-such.toml"]
+    by_module = [sys.executable, "-m", "streams", *by_script[1:]]
+    script, module = (
+        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        for command in (by_script, by_module)
+    )
+    assert script.returncode == module.returncode == 2
+    assert script.stderr.startswith("labelwatch: ")
+    assert (script.stdout, script.stderr) == (module.stdout, module.stderr)
+
+
+def test_type_checkers_are_told_that_the_packages_have_types() -> None:
+    """And so is who installs the wheel: the file is among the package's data."""
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    packages = [pattern.removesuffix("*") for pattern in tables["packages"]["find"]["include"]]
+    assert all((ROOT / package / "py.typed").is_file() for package in packages)
+    assert "py.typed" in tables["package-data"]["*"]
+
+
+def test_every_exception_from_a_check_has_its_reason_beside_it() -> None:
+    marked = re.compile(r"# (?:type: ignore|noqa)\b")
+    reasoned = re.compile(r"# (?:type: ignore\[[a-z, -]+\]|noqa: [A-Z0-9, ]+) +[#-] \S")
+    folders = ("schemas", "detectors", "streams", "grafana", "tests", "benchmarks", ".ci")
+    unreasoned = [
+        f"{file.relative_to(ROOT)}:{number}: {line.strip()}"
+        for folder in folders
+        for file in sorted((ROOT / folder).rglob("*.py"))
+        for number, line in enumerate(file.read_text("utf-8").splitlines(), 1)
+        if marked.search(line) and not reasoned.search(line) and file != Path(__file__)
+    ]
+    assert unreasoned == []

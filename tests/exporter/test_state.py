@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from schemas.metrics import METRICS, Origin
 from schemas.topics import EVENTS
 from streams.exporter import MonitorState
-from streams.exporter.state import REASONS, Clock
+from streams.exporter.state import REASONS, FigureClock
 from tests.support.exporter import FOREVER, Clocks, FakeEngine, showing
 
 
@@ -232,7 +232,7 @@ def test_a_reader_never_sees_half_of_a_write() -> None:
 
 
 def test_a_clock_that_is_wrong_makes_a_worker_unready_where_windows_go_by_it() -> None:
-    cases: list[tuple[Clock, set[str]]] = [("wall", {"clock"}), ("event", set())]
+    cases: list[tuple[FigureClock, set[str]]] = [("wall", {"clock"}), ("event", set())]
     for clock, missing in cases:
         state = MonitorState(clock=clock)
         state.prove_membership(float("inf"))

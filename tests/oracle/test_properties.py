@@ -3,26 +3,28 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from scipy.special import betainc
 
 from streams.engine.panes import BLOCK, HOUR_MS, MINUTE_MS, Panes, Ring, Rings, Table
 from streams.engine.parts.presence import spread
-from streams.engine.ratios import below_target_probability, wilson
+from streams.engine.ratios import below_target_probability, regularized_beta, wilson
 
 from . import oracle
 
 Counts = st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 
-def test_wilson_check_value():
+def test_wilson_check_value() -> None:
     lower, upper = wilson(np.array([47]), np.array([50]))
     assert (round(lower[0], 3), round(upper[0], 3)) == (0.838, 0.979)
 
 
 @given(Counts)
-def test_wilson_is_the_formula_and_holds_the_share(counts: tuple[int, int]):
+def test_wilson_is_the_formula_and_holds_the_share(counts: tuple[int, int]) -> None:
     correct, n = counts
     (lower,), (upper,) = wilson(np.array([correct]), np.array([n]))
     np.testing.assert_allclose((lower, upper), oracle.wilson(correct, n), rtol=0, atol=1e-12)
@@ -31,15 +33,33 @@ def test_wilson_is_the_formula_and_holds_the_share(counts: tuple[int, int]):
 
 
 @given(st.integers(0, 500), st.integers(0, 500), st.floats(0.01, 0.99))
-def test_more_wrong_reviews_make_it_likelier_to_be_below_the_target(correct: int, wrong: int, target: float):
+def test_more_wrong_reviews_make_it_likelier_to_be_below_the_target(correct: int, wrong: int, target: float) -> None:
     k, n = np.array([correct, correct]), np.array([correct + wrong, correct + wrong + 1])
     first, second = below_target_probability(k, n, np.array([target, target]))
     assert first <= second + 1e-12
     np.testing.assert_allclose(first, oracle.beta_below(correct, correct + wrong, target), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("most", [3, 30, 1_000, 30_000])
+def test_the_beta_distribution_is_scipys(most: int) -> None:
+    rng = np.random.default_rng(most)
+    n = rng.integers(0, most, 4_000)
+    k = rng.binomial(n, rng.choice([0.0, 0.02, 0.5, 0.9, 0.97, 1.0], 4_000))
+    x = np.where(rng.random(4_000) < 0.5, rng.random(4_000), np.clip(k / np.maximum(n, 1) + rng.normal(0, 0.02), 0, 1))
+    a, b = (0.5 + counts.astype(np.float64) for counts in (k, n - k))
+    found, expected = regularized_beta(a, b, x), betainc(a, b, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-13)
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_the_beta_distribution_at_its_ends_and_of_nothing() -> None:
+    ends = regularized_beta(np.array([0.5, 0.5, 3.5]), np.array([0.5, 0.5, 1.5]), np.array([0.0, 1.0, np.nan]))
+    np.testing.assert_array_equal(ends, [0.0, 1.0, np.nan])
+    assert len(regularized_beta(np.empty(0), np.empty(0), np.empty(0))) == 0
+
+
 @given(st.integers(0, 500), st.integers(1, 60), st.integers(-30, 90))
-def test_a_window_is_the_last_panes_that_the_ring_still_holds(head: int, panes: int, ahead: int):
+def test_a_window_is_the_last_panes_that_the_ring_still_holds(head: int, panes: int, ahead: int) -> None:
     ring = Ring("m", MINUTE_MS, 72)
     ring.advance(head * MINUTE_MS)
     now = max(head + ahead, 0)
@@ -55,7 +75,7 @@ def test_a_window_is_the_last_panes_that_the_ring_still_holds(head: int, panes: 
     st.lists(st.tuples(st.integers(0, 2 * 10**9), st.integers(0, 40 * 3_600_000)), max_size=8),
     st.sampled_from(["m", "h"]),
 )
-def test_an_interval_cut_at_panes_keeps_its_time(head_ms: int, spans: list[tuple[int, int]], name: str):
+def test_an_interval_cut_at_panes_keeps_its_time(head_ms: int, spans: list[tuple[int, int]], name: str) -> None:
     ring = Ring("m", MINUTE_MS, 72) if name == "m" else Ring("h", HOUR_MS, 170)
     ring.advance(head_ms)
     newest_end = (ring.head + 1) * ring.pane_ms

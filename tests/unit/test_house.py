@@ -59,5 +59,5 @@ def test_metric_names_are_written_whole_so_that_a_search_finds_them(trees: dict[
                 # In PromQL a name is followed by its selector, whose brace is of the text.
                 is_begun = isinstance(text, ast.Constant) and re.search(r"labelwatch_\w*$", str(text.value))
                 if is_begun and isinstance(after, ast.FormattedValue) and module not in BUILDS_NAMES:
-                    built.append(f"{module}:{node.lineno}")
+                    built.append(f"{module}:{after.lineno}")
     assert not built
