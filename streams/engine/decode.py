@@ -16,7 +16,7 @@ _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _KNOWN = frozenset(event_types())
 
 
-class Refusal(NamedTuple):
+class Rejection(NamedTuple):
     """Why a record cannot be used: one of a few reasons, and a detail for people."""
 
     reason: str
@@ -28,7 +28,7 @@ class Unknown:
 
 
 UNKNOWN = Unknown()
-Decoded = Event | Refusal | Unknown
+Decoded = Event | Rejection | Unknown
 
 
 def decode(values: Sequence[bytes | None]) -> list[Any]:
@@ -38,7 +38,7 @@ def decode(values: Sequence[bytes | None]) -> list[Any]:
         values: Raw values; None where a record has none.
 
     Returns:
-        For each value an event, a `Refusal`, or `UNKNOWN`. Never raises for a value.
+        For each value an event, a `Rejection`, or `UNKNOWN`. Never raises for a value.
     """
     out: list[Any] = []
     for start in range(0, len(values), _CHUNK):
@@ -72,15 +72,15 @@ def _may_hide(text: str) -> bool:
 def decode_one(value: bytes | None) -> Decoded:
     """Decodes one record value, with the reason where it cannot be used."""
     if value is None:
-        return Refusal("null", "the record has no value")
+        return Rejection("null", "the record has no value")
     try:
         text = value.decode()
     except UnicodeDecodeError as error:
-        return Refusal("encoding", f"not UTF-8: {error.reason} at byte {error.start}")
+        return Rejection("encoding", f"not UTF-8: {error.reason} at byte {error.start}")
     try:
         event: Decoded = _decode(value)
     except msgspec.ValidationError as error:
-        return _unknown_or(value, Refusal("schema", str(error)))
+        return _unknown_or(value, Rejection("schema", str(error)))
     except (ValueError, RecursionError) as error:
         return _malformed(error)
     if SUSPECT.search(text):
@@ -88,11 +88,11 @@ def decode_one(value: bytes | None) -> Decoded:
     return event
 
 
-def _malformed(error: Exception) -> Refusal:
-    return Refusal("json", str(error) or type(error).__name__)
+def _malformed(error: Exception) -> Rejection:
+    return Rejection("json", str(error) or type(error).__name__)
 
 
-def _unknown_or(value: bytes, refusal: Refusal) -> Decoded:
+def _unknown_or(value: bytes, rejection: Rejection) -> Decoded:
     try:
         msgspec.json.decode(value)
     except (ValueError, RecursionError) as error:
@@ -101,11 +101,11 @@ def _unknown_or(value: bytes, refusal: Refusal) -> Decoded:
     try:
         envelope = _decode_envelope(value)
     except (ValueError, RecursionError):
-        return refusal
+        return rejection
     if envelope.type in _KNOWN or any(
         HIDDEN.search(text) for text in (envelope.type, envelope.event_id, envelope.site_id)
     ):
-        return refusal
+        return rejection
     return UNKNOWN
 
 
@@ -131,7 +131,7 @@ def _without_control_characters(event: Any) -> Decoded:
     return (
         event
         if found is None
-        else Refusal("schema", f"control, format or bidirectional character in an identifier - at `$.{found}`")
+        else Rejection("schema", f"control, format or bidirectional character in an identifier - at `$.{found}`")
     )
 
 

@@ -12,11 +12,12 @@ from schemas.events import event_types
 from schemas.metrics import SITE_WINDOWS
 from schemas.policy import OTHER, Policy
 from schemas.topics import EVENTS
+from streams.engine.batch import DeadLetter, KafkaRecord
 from streams.engine.drift.episodes import Episode
 from streams.engine.drift.part import Drift, Opened
 from streams.engine.drift.streams import Plan, Stream
 from streams.engine.figures import Figures, PeopleFigures, without_people, without_sites
-from streams.engine.intake import CAP_CHECK_RECORDS, DeadLetter, Intake, Record, Tally
+from streams.engine.intake import CAP_CHECK_RECORDS, Intake
 from streams.engine.limits import KINDS, Admitted, LimitUse
 from streams.engine.panes import Ints, Rings, Slot, Table
 from streams.engine.parts import Part, Tell
@@ -28,6 +29,7 @@ from streams.engine.parts.verdicts import Verdicts
 from streams.engine.parts.work import Work
 from streams.engine.persons import Active, Paces, PeopleView, tell_paces
 from streams.engine.sites import SiteView
+from streams.engine.tally import Tally
 
 #: Format of manifests and slots. A newer one is refused. Format 1 has no drift slots: detectors then start afresh.
 #: Formats 2 and 3 have rings of reviews and labels in another form, and larger ones; these are taken over. Format 4 has
@@ -193,7 +195,7 @@ class PartitionEngine:
         over = {kind: tally.get(f"over/{kind}", 0) - before.get(f"over/{kind}", 0) for kind in KINDS}
         return {kind: LimitUse(admitted.used[kind], admitted.limit[kind], over[kind]) for kind in KINDS}
 
-    def apply(self, records: Sequence[Record]) -> None:
+    def apply(self, records: Sequence[KafkaRecord]) -> None:
         """Applies one fetched batch; records at or below `applied` are skipped. Never raises for a record."""
         with self.lock:
             if records and records[0].offset <= self.applied:
@@ -209,7 +211,7 @@ class PartitionEngine:
                 self._apply(records[start:stop] if stop - start < len(records) else records)
                 start = stop
 
-    def _apply(self, records: Sequence[Record]) -> None:
+    def _apply(self, records: Sequence[KafkaRecord]) -> None:
         self._intake.keeps_reviews = self._drift.holds
         batch = self._intake.read(records, self._dead_letters)
         for ring in self._rings:

@@ -17,9 +17,11 @@ from schemas.metrics import SITE_WINDOWS, WINDOWS
 from schemas.policy import Policy
 from schemas.text import cell, visible
 from schemas.topics import EVENTS
-from streams.engine.decode import Refusal, Unknown, decode
+from streams.engine.batch import KafkaRecord
+from streams.engine.decode import Rejection, Unknown, decode
 from streams.engine.headline import why_not_headline, why_not_windowed
-from streams.engine.intake import AHEAD_MS, CAP_MS, DUPLICATE_MINUTES, Record
+from streams.engine.horizon import DUPLICATE_MINUTES
+from streams.engine.intake import AHEAD_MS, CAP_MS
 from streams.engine.panes import HOUR_MS, MINUTE_MS, WINDOW_PANES
 from streams.engine.ratios import wilson
 from streams.engine.times import why_not_duration
@@ -180,11 +182,11 @@ class Explainer:
     _by_id: dict[str, int] = field(default_factory=dict)
     _number: int = 0
 
-    def add(self, records: Iterable[Record]) -> None:
+    def add(self, records: Iterable[KafkaRecord]) -> None:
         """Takes the next records of the site's partition, in order."""
         records = self._relevant(records)
         for record, event in zip(records, decode([record.value for record in records]), strict=True):
-            if isinstance(event, Refusal | Unknown) or _is_ahead(event, record.timestamp):
+            if isinstance(event, Rejection | Unknown) or _is_ahead(event, record.timestamp):
                 continue
             is_sites = event.site_id == self.question.site and not isinstance(event, ClockAdvanced)
             if not self.question.knows(event, record.timestamp):
@@ -195,7 +197,7 @@ class Explainer:
                 self._site_events += 1
                 self._count(event)
 
-    def _relevant(self, records: Iterable[Record]) -> list[Record]:
+    def _relevant(self, records: Iterable[KafkaRecord]) -> list[KafkaRecord]:
         """All of them, or where the time is known those that could be the site's: most of a partition is not."""
         if self.question.at_ms is None:
             return list(records)

@@ -34,7 +34,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from schemas.topics import DRIFT, EVENTS, REJECTED, checkpoints_topic
-from streams.engine.intake import DeadLetter
+from streams.engine.batch import DeadLetter
 from streams.engine.partition import Checkpoint
 from streams.exporter.pseudonyms import PLAIN
 from streams.runtime.broker import Refusal, recreated

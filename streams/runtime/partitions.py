@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.policy import OTHER, Policy
 from schemas.topics import EVENTS, checkpoints_topic
-from streams.engine.intake import Record
+from streams.engine.batch import KafkaRecord
 from streams.engine.partition import Checkpoint, FormatError, PartitionEngine
 from streams.exporter import MonitorState
 from streams.runtime.access import denied
@@ -428,7 +428,7 @@ class Partitions:
             await self._pace(owned)
         owned.expected = max(owned.expected, batch.ends)
 
-    def _apply(self, owned: _Owned, records: Sequence[Record]) -> bool:
+    def _apply(self, owned: _Owned, records: Sequence[KafkaRecord]) -> bool:
         letters = owned.engine.dead_letters_pending
         try:
             if owned.lost:

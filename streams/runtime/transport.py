@@ -47,7 +47,7 @@ from faust.types.tuples import ConsumerMessage
 from mode import Service
 
 from schemas.topics import EVENTS
-from streams.engine.intake import Record
+from streams.engine.batch import KafkaRecord
 from streams.runtime.ends import Ends, log_ends
 from streams.runtime.memory import break_circle
 from streams.runtime.settings import Settings
@@ -101,14 +101,14 @@ class Batch:
 
     __slots__ = ("_records", "ends", "epoch", "follows", "partition")
 
-    def __init__(self, partition: int, epoch: int, follows: int, records: "Unread | Sequence[Record]") -> None:
+    def __init__(self, partition: int, epoch: int, follows: int, records: "Unread | Sequence[KafkaRecord]") -> None:
         self.partition = partition
         self.epoch = epoch
         self.follows = follows
         self.ends = records.ends if isinstance(records, Unread) else records[-1].offset + 1
         self._records = records
 
-    def runs(self) -> Iterator[Sequence[Record]]:
+    def runs(self) -> Iterator[Sequence[KafkaRecord]]:
         """The records in runs of about `BATCH_RECORDS`; to be asked for once. There may be none."""
         return self._records.runs() if isinstance(self._records, Unread) else iter([self._records])
 
@@ -174,7 +174,7 @@ class Unread:
     def __bool__(self) -> bool:
         return bool(self._batches)
 
-    def runs(self) -> Iterator[list[Record]]:
+    def runs(self) -> Iterator[list[KafkaRecord]]:
         """Parses the records, which can be done once, in even runs of about `BATCH_RECORDS`, at most half as many more.
 
         Whole batches of producers nearly always make some hundreds too many, and a run of these would cost what a full

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from schemas.policy import Policy
-from streams.engine import intake, partition, parts
+from streams.engine import intake, numbering, partition, parts
 from streams.engine.partition import PartitionEngine
 from tests.oracle.compare import Record, batches, commit, differences, engine_figures, of_sites
 from tests.oracle.oracle import Oracle
@@ -16,7 +16,7 @@ from tests.oracle.traffic import DAY_MS, START_MS, adversarial
 @pytest.fixture
 def small_caps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "PEOPLE_MAX", 300)
-    monkeypatch.setattr(intake, "NAMES_HELD_MAX", 400)
+    monkeypatch.setattr(numbering, "NAMES_HELD_MAX", 400)
     monkeypatch.setattr(partition, "CAP_CHECK_RECORDS", 256)
 
 
@@ -73,7 +73,7 @@ def test_a_million_people() -> None:
     assert sum(figures["labelwatch_unnamed_events_total"].values()) == count - parts.PEOPLE_MAX
     named = [n for labels, n in figures["labelwatch_agent_labels"].items() if labels[-1] == "1h"]
     assert (len(named), sum(named)) == (parts.PEOPLE_MAX, parts.PEOPLE_MAX)
-    assert len(engine._intake.persons) <= intake.NAMES_HELD_MAX + intake.CAP_CHECK_RECORDS
+    assert len(engine._intake.persons) <= numbering.NAMES_HELD_MAX + intake.CAP_CHECK_RECORDS
     slots = {key: value for key, value in checkpoint.slots if value is not None}
     restored = PartitionEngine.restore(3, Policy(), slots, checkpoint.manifest)
     assert engine_figures(restored, engine.clock_ms) == figures

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from schemas.topics import DRIFT, EVENTS, REJECTED, checkpoints_topic
-from streams.engine.intake import DeadLetter
+from streams.engine.batch import DeadLetter
 from streams.engine.partition import Checkpoint
 from streams.runtime import checkpoints
 from streams.runtime.broker import Refusal

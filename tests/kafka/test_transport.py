@@ -11,7 +11,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from schemas.topics import EVENTS
-from streams.engine.intake import Record
+from streams.engine.batch import KafkaRecord
 from streams.runtime.ends import Ends
 from streams.runtime.settings import Settings
 from streams.runtime.transport import BATCH_RECORDS, App, Batch
@@ -35,7 +35,7 @@ class Recorder:
         self.offsets: dict[int, list[int]] = {}
         self.ends: dict[int, int] = {}
         self.runs: list[int] = []
-        self.records: list[Record] = []
+        self.records: list[KafkaRecord] = []
         self.batches: list[Batch] = []
         self.stale = 0
         self.holes = 0

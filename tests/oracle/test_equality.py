@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from schemas.policy import Policy
-from streams.engine.intake import DeadLetter
+from streams.engine.batch import DeadLetter
 from streams.engine.partition import PartitionEngine
 from streams.sources.scenarios import SCENARIOS
 from streams.sources.simulate import Operation, Simulation

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.metrics import METRICS, Page
 from schemas.policy import Policy
-from streams.engine import intake, partition
+from streams.engine import numbering, partition
 from streams.engine.partition import PartitionEngine
 from tests.oracle.compare import DRIFT, Record, batches, commit, engine_figures
 from tests.oracle.oracle import Oracle
@@ -90,7 +90,7 @@ LIMITS = {
 def test_sums_over_the_page_are_the_truth_and_cuts_and_restarts_change_nothing(
     monkeypatch: pytest.MonkeyPatch, limit: str, seed: int
 ) -> None:
-    monkeypatch.setattr(intake, "NAMES_HELD_MAX", 60)
+    monkeypatch.setattr(numbering, "NAMES_HELD_MAX", 60)
     monkeypatch.setattr(partition, "CAP_CHECK_RECORDS", 256)
     policy = limited(**LIMITS[limit])
     records = once(adversarial(seed, 2_000, DAY_MS))

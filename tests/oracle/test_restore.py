@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from schemas.policy import Policy
-from streams.engine.intake import DeadLetter
+from streams.engine.batch import DeadLetter
 from streams.engine.partition import Checkpoint, PartitionEngine
 
 from .compare import COUNTERS, HISTOGRAMS, Record, commit, differences, engine_figures, engine_histograms

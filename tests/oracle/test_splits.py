@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.policy import Policy
-from streams.engine import intake
+from streams.engine import horizon
 from streams.engine.partition import PartitionEngine
 from tests.drift.test_exact import POLICY as WITH_DRIFTS
 from tests.drift.test_exact import history
@@ -73,7 +73,7 @@ def test_any_split_gives_the_same_bytes(stream: int, sizes: list[int]) -> None:
 def test_any_split_gives_the_same_where_the_duplicate_cap_bites(
     stream: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "DUPLICATE_IDS_MAX", 20)
+    monkeypatch.setattr(horizon, "DUPLICATE_IDS_MAX", 20)
     monkeypatch.setattr("streams.engine.partition.CAP_CHECK_RECORDS", 64)
     assert_same(STREAMS[stream], sizes)
 

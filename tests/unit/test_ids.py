@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from schemas.policy import Policy
-from streams.engine import intake
+from streams.engine import horizon
 from streams.engine.ids import SealedIds
 from streams.engine.partition import PartitionEngine
 from tests.oracle.compare import Record, commit, differences
@@ -60,7 +60,7 @@ def traffic(rng: random.Random, minutes: int) -> list[Record]:
 @pytest.mark.parametrize("share", [0, 1, 16])
 def test_repeats_are_found_in_sealed_minutes_and_after_a_crash(share: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a share of 0 every minute but the newest is sealed at each checkpoint."""
-    monkeypatch.setattr(intake, "NEW_SHARE", share)
+    monkeypatch.setattr(horizon, "NEW_SHARE", share)
     rng = random.Random(share)
     records = traffic(rng, 50)
     oracle, engine = Oracle(partition=3), PartitionEngine(3, Policy())
@@ -102,11 +102,11 @@ class Unsealed(dict[int, None]):
 
 
 def test_chunks_hold_the_same_bytes_whether_minutes_are_sealed_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "NEW_SHARE", 0)
+    monkeypatch.setattr(horizon, "NEW_SHARE", 0)
     records = traffic(random.Random(1), 30)
     written: list[Any] = []
     for kind in (SealedIds, Unsealed):
-        monkeypatch.setattr(intake, "SealedIds", kind)
+        monkeypatch.setattr(horizon, "SealedIds", kind)
         engine = PartitionEngine(3, Policy())
         written.append([])
         for start in range(0, len(records), 70):

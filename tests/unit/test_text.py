@@ -10,7 +10,7 @@ import pytest
 
 from schemas.policy import Policy
 from schemas.text import HIDDEN, SUSPECT, visible
-from streams.engine.decode import Refusal, decode
+from streams.engine.decode import Rejection, decode
 from streams.engine.partition import PartitionEngine
 from tests.oracle.compare import Record
 from tests.oracle.decoder import decide
@@ -59,10 +59,10 @@ def test_an_identifier_with_one_is_refused_plain_or_escaped(char: str, field: st
     for value in (plain, escaped):
         # Beside clean records too: a batch is scanned as one.
         first, found, last = decode([clean, value, clean])
-        assert isinstance(found, Refusal)
+        assert isinstance(found, Rejection)
         assert found.reason == "schema"
-        assert not isinstance(first, Refusal)
-        assert not isinstance(last, Refusal)
+        assert not isinstance(first, Rejection)
+        assert not isinstance(last, Rejection)
         assert decide(value)[:2] == ("rejected", "schema")
 
 
@@ -83,7 +83,7 @@ def test_joiners_that_a_script_or_an_emoji_needs_are_taken(name: str) -> None:
 def test_joiners_that_make_twins_are_refused(name: str) -> None:
     value = msgspec.json.encode(review(site_id=name))
     (found,) = decode([value])
-    assert isinstance(found, Refusal)
+    assert isinstance(found, Rejection)
     assert decide(value).kind == "rejected"
     assert visible(name) != name
 

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 import msgspec
 
 from schemas.events import LabelReviewed, ReviewRevised
-from streams.engine.intake import Batch, Intake
+from streams.engine.batch import EventBatch, column
+from streams.engine.intake import Intake
 from streams.engine.panes import Slot
 from streams.engine.times import why_not_time
 
@@ -57,7 +58,7 @@ class Hold:
         """Whether a batch must have the events of its reviews: there is a hold, or there was one lately."""
         return bool(self._hold_ms or self._held)
 
-    def take(self, batch: Batch, intake: Intake) -> Batch:
+    def take(self, batch: EventBatch, intake: Intake) -> EventBatch:
         """What of a batch and of what was held before is ripe by now.
 
         What is ripe after which review does not depend on how the log is cut: a review lets go all that is ripe at
@@ -68,7 +69,7 @@ class Hold:
             intake: Numbers what is let go.
 
         Returns:
-            The batch itself where nothing is held; else one with the same labels and the ripe reviews, whose `clock`
+            The batch itself where nothing is held; else one with the same labels and the ripe reviews, whose `clock_ms`
             says when each was let go, and with those revisions that are not of a review held here: that one is
             replaced, or dropped where it is void.
         """
@@ -79,13 +80,13 @@ class Hold:
         revised: list[tuple[int, ReviewRevised]] = []
         revisions = iter([*batch.revised, None])
         following = next(revisions)
-        for place in range(len(batch.verdicts) + 1):
+        for place in range(len(batch.to_hold) + 1):
             while following is not None and following[0] <= place:
                 if not self._revise(following[1]):
                     revised.append((len(ripe), following[1]))
                 following = next(revisions)
-            if place < len(batch.verdicts):
-                if not self._add(batch.verdicts[place]):
+            if place < len(batch.to_hold):
+                if not self._add(batch.to_hold[place]):
                     intake.tally.add("hold_skipped")
                 while self._ripest and (self._ripest[0][0] <= self._newest_ms or len(self._held) > HELD_MAX):
                     ripe_ms, number = heapq.heappop(self._ripest)
@@ -95,8 +96,7 @@ class Hold:
                         ripe.append(self._drop(number))
                         clock.append(self._newest_ms)
         released = intake.again(ripe)
-        released.labels, released.classes = batch.labels, batch.classes
-        released.revised, released.clock = revised, clock
+        released.labels, released.revised, released.clock_ms = batch.labels, revised, column(clock)
         return released
 
     def _add(self, event: LabelReviewed) -> bool:

@@ -14,13 +14,14 @@ from detectors.protocol import Estimate
 from detectors.reverse import RUN_LENGTH
 from schemas.drift import Cause, Level
 from schemas.policy import OTHER, Policy
+from streams.engine.batch import EventBatch, WorkKind
 from streams.engine.drift import older
 from streams.engine.drift.cause import CAUSES, all_parts, largest, verdict
 from streams.engine.drift.episodes import Closed, Episode, again, drift_id
 from streams.engine.drift.names import FEW, MANY, NONE, Combinations, Names
 from streams.engine.drift.recent import LABEL, Groups, Recent, Rows, Waiting, begins, lengths
 from streams.engine.drift.streams import DAY_SECONDS, LEAST_RUN_LENGTH, Call, Stream, Streams, first_places, stretches
-from streams.engine.intake import Batch, Intake, WorkKind, column
+from streams.engine.intake import Intake
 from streams.engine.panes import Ints, Slot
 from streams.engine.parts import Numbers
 
@@ -168,7 +169,7 @@ class Labels:
         """Whether any of its signals is switched on."""
         return bool(self._watched)
 
-    def apply(self, batch: Batch, intake: Intake) -> None:
+    def apply(self, batch: EventBatch, intake: Intake) -> None:
         """Takes the labels of a batch, in order."""
         if not self._watched:
             return
@@ -176,12 +177,11 @@ class Labels:
         self._agents.sync(intake.persons)
         self._kinds_of_work.sync(intake.works)
         self._classes.sync(intake.classes)
-        persons, kinds, at, handle_ms = batch.labels.arrays()
+        persons, kinds, at, handle_ms, given = batch.labels
         if not len(kinds):
             return
         self._meet(kinds, intake.works)
-        classes = self._classes.of(column(batch.classes))
-        labels = _Columns(persons, kinds, at, handle_ms, classes)
+        labels = _Columns(persons, kinds, at, handle_ms, self._classes.of(given))
         for start, stop, day in stretches(at, self._day):
             if day > self._day:
                 self._streams.next_day(day * DAY_SECONDS, day - self._day if self._day >= 0 else 1, self.episodes)

@@ -17,6 +17,7 @@ from detectors.rounds import STRATA
 from schemas.drift import BUDGET_OF, BUDGETS, Cause, DriftRecord, Level
 from schemas.events import ReviewRevised, ReviewVersion
 from schemas.policy import OTHER, Policy
+from streams.engine.batch import EventBatch, Trait, VerdictKind
 from streams.engine.drift import older
 from streams.engine.drift.cause import CAUSES, MAIN_SHARE, Part, all_parts, largest, verdict
 from streams.engine.drift.episodes import (
@@ -49,7 +50,7 @@ from streams.engine.drift.streams import (
     watches_fall,
 )
 from streams.engine.figures import Figures
-from streams.engine.intake import Batch, Intake, Trait, VerdictKind, column
+from streams.engine.intake import Intake
 from streams.engine.panes import HOUR_MS, Ints, Slot, Table
 from streams.engine.parts import Numbers, Tell
 from streams.engine.parts.people import is_headline
@@ -394,7 +395,7 @@ class Drift:
 
     # --- reviews
 
-    def apply(self, batch: Batch, intake: Intake) -> None:
+    def apply(self, batch: EventBatch, intake: Intake) -> None:
         """Takes the labels of a batch, in order, and its reviews, in order: no stream has both."""
         batch = self._hold.take(batch, intake)
         self._labels.apply(batch, intake)
@@ -410,14 +411,12 @@ class Drift:
         self._reviewers.sync(intake.reviewers)
         self._traits.sync(intake.traits)
         self._strata_named.sync(intake.traits)
-        if not (batch.reviews.at or batch.revised):
+        if not (len(batch.reviews.at) or batch.revised):
             return
-        persons, kinds, at, correct = batch.reviews.arrays()
+        persons, kinds, at, correct, traits, reviewers = batch.reviews
         self._ids, self._tasks, self._at = batch.ids, batch.mistakes, at
-        self._clock = at if batch.clock is None else column(batch.clock)
-        reviewers = column(batch.reviewers)
+        self._clock = at if batch.clock_ms is None else batch.clock_ms
         positions = np.flatnonzero(self._headline.of(kinds) > 0)
-        traits = column(batch.traits)
         rows = self._rows(traits, reviewers, persons, kinds, at, correct)
         if len(positions) < len(rows):
             rows = rows.take(positions, axis=0)

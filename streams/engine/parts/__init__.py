@@ -7,8 +7,9 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from schemas.policy import Policy
+from streams.engine.batch import EventBatch
 from streams.engine.figures import Figures
-from streams.engine.intake import Batch, Intake
+from streams.engine.intake import Intake
 from streams.engine.panes import Ints, Key, Table
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ class Part(Protocol):
     def tables(self) -> Sequence[Table]:
         """Its tables: the engine clears their panes, and writes and restores their slots."""
 
-    def apply(self, batch: Batch, intake: Intake) -> None:
+    def apply(self, batch: EventBatch, intake: Intake) -> None:
         """Takes a batch; the rings stand at its newest time already. Cannot raise for an event."""
 
     def restored(self) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from itertools import islice
 
 from schemas.policy import Policy
+from streams.engine.batch import EventBatch
 from streams.engine.figures import Figures
-from streams.engine.intake import Batch, Intake
+from streams.engine.intake import Intake
 from streams.engine.panes import Rings, Table
 from streams.engine.parts import Tell
 from streams.engine.times import DURATION_REASONS, TIME_REASONS
@@ -31,7 +32,7 @@ class Implausible:
         self.tables: Sequence[Table] = (self._table,)
         self._met = 0
 
-    def apply(self, batch: Batch, intake: Intake) -> None:
+    def apply(self, batch: EventBatch, intake: Intake) -> None:
         """Adds what the batch has."""
         for site in islice(intake.sites, self._met, None):
             self._table.row((site,), site)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from schemas.policy import Policy
+from streams.engine.batch import EventBatch, VerdictKind
 from streams.engine.headline import why_not_headline
-from streams.engine.intake import CAP_MS, Batch, Intake, VerdictKind, column
+from streams.engine.intake import CAP_MS, Intake
 from streams.engine.panes import Ints, Key, Panes, Rings, Table
 from streams.engine.parts import Numbers, Tell, rows_of_people
 from streams.engine.parts.work import handled_columns
@@ -48,30 +49,26 @@ class People:
         self._rows: Numbers[Key] = rows_of_people(self.table)
         self._headline: Numbers[VerdictKind] = Numbers(lambda kind: is_headline(kind, policy))
 
-    def apply(self, batch: Batch, intake: Intake) -> None:
+    def apply(self, batch: EventBatch, intake: Intake) -> None:
         """Adds labels, skips, headline reviews and revisions."""
         self._rows.sync(intake.persons)
         self._headline.sync(intake.verdicts)
         if self._rows.incomplete:
             for events in (batch.labels, batch.skips, batch.reviews, batch.label_changes, batch.review_changes):
-                intake.tally.add("unnamed", int((self._rows.of(events.arrays()[0]) < 0).sum()))
-        persons, _, at, handle_ms = batch.labels.arrays()
-        if len(persons):
-            columns = handled_columns(handle_ms)
-            self._add(persons, at, {**columns, "acts": columns["labels"]})
-        persons, _, at, _ = batch.skips.arrays()
-        if len(persons):
-            self._add(persons, at, {"acts": np.ones(len(persons), np.int64)})
-        persons, _, at, handle_ms = batch.label_changes.arrays()
-        if len(persons):
-            weights = column(batch.label_weights)
-            self._add(persons, at, handled_columns(handle_ms, weights))
-        persons, kinds, at, correct = batch.reviews.arrays()
-        if len(persons):
+                intake.tally.add("unnamed", int((self._rows.of(events.person) < 0).sum()))
+        labels, skips, changes = batch.labels, batch.skips, batch.label_changes
+        if len(labels.person):
+            columns = handled_columns(labels.handle_ms)
+            self._add(labels.person, labels.at, {**columns, "acts": columns["labels"]})
+        if len(skips.person):
+            self._add(skips.person, skips.at, {"acts": np.ones(len(skips.person), np.int64)})
+        if len(changes.person):
+            self._add(changes.person, changes.at, handled_columns(changes.handle_ms, changes.weight))
+        if len(batch.reviews.person):
+            persons, kinds, at, correct, *_ = batch.reviews
             self._add_reviews(persons, kinds, at, correct, np.ones(len(persons), np.int64))
-        persons, kinds, at, correct = batch.review_changes.arrays()
-        if len(persons):
-            self._add_reviews(persons, kinds, at, correct, column(batch.review_weights))
+        if len(batch.review_changes.person):
+            self._add_reviews(*batch.review_changes)
 
     def _add_reviews(self, persons: Ints, kinds: Ints, at: Ints, correct: Ints, weights: Ints) -> None:
         headline = self._headline.of(kinds) > 0
@@ -104,21 +101,20 @@ class Reviewers:
         self.tables: Sequence[Table] = (self.table,)
         self._rows: Numbers[Key] = rows_of_people(self.table)
 
-    def apply(self, batch: Batch, intake: Intake) -> None:
+    def apply(self, batch: EventBatch, intake: Intake) -> None:
         """Adds reviews made: every round, purpose and role."""
         self._rows.sync(intake.reviewers)
-        reviewers, review_ms, at, found = batch.made.arrays()
+        reviewers, at, review_ms, found_error, is_audit = batch.made
         if len(reviewers):
             if self._rows.incomplete:
                 intake.tally.add("unnamed", int((self._rows.of(reviewers) < 0).sum()))
-            wrong, audits = found & 1, found >> 1
             columns = {
                 "reviews": np.ones(len(reviewers), np.int64),
                 "review_ms": np.clip(review_ms, 0, CAP_MS),
-                "errors": wrong,
+                "errors": found_error,
             }
-            if audits.any():
-                columns |= {"audits": audits, "audit_errors": wrong & audits}
+            if is_audit.any():
+                columns |= {"audits": is_audit, "audit_errors": found_error & is_audit}
             add_named(self.table, self._rows, reviewers, at, columns)
 
     def restored(self) -> None:

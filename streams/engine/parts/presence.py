@@ -9,8 +9,9 @@ import numpy as np
 from schemas.events import ROLES, STATES, AgentProfiled, StateChanged
 from schemas.metrics import WINDOWS
 from schemas.policy import Policy
+from streams.engine.batch import EventBatch
 from streams.engine.figures import Figures
-from streams.engine.intake import Batch, Intake
+from streams.engine.intake import Intake
 from streams.engine.panes import HOUR_MS, Ints, Key, Panes, Ring, Rings, Table
 from streams.engine.parts import Groups, Tell, has_room, read_totals
 
@@ -70,7 +71,7 @@ class Presence:
         #: By site, not above the start of its oldest open state: when to look for forgotten ones.
         self._oldest_ms: dict[str, int] = {}
 
-    def apply(self, batch: Batch, intake: Intake) -> None:
+    def apply(self, batch: EventBatch, intake: Intake) -> None:
         """Takes states and profiles in order, then closes what the sites' clocks have passed."""
         closed: list[Interval] = []
         changed: list[tuple[int, int]] = []

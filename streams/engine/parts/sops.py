@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from schemas.policy import OTHER, Policy
+from streams.engine.batch import EventBatch, VerdictKind, WorkKind
 from streams.engine.figures import Figures
-from streams.engine.intake import Batch, Intake, VerdictKind, WorkKind
+from streams.engine.intake import Intake
 from streams.engine.panes import Key, Rings, Table
 from streams.engine.parts import Numbers, Tell
 
@@ -37,22 +38,22 @@ class Sops:
             key = (key[0], OTHER, OLDER)
         return self._table.row(key, key[0])
 
-    def apply(self, batch: Batch, intake: Intake) -> None:
+    def apply(self, batch: EventBatch, intake: Intake) -> None:
         """Adds labels and first-given reviews that name a version."""
         self._rows.sync(intake.sops)
         self._work_sops.sync(intake.works)
         self._verdict_sops.sync(intake.verdicts)
-        _, kinds, _, _ = batch.labels.arrays()
-        sops = self._work_sops.of(kinds)
+        sops = self._work_sops.of(batch.labels.kind)
         sops = sops[sops >= 0]
         if len(sops):
             self._table.add_totals(self._rows.of(sops), {"labels": np.ones(len(sops), np.int64)})
-        _, kinds, _, correct = batch.reviews.arrays()
-        sops = self._verdict_sops.of(kinds)
+        sops = self._verdict_sops.of(batch.reviews.kind)
         named = sops >= 0
         if named.any():
             rows = self._rows.of(sops[named])
-            self._table.add_totals(rows, {"reviews": np.ones(len(rows), np.int64), "correct": correct[named]})
+            self._table.add_totals(
+                rows, {"reviews": np.ones(len(rows), np.int64), "correct": batch.reviews.correct[named]}
+            )
 
     def restored(self) -> None:
         """Nothing is kept beside the table."""

@@ -6,9 +6,10 @@ import numpy as np
 
 from schemas.metrics import REVIEW_DELAY_BUCKETS_SECONDS, WINDOWS
 from schemas.policy import Policy
+from streams.engine.batch import EventBatch, VerdictKind
 from streams.engine.figures import Figures
 from streams.engine.headline import why_not_headline
-from streams.engine.intake import Batch, Intake, VerdictKind, column
+from streams.engine.intake import Intake
 from streams.engine.panes import Key, Panes, Rings, Table
 from streams.engine.parts import (
     Groups,
@@ -60,25 +61,24 @@ class Verdicts:
         """Labels of a row of `verdicts` within a window."""
         return lambda key: (*key, self.headline_of(key), window)
 
-    def apply(self, batch: Batch, intake: Intake) -> None:
+    def apply(self, batch: EventBatch, intake: Intake) -> None:
         """Adds reviews, their revisions, errors and delays."""
         for numbers in (self._rows, self._delay_rows, self._windowed):
             numbers.sync(intake.verdicts)
-        _, kinds, at, correct = batch.reviews.arrays()
-        if len(kinds):
-            rows = self._rows.of(kinds)
+        reviews = batch.reviews
+        if len(reviews.kind):
+            rows, at, correct = self._rows.of(reviews.kind), reviews.at, reviews.correct
             ones = np.ones(len(rows), np.int64)
             self.verdicts.add_totals(rows, {"reviews": ones, "correct": correct})
-            windowed = self._windowed.of(kinds) > 0
+            windowed = self._windowed.of(reviews.kind) > 0
             self.verdicts.add(rows[windowed], at[windowed], {"reviews": ones[windowed], "correct": correct[windowed]})
-        _, kinds, at, correct = batch.review_changes.arrays()
-        if len(kinds):
-            weights = column(batch.review_weights)
-            rows = self._rows.of(kinds)
-            self.verdicts.add(rows, at, {"reviews": weights, "correct": weights * correct})
-        _, kinds, _, delay_ms = batch.delays.arrays()
-        if len(kinds):
-            observe(self._delay, self._delay_rows.of(kinds), delay_ms, REVIEW_DELAY_BUCKETS_SECONDS)
+        changes = batch.review_changes
+        if len(changes.kind):
+            columns = {"reviews": changes.weight, "correct": changes.weight * changes.correct}
+            self.verdicts.add(self._rows.of(changes.kind), changes.at, columns)
+        if len(batch.delays.kind):
+            rows = self._delay_rows.of(batch.delays.kind)
+            observe(self._delay, rows, batch.delays.delay_ms, REVIEW_DELAY_BUCKETS_SECONDS)
         found: list[tuple[int, int]] = []
         for error in batch.errors:
             table, total = (self.remarks, "remarks") if error.is_remark else (self.errors, "errors")

@@ -6,8 +6,9 @@ import numpy as np
 
 from schemas.metrics import HANDLE_BUCKETS_SECONDS, WINDOWS
 from schemas.policy import Policy
+from streams.engine.batch import EventBatch, WorkKind
 from streams.engine.figures import Figures
-from streams.engine.intake import CAP_MS, Batch, Intake, WorkKind, column
+from streams.engine.intake import CAP_MS, Intake
 from streams.engine.panes import Ints, Panes, Rings, Table
 from streams.engine.parts import (
     Numbers,
@@ -39,15 +40,15 @@ class Work:
         self._handle_rows: Numbers[WorkKind] = rows_of(self._handle, lambda kind: kind[:2])
         self._capped_rows: Numbers[WorkKind] = rows_of(self._capped, lambda kind: kind[:1])
 
-    def apply(self, batch: Batch, intake: Intake) -> None:
+    def apply(self, batch: EventBatch, intake: Intake) -> None:
         """Adds labels, skips and revisions of labels."""
         for numbers in (self._work_rows, self._handle_rows, self._capped_rows):
             numbers.sync(intake.works)
-        _, kinds, at, handle_ms = batch.labels.arrays()
+        kinds, handle_ms = batch.labels.kind, batch.labels.handle_ms
         if len(kinds):
             rows = self._work_rows.of(kinds)
             columns = handled_columns(handle_ms)
-            self.work.add(rows, at, columns)
+            self.work.add(rows, batch.labels.at, columns)
             self.work.add_totals(rows, {"labels": columns["labels"]})
             given = handle_ms >= 0
             observe(
@@ -55,13 +56,13 @@ class Work:
             )
             capped = self._capped_rows.of(kinds[handle_ms > CAP_MS])
             self._capped.add_totals(capped, {"labels": np.ones(len(capped), np.int64)})
-        _, kinds, _, _ = batch.skips.arrays()
+        kinds = batch.skips.kind
         if len(kinds):
             self.work.add_totals(self._work_rows.of(kinds), {"skips": np.ones(len(kinds), np.int64)})
-        _, kinds, at, handle_ms = batch.label_changes.arrays()
-        if len(kinds):
-            weights = column(batch.label_weights)
-            self.work.add(self._work_rows.of(kinds), at, handled_columns(handle_ms, weights))
+        changes = batch.label_changes
+        if len(changes.kind):
+            columns = handled_columns(changes.handle_ms, changes.weight)
+            self.work.add(self._work_rows.of(changes.kind), changes.at, columns)
 
     def restored(self) -> None:
         """Nothing is kept beside the tables."""

@@ -1,0 +1,209 @@
+"""Sites' clocks, and the ids by which repeats are found: what decides whether an event is new, and its durable form."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from streams.engine.ids import NEW_SHARE, SealedIds
+from streams.engine.panes import HOUR_MS, MINUTE_MS, WINDOW_PANES, Slot
+from streams.engine.tally import Tally
+
+#: A repeat is found while its minute is among the last 15 behind the site's clock.
+DUPLICATE_MINUTES = 15
+#: Ids held in a partition (8 bytes each, about 75 in the newest minutes); above it the oldest minute is forgotten.
+DUPLICATE_IDS_MAX = 4_000_000
+
+_WEEK_HOURS = WINDOW_PANES["7d"][1]
+
+#: Project, market and SOP version as they came, None for a default, each leading to the next: three look-ups cost half
+#: of one with a tuple of three.
+WorkNumbers = dict[str, dict[str | None, dict[str | None, int]]]
+#: The same, then role, source, sampling, purpose and round.
+Given = tuple[str | None, str | None, str | None, str | None, int | None]
+VerdictNumbers = dict[str, dict[str | None, dict[str | None, dict[Given, int]]]]
+
+
+class SiteState:
+    """A site's clock, its ids within the duplicate horizon, and its names as small numbers."""
+
+    __slots__ = (
+        "agents",
+        "beats",
+        "changed",
+        "clock_ms",
+        "first_ms",
+        "forgotten_minute",
+        "minute",
+        "name",
+        "qas",
+        "reviewers",
+        "saved",
+        "saved_clock_ms",
+        "seed",
+        "seen",
+        "skew_ms",
+        "sops",
+        "verdicts",
+        "works",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        #: Stable over processes and versions, unlike hash().
+        self.seed = xxh3_64_intdigest(name.encode())
+        #: Time of the first event, in the order of the log; -1 where a checkpoint of before does not say.
+        self.first_ms = -1
+        self.clock_ms = -1
+        self.minute = -1
+        #: Minutes up to this one were forgotten by the cap.
+        self.forgotten_minute = -1
+        #: Append time minus event time of the first event of the newest minute; None without append times.
+        self.skew_ms: int | None = None
+        #: Minute to the hashes of its ids, in order; a dict, so that the newest can be told from the saved. Those of a
+        #: minute that is over are sealed when all are saved.
+        self.seen: dict[int, dict[int, None] | SealedIds] = {}
+        #: Minute to how many of its hashes are in a checkpoint; and the clock that is.
+        self.saved: dict[int, int] = {}
+        self.saved_clock_ms = -1
+        self.agents: dict[str, int] = {}
+        self.qas: dict[str, int] = {}
+        self.reviewers: dict[str, int] = {}
+        self.works: WorkNumbers = {}
+        self.verdicts: VerdictNumbers = {}
+        self.sops: dict[tuple[str, str], int] = {}
+        #: Newest event time by type.
+        self.beats: dict[str, int] = {}
+        self.changed = True
+
+    @property
+    def floor_minute(self) -> int:
+        """The newest minute that is beyond the horizon."""
+        return max(self.minute - DUPLICATE_MINUTES, self.forgotten_minute)
+
+    def beat(self, type_name: str, at: int) -> None:
+        """Notes an event's time, if it is the newest of its type."""
+        if at > self.beats.get(type_name, -1):
+            self.beats[type_name] = at
+            self.changed = True
+
+    def advance(self, minute: int, append_ms: int | None) -> None:
+        """Moves the minute; minutes that leave the horizon are dropped."""
+        self.minute = minute
+        self.skew_ms = None if append_ms is None else append_ms - self.clock_ms
+        for old in [old for old in self.seen if old <= minute - DUPLICATE_MINUTES]:
+            del self.seen[old]
+            self.saved.pop(old, None)
+
+    def fresh(self) -> dict[int, bytes]:
+        """Minute to its ids since the last call, which are saved by that: the moment to seal minutes that are over."""
+        fresh = {}
+        for minute, held in self.seen.items():
+            unsaved = len(held) - self.saved.get(minute, 0)
+            if unsaved:
+                ids = np.fromiter(reversed(held), np.uint64, unsaved)
+                fresh[minute] = ids[::-1].tobytes()
+                self.saved[minute] = len(held)
+            if isinstance(held, SealedIds):
+                held.seal()
+            elif minute < self.minute and unsaved * NEW_SHARE <= len(held):
+                self.seen[minute] = SealedIds(np.fromiter(held, np.uint64, len(held)))
+        return fresh
+
+
+class Horizon:
+    """The sites of a partition, with what each has seen.
+
+    Args:
+        tally: Counts what could not be checked.
+    """
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self.sites: dict[str, SiteState] = {}
+        self.chunk = 0
+        #: Site to (newest minute, slot key) of its chunks on the checkpoint topic.
+        self._chunks: dict[str, list[tuple[int, bytes]]] = {}
+
+    def open_minute(self, site: SiteState, minute: int, at: int) -> dict[int, None] | None:
+        """The ids of a minute without any yet; None beyond the horizon, where an event is taken as new."""
+        if minute > site.floor_minute:
+            held: dict[int, None] = {}
+            site.seen[minute] = held
+            return held
+        self._tally.add("unchecked")
+        if at // HOUR_MS <= site.clock_ms // HOUR_MS - _WEEK_HOURS:
+            self._tally.add("late")
+        return None
+
+    def enforce_cap(self) -> None:
+        """Forgets the oldest minutes while too many ids are held."""
+        ids_held = sum(len(held) for site in self.sites.values() for held in site.seen.values())
+        while ids_held > DUPLICATE_IDS_MAX:
+            minute, name = min((minute, site.name) for site in self.sites.values() for minute in site.seen)
+            site = self.sites[name]
+            forgotten = len(site.seen.pop(minute))
+            site.saved.pop(minute, None)
+            ids_held -= forgotten
+            self._tally.add("forgotten_ids", forgotten)
+            site.forgotten_minute = max(site.forgotten_minute, minute)
+            site.changed = True
+
+    # --- the durable form
+
+    def slots(self) -> Iterator[Slot]:
+        """Ids since the last call, in one chunk a site; chunks whose minutes have all left are deleted."""
+        for site in self.sites.values():
+            chunks = self._chunks.setdefault(site.name, [])
+            fresh = site.fresh()
+            if fresh:
+                self.chunk += 1
+                key = b"ids|%d" % self.chunk
+                yield key, msgspec.msgpack.encode((site.name, fresh))
+                chunks.append((max(fresh), key))
+            for chunk in [chunk for chunk in chunks if chunk[0] <= site.floor_minute]:
+                yield chunk[1], None
+                chunks.remove(chunk)
+            if site.changed or site.clock_ms != site.saved_clock_ms:
+                site.changed, site.saved_clock_ms = False, site.clock_ms
+                state = _SiteSlot(
+                    site.name,
+                    site.clock_ms,
+                    site.forgotten_minute,
+                    site.skew_ms,
+                    dict(sorted(site.beats.items())),
+                    site.first_ms,
+                )
+                yield b"site|" + site.name.encode(), msgspec.msgpack.encode(state)
+
+    def restore(self, slots: Mapping[bytes, bytes]) -> None:
+        """Takes the slots `site|` and `ids|`; there are no sites yet."""
+        for key, value in slots.items():
+            if key.startswith(b"site|"):
+                known = msgspec.msgpack.decode(value, type=_SiteSlot)
+                site = self.sites[known.name] = SiteState(known.name)
+                site.clock_ms, site.minute = known.clock_ms, known.clock_ms // MINUTE_MS
+                site.forgotten_minute, site.skew_ms, site.beats = known.forgotten_minute, known.skew_ms, known.beats
+                site.changed, site.saved_clock_ms, site.first_ms = False, site.clock_ms, known.first_ms
+        held: dict[tuple[str, int], list[bytes]] = {}  # by site and minute
+        for number in sorted(int(key[4:]) for key in slots if key.startswith(b"ids|")):
+            key = b"ids|%d" % number
+            name, packed = msgspec.msgpack.decode(slots[key], type=tuple[str, dict[int, bytes]])
+            self._chunks.setdefault(name, []).append((max(packed), key))
+            for minute, ids in packed.items():
+                if minute > self.sites[name].floor_minute:
+                    held.setdefault((name, minute), []).append(ids)
+        for (name, minute), saved in held.items():
+            site, hashes = self.sites[name], np.frombuffer(b"".join(saved), np.uint64)
+            site.seen[minute] = SealedIds(hashes) if minute < site.minute else dict.fromkeys(hashes.tolist())
+            site.saved[minute] = len(site.seen[minute])
+
+
+class _SiteSlot(msgspec.Struct):
+    name: str
+    clock_ms: int
+    forgotten_minute: int
+    skew_ms: int | None
+    beats: dict[str, int]
+    first_ms: int = -1

@@ -1,0 +1,143 @@
+"""Names become small numbers, in order of appearance: people, reviewers, kinds of work and of reviews, classes, traits.
+
+Numbers are for speed alone: who has a row in the tables is found there again when they begin anew.
+"""
+
+from schemas.policy import OTHER
+from schemas.text import visible
+from streams.engine.batch import Trait, VerdictKind, WorkKind
+from streams.engine.headline import why_not_windowed
+from streams.engine.horizon import Given, SiteState
+from streams.engine.limits import Admitted
+from streams.engine.tally import Tally
+
+#: Names kept as numbers, of people and of kinds of work; above it they are looked up afresh, so that a million of
+#: them cost no memory.
+NAMES_HELD_MAX = 250_000
+
+#: The project of what is beyond the limits, among the numbers of a site's work; no event's, since theirs are not empty.
+_BEYOND = ""
+#: Characters of a label that drift tells apart: as many as an identifier has.
+_LABEL_CHARACTERS = 128
+
+
+class Numbering:
+    """The names of a partition by number, and the number of each.
+
+    Args:
+        admitted: Which names have figures of their own.
+        tally: Counts events beyond the limits.
+    """
+
+    def __init__(self, admitted: Admitted, tally: Tally) -> None:
+        self.admitted = admitted
+        self.tally = tally
+        self.persons: list[tuple[str, str, str]] = []
+        self.reviewers: list[tuple[str, str]] = []
+        self.works: list[WorkKind] = []
+        self.verdicts: list[VerdictKind] = []
+        self.sops: list[tuple[str, str, str]] = []
+        self.classes: list[str | None] = []
+        self.traits: list[Trait] = []
+        self.class_ids: dict[str | None, int] = {}
+        #: By label, stratum and error type, each leading to the next.
+        self.trait_ids: dict[str | None, dict[str | None, dict[str | None, int]]] = {}
+
+    def begin_anew_where_many(self, sites: dict[str, SiteState]) -> None:
+        """Drops numbers of which there are too many, for all sites."""
+        if len(self.persons) + len(self.reviewers) > NAMES_HELD_MAX:
+            self.persons, self.reviewers = [], []
+            for site in sites.values():
+                site.agents, site.qas, site.reviewers = {}, {}, {}
+        if len(self.works) + len(self.verdicts) + len(self.sops) > NAMES_HELD_MAX:
+            self.works, self.verdicts, self.sops = [], [], []
+            for site in sites.values():
+                site.works, site.verdicts, site.sops = {}, {}, {}
+        if len(self.classes) + len(self.traits) > NAMES_HELD_MAX:
+            self.classes, self.traits, self.class_ids, self.trait_ids = [], [], {}, {}
+
+    # --- who and what is new; the loop itself looks up what is known
+
+    def new_person(self, site: SiteState, people: dict[str, int], agent_id: str) -> int:
+        """Numbers one of the site's `agents` or `qas`."""
+        people[agent_id] = len(self.persons)
+        self.persons.append((site.name, "qa" if people is site.qas else "agent", agent_id))
+        return people[agent_id]
+
+    def new_reviewer(self, site: SiteState, reviewer_id: str) -> int:
+        """Numbers a reviewer."""
+        site.reviewers[reviewer_id] = len(self.reviewers)
+        self.reviewers.append((site.name, reviewer_id))
+        return site.reviewers[reviewer_id]
+
+    def new_class(self, label: str | None) -> int:
+        """Numbers a label that was given."""
+        self.class_ids[label] = len(self.classes)
+        self.classes.append(_shown(label))
+        return self.class_ids[label]
+
+    def person(self, site: SiteState, role: str | None, agent_id: str) -> int:
+        """The number of whose work it is."""
+        people = site.qas if role == "qa" else site.agents
+        known = people.get(agent_id)
+        return self.new_person(site, people, agent_id) if known is None else known
+
+    def trait(self, label: str | None, stratum: str | None, error_type: str | None) -> int:
+        """The number of what a review says beside its kind."""
+        known = self.trait_ids.setdefault(label, {}).setdefault(stratum, {})
+        if error_type not in known:
+            known[error_type] = len(self.traits)
+            self.traits.append(Trait(_shown(label), stratum, error_type))
+        return known[error_type]
+
+    def work_kind(
+        self, site: SiteState, project: str, market: str | None, sop: str | None, *, counts: bool = True
+    ) -> int:
+        """The number of a kind of work; an event beyond a limit is counted, if it `counts` and its site has not been.
+
+        What is beyond a limit is looked at event by event and has no number of its own: it would take memory, and its
+        limit could be another one after a restart.
+        """
+        place = self.admitted.work(site.name, project, market or "")
+        if place.over:
+            project, market = _BEYOND, None
+            self.tally.add(f"over/{place.over}", counts and site.name != OTHER)
+        kinds = site.works.setdefault(project, {}).setdefault(market, {})
+        if sop not in kinds:
+            kinds[sop] = len(self.works)
+            number = self._sop(site, place.project, sop)
+            self.works.append(WorkKind(site.name, place.project, place.market, number, bool(place.over)))
+        return kinds[sop]
+
+    def verdict_kind(
+        self, site: SiteState, project: str, market: str | None, sop: str | None, given: Given, *, counts: bool = True
+    ) -> int:
+        """The number of a kind of review; beyond a limit as for work."""
+        role, source, sampling, purpose, review_round = given
+        named = role or "agent", source or "qa", sampling or "unknown"
+        place = self.admitted.review(site.name, project, market or "", named)
+        if place.over:
+            project, market = _BEYOND, None
+            self.tally.add(f"over/{place.over}", counts and site.name != OTHER)
+        kinds = site.verdicts.setdefault(project, {}).setdefault(market, {}).setdefault(sop, {})
+        if given not in kinds:
+            kinds[given] = len(self.verdicts)
+            number, windowed = self._sop(site, place.project, sop), not why_not_windowed(purpose, review_round)
+            self.verdicts.append(
+                VerdictKind(site.name, place.project, place.market, number, *named, windowed, bool(place.over))
+            )
+        return kinds[given]
+
+    def _sop(self, site: SiteState, project: str, sop: str | None) -> int:
+        if not sop:
+            return -1
+        key = (project, sop)
+        if key not in site.sops:
+            site.sops[key] = len(self.sops)
+            self.sops.append((site.name, project, sop))
+        return site.sops[key]
+
+
+def _shown(label: str | None) -> str | None:
+    """A label as drifts name it, in records, metrics and sentences: bounded, hidden characters written out."""
+    return None if label is None else visible(label[:_LABEL_CHARACTERS])[:_LABEL_CHARACTERS]
