@@ -29,6 +29,7 @@ from detectors import (
     rounds,
     self_starting,
 )
+from detectors.arrays import Flags, Floats
 from detectors.budget import DAYS_A_MONTH, run_length
 
 DOCUMENT = Path("docs/detection.md")
@@ -39,12 +40,9 @@ P0 = 0.06
 RATIO = 1.24
 WARM = 1_000
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Finding:
     """One figure of a point.
 
     Attributes:
@@ -79,7 +77,7 @@ def run_gaps(rng: np.random.Generator, rate: float, outcomes: int) -> list[int]:
     return [int(gap) for gap in np.diff(errors, prepend=-1) - 1]
 
 
-def clustered(rng: np.random.Generator, outcomes: int, rate: float, size: int, rho: float) -> Bools:
+def clustered(rng: np.random.Generator, outcomes: int, rate: float, size: int, rho: float) -> Flags:
     """One stream whose errors come in clusters of a size, with a correlation within; shape (outcomes,)."""
     if rho == 0:
         return rng.random(outcomes) < rate
@@ -167,28 +165,28 @@ def oracle(rate: float, states: int = 1200) -> float:
     return float(at @ after)
 
 
-def point_1(rng: np.random.Generator, streams: int = 4000) -> Iterator[Line]:
+def point_1(rng: np.random.Generator, streams: int = 4000) -> Iterator[Finding]:
     """Run length against a known rate."""
     lengths = run_lengths(P0, PROMISED, streams, rng)
     value, error = _mean(lengths)
     near = abs(value - 24_800) <= 0.03 * 24_800 + 2 * error
-    yield Line(1, "run length, p0 = 6%", value, error, "24,800 +- 3%", near)
+    yield Finding(1, "run length, p0 = 6%", value, error, "24,800 +- 3%", near)
     for p0 in (0.02, 0.04, 0.10):
         value, error = _mean(run_lengths(p0, PROMISED, streams // 4, rng))
-        yield Line(1, f"run length, p0 = {p0:.0%}", value, error, "at least 20,000", value >= PROMISED)
+        yield Finding(1, f"run length, p0 = {p0:.0%}", value, error, "at least 20,000", value >= PROMISED)
 
 
-def point_2(rng: np.random.Generator, streams: int = 6000) -> Iterator[Line]:
+def point_2(rng: np.random.Generator, streams: int = 6000) -> Iterator[Finding]:
     """Delay at a true run length of 20,000, beside the best possible test."""
     most = {0.08: 980, 0.11: 255, 0.16: 98}
     for rise in range(2, 11):
         rate = P0 + rise / 100
         value, error = _mean(delays(PROMISED / RATIO, rate, streams, rng))
         if rate in most:
-            yield Line(2, f"delay to {rate:.0%}", value, error, f"at most {most[rate]}", value <= most[rate])
+            yield Finding(2, f"delay to {rate:.0%}", value, error, f"at most {most[rate]}", value <= most[rate])
         best = oracle(rate)
         ratio = value / best
-        yield Line(
+        yield Finding(
             2, f"delay to {rate:.0%} over the oracle's {best:.0f}", ratio, error / best, "at most 1.12",
             ratio <= 1.12 + 2 * error / best,
         )  # fmt: skip  # one figure in one glance
@@ -246,7 +244,7 @@ def never_found(warm: int, rise: float, odds: float) -> float:
     return float(stats.binom.pmf(k, warm, P0)[log_odds < np.log(odds)].sum())
 
 
-def point_3(rng: np.random.Generator, streams: int = 700) -> Iterator[Line]:
+def point_3(rng: np.random.Generator, streams: int = 700) -> Iterator[Finding]:
     """False alarms and delay of the self-starting form."""
     for p in (0.02, 0.06, 0.12):
         for warm in (0, 50, 200, 500):
@@ -255,33 +253,33 @@ def point_3(rng: np.random.Generator, streams: int = 700) -> Iterator[Line]:
             yield _false_alarms(3, f"FA, own baseline, p = {p:.0%}, warm-up {warm}", alarms)
     found = self_starting_delays(500, P0 + 0.05, 4 * streams, rng)
     value, error = _mean(found)
-    yield Line(3, "delay to 11% after 500, mean (20,000 where not found)", value, error, "at most 360", value <= 360)
+    yield Finding(3, "delay to 11% after 500, mean (20,000 where not found)", value, error, "at most 360", value <= 360)
     value, error = float(np.median(found)), _median_error(found)
-    yield Line(3, "the same, median", value, error, "", None)
+    yield Finding(3, "the same, median", value, error, "", None)
     share, error = _mean((found <= 360).astype(np.float64))
-    yield Line(3, "the same, found within 360", share, error, "", None)
+    yield Finding(3, "the same, found within 360", share, error, "", None)
     for most in (2_000, 20_000):
         share, error = _mean((found >= most).astype(np.float64))
-        yield Line(3, f"the same, not found within {most:,}", share, error, "", None)
+        yield Finding(3, f"the same, not found within {most:,}", share, error, "", None)
     for odds in (20, 56, 200):
         what = f"never at odds of {odds} by a test that knows moment and size"
-        yield Line(3, what, never_found(500, 0.05, odds), 0, "", None)
+        yield Finding(3, what, never_found(500, 0.05, odds), 0, "", None)
     value, error = _mean(self_starting_delays(2_000, P0 + 0.05, 2 * streams, rng))
-    yield Line(3, "delay to 11% after 2,000, mean", value, error, "", None)
+    yield Finding(3, "delay to 11% after 2,000, mean", value, error, "", None)
 
 
 # --- 4: a fleet within its budget
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class AgentFleet:
     """Agents with their reviews a week and their error rates, shape (n,) each."""
 
     a_week: Floats
     rates: Floats
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator, agents: int = 400) -> "Fleet":
+    def drawn(cls, rng: np.random.Generator, agents: int = 400) -> "AgentFleet":
         """50 to 300 reviews a week, errors of 2 to 10%."""
         return cls(rng.uniform(50, 300, agents), rng.uniform(0.02, 0.10, agents))
 
@@ -291,7 +289,7 @@ class Fleet:
         return np.array([run_length(volume, len(volumes), false_a_month) for volume in volumes.tolist()])
 
 
-def false_a_month(fleet: Fleet, months: int, rng: np.random.Generator) -> int:
+def false_a_month(fleet: AgentFleet, months: int, rng: np.random.Generator) -> int:
     """False alarms of a whole fleet from a cold start."""
     alarms = 0
     for a_week, rate, limit in zip(fleet.a_week, fleet.rates, fleet.limits(), strict=True):
@@ -303,7 +301,7 @@ def false_a_month(fleet: Fleet, months: int, rng: np.random.Generator) -> int:
     return alarms
 
 
-def weeks_to_find(fleet: Fleet, rise: float, rng: np.random.Generator, before: int = 26, most: int = 26) -> Floats:
+def weeks_to_find(fleet: AgentFleet, rise: float, rng: np.random.Generator, before: int = 26, most: int = 26) -> Floats:
     """Weeks from a rise, which comes at every agent after half a year, to its signal."""
     out = []
     for a_week, rate, limit in zip(fleet.a_week, fleet.rates, fleet.limits(), strict=True):
@@ -323,25 +321,27 @@ def weeks_to_find(fleet: Fleet, rise: float, rng: np.random.Generator, before: i
     return np.array(out)
 
 
-def point_4(rng: np.random.Generator, fleets: int = 15, months: int = 12) -> Iterator[Line]:
+def point_4(rng: np.random.Generator, fleets: int = 15, months: int = 12) -> Iterator[Finding]:
     """A budget of two false alarms a month over 400 agents."""
-    made = [Fleet.drawn(rng) for _ in range(fleets)]
+    made = [AgentFleet.drawn(rng) for _ in range(fleets)]
     monthly = np.array([false_a_month(fleet, months, rng) / months for fleet in made])
     value, error = _mean(monthly)
-    yield Line(4, "false alarms a month, N = 2", value, error, "at most 2.0", value <= 2.0)
+    yield Finding(4, "false alarms a month, N = 2", value, error, "at most 2.0", value <= 2.0)
     for rise in (0.05, 0.10):
         weeks = np.concatenate([weeks_to_find(fleet, rise, rng) for fleet in made[: max(fleets // 3, 1)]])
         for within, least in ((4, 0.70), (8, 0.90)):
             share, error = _mean((weeks <= within).astype(np.float64))
             limit = f"at least {least:.0%}" if rise == 0.05 else ""
             reached = share >= least if rise == 0.05 else None
-            yield Line(4, f"rise of {rise * 100:.0f} points found within {within} weeks", share, error, limit, reached)
+            yield Finding(
+                4, f"rise of {rise * 100:.0f} points found within {within} weeks", share, error, limit, reached
+            )
 
 
 # --- 5: clusters
 
 
-def tempered_alarms(outcomes: Bools, tempered: bool = True) -> int:
+def tempered_alarms(outcomes: Flags, tempered: bool = True) -> int:
     """False alarms of one stream whose design effect is estimated from cold."""
     row, effect, alarms, last = self_starting.fresh(), cluster.fresh(), 0, -1
     for place in np.flatnonzero(outcomes).tolist():
@@ -354,7 +354,7 @@ def tempered_alarms(outcomes: Bools, tempered: bool = True) -> int:
     return alarms
 
 
-def point_5(rng: np.random.Generator, streams: int = 1000) -> Iterator[Line]:
+def point_5(rng: np.random.Generator, streams: int = 1000) -> Iterator[Finding]:
     """Clusters of errors, tempered by their estimated design effect."""
     for size, rho in ((10, 0.05), (10, 0.10), (30, 0.05), (30, 0.10), (1, 0.0)):
         what = f"clusters of {size}, rho {rho:.2f}" if rho else "no clusters"
@@ -362,7 +362,7 @@ def point_5(rng: np.random.Generator, streams: int = 1000) -> Iterator[Line]:
         yield _false_alarms(5, f"FA, {what}, tempered", alarms)
         plain = [tempered_alarms(clustered(rng, 20_000, P0, size, rho), False) for _ in range(streams // 5)]
         value, error = _mean(np.array(plain, np.float64))
-        yield Line(5, f"FA, {what}, not tempered", value, error, "", None)
+        yield Finding(5, f"FA, {what}, not tempered", value, error, "", None)
 
 
 # --- 6: weeks, latency and strata
@@ -373,7 +373,7 @@ CORRECT_AFTER, ERROR_AFTER = 0.5, 2.5
 HOLD_DAYS = 14.0
 
 
-def latent(rng: np.random.Generator, reviews: int, hold_days: float) -> Bools:
+def latent(rng: np.random.Generator, reviews: int, hold_days: float) -> Flags:
     """Outcomes in the order in which they are scored, where errors are confirmed later than correct work.
 
     Args:
@@ -397,14 +397,14 @@ EASY, HARD = 0.03, 0.20
 HARD_SHARES = (0.15, 0.15, 0.50)
 
 
-def stratified(rng: np.random.Generator, reviews: int, a_week: int = 1_000) -> tuple[Bools, list[str]]:
+def stratified(rng: np.random.Generator, reviews: int, a_week: int = 1_000) -> tuple[Flags, list[str]]:
     """Outcomes of work of two strata in control, sampled in other shares every third week; and their strata."""
     share = np.array(HARD_SHARES)[np.arange(reviews) // a_week % len(HARD_SHARES)]
     hard = rng.random(reviews) < share
     return rng.random(reviews) < np.where(hard, HARD, EASY), np.where(hard, "hard", "easy").tolist()
 
 
-def stratified_alarms(outcomes: Bools, strata: list[str]) -> int:
+def stratified_alarms(outcomes: Flags, strata: list[str]) -> int:
     """False alarms of one stream that holds each stratum to its own past."""
     detector, alarms, taken = StratifiedMixture(PROMISED), 0, 0
     while taken < len(outcomes):
@@ -415,7 +415,7 @@ def stratified_alarms(outcomes: Bools, strata: list[str]) -> int:
     return alarms
 
 
-def engine_alarms(drawn: list[tuple[Bools, list[str]]]) -> NDArray[np.int64]:
+def engine_alarms(drawn: list[tuple[Flags, list[str]]]) -> NDArray[np.int64]:
     """False alarms of streams as the engine holds them to their strata, each going on from R = 0 after one."""
     passed, failed, counts = [], [], []
     for wrong, names in drawn:
@@ -442,7 +442,7 @@ def engine_alarms(drawn: list[tuple[Bools, list[str]]]) -> NDArray[np.int64]:
     return alarms
 
 
-def point_6(rng: np.random.Generator, streams: int = 1000) -> Iterator[Line]:
+def point_6(rng: np.random.Generator, streams: int = 1000) -> Iterator[Finding]:
     """A weekly cycle, errors that are confirmed later, and reviews that are sampled by stratum."""
     for hold, count in ((0.0, streams // 5), (HOLD_DAYS, streams)):
         alarms = [tempered_alarms(latent(rng, 20_000, hold), tempered=False) for _ in range(count)]
@@ -450,18 +450,18 @@ def point_6(rng: np.random.Generator, streams: int = 1000) -> Iterator[Line]:
             yield _false_alarms(6, f"FA, scored {hold:.0f} days after the label", alarms)
         else:
             value, error = _mean(np.array(alarms, np.float64))
-            yield Line(6, "FA, scored as reviews come", value, error, "", None)
+            yield Finding(6, "FA, scored as reviews come", value, error, "", None)
     drawn = [stratified(rng, 20_000) for _ in range(streams // 4)]
     yield _false_alarms(6, "FA, strata, each against its own past", [stratified_alarms(*each) for each in drawn])
     yield _false_alarms(6, "FA, strata, as the engine holds them", engine_alarms(drawn).tolist())
     value, error = _mean(np.array([tempered_alarms(each, tempered=False) for each, _ in drawn], np.float64))
-    yield Line(6, "FA, strata, one baseline for all", value, error, "", None)
+    yield Finding(6, "FA, strata, one baseline for all", value, error, "", None)
 
 
 # --- 7: when and how much
 
 
-def point_7(rng: np.random.Generator, runs: int = 1500) -> Iterator[Line]:
+def point_7(rng: np.random.Generator, runs: int = 1500) -> Iterator[Finding]:
     """The interval of the change, and the new rate."""
     for rise, least in ((0.02, 0.83), (0.05, 0.90), (0.10, 0.90)):
         covered: list[bool] = []
@@ -476,16 +476,16 @@ def point_7(rng: np.random.Generator, runs: int = 1500) -> Iterator[Line]:
             rates.append(estimate.new_rate)
         share, error = _mean(np.array(covered, np.float64))
         reached = share >= least - 2 * error
-        yield Line(7, f"interval covers a rise of {rise * 100:.0f} points", share, error, f"{least:.0%}", reached)
+        yield Finding(7, f"interval covers a rise of {rise * 100:.0f} points", share, error, f"{least:.0%}", reached)
         if rise == 0.05:
             value, error = _mean(np.array(rates))
-            yield Line(7, "new rate told after a rise to 11%", value, error, "10% to 12%", abs(value - 0.11) <= 0.01)
+            yield Finding(7, "new rate told after a rise to 11%", value, error, "10% to 12%", abs(value - 0.11) <= 0.01)
 
 
 # --- 8: cost
 
 
-def point_8(rng: np.random.Generator, outcomes: int = 300_000) -> Iterator[Line]:
+def point_8(rng: np.random.Generator, outcomes: int = 300_000) -> Iterator[Finding]:
     """Time of an update and size of the state."""
     stream = (rng.random(outcomes) < P0).astype(int).tolist()
     makers: tuple[tuple[str, Callable[[], MixtureShiryaevRoberts | SelfStartingMixture]], ...] = (
@@ -500,21 +500,21 @@ def point_8(rng: np.random.Generator, outcomes: int = 300_000) -> Iterator[Line]
             detector.update_many(stream)
             took.append((time.process_time() - begun) / outcomes * 1e6)
         best = min(took)
-        yield Line(8, f"us of CPU an outcome, {name}", best, statistics.stdev(took), "at most 1", best <= 1)
+        yield Finding(8, f"us of CPU an outcome, {name}", best, statistics.stdev(took), "at most 1", best <= 1)
         size = 0
         for rate in (0.005, 0.01, 0.02, 0.06, 0.15):
             detector = make()
             for _ in range(40):
                 detector.update_many((rng.random(500) < rate).tolist())
                 size = max(size, len(detector.to_bytes()))
-        yield Line(8, f"bytes at most, {name}", size, 0, "below 200", size < 200)
+        yield Finding(8, f"bytes at most, {name}", size, 0, "below 200", size < 200)
 
 
 # --- 9: the end of a drift
 
 
 @dataclass(slots=True)
-class Ends:
+class DriftEnds:
     """What became of drifts.
 
     Attributes:
@@ -543,7 +543,9 @@ def old_rule(p0: float, changed: float) -> Callable[[list[bool]], int | None]:
     return ended
 
 
-def dips(p0: float, points: float, runs: int, rng: np.random.Generator, lasting: int = 30_000) -> tuple[Ends, Ends]:
+def dips(
+    p0: float, points: float, runs: int, rng: np.random.Generator, lasting: int = 30_000
+) -> tuple[DriftEnds, DriftEnds]:
     """Drifts found after 10,000 outcomes, ended by the test as it is and as it was.
 
     Args:
@@ -556,7 +558,7 @@ def dips(p0: float, points: float, runs: int, rng: np.random.Generator, lasting:
     Returns:
         Of the test as it is, and of the one before.
     """
-    ends = Ends(0, np.zeros(0)), Ends(0, np.zeros(0))
+    ends = DriftEnds(0, np.zeros(0)), DriftEnds(0, np.zeros(0))
     for _ in range(runs):
         detector = SelfStartingMixture(PROMISED)
         while detector.update_many((rng.random(10_000) < p0).tolist()) < 10_000:
@@ -645,7 +647,7 @@ def ends_of_mixes(
     return false, delays
 
 
-def point_9(rng: np.random.Generator, runs: int = 200) -> Iterator[Line]:
+def point_9(rng: np.random.Generator, runs: int = 200) -> Iterator[Finding]:
     """The end: lasting drifts do not, and those that are over do not take much longer than they did."""
     everywhere: tuple[list[Floats], list[Floats]] = ([], [])
     false: list[float] = []
@@ -654,27 +656,27 @@ def point_9(rng: np.random.Generator, runs: int = 200) -> Iterator[Line]:
         name = f"{p0:.0%} to {p0 + points:.0%}"
         share = new.false / runs
         false.append(share)
-        yield Line(9, f"false ends in 30,000, {name}", share, 0, "", None)
-        yield Line(9, f"the same by the rule before format 5, {name}", old.false / runs, 0, "", None)
+        yield Finding(9, f"false ends in 30,000, {name}", share, 0, "", None)
+        yield Finding(9, f"the same by the rule before format 5, {name}", old.false / runs, 0, "", None)
         ours, before = float(np.median(new.delays)), float(np.median(old.delays))
-        yield Line(9, f"delay of the end, median, {name}", ours, _median_error(new.delays), "", None)
-        yield Line(9, f"the same by the rule before format 5, {name}", before, _median_error(old.delays), "", None)
+        yield Finding(9, f"delay of the end, median, {name}", ours, _median_error(new.delays), "", None)
+        yield Finding(9, f"the same by the rule before format 5, {name}", before, _median_error(old.delays), "", None)
         for each, ends in zip(everywhere, (new, old), strict=True):
             each.append(ends.delays)
     share = sum(false) / len(false)
-    yield Line(9, "false ends in 30,000, all of these", share, 0, "at most 0.01", share <= 0.01)
+    yield Finding(9, "false ends in 30,000, all of these", share, 0, "at most 0.01", share <= 0.01)
     ratio = float(np.median(np.concatenate(everywhere[0])) / np.median(np.concatenate(everywhere[1])))
-    yield Line(9, "delay of the end over that of before, all of these", ratio, 0, "at most 2.2", ratio <= 2.2)
+    yield Finding(9, "delay of the end over that of before, all of these", ratio, 0, "at most 2.2", ratio <= 2.2)
     for factor in (1.15, 1.5):
         ended, delays = ends_of_means(factor, runs, rng)
         share = ended / runs
-        yield Line(9, f"false ends in 30,000, handling time x {factor:g}", share, 0, "at most 0.01", share <= 0.01)
-        yield Line(9, f"delay of the end, median, handling time x {factor:g}", float(np.median(delays)), 0, "", None)
+        yield Finding(9, f"false ends in 30,000, handling time x {factor:g}", share, 0, "at most 0.01", share <= 0.01)
+        yield Finding(9, f"delay of the end, median, handling time x {factor:g}", float(np.median(delays)), 0, "", None)
     for now in (0.36, 0.5):
         ended, delays = ends_of_mixes(0.3, now, runs, rng)
         share = ended / runs
-        yield Line(9, f"false ends in 30,000, share 30% to {now:.0%}", share, 0, "at most 0.01", share <= 0.01)
-        yield Line(9, f"delay of the end, median, share 30% to {now:.0%}", float(np.median(delays)), 0, "", None)
+        yield Finding(9, f"false ends in 30,000, share 30% to {now:.0%}", share, 0, "at most 0.01", share <= 0.01)
+        yield Finding(9, f"delay of the end, median, share 30% to {now:.0%}", float(np.median(delays)), 0, "", None)
 
 
 # --- the table
@@ -690,21 +692,21 @@ def _median_error(values: Floats) -> float:
     return float(ordered[int(len(values) / 2 + half)] - ordered[int(len(values) / 2 - half)]) / 2
 
 
-def _false_alarms(point: int, what: str, alarms: list[int]) -> Line:
+def _false_alarms(point: int, what: str, alarms: list[int]) -> Finding:
     value, error = _mean(np.array(alarms, np.float64))
-    return Line(point, what, value, error, "at most 1.0", value <= 1.0)
+    return Finding(point, what, value, error, "at most 1.0", value <= 1.0)
 
 
 POINTS = (point_1, point_2, point_3, point_4, point_5, point_6, point_7, point_8, point_9)
 
 
-def measured(points: list[int]) -> Iterator[Line]:
+def measured(points: list[int]) -> Iterator[Finding]:
     """The figures of some points, each from a seed of its own."""
     for number in points:
         yield from POINTS[number - 1](np.random.default_rng(100 + number))
 
 
-def shown(line: Line) -> str:
+def shown(line: Finding) -> str:
     """One row of the Markdown table."""
     digits = 0 if line.value >= 100 else 2 if line.value >= 1 else 3
     error = f" +- {line.error:,.{digits}f}" if line.error else ""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from detectors.arrays import Flags, Ints
 from streams.engine.ratios import wilson
 
 DOCUMENT = Path("docs/alerting.md")
@@ -20,9 +20,6 @@ DAYS, WARM_UP_DAYS = 30, 8
 #: Rules look each minute; within ten minutes a window of a day hardly moves.
 STEPS_AN_HOUR = 6
 STEPS_A_DAY = 24 * STEPS_AN_HOUR
-
-Counts = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Chance:
 
 def reviews(
     rng: np.random.Generator, sites: int, reviews_a_day: float, accuracy: float, cluster: int = 1, rho: float = 0.0
-) -> tuple[Counts, Counts]:
+) -> tuple[Ints, Ints]:
     """Reviews and correct ones by site and step; errors come in clusters of a size with a correlation within."""
     steps = (DAYS + WARM_UP_DAYS) * STEPS_A_DAY
     batches = rng.poisson(reviews_a_day / STEPS_A_DAY / cluster, (sites, steps))
@@ -57,7 +54,7 @@ def reviews(
     return n, correct
 
 
-def window(counts: Counts, hours: int) -> Counts:
+def window(counts: Ints, hours: int) -> Ints:
     """Sums of the current hour and those before it, as the engine's hour panes give them."""
     sums = np.concatenate([np.zeros((len(counts), 1), np.int64), np.cumsum(counts, axis=1)], axis=1)
     steps = np.arange(counts.shape[1])
@@ -81,7 +78,7 @@ def fired(condition: Flags, for_hours: float, keep_hours: float = 0.0) -> Chance
     return Chance(float((firings > 0).mean()), float(firings.mean()))
 
 
-def accuracy_rules(n: Counts, correct: Counts, target: float = TARGET, min_reviews: int = 30) -> dict[str, Chance]:
+def accuracy_rules(n: Ints, correct: Ints, target: float = TARGET, min_reviews: int = 30) -> dict[str, Chance]:
     """The rules over accuracy, and what a page by the same threshold would do."""
     day_n, day_k = window(n, 24), window(correct, 24)
     week_n, week_k = window(n, 168), window(correct, 168)

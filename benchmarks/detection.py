@@ -26,7 +26,7 @@ from scipy import stats
 
 from benchmarks import chart, document, many
 from benchmarks.acceptance_detection import P0, oracle
-from benchmarks.many import Outcomes
+from benchmarks.many import Bits
 from detectors import MixtureShiryaevRoberts, RiverDetector, SelfStartingMixture
 from detectors.protocol import Estimate
 
@@ -136,10 +136,10 @@ def least_difference(alpha: float) -> int:
 class Fleet(Protocol):
     """Detectors of one kind, one a stream; each goes on after a signal as its authors meant it."""
 
-    def counted(self, x: Outcomes) -> NDArray[np.int64]:
+    def counted(self, x: Bits) -> NDArray[np.int64]:
         """How often each signals a rise in its outcomes, shape (streams, n)."""
 
-    def first(self, x: Outcomes) -> NDArray[np.int64]:
+    def first(self, x: Bits) -> NDArray[np.int64]:
         """Outcomes of each up to its first signal of a rise; 0 where there is none."""
 
     def repeated(self, times: int) -> "Fleet":
@@ -152,12 +152,12 @@ class OneByOne:
     def __init__(self, detectors: list[Watching]) -> None:
         self._detectors = detectors
 
-    def counted(self, x: Outcomes) -> NDArray[np.int64]:
+    def counted(self, x: Bits) -> NDArray[np.int64]:
         """As of `Fleet`."""
         pairs = zip(self._detectors, x, strict=True)
         return np.array([sum(1 for _ in rises(detector, row.tolist())) for detector, row in pairs])
 
-    def first(self, x: Outcomes) -> NDArray[np.int64]:
+    def first(self, x: Bits) -> NDArray[np.int64]:
         """As of `Fleet`."""
         pairs = zip(self._detectors, x, strict=True)
         return np.array([next(rises(detector, row.tolist()), 0) for detector, row in pairs])
@@ -199,14 +199,19 @@ CONTENDERS = {
         Contender("labelwatch, target", "6%", "A", _each(lambda a, _: MixtureShiryaevRoberts(P0, a)), 8_000, 32_000),
         Contender("labelwatch, own past", "its past", "A", _each(lambda a, _: SelfStartingMixture(a)), 8_000, 32_000),
         Contender("ADWIN", "its past", "delta", _each(lambda d, _: RiverDetector("ADWIN", delta=d)), 1, 0.1, 0.002),
-        Contender("PageHinkley", "its past", "threshold", lambda h, n: many.PageHinkley(n, h), 12, 40, 50),
+        Contender("PageHinkley", "its past", "threshold", lambda h, n: many.ManyPageHinkley(n, h), 12, 40, 50),
         Contender(
-            "PageHinkley, delta .025", "its past", "threshold", lambda h, n: many.PageHinkley(n, h, delta=0.025), 6, 25
+            "PageHinkley, delta .025",
+            "its past",
+            "threshold",
+            lambda h, n: many.ManyPageHinkley(n, h, delta=0.025),
+            6,
+            25,
         ),
-        Contender("HDDM_A", "its past", "drift_confidence", lambda c, n: many.HddmA(n, c), 0.2, 0.01, 0.001),
-        Contender("HDDM_W", "its past", "drift_confidence", lambda c, n: many.HddmW(n, c), 0.2, 0.01, 0.001),
-        Contender("DDM", "its past", "drift_threshold", lambda k, n: many.Ddm(n, k), 1.5, 5, 3),
-        Contender("EDDM", "its past", "beta", lambda beta, n: many.Eddm(n, beta), 0.95, 0.4, 0.9),
+        Contender("HDDM_A", "its past", "drift_confidence", lambda c, n: many.ManyHddmA(n, c), 0.2, 0.01, 0.001),
+        Contender("HDDM_W", "its past", "drift_confidence", lambda c, n: many.ManyHddmW(n, c), 0.2, 0.01, 0.001),
+        Contender("DDM", "its past", "drift_threshold", lambda k, n: many.ManyDdm(n, k), 1.5, 5, 3),
+        Contender("EDDM", "its past", "beta", lambda beta, n: many.ManyEddm(n, beta), 0.95, 0.4, 0.9),
         Contender("KSWIN", "newest 100", "alpha", _each(Kswin), 0.999, 0.01, 0.005),
     )
 }
@@ -217,7 +222,7 @@ BEST, CHANCE = "best possible", "chance alone"
 # --- streams and signals
 
 
-def outcomes(kind: tuple[int, ...], streams: int, n: int, rate: float) -> Outcomes:
+def outcomes(kind: tuple[int, ...], streams: int, n: int, rate: float) -> Bits:
     """Independent outcomes, the same for every contender, shape (streams, n); 1 is an error."""
     rows = [np.random.default_rng((*kind, number)).random(n) < rate for number in range(streams)]
     return np.array(rows, np.uint8)
@@ -282,7 +287,7 @@ def delays(make: Callable[[int], Fleet], streams: int, rates: Sequence[float] = 
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredContender:
     """A contender at the run length that it could be set to.
 
     Attributes:
@@ -320,7 +325,7 @@ def searched(contender: Contender, streams: int) -> float:
     return best
 
 
-def measured(name: str, streams: int) -> Measured:
+def measured(name: str, streams: int) -> MeasuredContender:
     """A contender's parameter, false alarms and delays over so many streams."""
     contender = CONTENDERS[name]
     value = searched(contender, streams // 4)
@@ -330,7 +335,7 @@ def measured(name: str, streams: int) -> Measured:
         as_it_comes = partial(contender.make, contender.usual)
         alarms, _ = false_alarms(as_it_comes, streams // 4, _COUNT)
         usual = alarms, delays(as_it_comes, streams // 2, (0.11,))[0]
-    return Measured(name, value, false_alarms(make, streams // 2, _COUNT), delays(make, streams), usual)
+    return MeasuredContender(name, value, false_alarms(make, streams // 2, _COUNT), delays(make, streams), usual)
 
 
 def by_chance() -> Delay:
@@ -345,7 +350,7 @@ def by_chance() -> Delay:
 _best = cache(oracle)
 
 
-def table(rows: Iterable[Measured]) -> str:
+def table(rows: Iterable[MeasuredContender]) -> str:
     """The rows as Markdown, between the best possible test and chance."""
     heads = " | ".join(f"to {rate:.0%} | missed" for rate in RATES)
     best = " | ".join(f"{_best(rate):,.0f} | " for rate in RATES)
@@ -361,7 +366,7 @@ def table(rows: Iterable[Measured]) -> str:
     return "\n".join(lines)
 
 
-def _line(row: Measured) -> str:
+def _line(row: MeasuredContender) -> str:
     contender = CONTENDERS[row.name]
     name = f"**{row.name}**" if row.name in OURS else row.name
     usual = f"{_one_in(row.usual[0])}, {_delay(row.usual[1])}" if row.usual else ""
@@ -395,7 +400,7 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def drawn(rows: Iterable[Measured]) -> str:
+def drawn(rows: Iterable[MeasuredContender]) -> str:
     """The chart: delays by detector and rate; what is no delay at equal run length is left out."""
     series = {f"to {rate:.0%}": place for place, rate in enumerate(RATES)}
     points = {BEST: {name: (_best(RATES[place]), 0.0) for name, place in series.items()}}

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import Metric
 
 from schemas.events import STATES
 from schemas.metrics import METRICS, SITE_WINDOWS, WINDOWS
-from streams.engine.figures import Figures, Labels, PeopleFigures, PeopleGroup
+from streams.engine.figures import Figures, LabelValues, PeopleFigures, PeopleGroup
 from streams.exporter.collector import PeopleCollector, SitesCollector
 from streams.exporter.pseudonyms import Pseudonyms
 from streams.exporter.state import Engine, MonitorState
@@ -62,7 +62,7 @@ def people(series: int) -> PeopleFigures:
     columns = {
         key: random.integers(0, 5_000, rows).astype(float) if key[0] in counts else random.random(rows) for key in keys
     }
-    labels: list[Labels] = [(f"site-{i % 50}", f"agent-{i:06}", "agent") for i in range(rows)]
+    labels: list[LabelValues] = [(f"site-{i % 50}", f"agent-{i:06}", "agent") for i in range(rows)]
     return PeopleFigures([PeopleGroup(labels, columns, random.random(rows))])
 
 

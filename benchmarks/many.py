@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Outcomes = NDArray[np.uint8]
+from detectors.arrays import Flags, Floats
+
+Bits = NDArray[np.uint8]
 #: River's usual numbers: outcomes before a first signal; PageHinkley's memory; weight of the newest in HDDM_W.
 _WARM, _MEMORY, _NEWEST = 30, 1 - 0.0001, 0.05
 
@@ -38,14 +38,14 @@ class Many(ABC):
         self._found = self._step(x)
         return self._found
 
-    def counted(self, x: Outcomes) -> NDArray[np.int64]:
+    def counted(self, x: Bits) -> NDArray[np.int64]:
         """How often each stream signals in its outcomes, shape (streams, n)."""
         counts = np.zeros(len(x), np.int64)
         for step in np.ascontiguousarray(x.T):
             counts += self.update(step.astype(np.float64))
         return counts
 
-    def first(self, x: Outcomes) -> NDArray[np.int64]:
+    def first(self, x: Bits) -> NDArray[np.int64]:
         """Outcomes of each stream, shape (streams, n), up to its first signal; 0 where there is none."""
         waited = np.zeros(len(x), np.int64)
         for taken, step in enumerate(np.ascontiguousarray(x.T), 1):
@@ -67,7 +67,7 @@ class Many(ABC):
         """Takes an outcome of every stream that has none of its last signal left; which of them signal."""
 
 
-class PageHinkley(Many):
+class ManyPageHinkley(Many):
     """`PageHinkley(threshold, delta, mode="up")`."""
 
     _start: ClassVar = {"n": 0.0, "mean": 0.0, "sum": 0.0, "least": np.inf}
@@ -87,7 +87,7 @@ class PageHinkley(Many):
         return signals
 
 
-class Ddm(Many):
+class ManyDdm(Many):
     """`DDM(drift_threshold)`."""
 
     _start: ClassVar = {"n": 0.0, "p": 0.0, "sum": np.inf, "least_p": np.inf, "least_s": np.inf}
@@ -110,7 +110,7 @@ class Ddm(Many):
         return signals
 
 
-class Eddm(Many):
+class ManyEddm(Many):
     """`EDDM(beta)`."""
 
     _start: ClassVar = {"n": 0.0, "errors": 0.0, "last": 0.0, "mean": 0.0, "squares": 0.0, "most": -1.0}
@@ -140,7 +140,7 @@ class Eddm(Many):
         return found
 
 
-class HddmA(Many):
+class ManyHddmA(Many):
     """`HDDMA(drift_confidence)`."""
 
     _start: ClassVar = {"n": 0.0, "mean": 0.0, "cut_n": 0.0, "cut_mean": 0.0}
@@ -165,7 +165,7 @@ class HddmA(Many):
         return signals
 
 
-class HddmW(Many):
+class ManyHddmW(Many):
     """`HDDMW(drift_confidence)`."""
 
     _start: ClassVar = {"seen": 0.0, "mean": 0.0, "weight": 1.0, "cut": np.inf, "before": 0.0, "before_weight": 1.0,

@@ -34,7 +34,7 @@ CORE, MEMORY_GB, DISK_GB = 25.0, 3.5, 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredCosts:
     """What the model takes from the runs.
 
     Attributes:
@@ -48,7 +48,7 @@ class Measured:
     checkpoint: float
 
     @classmethod
-    def read(cls) -> "Measured":
+    def read(cls) -> "MeasuredCosts":
         """From docs/benchmarks.json, which the benchmarks write.
 
         Raises:
@@ -66,7 +66,7 @@ class Measured:
         return cls(numbers["throughput"]["labelwatch"]["events_per_second"], (base, slopes[-1]), checkpoint)
 
 
-def plan(people: int, measured: Measured) -> dict[str, str]:
+def plan(people: int, measured: MeasuredCosts) -> dict[str, str]:
     """What so many people need, as cells of the table."""
     sites = max(math.ceil(people / PEOPLE_A_SITE), 1)
     peak = people * AT_PEAK * EVENTS_AN_HOUR / 3600
@@ -108,7 +108,7 @@ def plan(people: int, measured: Measured) -> dict[str, str]:
     }
 
 
-def table(measured: Measured) -> str:
+def table(measured: MeasuredCosts) -> str:
     """The model as Markdown."""
     plans = [plan(people, measured) for people in PEOPLE]
     lines = [f"| agents | {' | '.join(f'{people:,}' for people in PEOPLE)} |", "|---|" + "---:|" * len(PEOPLE)]
@@ -123,7 +123,7 @@ def table(measured: Measured) -> str:
 
 def main() -> None:
     """Prints the table, or writes it into docs/scaling.md."""
-    made = table(Measured.read())
+    made = table(MeasuredCosts.read())
     print(made)
     if "--write" in sys.argv:
         document.write(document.SCALING, "model", made)

@@ -3,7 +3,7 @@
 Fails where a ratio falls below its floor by more than a fifth. Floors are what a run of this benchmark has
 reached; raise them when the code gets faster. Rates of one run cannot be compared with another's, ratios can.
 
-Run: python -m benchmarks.quick [--write-floors]
+PeerRun: python -m benchmarks.quick [--write-floors]
 """
 
 import argparse
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import document
-from benchmarks.throughput import Run, loaded, make_peers, measure
+from benchmarks.throughput import PeerRun, loaded, make_peers, measure
 from tests.support.kafka import missing_tools
 
 FLOORS = Path(__file__).with_name("floors.json")
@@ -22,7 +22,7 @@ EVENTS, ROUNDS = 400_000, 3
 GUARDED = ("librdkafka + msgspec", "the same, tuned", "plain Faust")
 
 
-def ratios(runs: dict[str, list[Run]], ours: str) -> dict[str, float]:
+def ratios(runs: dict[str, list[PeerRun]], ours: str) -> dict[str, float]:
     """The rate of labelwatch over each peer's, medians of the rounds."""
     return {
         name: statistics.median(mine.rate / other.rate for mine, other in zip(runs[ours], of_peer, strict=True))

@@ -25,7 +25,7 @@ import yaml
 from benchmarks.boards import COPIES, DAY, rule_groups
 from schemas.events import STATES
 from schemas.policy import Policy
-from streams.engine.figures import Column, Figures, PeopleFigures
+from streams.engine.figures import Figures, PeopleFigures, SeriesColumn
 from streams.engine.partition import PartitionEngine
 from streams.exporter.collector import SitesCollector
 from streams.exporter.pseudonyms import plain
@@ -130,7 +130,7 @@ class _Calmed:
                 said.rows[name] = [(labels, value) for labels, _ in said.rows[name]]
             if name in said.columns:
                 said.columns[name] = [
-                    Column(labels, rows, np.full(len(rows), value)) for labels, rows, _ in said.columns[name]
+                    SeriesColumn(labels, rows, np.full(len(rows), value)) for labels, rows, _ in said.columns[name]
                 ]
         return said
 

@@ -44,7 +44,7 @@ EVENTS_A_SCRAPE = 1_000_000
 _T = TypeVar("_T")
 
 
-class Clock:
+class StageClock:
     """CPU seconds by stage; a stage within another is taken out of it."""
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ def _built(batch: Any, base_offset: int) -> bytes:
     return base_offset.to_bytes(8, "big") + bytes(batch.build())[8:]
 
 
-def fetched(log: Sequence[bytes], clock: Clock) -> Iterator[Any]:
+def fetched(log: Sequence[bytes], clock: StageClock) -> Iterator[Any]:
     """The records of a log in the runs that the engine gets."""
     position = 0
     check = clock.timed("fetch: checksum", Unread)
@@ -105,14 +105,15 @@ def fetched(log: Sequence[bytes], clock: Clock) -> Iterator[Any]:
         position = parsed.next_fetch_offset
 
 
-def run(log: Sequence[bytes], policy: Policy) -> tuple[Clock, PartitionEngine]:
+def run(log: Sequence[bytes], policy: Policy) -> tuple[StageClock, PartitionEngine]:
     """Everything that a worker does with a log, but for the network."""
-    clock = Clock()
+    clock = StageClock()
     engine = PartitionEngine(0, policy)
     vars(intake)["decode"] = clock.timed("decode", decode)
     engine._intake.read = clock.timed("loop: clocks, duplicates, names", engine._intake.read)  # type: ignore[method-assign]  # timed
     for part in engine._parts:
-        part.apply = clock.timed(f"part: {type(part).__name__.lower()}", part.apply)  # type: ignore[method-assign]  # timed
+        name = type(part).__name__.removesuffix("Part").lower()
+        part.apply = clock.timed(f"part: {name}", part.apply)  # type: ignore[method-assign]  # timed
     apply = clock.timed("bookkeeping", engine.apply)
     checkpoint = clock.timed("checkpoint: cut", engine.checkpoint)
     for records in fetched(log, clock):
@@ -125,7 +126,7 @@ def run(log: Sequence[bytes], policy: Policy) -> tuple[Clock, PartitionEngine]:
 
 def scrape(engine: PartitionEngine) -> float:
     """CPU seconds of one scrape of the sites' page."""
-    clock = Clock()
+    clock = StageClock()
     names = Pseudonyms(b"benchmark benchmark")
     page = clock.timed("scrape", lambda: b"".join(render(SitesCollector(showing(engine), names).collect())))
     page()

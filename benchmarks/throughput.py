@@ -29,7 +29,7 @@ PEER_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PeerRun:
     """One peer's run: what it read, in what time. `cpu_seconds` is NaN where the machine does not tell."""
 
     events: int
@@ -60,11 +60,11 @@ class Peer:
 
     name: str
     work: str
-    run: Callable[[int], Run]
+    run: Callable[[int], PeerRun]
     least_ratio: float | None = None
 
 
-def run_command(command: list[str]) -> Run:
+def run_command(command: list[str]) -> PeerRun:
     """Runs a peer in a process of its own; its last line is its result.
 
     Raises:
@@ -74,7 +74,7 @@ def run_command(command: list[str]) -> Run:
     results = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not results:
         raise RuntimeError(f"{' '.join(command)} ended with code {done.returncode}: {done.stderr[-2000:]}")
-    return Run(**json.loads(results[-1]))
+    return PeerRun(**json.loads(results[-1]))
 
 
 def make_peers(bootstrap: str, folder: Path, events: int, accepted: int, *, only_ours: bool = False) -> list[Peer]:
@@ -85,16 +85,16 @@ def make_peers(bootstrap: str, folder: Path, events: int, accepted: int, *, only
     no_signals = folder / "no-signals.toml"
     no_signals.write_text("[detection]\nsignals = []\n", "utf-8")
 
-    def labelwatch(name: str, policy: Path | None = None) -> Callable[[int], Run]:
-        def run(number: int) -> Run:
+    def labelwatch(name: str, policy: Path | None = None) -> Callable[[int], PeerRun]:
+        def run(number: int) -> PeerRun:
             with Worker(bootstrap, f"{name}-{number}", folder, policy=policy) as worker, worker.scraped():
                 seconds, cpu_seconds = worker.catch_up()
                 worker.wait_for_checkpoint(accepted)
-            return Run(events, seconds, cpu_seconds)
+            return PeerRun(events, seconds, cpu_seconds)
 
         return run
 
-    def of_module(module: str, share: float, *flags: str, python: str = sys.executable) -> Callable[[int], Run]:
+    def of_module(module: str, share: float, *flags: str, python: str = sys.executable) -> Callable[[int], PeerRun]:
         command = [python, "-m", module, bootstrap, EVENTS, str(max(int(events * share), 1)), *flags]
         return lambda _: run_command(command)
 
@@ -132,7 +132,7 @@ def make_peers(bootstrap: str, folder: Path, events: int, accepted: int, *, only
         return ours
     python, java = str(environment.python()), environment.streams_command()
 
-    def streams(cached: str, share: float) -> Callable[[int], Run]:
+    def streams(cached: str, share: float) -> Callable[[int], PeerRun]:
         command = [*java, bootstrap, EVENTS, str(int(events * share)), cached]
         return lambda _: run_command(command)
 
@@ -176,7 +176,7 @@ def make_peers(bootstrap: str, folder: Path, events: int, accepted: int, *, only
     return [*ours[:2], *others, *ours[2:-1], without, ours[-1]]
 
 
-def table(peers: list[Peer], runs: dict[str, list[Run]]) -> str:
+def table(peers: list[Peer], runs: dict[str, list[PeerRun]]) -> str:
     """Rates, work and ratios as Markdown."""
     lines = [
         "| | events/s | slowest to fastest | CPU us an event | labelwatch is | wanted | what it does with an event |",
@@ -198,7 +198,7 @@ def table(peers: list[Peer], runs: dict[str, list[Run]]) -> str:
     return "\n".join(lines)
 
 
-def numbers(peers: list[Peer], runs: dict[str, list[Run]]) -> dict[str, dict[str, float]]:
+def numbers(peers: list[Peer], runs: dict[str, list[PeerRun]]) -> dict[str, dict[str, float]]:
     """Medians by peer, and the median of labelwatch's ratios to it."""
     ours = runs[peers[-1].name]
     return {
@@ -211,9 +211,9 @@ def numbers(peers: list[Peer], runs: dict[str, list[Run]]) -> dict[str, dict[str
     }
 
 
-def measure(peers: list[Peer], rounds: int) -> dict[str, list[Run]]:
+def measure(peers: list[Peer], rounds: int) -> dict[str, list[PeerRun]]:
     """Runs all in turns, and says so."""
-    runs: dict[str, list[Run]] = {peer.name: [] for peer in peers}
+    runs: dict[str, list[PeerRun]] = {peer.name: [] for peer in peers}
     for number in range(rounds):
         for peer in peers:
             run = peer.run(number)

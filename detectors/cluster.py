@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from detectors.arrays import Floats
 from detectors.protocol import checked_outcome
 
-Floats = NDArray[np.float64]
 T = TypeVar("T", float, Floats)
 
 #: What the functions below keep of a stream, in a list of floats that its owner stores as it likes. All are whole

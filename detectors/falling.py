@@ -13,11 +13,11 @@ from detectors.self_starting import FREEZE_AFTER, PRIOR, ROW, check_prior, fresh
 
 #: What the rate falls to, as shares of the baseline.
 FALLS = (0.75, 0.5, 0.25)
-#: Correct outcomes after which the statistic is looked at. They raise it, so it cannot wait for an error that may
+#: Correct outcomes after which the statistic is evaluated. They raise it, so it cannot wait for an error that may
 #: never come; and at fixed counts, so that the result does not depend on how a log was cut.
-LOOK_EVERY = 16
+EVALUATE_EVERY = 16
 
-__all__ = ["FALLS", "LOOK_EVERY", "ROW", "SelfStartingFall", "advance", "fresh"]
+__all__ = ["EVALUATE_EVERY", "FALLS", "ROW", "SelfStartingFall", "advance", "fresh"]
 
 
 def advance(row: list[float], correct: int, wrong: bool, temper: float = 1.0, learns: bool = True) -> float:
@@ -25,7 +25,7 @@ def advance(row: list[float], correct: int, wrong: bool, temper: float = 1.0, le
 
     Args:
         row: As `detectors.self_starting.ROW`, changed in place.
-        correct: Length of the run: callers keep count and call at `LOOK_EVERY`, and with the rest at an error.
+        correct: Length of the run: callers keep count and call at `EVALUATE_EVERY`, and with the rest at an error.
         wrong: Whether an error ends it, after which the evidence is lower.
         temper: 1 / design effect.
         learns: Whether the baseline takes them in.
@@ -100,17 +100,17 @@ class SelfStartingFall:
 
     @property
     def baseline(self) -> float:
-        """The stream's own rate as known at the last look, 0 to 1."""
+        """The stream's own rate as known at the last evaluation, 0 to 1."""
         return self._row[0] / (self._row[0] + self._row[1])
 
     @property
     def evidence(self) -> float:
-        """Mean of the R_f at the last look / run length."""
+        """Mean of the R_f at the last evaluation / run length."""
         return sum(self._row[3:]) / (3.0 * self.run_length)
 
     @property
     def drift_detected(self) -> bool:
-        """Whether the mean of the R_f stood at the run length or above at the last look."""
+        """Whether the mean of the R_f stood at the run length or above at the last evaluation."""
         return self.evidence >= 1.0
 
     def update(self, x: float) -> Self:
@@ -123,8 +123,8 @@ class SelfStartingFall:
         else:
             self._pending += 1
             self._outcomes.since += 1
-            if self._pending == LOOK_EVERY:
-                advance(self._row, LOOK_EVERY, False, self.temper, learns)
+            if self._pending == EVALUATE_EVERY:
+                advance(self._row, EVALUATE_EVERY, False, self.temper, learns)
                 self._pending = 0
         self._open |= self.drift_detected
         return self

@@ -1,30 +1,26 @@
-"""The detectors of outcomes on many streams side by side: to the last bit what they make look by look."""
+"""The detectors of outcomes on many streams side by side: to the last bit what they make evaluation by evaluation."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detectors import cluster
+from detectors.arrays import Flags, Floats, Ints
 from detectors.falling import FALLS
 from detectors.mixture import SHIFTS
 from detectors.self_starting import FREEZE_AFTER, WARM_UP, WARM_UP_BEYOND, WARM_UP_PER_RATE
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-
 _SHIFTS, _FALLS = np.array(SHIFTS)[:, None], np.array(FALLS)[:, None]
 
 
-class Looks(NamedTuple):
-    """Looks, stream by stream, in order: parallel columns of shape (n,).
+class Evaluations(NamedTuple):
+    """Evaluations, stream by stream, in order: parallel columns of shape (n,).
 
     Attributes:
-        starts: Of each stream, its first look, shape (streams,).
+        starts: Of each stream, its first evaluation, shape (streams,).
         counts: How many it has, at least one, shape (streams,).
-        correct: Correct outcomes that the look takes, before the error if it takes one.
+        correct: Correct outcomes that the evaluation takes, before the error if it takes one.
         wrong: Whether it takes an error; always where a rise is looked for.
         temper: 1 / design effect.
     """
@@ -35,13 +31,13 @@ class Looks(NamedTuple):
     wrong: Flags
     temper: Floats
 
-    def of(self, streams: Flags) -> "Looks":
-        """The looks of some of the streams, told by a flag each."""
+    def of(self, streams: Flags) -> "Evaluations":
+        """The evaluations of some of the streams, told by a flag each."""
         if streams.all():
             return self
         counts = self.counts[streams]
         mine = np.repeat(streams, self.counts)
-        return Looks(
+        return Evaluations(
             np.cumsum(counts) - counts,
             counts,
             self.correct[mine],
@@ -49,10 +45,10 @@ class Looks(NamedTuple):
             self.temper[mine],
         )
 
-    def first(self, stream: int, count: int) -> "Looks":
-        """So many looks of one stream."""
+    def first(self, stream: int, count: int) -> "Evaluations":
+        """So many evaluations of one stream."""
         here = slice(self.starts[stream], self.starts[stream] + count)
-        return Looks(
+        return Evaluations(
             np.zeros(1, np.int64),
             np.array([count]),
             self.correct[here],
@@ -65,38 +61,38 @@ class Taken(NamedTuple):
     """What became of the streams.
 
     Attributes:
-        rows: What the detectors keep of each, in the form of the one that took the looks.
-        looks: How many of its looks each has taken: all, or up to the one at which it reached its threshold.
+        rows: What the detectors keep of each, in the form of the one that took the evaluations.
+        evaluations: How many of its own each has taken: all, or up to the one at which it reached its threshold.
         reached: Places of the streams that have reached it, with the mean of the R there.
     """
 
     rows: Floats
-    looks: Ints
+    evaluations: Ints
     reached: list[tuple[int, float]]
 
 
 class _Rounds(NamedTuple):
-    """Looks in rounds: the first of every stream, then the second of each that has one, and so on.
+    """Evaluations in rounds: the first of every stream, then the second of each that has one, and so on.
 
-    Streams with the most looks stand first: whoever has one left is then in front.
+    Streams with the most evaluations stand first: whoever has one left is then in front.
 
     Attributes:
         order: The streams, shape (streams,).
         firsts: Where each round begins, shape (rounds,).
         lefts: How many streams are in it, shape (rounds,).
-        looks: Of each place the look, shape (n,).
+        evaluations: Of each place the evaluation, shape (n,).
         of: Of each place the stream's, in `order`, shape (n,).
     """
 
     order: Ints
     firsts: Ints
     lefts: Ints
-    looks: Ints
+    evaluations: Ints
     of: Ints
 
     @classmethod
     def made(cls, starts: Ints, counts: Ints) -> "_Rounds":
-        """The rounds of looks: of each stream its first one, and how many it has."""
+        """The rounds of evaluations: of each stream its first one, and how many it has."""
         order = np.argsort(-counts, kind="stable")
         sizes = counts[order]
         rounds = np.arange(sizes[0])
@@ -106,11 +102,11 @@ class _Rounds(NamedTuple):
         return cls(order, firsts, lefts, starts[order].take(of) + np.repeat(rounds, lefts), of)
 
     def along(self, step: np.ufunc, first: Floats, values: Floats) -> Floats:
-        """Goes along each stream with `step`, as if look by look.
+        """Goes along each stream with `step`, as if evaluation by evaluation.
 
         Args:
             step: Of two arguments: what stood before, and the place's value.
-            first: What stands before the first look of each stream, shape (k, streams).
+            first: What stands before the first evaluation of each stream, shape (k, streams).
             values: Shape (k, n).
 
         Returns:
@@ -130,7 +126,7 @@ class _Rounds(NamedTuple):
         return whole.take(np.repeat(earlier, self.lefts) + self.of, axis=1)
 
     def last(self, taken: Ints) -> Ints:
-        """Of each stream the place of the last of so many looks, in `order`."""
+        """Of each stream the place of the last of so many evaluations, in `order`."""
         return self.firsts[taken - 1] + np.arange(len(taken))
 
 
@@ -146,8 +142,8 @@ def _grow(
     """Goes along each stream with R <- R * times + plus, to its end or to where it reaches its threshold.
 
     Args:
-        rounds: Of the looks.
-        counts: Looks of each stream, shape (streams,).
+        rounds: Of the evaluations.
+        counts: Evaluations of each stream, shape (streams,).
         r: The R before, shape (3, streams) in the order of the rounds.
         times: Of each place, shape (3, n).
         plus: Of each place, shape (3, n).
@@ -155,8 +151,8 @@ def _grow(
         least: As of `take`.
 
     Returns:
-        The R after, shape (streams, 3); the place of each stream's last look that was taken; how many these are; all in
-        the order of the rounds; and what `Taken.reached` has.
+        The R after, shape (streams, 3); the place of each stream's last evaluation that was taken; how many these are;
+        all in the order of the rounds; and what `Taken.reached` has.
     """
     after = np.empty_like(times)
     with np.errstate(over="ignore", invalid="ignore"):  # what comes after a threshold is not used
@@ -169,7 +165,7 @@ def _grow(
     taken, reached = counts[rounds.order], []
     (over,) = np.nonzero(statistic >= least)
     if len(over):
-        over = over[statistic[over] >= thresholds(rounds.looks[over])]
+        over = over[statistic[over] >= thresholds(rounds.evaluations[over])]
     if len(over):
         streams, first_over = np.unique(rounds.of[over], return_index=True)
         over = over[first_over]
@@ -186,7 +182,7 @@ STRATA = 8
 def take_strata(
     r: Floats,
     known: Floats,
-    looks: Looks,
+    evaluations: Evaluations,
     correct: Ints,
     error: Ints,
     falls: Flags,
@@ -200,13 +196,13 @@ def take_strata(
     changed, as that of the likelihood ratio, and it finds a rise in one of the strata as well as one in all. And a run
     of c correct outcomes, c_s of each stratum, multiplies R by the product of the L_s^c_s, in whatever order they came;
     what the steps begun within it add is reckoned with their geometric mean, exact where all are of one stratum. A
-    stratum that has not been seen often enough (as before the look) moves no R.
+    stratum that has not been seen often enough (as before the evaluation) moves no R.
 
     Args:
         r: The R of each stream, shape (streams, 3).
         known: By stream and stratum a, b and the outcomes seen, as in `self_starting.ROW`, shape (streams, STRATA, 3).
-        looks: Of the streams; `error`, not `wrong`, tells where an error is taken.
-        correct: Correct outcomes that each look takes, by stratum, shape (n, STRATA).
+        evaluations: Of the streams; `error`, not `wrong`, tells where an error is taken.
+        correct: Correct outcomes that each evaluation takes, by stratum, shape (n, STRATA).
         error: Stratum of the error that it takes, -1 for none, shape (n,).
         falls: As of `take`.
         thresholds: As of `take`.
@@ -215,10 +211,10 @@ def take_strata(
     Returns:
         What became of the streams, `rows` being their R; and what is known of their strata.
     """
-    rounds = _Rounds.made(looks.starts, looks.counts)
+    rounds = _Rounds.made(evaluations.starts, evaluations.counts)
     streams = len(rounds.order)
-    falling, temper = falls[rounds.order].take(rounds.of), looks.temper.take(rounds.looks)
-    correct, error = correct.take(rounds.looks, axis=0), error.take(rounds.looks)
+    falling, temper = falls[rounds.order].take(rounds.of), evaluations.temper.take(rounds.evaluations)
+    correct, error = correct.take(rounds.evaluations, axis=0), error.take(rounds.evaluations)
     wrong = error >= 0
     # All that were ever seen: what is left out would change nothing, to the last bit.
     used = np.flatnonzero(
@@ -243,7 +239,7 @@ def take_strata(
 
     middle = a / (a + b + learned / 2)
     q = 1.0 - middle
-    # The bet, as before the look; with one stratum, L is that of `take`.
+    # The bet, as before the evaluation; with one stratum, L is that of `take`.
     pooled = np.full((2, tests.shape[1]), 1e-9)
     for stratum, is_tested in enumerate(tests):
         pooled += is_tested * np.stack((a[stratum], b[stratum]))
@@ -273,18 +269,23 @@ def take_strata(
     on_error = np.where(judged, on_error, 1.0)
     times, plus = times * on_error, (plus + judged) * on_error
     r_before = r.take(rounds.order, axis=0).T
-    ends, last, taken, reached = _grow(rounds, looks.counts, r_before, times, plus, thresholds, least)
-    moved, known, looked = np.empty_like(r), known.copy(), np.empty_like(taken)
-    moved[rounds.order], looked[rounds.order] = ends, taken
+    ends, last, taken, reached = _grow(rounds, evaluations.counts, r_before, times, plus, thresholds, least)
+    moved, known, evaluated = np.empty_like(r), known.copy(), np.empty_like(taken)
+    moved[rounds.order], evaluated[rounds.order] = ends, taken
     learned_now = np.stack((a_after, b_after, seen_after), axis=2).take(last, axis=1)
     known[rounds.order[:, None], used] = learned_now.transpose(1, 0, 2)
-    return Taken(moved, looked, reached), known
+    return Taken(moved, evaluated, reached), known
 
 
 def take(
-    rows: Floats, looks: Looks, target: Floats, falls: Flags, thresholds: Callable[[Ints], Floats], least: float
+    rows: Floats,
+    evaluations: Evaluations,
+    target: Floats,
+    falls: Flags,
+    thresholds: Callable[[Ints], Floats],
+    least: float,
 ) -> Taken:
-    """Takes looks of streams of every kind: what a call costs is then paid once.
+    """Takes evaluations of streams of every kind: what a call costs is then paid once.
 
     A rise against the stream's own baseline as `self_starting.advance`, against a target as
     `mixture.advance`; a fall as `falling.advance`. (Below a threshold the R stay far from `R_MAX`.)
@@ -292,22 +293,22 @@ def take(
     Args:
         rows: `self_starting.ROW` of each stream, shape (streams, 6); of one that is held to a target
             `mixture.ROW`, and what stands after it stays.
-        looks: Of the streams; where a rise is looked for each at an error.
+        evaluations: Of the streams; where a rise is looked for each at an error.
         target: The rate that a stream is held to, NaN where it is its own past, shape (streams,).
         falls: Whether a fall is looked for, only against the stream's own past, shape (streams,).
-        thresholds: Says of looks where a drift is signalled.
-        least: No threshold is below it: of looks with a statistic that is, none is asked for.
+        thresholds: Says of evaluations where a drift is signalled.
+        least: No threshold is below it: of evaluations with a statistic that is, none is asked for.
     """
-    rounds = _Rounds.made(looks.starts, looks.counts)
+    rounds = _Rounds.made(evaluations.starts, evaluations.counts)
     rows, target = rows.take(rounds.order, axis=0), target[rounds.order]
     is_own = np.isnan(target)
     own, p0, falling = is_own.take(rounds.of), target.take(rounds.of), falls[rounds.order].take(rounds.of)
-    correct, wrong, temper = (column.take(rounds.looks) for column in looks[2:])
+    correct, wrong, temper = (column.take(rounds.evaluations) for column in evaluations[2:])
 
     # How the baseline grows does not depend on the R. As long as it is learning, it has seen all outcomes.
-    taken_in = looks.correct + looks.wrong
+    taken_in = evaluations.correct + evaluations.wrong
     seen = np.cumsum(taken_in) - taken_in
-    seen = seen.take(rounds.looks) - seen[looks.starts[rounds.order]].take(rounds.of)
+    seen = seen.take(rounds.evaluations) - seen[evaluations.starts[rounds.order]].take(rounds.of)
     baseline = np.where(is_own, rows[:, :3].T, np.array([[1.0], [1.0], [FREEZE_AFTER]]))
     seen = baseline[2].take(rounds.of) + seen
     passed = np.minimum(seen + correct, FREEZE_AFTER)
@@ -337,33 +338,33 @@ def take(
     times, plus = times * on_error * tests, (plus + wrong) * on_error * tests
 
     r, last, taken, reached = _grow(
-        rounds, looks.counts, np.where(is_own, rows[:, 3:].T, rows[:, :3].T), times, plus, thresholds, least
+        rounds, evaluations.counts, np.where(is_own, rows[:, 3:].T, rows[:, :3].T), times, plus, thresholds, least
     )
     rows[is_own, 0], rows[is_own, 1], rows[is_own, 2] = (
         column[last[is_own]] for column in (a_after, b_after, seen_after)
     )
     rows[is_own, 3:], rows[~is_own, :3] = r[is_own], r[~is_own]
-    moved, looked = np.empty_like(rows), np.empty_like(taken)
-    moved[rounds.order], looked[rounds.order] = rows, taken
-    return Taken(moved, looked, reached)
+    moved, evaluated = np.empty_like(rows), np.empty_like(taken)
+    moved[rounds.order], evaluated[rounds.order] = rows, taken
+    return Taken(moved, evaluated, reached)
 
 
-def clusters(rows: Floats, looks: Looks) -> tuple[Floats, Floats]:
-    """As `cluster.temper` before each look, and `cluster.advance` at each error.
+def clusters(rows: Floats, evaluations: Evaluations) -> tuple[Floats, Floats]:
+    """As `cluster.temper` before each evaluation, and `cluster.advance` at each error.
 
     Args:
         rows: `cluster.ROW` of each stream, and its correct outcomes since the last error, shape (streams, 7).
-        looks: Of the streams; their `temper` is not asked for.
+        evaluations: Of the streams; their `temper` is not asked for.
 
     Returns:
-        What tempers each look, shape (n,); and the rows after all of them.
+        What tempers each evaluation, shape (n,); and the rows after all of them.
     """
     streams = len(rows)
-    group = np.repeat(np.arange(streams), looks.counts)
-    taken = np.cumsum(looks.correct + looks.wrong)
-    # Outcomes of the stream since its last error of before, each look's own included.
-    taken += (rows[:, 6].astype(np.int64) - np.append(0, taken)[looks.starts])[group]
-    (errors,) = np.nonzero(looks.wrong)
+    group = np.repeat(np.arange(streams), evaluations.counts)
+    taken = np.cumsum(evaluations.correct + evaluations.wrong)
+    # Outcomes of the stream since its last error of before, each evaluation's own included.
+    taken += (rows[:, 6].astype(np.int64) - np.append(0, taken)[evaluations.starts])[group]
+    (errors,) = np.nonzero(evaluations.wrong)
     of, place = group[errors], taken[errors]
     many = np.bincount(of, minlength=streams)
     before = np.cumsum(many) - many
@@ -393,7 +394,7 @@ def clusters(rows: Floats, looks: Looks) -> tuple[Floats, Floats]:
     after[found, :3] = sums.take((before + many - 1)[found], axis=1).T
     newest = np.zeros(streams, np.int64)
     newest[of] = place
-    after[:, 6] = taken[looks.starts + looks.counts - 1] - newest
+    after[:, 6] = taken[evaluations.starts + evaluations.counts - 1] - newest
     stream, at = line // room, line % room - ahead
     distance = newest[stream] - at
     kept = (distance >= 0) & (distance < cluster.REACH)
@@ -409,6 +410,6 @@ def clusters(rows: Floats, looks: Looks) -> tuple[Floats, Floats]:
             last = int(place[error])
             tempers[streams + error] = cluster.temper(row)
         after[full, :6] = row
-    earlier: Ints = np.cumsum(looks.wrong) - looks.wrong
-    is_first = earlier == earlier[looks.starts].take(group)
+    earlier: Ints = np.cumsum(evaluations.wrong) - evaluations.wrong
+    is_first = earlier == earlier[evaluations.starts].take(group)
     return tempers.take(np.where(is_first, group, streams + earlier - 1)), after

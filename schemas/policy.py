@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from schemas.drift import SIGNALS, Signal
 from schemas.events import Source, State
-from schemas.river import DETECTORS, SCOPES, River, RiverDetector
+from schemas.river import DETECTORS, SCOPES, RiverChoice, RiverPolicy
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Target = Annotated[float, Meta(gt=0, lt=1)]
@@ -95,7 +95,7 @@ class Detection(_Table, frozen=True):
 
     signals: list[Signal] = msgspec.field(default_factory=lambda: list(SIGNALS))
     hold_hours: Annotated[float, Meta(ge=0, le=720)] = 0
-    river: River = River()
+    river: RiverPolicy = RiverPolicy()
 
 
 #: The name under which everything counts that is beyond a limit; no site may have it.
@@ -222,7 +222,7 @@ class Policy:
             )
         return Targets(**chosen)
 
-    def with_river(self, river: River) -> "Policy":
+    def with_river(self, river: RiverPolicy) -> "Policy":
         """The same with other detectors of river."""
         detection = msgspec.structs.replace(self.detection, river=river)
         return Policy(msgspec.structs.replace(self._file, detection=detection))
@@ -314,7 +314,7 @@ def _convert(value: Any, kind: Any, source: str, path: str) -> Any:
     Raises:
         PolicyError: One sentence with file, key, value and what is allowed.
     """
-    if kind == RiverDetector | None:
+    if kind == RiverChoice | None:
         value, kind = _named_detector(value, source, path)
     origin, args = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict):
@@ -340,7 +340,7 @@ def _convert(value: Any, kind: Any, source: str, path: str) -> Any:
         raise PolicyError(f"{source}: {path[:-1]} = {value!r}: not allowed; give {_describe(kind)}") from None
 
 
-def _named_detector(value: Any, source: str, path: str) -> tuple[Any, type[RiverDetector]]:
+def _named_detector(value: Any, source: str, path: str) -> tuple[Any, type[RiverChoice]]:
     """The parameters of a detector of river, and which it is: a name, or a table with `name`.
 
     Raises:

@@ -6,20 +6,20 @@ import msgspec
 from msgspec import Meta
 
 #: What a detector of river watches: sites, projects at a site, single people.
-Scope = Literal["sites", "projects", "people"]
+RiverScope = Literal["sites", "projects", "people"]
 
 _Between = Annotated[float, Meta(gt=0, lt=1)]
 _Positive = Annotated[float, Meta(gt=0)]
 _Count = Annotated[int, Meta(ge=1, le=100_000)]
 
 
-class RiverDetector(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+class RiverChoice(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """One of river's detectors with its parameters; `of` says what it watches, the signal's own default where absent.
 
     The fields of each are river's, with river's defaults; a test holds them against river itself.
     """
 
-    of: Annotated[list[Scope], Meta(min_length=1)] | None = None
+    of: Annotated[list[RiverScope], Meta(min_length=1)] | None = None
 
     @property
     def name(self) -> str:
@@ -32,7 +32,7 @@ class RiverDetector(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_
         return {field: getattr(self, field) for field in self.__struct_fields__ if field != "of"}
 
 
-class ADWIN(RiverDetector, frozen=True):
+class ADWIN(RiverChoice, frozen=True):
     """Adaptive windowing: a window that is cut where its two ends differ."""
 
     delta: _Between = 0.002
@@ -42,7 +42,7 @@ class ADWIN(RiverDetector, frozen=True):
     grace_period: _Count = 10
 
 
-class KSWIN(RiverDetector, frozen=True):
+class KSWIN(RiverChoice, frozen=True):
     """Kolmogorov-Smirnov test of the newest observations against older ones of a window."""
 
     alpha: _Between = 0.005
@@ -56,7 +56,7 @@ class KSWIN(RiverDetector, frozen=True):
             raise ValueError("window_size must be at least twice stat_size: the older observations are drawn from it")
 
 
-class PageHinkley(RiverDetector, frozen=True):
+class PageHinkley(RiverChoice, frozen=True):
     """Page-Hinkley test: a CUSUM against the running mean."""
 
     min_instances: _Count = 30
@@ -66,7 +66,7 @@ class PageHinkley(RiverDetector, frozen=True):
     mode: Literal["up", "down", "both"] = "both"
 
 
-class DDM(RiverDetector, frozen=True):
+class DDM(RiverChoice, frozen=True):
     """Drift detection method: the error rate against its lowest."""
 
     warm_start: _Count = 30
@@ -74,7 +74,7 @@ class DDM(RiverDetector, frozen=True):
     drift_threshold: _Positive = 3.0
 
 
-class EDDM(RiverDetector, frozen=True):
+class EDDM(RiverChoice, frozen=True):
     """Early drift detection method: distances between errors."""
 
     warm_start: _Count = 30
@@ -86,7 +86,7 @@ class EDDM(RiverDetector, frozen=True):
             raise ValueError("alpha must be at least beta")
 
 
-class HDDMA(RiverDetector, frozen=True):
+class HDDMA(RiverChoice, frozen=True):
     """Hoeffding's bound on running means."""
 
     drift_confidence: _Between = 0.001
@@ -94,7 +94,7 @@ class HDDMA(RiverDetector, frozen=True):
     two_sided_test: bool = False
 
 
-class HDDMW(RiverDetector, frozen=True):
+class HDDMW(RiverChoice, frozen=True):
     """McDiarmid's bound on exponentially weighted means."""
 
     drift_confidence: _Between = 0.001
@@ -104,11 +104,11 @@ class HDDMW(RiverDetector, frozen=True):
 
 
 #: Every detector that can be named. River's FHDDM is left out: of 0 and 1 for an error it finds falls alone.
-DETECTORS: dict[str, type[RiverDetector]] = {
+DETECTORS: dict[str, type[RiverChoice]] = {
     detector.__name__: detector for detector in (ADWIN, PageHinkley, HDDMA, HDDMW, DDM, EDDM, KSWIN)
 }
 #: What each signal has outcomes of. Signals of reviews alone: river's detectors take an outcome at a time.
-SCOPES: dict[str, tuple[Scope, ...]] = {
+SCOPES: dict[str, tuple[RiverScope, ...]] = {
     "accuracy": ("sites", "projects"),
     "agent_accuracy": ("people",),
     "qa_accuracy": ("sites", "people"),
@@ -116,22 +116,22 @@ SCOPES: dict[str, tuple[Scope, ...]] = {
 }
 
 
-def watched(signal: str, detector: RiverDetector) -> frozenset[Scope]:
+def watched(signal: str, detector: RiverChoice) -> frozenset[RiverScope]:
     """What a detector watches of a signal: people only where the policy says so, or the signal is of nobody else."""
     if detector.of is not None:
         return frozenset(detector.of)
     return frozenset(SCOPES[signal]) - {"people"} or frozenset(SCOPES[signal])
 
 
-class River(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+class RiverPolicy(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """By signal, the detector of river that runs beside ours."""
 
-    accuracy: RiverDetector | None = None
-    agent_accuracy: RiverDetector | None = None
-    qa_accuracy: RiverDetector | None = None
-    error_finding: RiverDetector | None = None
+    accuracy: RiverChoice | None = None
+    agent_accuracy: RiverChoice | None = None
+    qa_accuracy: RiverChoice | None = None
+    error_finding: RiverChoice | None = None
 
-    def chosen(self) -> dict[str, RiverDetector]:
+    def chosen(self) -> dict[str, RiverChoice]:
         """The detectors that are named, by signal."""
         named = {signal: getattr(self, signal) for signal in self.__struct_fields__}
         return {signal: detector for signal, detector in named.items() if detector is not None}

@@ -13,7 +13,7 @@ from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import cluster_main
 
-from benchmarks.peers.work import Counts, Meter, count, decode
+from benchmarks.peers.work import Meter, PersonCounts, count, decode
 from schemas.events import LabelReviewed, LabelSubmitted
 
 PARTITIONS = 2
@@ -44,7 +44,7 @@ def main(bootstrap: str, topic: str, wanted: int, *, recovery: bool) -> None:
             return []
         return [(f"{event.site_id}/{event.agent_id}", event)]
 
-    def add(counts: Counts | None, event: LabelSubmitted | LabelReviewed) -> tuple[Counts, None]:
+    def add(counts: PersonCounts | None, event: LabelSubmitted | LabelReviewed) -> tuple[PersonCounts, None]:
         meter.saw()
         return count(counts, event), None
 

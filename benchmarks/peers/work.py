@@ -12,10 +12,10 @@ from schemas.events import AnyEvent, LabelReviewed, LabelSubmitted
 decode = msgspec.json.Decoder(AnyEvent).decode
 
 #: Labels, reviews, correct reviews, handling time in ms.
-Counts = list[int]
+PersonCounts = list[int]
 
 
-def count(counts: Counts | None, event: LabelSubmitted | LabelReviewed) -> Counts:
+def count(counts: PersonCounts | None, event: LabelSubmitted | LabelReviewed) -> PersonCounts:
     """The counts of a person after an event."""
     labels, reviews, correct, handle_ms = counts or (0, 0, 0, 0)
     if isinstance(event, LabelSubmitted):

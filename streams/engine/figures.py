@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from schemas.metrics import METRICS
 
-Labels = tuple[str, ...]
-Sample = tuple[Labels, float | int]
+LabelValues = tuple[str, ...]
+Sample = tuple[LabelValues, float | int]
 
 
-class Column(NamedTuple):
+class SeriesColumn(NamedTuple):
     """A column of a table as it stands: most series of a page, and none of them becomes an object by itself.
 
     Attributes:
@@ -23,7 +23,7 @@ class Column(NamedTuple):
         values: Their values.
     """
 
-    labels: list[Labels]
+    labels: list[LabelValues]
     rows: NDArray[np.int64]
     values: NDArray[Any]
 
@@ -47,10 +47,10 @@ class Figures:
     """
 
     rows: dict[str, list[Sample]] = field(default_factory=dict)
-    columns: dict[str, list[Column]] = field(default_factory=dict)
-    histograms: dict[str, list[tuple[Labels, list[int], float]]] = field(default_factory=dict)
+    columns: dict[str, list[SeriesColumn]] = field(default_factory=dict)
+    histograms: dict[str, list[tuple[LabelValues, list[int], float]]] = field(default_factory=dict)
 
-    def add(self, name: str, labels: Labels, value: float | int) -> None:
+    def add(self, name: str, labels: LabelValues, value: float | int) -> None:
         """Adds one series."""
         self.rows.setdefault(name, []).append((labels, value))
 
@@ -58,9 +58,9 @@ class Figures:
         """Adds series of one metric."""
         self.rows.setdefault(name, []).extend(rows)
 
-    def add_column(self, name: str, labels: list[Labels], rows: NDArray[np.int64], values: NDArray[Any]) -> None:
+    def add_column(self, name: str, labels: list[LabelValues], rows: NDArray[np.int64], values: NDArray[Any]) -> None:
         """Adds a column of a table."""
-        self.columns.setdefault(name, []).append(Column(labels, rows, values))
+        self.columns.setdefault(name, []).append(SeriesColumn(labels, rows, values))
 
     @property
     def samples(self) -> dict[str, list[Sample]]:
@@ -82,7 +82,7 @@ class PeopleGroup:
         priority: By row; under a series cap the higher is kept first.
     """
 
-    labels: list[Labels]
+    labels: list[LabelValues]
     columns: dict[tuple[str, str], NDArray[np.float64]]
     priority: NDArray[np.float64]
 

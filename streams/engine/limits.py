@@ -27,7 +27,7 @@ _Things = dict[Key, int]
 _COMBINATION_LENGTH = 3
 
 
-class Place(NamedTuple):
+class Admission(NamedTuple):
     """Where something counts.
 
     Attributes:
@@ -105,22 +105,22 @@ class Admitted:
         self.used["sites"] += name != OTHER
         self.used["series"] += SITE_SERIES
 
-    def project(self, site: str, project: str) -> Place:
+    def project(self, site: str, project: str) -> Admission:
         """Where a state counts."""
         return self._place(project, "", lambda project, _: _project(site, project))
 
-    def work(self, site: str, project: str, market: str) -> Place:
+    def work(self, site: str, project: str, market: str) -> Admission:
         """Where a label counts."""
         return self._place(project, market, lambda project, market: _work(site, project, market))
 
-    def review(self, site: str, project: str, market: str, given: Key) -> Place:
+    def review(self, site: str, project: str, market: str, given: Key) -> Admission:
         """Where a review counts; `given` is its role, source and sampling."""
         return self._place(project, market, lambda project, market: _review(site, project, market, given))
 
-    def _place(self, project: str, market: str, things_of: Callable[[str, str], _Things]) -> Place:
+    def _place(self, project: str, market: str, things_of: Callable[[str, str], _Things]) -> Admission:
         """Its own place where there is room for what is new of its things, else `other`; either is taken."""
         over = self._room_for(things_of(project, market))
-        place = Place(OTHER, "", over) if over else Place(project, market)
+        place = Admission(OTHER, "", over) if over else Admission(project, market)
         self._take(things_of(place.project, place.market))
         return place
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy import typing as npt
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from detectors.arrays import Ints as Ints
+
 Key = tuple[str, ...]
 Slot = tuple[bytes, bytes | None]
 

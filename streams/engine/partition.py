@@ -8,26 +8,27 @@ from threading import RLock
 
 import msgspec
 
+from detectors.arrays import Ints
 from schemas.events import event_types
 from schemas.metrics import SITE_WINDOWS
 from schemas.policy import OTHER, Policy
 from schemas.topics import EVENTS
 from streams.engine.batch import DeadLetter, KafkaRecord
 from streams.engine.drift.episodes import Episode
-from streams.engine.drift.part import Drift, Opened
+from streams.engine.drift.part import DriftPart, Opened
 from streams.engine.drift.streams import Plan, Stream
 from streams.engine.figures import Figures, PeopleFigures, without_people, without_sites
 from streams.engine.intake import CAP_CHECK_RECORDS, Intake
 from streams.engine.limits import KINDS, Admitted, LimitUse
-from streams.engine.panes import Ints, Rings, Slot, Table
-from streams.engine.parts import Part, Tell
-from streams.engine.parts.implausible import Implausible
-from streams.engine.parts.people import People, Reviewers
-from streams.engine.parts.presence import Presence
-from streams.engine.parts.sops import Sops
-from streams.engine.parts.verdicts import Verdicts
-from streams.engine.parts.work import Work
-from streams.engine.persons import Active, Paces, PeopleView, tell_paces
+from streams.engine.panes import Rings, Slot, Table
+from streams.engine.parts import Part, Report
+from streams.engine.parts.implausible import ImplausiblePart
+from streams.engine.parts.people import PeoplePart, ReviewersPart
+from streams.engine.parts.presence import PresencePart
+from streams.engine.parts.sops import SopsPart
+from streams.engine.parts.verdicts import VerdictsPart
+from streams.engine.parts.work import WorkPart
+from streams.engine.persons import Active, Paces, PeopleView, report_paces
 from streams.engine.sites import SiteView
 from streams.engine.tally import Tally
 
@@ -129,10 +130,10 @@ class PartitionEngine:
         self._committed_tally: dict[str, int] = {}
         #: As restored.
         self._tally_before: dict[str, int] = {}
-        work, verdicts, sops = Work(self._rings), Verdicts(self._rings, policy), Sops(self._rings)
-        people, reviewers = People(self._rings, policy), Reviewers(self._rings)
-        presence = Presence(self._rings, policy)
-        self._drift = Drift(policy, partitions)
+        work, verdicts, sops = WorkPart(self._rings), VerdictsPart(self._rings, policy), SopsPart(self._rings)
+        people, reviewers = PeoplePart(self._rings, policy), ReviewersPart(self._rings)
+        presence = PresencePart(self._rings, policy)
+        self._drift = DriftPart(policy, partitions)
         self._parts: tuple[Part, ...] = (
             work,
             verdicts,
@@ -140,7 +141,7 @@ class PartitionEngine:
             people,
             reviewers,
             presence,
-            Implausible(self._rings),
+            ImplausiblePart(self._rings),
             self._drift,
         )
         self._work, self._verdicts, self._presence = work, verdicts, presence
@@ -332,20 +333,20 @@ class PartitionEngine:
     def figures(self, at_ms: int) -> Figures:
         """Site and pipeline figures at a time; windows end there."""
         with self.lock:
-            tells: list[Tell] = [part.read(at_ms, self._policy) for part in self._parts]
-            tells.append(self._sites.read(at_ms, self._policy, self.sites()))
-            tells.append(self._read_pipeline(at_ms))
+            reports: list[Report] = [part.read(at_ms, self._policy) for part in self._parts]
+            reports.append(self._sites.read(at_ms, self._policy, self.sites()))
+            reports.append(self._read_pipeline(at_ms))
             # Each taking of the lock may wait for a batch, so few people are counted at once.
             of_people = self._of_people(at_ms) if self._people.are_few else None
         figures = Figures()
-        for tell in tells:
-            tell(figures)
+        for report in reports:
+            report(figures)
         active, paces = of_people or self._of_people(at_ms)
         for window, by_role in active.items():
             for role, by_site in by_role.items():
                 for site, people in by_site.items():
                     figures.add("labelwatch_site_active_agents", (site, role, window), people)
-        tell_paces(figures, paces, self._policy)
+        report_paces(figures, paces, self._policy)
         return without_sites(figures, self._removed) if self._removed else figures
 
     def _of_people(self, at_ms: int) -> tuple[Active, Paces]:
@@ -356,14 +357,14 @@ class PartitionEngine:
         groups = self._people.read(at_ms, self._policy)
         return PeopleFigures([without_people(group, self._removed) for group in groups] if self._removed else groups)
 
-    def _read_pipeline(self, at_ms: int) -> Tell:
+    def _read_pipeline(self, at_ms: int) -> Report:
         here = (self.topic, str(self.partition))
         tally = Tally(self._committed_tally).counts
         newest_ms = self._intake.newest_ms
         sites = [(site.name, site.first_ms, site.skew_ms, dict(site.beats)) for site in self._intake.sites.values()]
         limits = self.limits()
 
-        def tell(figures: Figures) -> None:
+        def report(figures: Figures) -> None:
             for name in event_types():
                 figures.add("labelwatch_events_total", (name, *here), tally.get(f"events/{name}", 0))
             for reason in REASONS:
@@ -390,7 +391,7 @@ class PartitionEngine:
                 for name, beat_ms in beats.items():
                     figures.add("labelwatch_site_last_event_timestamp_seconds", (site, name), beat_ms / 1000)
 
-        return tell
+        return report
 
 
 def _read_manifest(manifest: bytes) -> _Manifest:

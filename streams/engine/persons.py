@@ -7,13 +7,14 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays import Ints
 from schemas.events import ROLES
 from schemas.metrics import WINDOWS
 from schemas.policy import Policy
-from streams.engine.figures import Figures, Labels, PeopleGroup
-from streams.engine.panes import Ints, Key, Table
-from streams.engine.parts.people import People, Reviewers
-from streams.engine.parts.presence import Presence
+from streams.engine.figures import Figures, LabelValues, PeopleGroup
+from streams.engine.panes import Key, Table
+from streams.engine.parts.people import PeoplePart, ReviewersPart
+from streams.engine.parts.presence import PresencePart
 from streams.engine.ratios import below_target_probability, ratio, wilson
 
 #: Rows summed while the lock is held once: a few milliseconds.
@@ -34,7 +35,7 @@ class PeopleView:
     """Puts people's tables together; figures are taken from the rendering thread."""
 
     def __init__(
-        self, lock: AbstractContextManager[bool], people: People, reviewers: Reviewers, presence: Presence
+        self, lock: AbstractContextManager[bool], people: PeoplePart, reviewers: ReviewersPart, presence: PresencePart
     ) -> None:
         self._lock = lock
         self._people = people.table
@@ -50,7 +51,7 @@ class PeopleView:
 
     def _agents(self, at_ms: int, policy: Policy) -> PeopleGroup:
         rows, keys = self._used(self._people)
-        labels: list[Labels] = [(site, agent, role) for site, role, agent in keys]
+        labels: list[LabelValues] = [(site, agent, role) for site, role, agent in keys]
         targets = {(key[0], key[1]) for key in keys}
         by_scope = {
             (site, role): (resolved.qa_accuracy if role == "qa" else resolved.accuracy, resolved.min_reviews)
@@ -239,7 +240,7 @@ def _above_0(values: NDArray[np.number]) -> NDArray[np.float64]:
     return np.where(values > 0, values, np.nan).astype(np.float64)
 
 
-def tell_paces(figures: Figures, paces: Paces, policy: Policy) -> None:
+def report_paces(figures: Figures, paces: Paces, policy: Policy) -> None:
     """Says the speed of the sites' people who report states, their time, and for which share of the labels they stand.
 
     Args:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from detectors.arrays import Floats
 
 #: Two-sided 95% quantile of the normal distribution.
 Z95 = 1.959963984540054

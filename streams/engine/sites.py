@@ -3,20 +3,19 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from detectors.arrays import Flags, Ints
 from schemas.events import ROLES, STATES
 from schemas.metrics import SITE_WINDOWS, WINDOWS
 from schemas.policy import Policy, Targets
-from streams.engine.figures import Figures, Labels
-from streams.engine.panes import Ints, Key, Table
-from streams.engine.parts import Grouped, Groups, Tell
-from streams.engine.parts.presence import OpenStates, Presence
-from streams.engine.parts.verdicts import HEADLINE, Verdicts
-from streams.engine.parts.work import Work
+from streams.engine.figures import Figures, LabelValues
+from streams.engine.panes import Key, Table
+from streams.engine.parts import Grouped, Grouping, Report
+from streams.engine.parts.presence import OpenStates, PresencePart
+from streams.engine.parts.verdicts import HEADLINE, VerdictsPart
+from streams.engine.parts.work import WorkPart
 from streams.engine.ratios import wilson
 
-Flags = NDArray[np.bool_]
 _TARGET_KINDS = ("accuracy", "qa_accuracy", "critical_error", "utilization")
 
 
@@ -30,21 +29,21 @@ class SiteView:
         here: Topic and partition, for labels.
     """
 
-    def __init__(self, work: Work, verdicts: Verdicts, presence: Presence, here: tuple[str, str]) -> None:
+    def __init__(self, work: WorkPart, verdicts: VerdictsPart, presence: PresencePart, here: tuple[str, str]) -> None:
         self._here = here
         self._work = work
         self._verdicts = verdicts
         self._presence = presence
-        self._of_work = Groups(work.work, _project_and_market)
-        self._of_verdicts = Groups(verdicts.verdicts, _project_and_market)
-        self._purposes = Groups(verdicts.verdicts, lambda key: (key[3], verdicts.headline_of(key)))
-        self._states = Groups(presence.states, lambda key: key[2:])
-        self._site_labels: dict[tuple[str, str], list[Labels]] = {
+        self._of_work = Grouping(work.work, _project_and_market)
+        self._of_verdicts = Grouping(verdicts.verdicts, _project_and_market)
+        self._purposes = Grouping(verdicts.verdicts, lambda key: (key[3], verdicts.headline_of(key)))
+        self._states = Grouping(presence.states, lambda key: key[2:])
+        self._site_labels: dict[tuple[str, str], list[LabelValues]] = {
             (role, window): [] for role in ROLES for window in SITE_WINDOWS
         }
         self._targets: tuple[Policy | None, int, Figures] = (None, 0, Figures())
 
-    def read(self, at_ms: int, policy: Policy, sites: list[str]) -> Tell:
+    def read(self, at_ms: int, policy: Policy, sites: list[str]) -> Report:
         """Sums of every window (under the engine's lock), and the targets of the sites seen."""
         verdicts, states = self._verdicts.verdicts, self._presence.states
         purposes = self._purposes.now()
@@ -64,9 +63,9 @@ class SiteView:
         projects = self._of_work.now(), self._of_verdicts.now()
         targets = self._targets_of(sites, policy)
 
-        def tell(figures: Figures) -> None:
+        def report(figures: Figures) -> None:
             for window, sums in windows:
-                sums.tell(figures, window, policy)
+                sums.report(figures, window, policy)
                 for role in ROLES:
                     _tell_accuracy(
                         figures, self._site_labels[role, window], sums.reviews[role], sums.correct[role], least
@@ -76,7 +75,7 @@ class SiteView:
             for name, rows in targets.rows.items():
                 figures.extend(name, rows)
 
-        return tell
+        return report
 
     def _targets_of(self, sites: list[str], policy: Policy) -> Figures:
         """The policy's numbers for the sites seen; kept, since no site leaves."""
@@ -128,7 +127,7 @@ class _Sums:
         self.correct: dict[str, Ints] = {}
         self.state_ms: dict[str, dict[str, int]] = {}
 
-    def tell(self, figures: Figures, window: str, policy: Policy) -> None:
+    def report(self, figures: Figures, window: str, policy: Policy) -> None:
         """Says the window's figures of every site."""
         productive, available = self.state_ms["productive"], self.state_ms["available"]
         for site, labels in self.labels.items():
@@ -171,7 +170,7 @@ class _Sums:
                     figures.add("labelwatch_partition_headline_correct_reviews_window", of, max(right, 0))
 
 
-def _tell_accuracy(figures: Figures, labels: list[Labels], n: Ints, k: Ints, least: Ints) -> None:
+def _tell_accuracy(figures: Figures, labels: list[LabelValues], n: Ints, k: Ints, least: Ints) -> None:
     """Says a role's reviews, and the accuracy where they are enough, of every site in a window.
 
     Args:

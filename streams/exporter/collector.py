@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.metrics import CATALOGUE, METRICS, Merge, Page
 from schemas.policy import OTHER
-from streams.engine.figures import Column, Figures, Labels, PeopleFigures, PeopleGroup, Sample
+from streams.engine.figures import Figures, LabelValues, PeopleFigures, PeopleGroup, Sample, SeriesColumn
 from streams.exporter.pseudonyms import AgentNames
 from streams.exporter.state import Engine, MonitorState, ShownPartitions
 from streams.exporter.text import Block, HistogramFamily, LabelText, MetricFamily, PeopleFamily, RowFamily
@@ -38,8 +38,8 @@ class Merged:
 
     def __init__(self, sources: Sequence[Figures]) -> None:
         self.rows: dict[str, list[Sample]] = {}
-        self.columns: dict[str, list[Column]] = {}
-        self.histograms: dict[str, dict[Labels, tuple[list[int], float]]] = {}
+        self.columns: dict[str, list[SeriesColumn]] = {}
+        self.histograms: dict[str, dict[LabelValues, tuple[list[int], float]]] = {}
         self.left_out: Counter[str] = Counter()
         self._sites_of_tables: dict[tuple[int, int], set[str]] = {}
         for name in dict.fromkeys(name for source in sources for name in (*source.rows, *source.columns)):
@@ -54,7 +54,7 @@ class Merged:
                         counts, total = [a + b for a, b in zip(before, counts, strict=True)], total_before + total
                     sums[labels] = counts, total
 
-    def _merge(self, name: str, sources: list[tuple[list[Sample], list[Column]]]) -> None:
+    def _merge(self, name: str, sources: list[tuple[list[Sample], list[SeriesColumn]]]) -> None:
         """Takes one metric: as it comes where one source has it or a site, series by series where several do."""
         if len(sources) < 2:
             for rows, columns in sources:
@@ -64,9 +64,9 @@ class Merged:
         several = {site for site, count in sites.items() if count > 1}
         at, rule = _site_at(name), METRICS[name].merge
         apart: list[Sample] = []
-        columns_apart: list[Column] = []
-        merged: dict[Labels, float] = {}
-        unmergeable: set[Labels] = set()
+        columns_apart: list[SeriesColumn] = []
+        merged: dict[LabelValues, float] = {}
+        unmergeable: set[LabelValues] = set()
         for rows, columns in sources:
             if not several:
                 apart += rows
@@ -95,7 +95,7 @@ class Merged:
             self.left_out[name] += at is None or labels[at] != OTHER
         self.rows[name], self.columns[name] = [*apart, *merged.items()], columns_apart
 
-    def _sites_of(self, name: str, rows: list[Sample], columns: list[Column]) -> set[str]:
+    def _sites_of(self, name: str, rows: list[Sample], columns: list[SeriesColumn]) -> set[str]:
         """The sites that a source's series of a metric may be of; one of no name where it has none."""
         at = _site_at(name)
         if at is None:
@@ -114,8 +114,8 @@ def _site_at(name: str) -> int | None:
     return metric.labels.index("site") if metric is not None and "site" in metric.labels else None
 
 
-def _take_rows(column: Column, chosen: NDArray[np.bool_]) -> Column:
-    return Column(column.labels, column.rows[chosen], column.values[chosen])
+def _take_rows(column: SeriesColumn, chosen: NDArray[np.bool_]) -> SeriesColumn:
+    return SeriesColumn(column.labels, column.rows[chosen], column.values[chosen])
 
 
 def merge_people(figures: Sequence[PeopleFigures]) -> tuple[list[PeopleGroup], Counter[str]]:
@@ -153,7 +153,7 @@ def _take(group: PeopleGroup, rows: NDArray[np.intp]) -> PeopleGroup:
 
 
 def _merge_rows(parts: list[PeopleGroup], left_out: Counter[str]) -> PeopleGroup:
-    number: dict[Labels, int] = {}
+    number: dict[LabelValues, int] = {}
     rows = np.array([number.setdefault(labels, len(number)) for part in parts for labels in part.labels], np.intp)
     # People of sites beyond the limits may have the same id in several partitions.
     named = np.fromiter((labels[0] != OTHER for labels in number), bool, len(number))
@@ -203,7 +203,7 @@ class _PageCollector:
         self._names = names
         self._page = page
         self._label_texts: dict[tuple[str, ...], LabelText] = {}
-        self._histogram_heads: dict[str, dict[Labels, list[str]]] = {}
+        self._histogram_heads: dict[str, dict[LabelValues, list[str]]] = {}
 
     def describe(self) -> list[MetricFamily]:
         """Nothing: a registry must not collect in order to learn names."""
@@ -313,12 +313,12 @@ def _of_people(figures: Figures) -> Figures:
     return Figures({name: rows for name, rows in figures.rows.items() if name in named})
 
 
-def _renamer(names: tuple[str, ...], agent_names: AgentNames) -> Callable[[Labels], Labels]:
+def _renamer(names: tuple[str, ...], agent_names: AgentNames) -> Callable[[LabelValues], LabelValues]:
     """Puts the shown names of people into label values; a drift's contributor may be a person too."""
     site, agent = names.index("site"), names.index("agent")
     by, member = (names.index("by"), names.index("member")) if "member" in names else (-1, -1)
 
-    def rename(values: Labels) -> Labels:
+    def rename(values: LabelValues) -> LabelValues:
         shown = list(values)
         shown[agent] = agent_names(values[site], values[agent])
         if member >= 0 and values[by] in ("agent", "reviewer"):

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from schemas.metrics import CATALOGUE, METRICS, Page
 from schemas.topics import EVENTS
-from streams.engine.figures import Figures, Labels, PeopleFigures
+from streams.engine.figures import Figures, LabelValues, PeopleFigures
 from streams.exporter.connections import CutOff
 
 FigureClock = Literal["wall", "event"]
@@ -403,7 +403,7 @@ class MonitorState:
             figures.add("labelwatch_dropped_series", (name,), count)
 
     @staticmethod
-    def _add_partition(figures: Figures, labels: Labels, known: _Partition | None, member: bool) -> None:
+    def _add_partition(figures: Figures, labels: LabelValues, known: _Partition | None, member: bool) -> None:
         # 0 for the others' partitions: so the sum over workers is 0, not absent, when nobody owns one.
         owned = member and known is not None and known.owned
         figures.add("labelwatch_partition_owned", labels, int(owned))

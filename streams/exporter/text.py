@@ -20,7 +20,7 @@ from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
 from schemas.metrics import Kind, Metric
-from streams.engine.figures import Column, Labels
+from streams.engine.figures import LabelValues, SeriesColumn
 from streams.engine.figures import Sample as Row
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -82,31 +82,31 @@ class LabelText:
         rename: Turns the engine's label values into the ones to show.
     """
 
-    def __init__(self, names: Sequence[str], rename: Callable[[Labels], Labels] | None = None) -> None:
+    def __init__(self, names: Sequence[str], rename: Callable[[LabelValues], LabelValues] | None = None) -> None:
         self.names = tuple(names)
         self._columns = sorted((name, i) for i, name in enumerate(names))
         self._rename = rename
-        self._texts: dict[Labels, str] = {}
+        self._texts: dict[LabelValues, str] = {}
         #: By list of a table's labels (its id): that list, and its rows' texts where there are some.
-        self._of_tables: dict[int, tuple[list[Labels], list[str | None]]] = {}
+        self._of_tables: dict[int, tuple[list[LabelValues], list[str | None]]] = {}
         self._tables_used: set[int] = set()
 
-    def shown(self, values: Labels) -> Labels:
+    def shown(self, values: LabelValues) -> LabelValues:
         """The values as they go out, not escaped."""
         return tuple(map(label_value, self._rename(values) if self._rename else values))
 
-    def __call__(self, values: Labels) -> str:
+    def __call__(self, values: LabelValues) -> str:
         """The values as they go out, as text."""
         text = self._texts.get(values)
         if text is None:
             text = self._texts[values] = self._made(values)
         return text
 
-    def _made(self, values: Labels) -> str:
+    def _made(self, values: LabelValues) -> str:
         shown = self.shown(values)
         return ",".join([f'{name}="{_escape(shown[i])}"' for name, i in self._columns])
 
-    def piece(self, rows: Sequence[Labels]) -> list[str]:
+    def piece(self, rows: Sequence[LabelValues]) -> list[str]:
         """The texts of some rows: a call for each only where one is new."""
         texts = self._texts
         try:
@@ -114,7 +114,7 @@ class LabelText:
         except KeyError:
             return [self(values) for values in rows]
 
-    def column(self, column: Column) -> list[str]:
+    def column(self, column: SeriesColumn) -> list[str]:
         """The texts of a column's rows: found by row, which takes a fifth of the time that label values take."""
         labels = column.labels
         self._tables_used.add(id(labels))
@@ -128,7 +128,7 @@ class LabelText:
             texts = [known[row] for row in rows]
         return cast(list[str], texts)
 
-    def all(self, rows: Sequence[Labels]) -> list[str]:
+    def all(self, rows: Sequence[LabelValues]) -> list[str]:
         """The texts of many rows, with pauses."""
         texts: list[str] = []
         for start in range(0, len(rows), PIECE_LINES):
@@ -144,7 +144,7 @@ class LabelText:
             del self._of_tables[gone]
         self._tables_used.clear()
 
-    def sample(self, name: str, values: Labels, value: float) -> Sample:
+    def sample(self, name: str, values: LabelValues, value: float) -> Sample:
         """One row as prometheus_client knows it."""
         return Sample(name, dict(zip(self.names, self.shown(values), strict=True)), value)
 
@@ -205,7 +205,7 @@ class RowFamily(MetricFamily):
     """
 
     rows: Sequence[Row]
-    columns: Sequence[Column] = ()
+    columns: Sequence[SeriesColumn] = ()
 
     def __len__(self) -> int:
         """Series."""
@@ -230,7 +230,7 @@ class RowFamily(MetricFamily):
         for column in self.columns:
             for start in range(0, len(column.rows), PIECE_LINES):
                 part = slice(start, start + PIECE_LINES)
-                few = Column(column.labels, column.rows[part], column.values[part])
+                few = SeriesColumn(column.labels, column.rows[part], column.values[part])
                 found = zip(self.label_text.column(few), _column_numbers(few.values), strict=True)
                 yield "".join([f"{head}{text}}} {number}\n" for text, number in found])
 
@@ -244,8 +244,8 @@ class HistogramFamily(MetricFamily):
         rows: Label values to (counts by bucket, not cumulative, +Inf last; sum).
     """
 
-    rows: dict[Labels, tuple[list[int], float]]
-    heads: dict[Labels, list[str]] = field(default_factory=dict)
+    rows: dict[LabelValues, tuple[list[int], float]]
+    heads: dict[LabelValues, list[str]] = field(default_factory=dict)
 
     def _bounds(self) -> list[str]:
         return [_go_float(bound) for bound in (*self.metric.buckets, math.inf)]
@@ -278,7 +278,7 @@ class HistogramFamily(MetricFamily):
                 lines += [f"{head}{number}\n" for head, number in zip(heads, numbers, strict=True)]
             yield "".join(lines)
 
-    def _heads(self, labels: Labels) -> list[str]:
+    def _heads(self, labels: LabelValues) -> list[str]:
         name, buckets = self.metric.name, LabelText((*self.metric.labels, "le"))
         heads = [f"{name}_bucket{{{buckets((*labels, bound))}}} " for bound in self._bounds()]
         whole = self.label_text(labels)
@@ -296,7 +296,7 @@ class Block:
         window: The last label.
     """
 
-    labels: Sequence[Labels]
+    labels: Sequence[LabelValues]
     texts: Sequence[str]
     values: NDArray[np.float64]
     window: str

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from schemas.drift import OURS, DriftRecord
 from schemas.policy import Policy
-from schemas.river import DETECTORS, River, watched
+from schemas.river import DETECTORS, RiverPolicy, watched
 from streams.views.reading import span
 
 
@@ -56,7 +56,7 @@ def beside(policy: Policy) -> Policy:
     """The policy with detectors of river to compare: its own, or ADWIN for the accuracy of sites and projects."""
     if policy.detection.river.chosen() or "accuracy" not in policy.detection.signals:
         return policy
-    return policy.with_river(River(accuracy=DETECTORS["ADWIN"]()))
+    return policy.with_river(RiverPolicy(accuracy=DETECTORS["ADWIN"]()))
 
 
 def compare(

@@ -169,7 +169,7 @@ def test_3_after_500_reviews_no_test_could_find_every_rise() -> None:
 
 def test_4_a_fleet_stays_within_its_budget_and_finds_rises() -> None:
     rng = np.random.default_rng(25)
-    fleets = [acceptance.Fleet.drawn(rng, agents=100) for _ in range(4)]
+    fleets = [acceptance.AgentFleet.drawn(rng, agents=100) for _ in range(4)]
     alarms = sum(acceptance.false_a_month(fleet, 12, rng) for fleet in fleets)
     assert alarms / 48 <= 2.0 + 2 * (2.0 / 48) ** 0.5
     weeks = np.concatenate([acceptance.weeks_to_find(fleet, 0.05, rng) for fleet in fleets])

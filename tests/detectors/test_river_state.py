@@ -13,8 +13,7 @@ from river import drift
 from detectors import RiverDetector, river_adapter
 from detectors.river_adapter import OtherRiverError
 from schemas.policy import Policy, PolicyError
-from schemas.river import DETECTORS
-from schemas.river import RiverDetector as Named
+from schemas.river import DETECTORS, RiverChoice
 
 
 def outcomes(seed: int, n: int, rate: float) -> list[int]:
@@ -94,7 +93,7 @@ def test_adwin_alone_does_not_import_the_rest_of_river() -> None:
 # --- in the policy
 
 
-def river(text: str) -> dict[str, Named]:
+def river(text: str) -> dict[str, RiverChoice]:
     return Policy.parse(f"[detection.river]\n{text}").detection.river.chosen()
 
 

@@ -15,7 +15,7 @@ Take = Callable[[list[float], int, bool, float, int], float]
 OneByOne = tuple[list[list[float]], list[int], list[tuple[int, float]]]
 
 
-def looks_of(rng: random.Random, streams: int, most: int, falls: bool) -> rounds.Looks:
+def looks_of(rng: random.Random, streams: int, most: int, falls: bool) -> rounds.Evaluations:
     counts = np.array([rng.randint(1, most) for _ in range(streams)])
     n = int(counts.sum())
     wrong = np.array([not falls or rng.random() < 0.4 for _ in range(n)])
@@ -23,20 +23,20 @@ def looks_of(rng: random.Random, streams: int, most: int, falls: bool) -> rounds
     if falls:
         correct = [each % 16 if is_wrong else 16 for each, is_wrong in zip(correct, wrong.tolist(), strict=True)]
     temper = np.array([rng.choice((1.0, 0.93, 0.4)) for _ in range(n)])
-    return rounds.Looks(np.cumsum(counts) - counts, counts, np.array(correct), wrong, temper)
+    return rounds.Evaluations(np.cumsum(counts) - counts, counts, np.array(correct), wrong, temper)
 
 
 class Thresholds:
     """A threshold for each look, the least one or up to twice as high; remembers which looks it was asked of."""
 
-    def __init__(self, rng: random.Random, looks: rounds.Looks, least: float) -> None:
+    def __init__(self, rng: random.Random, evaluations: rounds.Evaluations, least: float) -> None:
         self.least = least
-        self.of = np.array([least * rng.choice((1.0, rng.uniform(1.0, 2.0))) for _ in looks.correct])
+        self.of = np.array([least * rng.choice((1.0, rng.uniform(1.0, 2.0))) for _ in evaluations.correct])
         self.asked: list[int] = []
 
-    def __call__(self, looks: np.ndarray) -> np.ndarray:
-        self.asked += looks.tolist()
-        thresholds: np.ndarray = self.of[looks]
+    def __call__(self, evaluations: np.ndarray) -> np.ndarray:
+        self.asked += evaluations.tolist()
+        thresholds: np.ndarray = self.of[evaluations]
         return thresholds
 
 
@@ -52,13 +52,21 @@ def learned_rows(rng: random.Random, streams: int) -> np.ndarray:
 
 
 def one_by_one(
-    rows: np.ndarray, looks: rounds.Looks, thresholds: Thresholds, take: Take
+    rows: np.ndarray, evaluations: rounds.Evaluations, thresholds: Thresholds, take: Take
 ) -> tuple[list[list[float]], list[int], list[tuple[int, float]]]:
     """The same with the detectors' own functions."""
     out, taken, reached = [], [], []
-    for place, (row, start, count) in enumerate(zip(rows.tolist(), looks.starts, looks.counts, strict=True)):
+    for place, (row, start, count) in enumerate(
+        zip(rows.tolist(), evaluations.starts, evaluations.counts, strict=True)
+    ):
         for look in range(start, start + count):
-            statistic = take(row, int(looks.correct[look]), bool(looks.wrong[look]), float(looks.temper[look]), place)
+            statistic = take(
+                row,
+                int(evaluations.correct[look]),
+                bool(evaluations.wrong[look]),
+                float(evaluations.temper[look]),
+                place,
+            )
             if statistic >= thresholds.of[look]:
                 reached.append((place, statistic))
                 break
@@ -69,18 +77,18 @@ def one_by_one(
 
 def taken_together(
     rows: np.ndarray,
-    looks: rounds.Looks,
+    evaluations: rounds.Evaluations,
     thresholds: Thresholds,
     targets: Sequence[float] | None = None,
     falls: bool = False,
 ) -> rounds.Taken:
     of = np.full(len(rows), np.nan) if targets is None else np.array(targets)
-    return rounds.take(rows, looks, of, np.full(len(rows), falls), thresholds, thresholds.least)
+    return rounds.take(rows, evaluations, of, np.full(len(rows), falls), thresholds, thresholds.least)
 
 
 def the_same(found: rounds.Taken, expected: OneByOne) -> None:
     rows, taken, reached = expected
-    assert found.looks.tolist() == taken
+    assert found.evaluations.tolist() == taken
     assert found.reached == reached
     assert found.rows.tolist() == rows
 
@@ -89,29 +97,29 @@ def the_same(found: rounds.Taken, expected: OneByOne) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_rises_are_those_of_the_self_starting_detector(seed: int, least: float) -> None:
     rng = random.Random(seed)
-    rows, looks = learned_rows(rng, 40), looks_of(rng, 40, rng.choice((1, 5, 60)), False)
-    thresholds = Thresholds(rng, looks, least)
+    rows, evaluations = learned_rows(rng, 40), looks_of(rng, 40, rng.choice((1, 5, 60)), False)
+    thresholds = Thresholds(rng, evaluations, least)
 
     def take(row: list[float], correct: int, _: object, temper: float, __: object) -> float:
         return self_starting.advance(row, correct, temper)
 
-    the_same(taken_together(rows, looks, thresholds), one_by_one(rows, looks, thresholds, take))
-    assert len(thresholds.asked) < len(looks.correct) or least == 1.0, "of calm looks no threshold is asked for"
+    the_same(taken_together(rows, evaluations, thresholds), one_by_one(rows, evaluations, thresholds, take))
+    assert len(thresholds.asked) < len(evaluations.correct) or least == 1.0, "of calm looks no threshold is asked for"
 
 
 @pytest.mark.parametrize("least", [NEVER, 3_000.0, 1.0])
 @pytest.mark.parametrize("seed", range(6))
 def test_rises_above_a_target_are_those_of_the_mixture(seed: int, least: float) -> None:
     rng = random.Random(seed)
-    rows, looks = learned_rows(rng, 30)[:, 3:], looks_of(rng, 30, rng.choice((1, 5, 60)), False)
+    rows, evaluations = learned_rows(rng, 30)[:, 3:], looks_of(rng, 30, rng.choice((1, 5, 60)), False)
     targets = [rng.choice((0.005, 0.05, 0.3, 0.95)) for _ in range(30)]
-    thresholds = Thresholds(rng, looks, least)
+    thresholds = Thresholds(rng, evaluations, least)
 
     def take(row: list[float], correct: int, _: object, temper: float, place: int) -> float:
         return mixture.advance(row, correct, targets[place], temper)
 
-    expected = one_by_one(rows, looks, thresholds, take)
-    found = taken_together(np.hstack((rows, np.full((30, 3), 7.0))), looks, thresholds, targets)
+    expected = one_by_one(rows, evaluations, thresholds, take)
+    found = taken_together(np.hstack((rows, np.full((30, 3), 7.0))), evaluations, thresholds, targets)
     assert (found.rows[:, 3:] == 7.0).all(), "what stands after a row of the mixture's is left alone"
     the_same(found._replace(rows=found.rows[:, :3]), expected)
 
@@ -120,13 +128,13 @@ def test_rises_above_a_target_are_those_of_the_mixture(seed: int, least: float) 
 @pytest.mark.parametrize("seed", range(6))
 def test_falls_are_those_of_the_detector_of_falls(seed: int, least: float) -> None:
     rng = random.Random(seed)
-    rows, looks = learned_rows(rng, 40), looks_of(rng, 40, rng.choice((1, 5, 60)), True)
-    thresholds = Thresholds(rng, looks, least)
+    rows, evaluations = learned_rows(rng, 40), looks_of(rng, 40, rng.choice((1, 5, 60)), True)
+    thresholds = Thresholds(rng, evaluations, least)
 
     def take(row: list[float], correct: int, wrong: bool, temper: float, _: object) -> float:
         return falling.advance(row, correct, wrong, temper)
 
-    the_same(taken_together(rows, looks, thresholds, falls=True), one_by_one(rows, looks, thresholds, take))
+    the_same(taken_together(rows, evaluations, thresholds, falls=True), one_by_one(rows, evaluations, thresholds, take))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -136,21 +144,21 @@ def test_streams_of_all_kinds_are_taken_together_as_each_kind_alone(seed: int) -
     rows = learned_rows(rng, 60)
     targets = np.array([0.05 if kind == "target" else np.nan for kind in kinds])
     falls = np.array([kind == "fall" for kind in kinds])
-    looks = looks_of(rng, 60, 9, True)
-    looks = looks._replace(wrong=looks.wrong | ~np.repeat(falls, looks.counts))
-    found = rounds.take(rows, looks, targets, falls, lambda places: np.full(len(places), 300.0), 300.0)
+    evaluations = looks_of(rng, 60, 9, True)
+    evaluations = evaluations._replace(wrong=evaluations.wrong | ~np.repeat(falls, evaluations.counts))
+    found = rounds.take(rows, evaluations, targets, falls, lambda places: np.full(len(places), 300.0), 300.0)
     for kind in ("rise", "target", "fall"):
         chosen = np.array([each == kind for each in kinds])
         alone = rounds.take(
             rows[chosen],
-            looks.of(chosen),
+            evaluations.of(chosen),
             targets[chosen],
             falls[chosen],
             lambda places: np.full(len(places), 300.0),
             300.0,
         )
         assert found.rows[chosen].tolist() == alone.rows.tolist()
-        assert found.looks[chosen].tolist() == alone.looks.tolist()
+        assert found.evaluations[chosen].tolist() == alone.evaluations.tolist()
         places = np.flatnonzero(chosen).tolist()
         reached = [(places.index(place), statistic) for place, statistic in found.reached if chosen[place]]
         assert reached == alone.reached
@@ -158,13 +166,13 @@ def test_streams_of_all_kinds_are_taken_together_as_each_kind_alone(seed: int) -
 
 
 def test_looks_of_some_streams_are_theirs_alone() -> None:
-    looks = looks_of(random.Random(1), 6, 5, False)
+    evaluations = looks_of(random.Random(1), 6, 5, False)
     chosen = np.array([True, False, True, True, False, False])
-    some = looks.of(chosen)
-    assert some.counts.tolist() == looks.counts[chosen].tolist()
+    some = evaluations.of(chosen)
+    assert some.counts.tolist() == evaluations.counts[chosen].tolist()
     for place, stream in enumerate(np.flatnonzero(chosen)):
         ours = some.correct[some.starts[place] :][: some.counts[place]]
-        assert ours.tolist() == looks.correct[looks.starts[stream] :][: looks.counts[stream]].tolist()
+        assert ours.tolist() == evaluations.correct[evaluations.starts[stream] :][: evaluations.counts[stream]].tolist()
 
 
 @pytest.mark.parametrize("wrong_at", [0.01, 0.1, 0.5])
@@ -176,23 +184,23 @@ def test_looks_taken_together_tell_the_same_of_clusters_as_one_by_one(wrong_at: 
     since = [0] * streams
     rows = np.zeros((streams, len(cluster.ROW) + 1))
     for _ in range(400):
-        looks = looks_of(rng, streams, 40, falls)
+        evaluations = looks_of(rng, streams, 40, falls)
         if falls and rng.random() < 0.1:
-            looks = looks._replace(wrong=np.zeros(len(looks.wrong), bool))
-        gaps = [int(rng.expovariate(wrong_at)) * (rng.random() < 0.6) for _ in looks.correct]
-        looks = looks._replace(correct=np.array(gaps) + ~looks.wrong)
+            evaluations = evaluations._replace(wrong=np.zeros(len(evaluations.wrong), bool))
+        gaps = [int(rng.expovariate(wrong_at)) * (rng.random() < 0.6) for _ in evaluations.correct]
+        evaluations = evaluations._replace(correct=np.array(gaps) + ~evaluations.wrong)
         tempers = []
         for stream in range(streams):
-            first = looks.starts[stream]
-            for look in range(first, first + looks.counts[stream]):
+            first = evaluations.starts[stream]
+            for look in range(first, first + evaluations.counts[stream]):
                 tempers.append(cluster.temper(one_by_one[stream]))
-                since[stream] += int(looks.correct[look])
-                if looks.wrong[look]:
+                since[stream] += int(evaluations.correct[look])
+                if evaluations.wrong[look]:
                     before = one_by_one[stream][0]
                     cluster.advance(one_by_one[stream], since[stream])
                     halved += one_by_one[stream][0] < before
                     since[stream] = 0
-        found, rows = rounds.clusters(rows, looks)
+        found, rows = rounds.clusters(rows, evaluations)
         assert found.tolist() == tempers
         assert rows.tolist() == [[*row, float(left)] for row, left in zip(one_by_one, since, strict=True)]
     assert halved or wrong_at == 0.5, "counts are halved on the way, too"

@@ -14,9 +14,9 @@ SHIFTS, FALLS = (0.02, 0.05, 0.10), (0.75, 0.5, 0.25)
 NEVER = 1e150
 
 
-def never(looks: np.ndarray) -> Floats:
+def never(evaluations: np.ndarray) -> Floats:
     """Thresholds that nothing reaches."""
-    return np.full(len(looks), NEVER)
+    return np.full(len(evaluations), NEVER)
 
 
 class Reference:
@@ -98,15 +98,15 @@ def test_looks_at_strata_are_the_definition_however_they_are_cut(seed: int, fall
         passed = np.array([[int(rng.expovariate(0.2)) * (rng.random() < 0.4) for _ in range(8)] for _ in range(n)])
         failed = np.array([rng.choice((-1, 1, 2, 7)) if falls else rng.choice((0, 1, 1, 2, 6)) for _ in range(n)])
         temper = np.array([rng.choice((1.0, 0.9, 0.4)) for _ in range(n)])
-        looks = rounds.Looks(np.cumsum(counts) - counts, counts, passed.sum(axis=1), failed >= 0, temper)
+        evaluations = rounds.Evaluations(np.cumsum(counts) - counts, counts, passed.sum(axis=1), failed >= 0, temper)
         is_fall = np.full(streams, falls)
-        taken, known = rounds.take_strata(r, known, looks, passed, failed, is_fall, never, NEVER)
+        taken, known = rounds.take_strata(r, known, evaluations, passed, failed, is_fall, never, NEVER)
         r = taken.rows
-        assert taken.looks.tolist() == counts.tolist()
+        assert taken.evaluations.tolist() == counts.tolist()
         for stream in range(streams):
-            for look in range(looks.starts[stream], looks.starts[stream] + counts[stream]):
+            for look in range(evaluations.starts[stream], evaluations.starts[stream] + counts[stream]):
                 references[stream].look(passed[look].tolist(), int(failed[look]), temper[look])
-                one = rounds.Looks(
+                one = rounds.Evaluations(
                     np.zeros(1, np.int64), np.ones(1, np.int64), passed[look : look + 1].sum(axis=1),
                     failed[look : look + 1] >= 0, temper[look : look + 1],
                 )  # fmt: skip
@@ -128,12 +128,14 @@ def test_a_threshold_ends_a_stream_where_it_is_reached() -> None:
     passed, failed = np.zeros((400, 8), np.int64), np.full(400, 2)
     passed[:, 1] = 3
     passed[:200, 2] = 20
-    looks = rounds.Looks(np.zeros(1, np.int64), np.array([400]), passed.sum(axis=1), failed >= 0, np.ones(400))
+    evaluations = rounds.Evaluations(
+        np.zeros(1, np.int64), np.array([400]), passed.sum(axis=1), failed >= 0, np.ones(400)
+    )
     fresh = np.array([[[0.6, 9.4, 0.0]] * 8])
     falls = np.zeros(1, bool)
 
     def take(count: int, limit: float) -> tuple[rounds.Taken, np.ndarray]:
-        some = looks.first(0, count)
+        some = evaluations.first(0, count)
         return rounds.take_strata(
             np.zeros((1, 3)),
             fresh,
@@ -148,8 +150,8 @@ def test_a_threshold_ends_a_stream_where_it_is_reached() -> None:
     found, known = take(400, 5_000.0)
     ((stream, statistic),) = found.reached
     assert (stream, statistic >= 5_000.0) == (0, True)
-    assert 200 < found.looks[0] < 230
-    upto, known_then = take(int(found.looks[0]), NEVER)
+    assert 200 < found.evaluations[0] < 230
+    upto, known_then = take(int(found.evaluations[0]), NEVER)
     assert found.rows.tolist() == upto.rows.tolist()
     assert known.tolist() == known_then.tolist()
 
@@ -179,12 +181,14 @@ def test_false_alarms_are_as_few_as_promised_and_a_rise_is_found_wherever_it_is(
             n = int(bad.sum())
             chosen = ~bad & (look < n)
             passed = np.bincount(look[chosen] * 8 + strata[chosen], minlength=8 * n).reshape(n, 8)
-            looks = rounds.Looks(np.zeros(1, np.int64), np.array([n]), passed.sum(axis=1), np.ones(n, bool), np.ones(n))
+            evaluations = rounds.Evaluations(
+                np.zeros(1, np.int64), np.array([n]), passed.sum(axis=1), np.ones(n, bool), np.ones(n)
+            )
             limit = NEVER if begin == 0 else 4_000.0
             taken, known = rounds.take_strata(
                 r,
                 known,
-                looks,
+                evaluations,
                 passed,
                 strata[bad],
                 np.zeros(1, bool),
@@ -193,7 +197,7 @@ def test_false_alarms_are_as_few_as_promised_and_a_rise_is_found_wherever_it_is(
             )
             r = taken.rows * (begin > 0)
         found += len(taken.reached)
-        delays.append(np.flatnonzero(bad)[taken.looks[0] - 1] if taken.reached else 4_000)
+        delays.append(np.flatnonzero(bad)[taken.evaluations[0] - 1] if taken.reached else 4_000)
     if rises == (0.0, 0.0):
         # At most one in 4,000 reviews; who has had one is not watched on.
         assert found <= 300 * (1 - np.exp(-1)) + 2 * 8.3

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from streams.engine.drift.names import FEW, MANY, SOME
-from streams.engine.drift.recent import LABEL, REVIEW, Layout, Recent, Rows, Waiting
+from streams.engine.drift.recent import LABEL, REVIEW, Layout, PackedRows, Recent, Waiting
 
-#: Rows of a chunk: 512.
+#: PackedRows of a chunk: 512.
 LOOK_BACK = 2_048
 FIRST = -2_303
 
 
-def rows_of(numbers: range) -> Rows:
-    """Rows that tell their number by two of their fields."""
+def rows_of(numbers: range) -> PackedRows:
+    """PackedRows that tell their number by two of their fields."""
     n = np.array(numbers, np.int64)
     return LABEL.pack(agent=n // 10_000, kind=np.zeros_like(n), label=np.ones_like(n), handled=n % 10_000 + FIRST)
 
 
-def numbers_of(rows: Rows) -> list[int]:
+def numbers_of(rows: PackedRows) -> list[int]:
     numbers: list[int] = (LABEL.of(rows, "agent") * 10_000 + LABEL.of(rows, "handled") - FIRST).tolist()
     return numbers
 

@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric as ClientFamily
 from prometheus_client.registry import Collector
 
 from schemas.metrics import CATALOGUE, METRICS, Kind, Page
-from streams.engine.figures import Column
+from streams.engine.figures import SeriesColumn
 from streams.exporter.text import (
     PIECE_LINES,
     Block,
@@ -140,7 +140,7 @@ def test_columns_are_written_to_the_byte_as_prometheus_client_writes_them(
         client.samples.clear()
         for row, value in zip(rows, values.tolist(), strict=True):
             client.add_metric(labels[row], value)
-        ours = RowFamily(metric, text, [], [Column(table, np.array(rows), values)])
+        ours = RowFamily(metric, text, [], [SeriesColumn(table, np.array(rows), values)])
         assert len(ours) == len(rows)
         assert by_us(ours) == by_client(client) == by_client(ours)
 
@@ -160,7 +160,7 @@ def test_the_seams_between_pieces_do_not_show() -> None:
     )
     assert by_us(rows) == by_client(rows)
 
-    table = Column([labels for labels, _ in rows.rows], np.arange(count), np.arange(count))
+    table = SeriesColumn([labels for labels, _ in rows.rows], np.arange(count), np.arange(count))
     assert by_us(RowFamily(rows.metric, LabelText(("site",)), [], [table])) == by_us(rows)
 
 
@@ -218,7 +218,7 @@ def test_texts_of_series_that_are_gone_are_forgotten() -> None:
 def test_texts_of_tables_are_kept_while_they_are_asked_for() -> None:
     rename, made = counted()
     text = LabelText(("site",), rename)
-    tables = [Column([(f"{table}{row}",) for row in range(5)], np.arange(5), np.arange(5)) for table in "ab"]
+    tables = [SeriesColumn([(f"{table}{row}",) for row in range(5)], np.arange(5), np.arange(5)) for table in "ab"]
     for _ in range(3):
         for table in tables:
             assert text.column(table) == [f'site="{labels[0]}"' for labels in table.labels]

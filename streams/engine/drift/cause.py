@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays import Floats
 from streams.engine.drift.names import NONE
 
-Floats = NDArray[np.float64]
 Members = NDArray[np.integer]
 
 #: Members with fewer observations than this before or since are told together: their own rates would be noise.
@@ -28,7 +28,7 @@ MAIN_SHARE = 1 / 3
 STANDS_OUT = 0.25
 
 
-class Part(NamedTuple):
+class Contribution(NamedTuple):
     """A member's part of a change.
 
     Attributes:
@@ -48,7 +48,7 @@ class Part(NamedTuple):
     known: bool = True
 
 
-def decompose(by: str, before: Members, since: Members, y_before: Floats, y_since: Floats) -> list[Part]:
+def decompose(by: str, before: Members, since: Members, y_before: Floats, y_since: Floats) -> list[Contribution]:
     """Takes the change of a mean apart by the members of one dimension.
 
     With shares s and means r before (0) and since (1), a member's rate effect is
@@ -97,12 +97,12 @@ def decompose(by: str, before: Members, since: Members, y_before: Floats, y_sinc
     for number, of_rate, of_mix, share, there_always in zip(
         members.tolist(), rate.tolist(), mix.tolist(), fair.tolist(), known.tolist(), strict=True
     ):
-        parts.append(Part(by, number, "rate", of_rate, of_rate - share, there_always))
-        parts.append(Part(by, number, "mix", of_mix, of_mix, there_always))
+        parts.append(Contribution(by, number, "rate", of_rate, of_rate - share, there_always))
+        parts.append(Contribution(by, number, "mix", of_mix, of_mix, there_always))
     return parts
 
 
-def by_type(by: str, before: Members, since: Members, none: int) -> list[Part]:
+def by_type(by: str, before: Members, since: Members, none: int) -> list[Contribution]:
     """Takes the change of an error rate apart by the kind of error, which correct work has none of.
 
     Args:
@@ -120,12 +120,12 @@ def by_type(by: str, before: Members, since: Members, none: int) -> list[Part]:
     rates = [float((before == kind).mean() + (since == kind).mean()) for kind in kinds]
     total, weight = sum(change for _, change in changes), sum(rates)
     return [
-        Part(by, kind, "rate", change, change - (total * rate / weight if weight else 0.0))
+        Contribution(by, kind, "rate", change, change - (total * rate / weight if weight else 0.0))
         for (kind, change), rate in zip(changes, rates, strict=True)
     ]
 
 
-def largest(parts: list[Part], change: float, most: int) -> list[Part]:
+def largest(parts: list[Contribution], change: float, most: int) -> list[Contribution]:
     """The parts that say most about a change: those that go furthest beyond their fair share, its way.
 
     That other people are at work than before is not among them: every shift changes that.
@@ -139,17 +139,17 @@ def largest(parts: list[Part], change: float, most: int) -> list[Part]:
         Largest first; the ones told together are never among them.
     """
     sign = 1.0 if change >= 0 else -1.0
-    told = [
+    reported = [
         part
         for part in parts
         if part.member not in (TOGETHER, NONE)
         and sign * part.points > 0
         and (part.effect == "rate" or part.by in OF_WORK)
     ]
-    return sorted(told, key=lambda part: (-sign * part.excess, -sign * part.points, part.by, part.member))[:most]
+    return sorted(reported, key=lambda part: (-sign * part.excess, -sign * part.points, part.by, part.member))[:most]
 
 
-def verdict(parts: list[Part], change: float, kinds_of_work: Collection[str] = KINDS_OF_WORK) -> str:
+def verdict(parts: list[Contribution], change: float, kinds_of_work: Collection[str] = KINDS_OF_WORK) -> str:
     """What a change is: `mix`, `rate`, or `spread` where no member stands out.
 
     Mix where more or less of known kinds of work, of one dimension, explains at least `MAIN_SHARE` of it. A
@@ -172,11 +172,11 @@ def verdict(parts: list[Part], change: float, kinds_of_work: Collection[str] = K
     return "rate" if best >= STANDS_OUT else "spread"
 
 
-def all_parts(
+def contributions(
     columns: Mapping[str, tuple[Members, Members]], y_before: Floats, y_since: Floats, error_types: str, none: int
-) -> list[Part]:
+) -> list[Contribution]:
     """Parts of every dimension that has more than one member; `error_types` names the one by kind of error."""
-    parts: list[Part] = []
+    parts: list[Contribution] = []
     for by, (before, since) in columns.items():
         if by == error_types:
             parts += by_type(by, before, since, none)

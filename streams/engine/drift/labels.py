@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors import categorical, mean_shift
+from detectors.arrays import Ints
 from detectors.mean_shift import GROUPS_KEPT
 from detectors.protocol import Estimate
 from detectors.reverse import RUN_LENGTH
@@ -16,13 +17,13 @@ from schemas.drift import Cause, Level
 from schemas.policy import OTHER, Policy
 from streams.engine.batch import EventBatch, WorkKind
 from streams.engine.drift import older
-from streams.engine.drift.cause import CAUSES, all_parts, largest, verdict
+from streams.engine.drift.cause import CAUSES, contributions, largest, verdict
 from streams.engine.drift.episodes import Closed, Episode, again, drift_id
 from streams.engine.drift.names import FEW, MANY, NONE, Combinations, Names
-from streams.engine.drift.recent import LABEL, Groups, Recent, Rows, Waiting, begins, lengths
+from streams.engine.drift.recent import LABEL, Groups, PackedRows, Recent, Waiting, begins, lengths
 from streams.engine.drift.streams import DAY_SECONDS, LEAST_RUN_LENGTH, Call, Stream, Streams, first_places, stretches
 from streams.engine.intake import Intake
-from streams.engine.panes import Ints, Slot
+from streams.engine.panes import Slot
 from streams.engine.parts import Numbers
 
 #: What labels are watched for; all other signals are of reviews.
@@ -116,7 +117,7 @@ class Happened(NamedTuple):
     at_ms: int
 
 
-class Labels:
+class LabelDrifts:
     """Watches handling time and label mix of projects within sites.
 
     Args:
@@ -142,7 +143,7 @@ class Labels:
         self._rings: dict[int, Recent] = {}
         self._waiting = Waiting()
         #: Of the segment at hand: the ring of each label, and its row.
-        self._here: tuple[Ints, Rows] = np.zeros(0, np.int64), LABEL.blank()
+        self._here: tuple[Ints, PackedRows] = np.zeros(0, np.int64), LABEL.blank()
         self._names = Names(_PREFIX + b"|class", FEW)
         self._members = {by: Names(b"%s|%s" % (_PREFIX, by.encode()), most) for by, most in _NAMES.items()}
         self._kinds = Combinations(_PREFIX + b"|kind", FEW, {by: self._members[by] for by in _KIND})
@@ -256,12 +257,12 @@ class Labels:
         self._here = of_time, rows if len(timed) == len(rows) else rows.take(timed, axis=0)
         of_times = self._fill(groups, streams, HANDLED, logs)
         of_mixes = self._fill(groups_of_mix, streams_of_mix, MIXED, places)
-        self._look(of_times, of_mixes, call, labels.at)
+        self._evaluate(of_times, of_mixes, call, labels.at)
         self._waiting.add(*self._here)
         if self._waiting.is_full:
             self._settle()
 
-    def _look(self, of_times: _Full, of_mixes: _Full, call: Call, at_ms: Ints) -> None:
+    def _evaluate(self, of_times: _Full, of_mixes: _Full, call: Call, at_ms: Ints) -> None:
         """Takes the groups that are full, stream by stream."""
         of, at, later = (np.concatenate(columns) for columns in zip(of_times[:3], of_mixes[:3], strict=True))
         at_ms, positions, firsts = at_ms.take(at), call.positions.take(at), begins(of)
@@ -446,14 +447,14 @@ class Labels:
         # Full: older groups are forgotten.
         return Level(mean if lead is not None else math.exp(mean), n, at_least=len(state.recent) == GROUPS_KEPT)
 
-    def _newest(self, number: int, later: int) -> Rows:
+    def _newest(self, number: int, later: int) -> PackedRows:
         """The newest labels of a stream, of which `later` come after them in the segment at hand."""
         self._settle()
         ids, rows = self._here
         (mine,) = np.nonzero(ids == number)
         return self._rings[number].newest(rows.take(mine[: len(mine) - later], axis=0))
 
-    def _explain(self, episode: Episode, rows: Rows, before: int) -> None:
+    def _explain(self, episode: Episode, rows: PackedRows, before: int) -> None:
         """Says what made a project slower or quicker, from the labels that its newest groups were made of.
 
         Args:
@@ -469,7 +470,7 @@ class Labels:
         y_then, y_since = (LABEL.of(each, "handled") / mean_shift.UNIT for each in (then, since))
         names: dict[str, Names] = {**self._members, "label": self._names}
         columns_then, columns_since = self._columns(then), self._columns(since)
-        parts = all_parts({by: (columns_then[by], columns_since[by]) for by in names}, y_then, y_since, "", NONE)
+        parts = contributions({by: (columns_then[by], columns_since[by]) for by in names}, y_then, y_since, "", NONE)
         change = float(y_since.mean() - y_then.mean())
         episode.verdict = verdict(parts, change, _KINDS_OF_WORK)
         episode.causes = tuple(
@@ -477,7 +478,7 @@ class Labels:
             for part in largest(parts, change, CAUSES)
         )
 
-    def _columns(self, rows: Rows) -> dict[str, Ints]:
+    def _columns(self, rows: PackedRows) -> dict[str, Ints]:
         """What rows say, by dimension."""
         return {by: LABEL.of(rows, by) for by in ("agent", "label")} | self._kinds.columns(LABEL.of(rows, "kind"))
 

@@ -7,7 +7,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.engine.panes import Ints, Slot
+from detectors.arrays import Ints
+from streams.engine.panes import Slot
 
 T = TypeVar("T")
 

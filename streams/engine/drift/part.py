@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.falling import LOOK_EVERY, locate_fall
+from detectors.arrays import Ints
+from detectors.falling import EVALUATE_EVERY, locate_fall
 from detectors.mixture import SHIFTS
 from detectors.outcomes import from_gaps, locate_change
 from detectors.protocol import Estimate
@@ -19,7 +20,7 @@ from schemas.events import ReviewRevised, ReviewVersion
 from schemas.policy import OTHER, Policy
 from streams.engine.batch import EventBatch, Trait, VerdictKind
 from streams.engine.drift import older
-from streams.engine.drift.cause import CAUSES, MAIN_SHARE, Part, all_parts, largest, verdict
+from streams.engine.drift.cause import CAUSES, MAIN_SHARE, Contribution, contributions, largest, verdict
 from streams.engine.drift.episodes import (
     TASKS,
     Closed,
@@ -32,12 +33,12 @@ from streams.engine.drift.episodes import (
     reverse_test,
     shows_accuracy,
 )
-from streams.engine.drift.family import Family, parent_of
 from streams.engine.drift.hold import Hold
-from streams.engine.drift.labels import LABEL_SHARE, SIGNALS_OF_LABELS, Happened, Labels
+from streams.engine.drift.incidents import Incidents, parent_of
+from streams.engine.drift.labels import LABEL_SHARE, SIGNALS_OF_LABELS, Happened, LabelDrifts
 from streams.engine.drift.names import FEW, MANY, NONE, SOME, Combinations, Names
-from streams.engine.drift.recent import REVIEW, Groups, Recent, Rows, Waiting
-from streams.engine.drift.river import Key, River, Scene
+from streams.engine.drift.recent import REVIEW, Groups, PackedRows, Recent, Waiting
+from streams.engine.drift.river import RiverDrifts, RiverKey, Scene
 from streams.engine.drift.streams import (
     DAY_SECONDS,
     MONTH_SECONDS,
@@ -51,8 +52,8 @@ from streams.engine.drift.streams import (
 )
 from streams.engine.figures import Figures
 from streams.engine.intake import Intake
-from streams.engine.panes import HOUR_MS, Ints, Slot, Table
-from streams.engine.parts import Numbers, Tell
+from streams.engine.panes import HOUR_MS, Slot, Table
+from streams.engine.parts import Numbers, Report
 from streams.engine.parts.people import is_headline
 
 #: A figure from before a change needs so many reviews; with fewer, the learned baseline speaks.
@@ -89,7 +90,7 @@ class _Here(NamedTuple):
 
     rings: Ints
     positions: Ints
-    rows: Rows
+    rows: PackedRows
 
 
 class _Seen(NamedTuple):
@@ -102,8 +103,8 @@ class _Seen(NamedTuple):
         is_cut: Whether there were older reviews in the ring.
     """
 
-    rows: Rows
-    earlier: Rows
+    rows: PackedRows
+    earlier: PackedRows
     numbers: Ints
     is_cut: bool
 
@@ -122,7 +123,7 @@ class _Change(NamedTuple):
 
 
 #: How often drifts have opened: ours by stream, and river's.
-Opened = tuple[dict[Stream, int], dict[Key, int]]
+Opened = tuple[dict[Stream, int], dict[RiverKey, int]]
 
 
 class _Header(msgspec.Struct):
@@ -138,7 +139,7 @@ class _Header(msgspec.Struct):
     projects: list[tuple[str, str]] = []
 
 
-class Drift:
+class DriftPart:
     """Watches accuracy of sites, projects, people and reviewers, review by review.
 
     Args:
@@ -153,11 +154,11 @@ class Drift:
         oncall = policy.oncall
         false_a_month = dict(zip(BUDGETS, (oncall.false_pages_per_month, oncall.false_tickets_per_month), strict=True))
         self._watches_reviews = bool(self._watched - SIGNALS_OF_LABELS)
-        self._labels = Labels(policy, partitions)
+        self._labels = LabelDrifts(policy, partitions)
         #: By place in the list of the streams of sites.
         self._labels_of_sites: list[tuple[str, ...]] = []
         self._hold = Hold(int(policy.detection.hold_hours * HOUR_MS), policy.limits.removed_sites)
-        self._river = River(policy)
+        self._river = RiverDrifts(policy)
         if self._labels.watches:
             false_a_month["ticket"] *= 1 - LABEL_SHARE
         self._streams = Streams(
@@ -187,14 +188,14 @@ class Drift:
         self._tests: dict[int, ReverseTest] = {}
         self._closed: dict[int, Closed] = {}
         #: What belongs to what, as of the end of the segment before; and drifts that have opened since.
-        self._family = Family()
+        self._incidents = Incidents()
         self._new: dict[tuple[str, int], Episode] = {}
         #: By site its only project so far; empty once there are several. One project's stream would be the site's.
         self._projects: dict[str, str] = {}
         self._opened: dict[Stream, int] = {}
         self._committed: dict[Stream, int] = {}
         self._records: list[tuple[bytes, bytes]] = []
-        self._told: list[tuple[int, Stream, DriftRecord]] = []
+        self._reported: list[tuple[int, Stream, DriftRecord]] = []
         #: By position in the batch: a review's id and time, and its task where it found an error.
         self._ids: Sequence[str] = ()
         self._at = np.zeros(0, np.int64)
@@ -437,7 +438,7 @@ class Drift:
                     self._by_person[:] = self._by_reviewer[:] = _UNKNOWN
                     self._closed.pop(number, None)
                     self._river.forget(number)
-                for stream in self._family.left():
+                for stream in self._incidents.left():
                     self._end_with_parent(stream, int(positions[start]))
                 self._changed = True
             here = positions[start:stop]
@@ -452,7 +453,7 @@ class Drift:
             )
         for _, event in revised:
             self._revise(event)
-        self._tell()
+        self._report()
         # Not with the next batch, whose events could have had their memory.
         self._ids, self._tasks = (), {}
 
@@ -478,7 +479,7 @@ class Drift:
             for begin, end in zip(begins, [*begins[1:], stop], strict=True):
                 yield begin, end, day
 
-    def _rows(self, traits: Ints, reviewers: Ints, persons: Ints, kinds: Ints, at: Ints, correct: Ints) -> Rows:
+    def _rows(self, traits: Ints, reviewers: Ints, persons: Ints, kinds: Ints, at: Ints, correct: Ints) -> PackedRows:
         """The ring's rows of reviews."""
         named = np.full(len(kinds), NONE)
         has = reviewers >= 0
@@ -493,7 +494,14 @@ class Drift:
         )
 
     def _segment(
-        self, positions: Ints, rows: Rows, named: Ints, kinds: Ints, persons: Ints, reviewers: Ints, intake: Intake
+        self,
+        positions: Ints,
+        rows: PackedRows,
+        named: Ints,
+        kinds: Ints,
+        persons: Ints,
+        reviewers: Ints,
+        intake: Intake,
     ) -> None:
         # Who checks reviewers is no reviewer of work.
         reviewers = np.where(self._agents_work.of(kinds) > 0, reviewers, -1)
@@ -521,10 +529,10 @@ class Drift:
             strata=self._strata_here(rings, named),
         )
         self._streams.begin(call, self._day * DAY_SECONDS)
-        told = len(self._told)
+        reported = len(self._reported)
         self._feed(call, wrong)
-        if len(self._told) > told:
-            self._relate(told)
+        if len(self._reported) > reported:
+            self._relate(reported)
         if self._river.watches:
             scene = Scene(
                 key=self._key,
@@ -534,7 +542,7 @@ class Drift:
                 ids=self._ids,
                 clock=self._clock,
             )
-            self._told += self._river.take(call, wrong, scene)
+            self._reported += self._river.take(call, wrong, scene)
         self._remember(np.flatnonzero(wrong))
 
     def _remember(self, wrong: Ints) -> None:
@@ -560,10 +568,10 @@ class Drift:
             recent.add(rows)
 
     def _feed(self, call: Call, wrong: NDArray[np.bool_]) -> None:
-        looks = self._streams.take(call, wrong)
+        evaluations = self._streams.take(call, wrong)
         if self._episodes:
-            looks = looks.of(~np.isin(looks.stream, list(self._episodes)))
-        crossings = self._streams.look_at(looks)
+            evaluations = evaluations.of(~np.isin(evaluations.stream, list(self._episodes)))
+        crossings = self._streams.evaluate(evaluations)
         for crossing in crossings:
             self._open(*crossing)
         follow_from = {crossing.stream: crossing.position for crossing in crossings}
@@ -586,7 +594,7 @@ class Drift:
                 since, passed = 0, [0] * STRATA
                 continue
             passed[strata[nth]] += not bad[nth]
-            if bad[nth] or (falls and since == LOOK_EVERY - 1):
+            if bad[nth] or (falls and since == EVALUATE_EVERY - 1):
                 left, second = len(bad) - nth - 1, seconds[nth]
                 if falls:
                     statistic = self._streams.fall(stream, since, bad[nth], passed, strata[nth] if bad[nth] else -1)
@@ -607,23 +615,23 @@ class Drift:
     def _relate(self, first: int) -> None:
         """Says what belongs to what of the drifts told from a place on, in the order of the log."""
         # Of those at one review, the site's comes first: it holds the others.
-        told = sorted(self._told[first:], key=lambda each: (each[0], parent_of(each[1]) is not None, each[1]))
-        for place, (position, stream, record) in enumerate(told):
+        reported = sorted(self._reported[first:], key=lambda each: (each[0], parent_of(each[1]) is not None, each[1]))
+        for place, (position, stream, record) in enumerate(reported):
             if record.status == "opened":
                 episode = self._new.pop((record.drift_id, record.opening))
-                self._family.open(stream, episode, episode.incident_id or episode.drift_id)
-                within = self._family.within(episode) if episode.children else ()
+                self._incidents.open(stream, episode, episode.incident_id or episode.drift_id)
+                within = self._incidents.within(episode) if episode.children else ()
             else:
-                episode, within = self._family.end(stream), ()
-            told[place] = position, stream, related(record, episode, within, self._policy)
-        self._told[first:] = told
+                episode, within = self._incidents.end(stream), ()
+            reported[place] = position, stream, related(record, episode, within, self._policy)
+        self._reported[first:] = reported
 
     def _end_with_parent(self, stream: Stream, position: int) -> None:
         """Ends a drift whose parent is over: who has not recovered is found again, and stands alone then."""
-        number, episode = self._streams.number(stream), self._family.end(stream)
+        number, episode = self._streams.number(stream), self._incidents.end(stream)
         at = max(self._day * DAY_SECONDS * 1000, episode.opened_at)
         record = record_of(stream, episode, "cleared", at, self._policy, with_parent=True)
-        self._told.append((position, stream, record))
+        self._reported.append((position, stream, record))
         self._end(number, at)
 
     def _end(self, number: int, at: int) -> None:
@@ -676,7 +684,7 @@ class Drift:
         self._opened[stream] = self._opened.get(stream, 0) + 1
         self._changed = True
         self.pages_pending |= BUDGET_OF[stream.signal] == "page"
-        self._told.append((position, stream, record_of(stream, episode, "opened", at, self._policy)))
+        self._reported.append((position, stream, record_of(stream, episode, "opened", at, self._policy)))
 
     def _continue(
         self, number: int, positions: list[int], bad: list[bool], start: int, strata: Sequence[int] | None
@@ -707,7 +715,7 @@ class Drift:
             position = positions[start + taken - 1]
             # The review may be an old one that comes late; a drift ends after it was found.
             at = max(int(self._clock[position]), episode.opened_at)
-            self._told.append((position, stream, record_of(stream, episode, "cleared", at, self._policy)))
+            self._reported.append((position, stream, record_of(stream, episode, "cleared", at, self._policy)))
             self._end(number, at)
         return taken
 
@@ -807,7 +815,7 @@ class Drift:
         earliest = 0 < len(outcomes) <= found.began_ago_high
         return _Change(began, low, high, earliest, before, n, errors, found)
 
-    def _strata_of(self, stream: Stream, rows: Rows) -> Ints:
+    def _strata_of(self, stream: Stream, rows: PackedRows) -> Ints:
         """The strata of reviews as their site's streams count them; what came before these counts as the first."""
         ring = self._ring_numbers[stream.site, "qa" if stream.signal == "qa_accuracy" else "agent"]
         names = self._of_trait.columns(REVIEW.of(rows, "trait"))["stratum"]
@@ -815,7 +823,7 @@ class Drift:
         strata: Ints = np.maximum(self._counted_strata(np.full(len(names), ring), names), 0)
         return strata
 
-    def _like_for_like(self, stream: Stream, since: Rows, before: Rows) -> Rows:
+    def _like_for_like(self, stream: Stream, since: PackedRows, before: PackedRows) -> PackedRows:
         """Of reviews before a change, newest first, as many as have strata in the shares that these have since."""
         strata = self._strata_of(stream, before)
         shares = np.bincount(self._strata_of(stream, since), minlength=STRATA) / max(len(since), 1)
@@ -844,12 +852,12 @@ class Drift:
                 each["error_type"] = np.where(REVIEW.of(rows, "wrong") > 0, each["error_type"], NONE)
             columns = {by: (columns_before[by], columns_since[by]) for by in _DIMENSIONS}
             y_before, y_since = (REVIEW.of(each, "wrong").astype(np.float64) for each in (before, since))
-            parts = all_parts(columns, y_before, y_since, "error_type", NONE)
+            parts = contributions(columns, y_before, y_since, "error_type", NONE)
             change = float(y_since.mean() - y_before.mean())
             episode.verdict = verdict(parts, change)
-            told = largest(parts, change, CAUSES)
-            episode.causes = tuple(self._cause(stream, part) for part in told)
-            for part in told:
+            reported = largest(parts, change, CAUSES)
+            episode.causes = tuple(self._cause(stream, part) for part in reported)
+            for part in reported:
                 # The same at every site, whichever worker has it: one incident.
                 if part.by == "sop_version" and not part.known and part.points / change >= MAIN_SHARE:
                     projects = columns_since["project"][columns_since["sop_version"] == part.member]
@@ -867,13 +875,13 @@ class Drift:
         tasks = [task for number, task in reversed(mistakes[-_MISTAKES_KEPT:]) if number in numbers]
         episode.task_ids = tuple(dict.fromkeys(tasks))[:TASKS]
 
-    def _columns(self, rows: Rows) -> dict[str, Ints]:
+    def _columns(self, rows: PackedRows) -> dict[str, Ints]:
         """What rows say, by dimension."""
         of_people = {by: REVIEW.of(rows, by) for by in ("agent", "reviewer")}
         kinds, traits = REVIEW.of(rows, "kind"), REVIEW.of(rows, "trait")
         return of_people | self._of_kind.columns(kinds) | self._of_trait.columns(traits)
 
-    def _cause(self, stream: Stream, part: Part) -> Cause:
+    def _cause(self, stream: Stream, part: Contribution) -> Cause:
         points = -part.points if shows_accuracy(stream) else part.points
         return Cause(part.by, self._names[part.by][part.member], part.effect, points)  # type: ignore[arg-type]  # of _DIMENSIONS
 
@@ -910,11 +918,11 @@ class Drift:
 
     # --- records and figures
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         """Puts what has happened in the batch into records, in the order of the log."""
-        for _, stream, record in sorted(self._told, key=lambda told: (told[0], told[1])):
+        for _, stream, record in sorted(self._reported, key=lambda reported: (reported[0], reported[1])):
             self._put(self._river.agreed(stream, record) if self._river.watches else record)
-        self._told.clear()
+        self._reported.clear()
 
     def _put(self, record: DriftRecord) -> None:
         self._records.append((record.site_id.encode(), msgspec.json.encode(record)))
@@ -942,7 +950,7 @@ class Drift:
         """What an operator should know of a restore."""
         return self._river.notes
 
-    def read(self, at_ms: int, policy: Policy) -> Tell:
+    def read(self, at_ms: int, policy: Policy) -> Report:
         """Figures of open drifts and, for sites and projects, of every stream."""
         open_now = [(self._key(number), msgspec.structs.replace(each)) for number, each in self._episodes.items()]
         open_now += [(stream, msgspec.structs.replace(each)) for stream, each in self._labels.episodes.values()]
@@ -956,9 +964,9 @@ class Drift:
         cleared = [self._key(number) for number in self._closed if number not in self._episodes]
         counts = dict(self._committed)
         unwatched, held = self._streams.unwatched, len(self._hold)
-        tell_river = self._river.read()
+        report_river = self._river.read()
 
-        def tell(figures: Figures) -> None:
+        def report(figures: Figures) -> None:
             for stream in cleared:
                 if stream.agent:
                     figures.add("labelwatch_drift_active", _labels(stream), 0)
@@ -970,20 +978,20 @@ class Drift:
                 ("drifts_total", np.array([counts.pop(stream, 0) for _, stream in calm], np.int64)),
             ):
                 figures.add_column(f"labelwatch_{name}", self._labels_of_sites, np.array(places, np.int64), values)
-            tell_silent = [stream for stream in counts if stream.signal in SIGNALS_OF_LABELS]
+            calm_of_labels = [stream for stream in counts if stream.signal in SIGNALS_OF_LABELS]
             is_open = {stream for stream, _ in open_now}
-            for stream in tell_silent:
+            for stream in calm_of_labels:
                 if stream not in is_open:
                     figures.add("labelwatch_drift_active", _labels(stream), 0)
             for stream, episode in open_now:
-                _tell_open(figures, stream, episode)
+                _report_open(figures, stream, episode)
             for stream, count in counts.items():
                 figures.add("labelwatch_drifts_total", _labels(stream), count)
             figures.add("labelwatch_unwatched_streams", (), unwatched)
             figures.add("labelwatch_held_reviews", (), held)
-            tell_river(figures)
+            report_river(figures)
 
-        return tell
+        return report
 
     def plan(self) -> list[Plan]:
         """What the budgets give each stream."""
@@ -1067,7 +1075,7 @@ class Drift:
             number = self._streams.number(stream)
             self._episodes[number] = episode
             self._tests[number] = self._test(number, stream, episode)
-        self._family.restore(header.episodes)
+        self._incidents.restore(header.episodes)
         self._closed = {
             self._streams.number(stream): closed for stream, closed in header.closed if stream not in dropped
         }
@@ -1132,7 +1140,7 @@ def _error_of(version: ReviewVersion | None) -> bool | None:
     return None if version is None else not version.correct
 
 
-def _tell_open(figures: Figures, stream: Stream, episode: Episode) -> None:
+def _report_open(figures: Figures, stream: Stream, episode: Episode) -> None:
     labels = _labels(stream)
     # A ratio of seconds is one to what was before.
     scale = episode.before.value if stream.signal == "handle_time" else 1.0

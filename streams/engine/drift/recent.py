@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.engine.panes import Ints, Slot
+from detectors.arrays import Ints
+from streams.engine.panes import Slot
 
 #: Rows of whole numbers, shape (n, words): what a `Layout` packs.
-Rows = NDArray[np.int64]
+PackedRows = NDArray[np.int64]
 
 
-class Field(NamedTuple):
+class BitField(NamedTuple):
     """Where a number stands in a row.
 
     Attributes:
@@ -34,27 +35,27 @@ class Layout:
         fields: By name; a field's values must fit into its bits.
     """
 
-    def __init__(self, **fields: Field) -> None:
+    def __init__(self, **fields: BitField) -> None:
         self._fields = fields
         self.words = 1 + max(field.word for field in fields.values())
 
-    def pack(self, **columns: NDArray[Any]) -> Rows:
+    def pack(self, **columns: NDArray[Any]) -> PackedRows:
         """Rows of columns, all shape (n,)."""
         rows = self.blank(len(next(iter(columns.values()))))
         for name, (word, shift, _, least) in self._fields.items():
             rows[:, word] |= (columns[name].astype(np.int64) - least) << shift
         return rows
 
-    def blank(self, n: int = 0) -> Rows:
+    def blank(self, n: int = 0) -> PackedRows:
         """Rows that are all 0."""
         return np.zeros((n, self.words), np.int64)
 
-    def of(self, rows: Rows, name: str) -> Ints:
+    def of(self, rows: PackedRows, name: str) -> Ints:
         """A field of rows, as a column."""
         word, shift, bits, least = self._fields[name]
         return ((rows[:, word] >> shift) & ((1 << bits) - 1)) + least
 
-    def flip(self, rows: Rows, place: int, name: str) -> None:
+    def flip(self, rows: PackedRows, place: int, name: str) -> None:
         """Makes a flag of a row its opposite."""
         word, shift, _, _ = self._fields[name]
         rows[place, word] ^= 1 << shift
@@ -63,22 +64,22 @@ class Layout:
 #: Of a review: what it was of, who gave it, and whether it found an error. `kind` and `trait` are numbers of
 #: `names.Combinations`.
 REVIEW = Layout(
-    at=Field(0, 0, 48),
-    kind=Field(0, 48, 16),
-    agent=Field(1, 0, 20),
-    reviewer=Field(1, 20, 20),
-    trait=Field(1, 40, 20),
-    wrong=Field(1, 60, 1),
+    at=BitField(0, 0, 48),
+    kind=BitField(0, 48, 16),
+    agent=BitField(1, 0, 20),
+    reviewer=BitField(1, 20, 20),
+    trait=BitField(1, 40, 20),
+    wrong=BitField(1, 60, 1),
 )
 #: Of a label whose time is watched; the time as `mean_shift.quantised` gives it.
 LABEL = Layout(
-    agent=Field(0, 0, 20),
-    kind=Field(0, 20, 15),
-    label=Field(0, 35, 15),
-    handled=Field(0, 50, 14, -2_303),
+    agent=BitField(0, 0, 20),
+    kind=BitField(0, 20, 15),
+    label=BitField(0, 35, 15),
+    handled=BitField(0, 50, 14, -2_303),
 )
-#: Rows that a look at reviews goes back at most.
-LOOK_BACK = 12_288
+#: Rows that a ring of reviews holds at most.
+RING_ROWS = 12_288
 #: Bytes of a slot.
 _CHUNK_BYTES = 4_096
 #: Rows that wait at most: what lies between two checkpoints at full speed.
@@ -138,20 +139,20 @@ class Waiting:
     def __init__(self) -> None:
         self.count = 0
         self._rings: list[Ints] = []
-        self._rows: list[Rows] = []
+        self._rows: list[PackedRows] = []
 
     @property
     def is_full(self) -> bool:
         """Whether they should be put into their rings."""
         return self.count >= _WAITING_MAX
 
-    def add(self, rings: Ints, rows: Rows) -> None:
+    def add(self, rings: Ints, rows: PackedRows) -> None:
         """Adds rows, with the number of the ring of each."""
         self._rings.append(rings)
         self._rows.append(rows)
         self.count += len(rows)
 
-    def taken(self) -> Iterator[tuple[int, Ints, Rows]]:
+    def taken(self) -> Iterator[tuple[int, Ints, PackedRows]]:
         """Takes all out, ring by ring: the ring's number, its rows' places among all that waited, and the rows."""
         if not self.count:
             return
@@ -171,13 +172,13 @@ class Recent:
     Args:
         prefix: Of its slots' keys.
         layout: `REVIEW` or `LABEL`.
-        look_back: Its bound: rows that a look goes back at most.
+        look_back: Rows that it holds at most.
     """
 
-    def __init__(self, prefix: bytes, layout: Layout, look_back: int = LOOK_BACK) -> None:
+    def __init__(self, prefix: bytes, layout: Layout, rows_max: int = RING_ROWS) -> None:
         self.prefix = prefix
         self._layout = layout
-        self._capacity = look_back
+        self._capacity = rows_max
         #: Of a slot.
         self._chunk = _CHUNK_BYTES // (8 * layout.words)
         #: Rows ever added.
@@ -192,18 +193,18 @@ class Recent:
         """Whether there is something to write."""
         return bool(self._changed or self._outdated)
 
-    def _room(self, rows: int) -> Rows:
+    def _room(self, rows: int) -> PackedRows:
         """Blank rows, at least so many, up to the bound."""
         chunks = max(-(-rows // self._chunk), 1)
         return self._layout.blank(min(chunks * self._chunk, self._capacity))
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: PackedRows) -> None:
         """Adds rows."""
         for start in range(0, len(rows), self._capacity):
             self._put(rows[start : start + self._capacity], self.count + start)
         self.count += len(rows)
 
-    def _put(self, added: Rows, at: int) -> None:
+    def _put(self, added: PackedRows, at: int) -> None:
         start, count = at % self._capacity, len(added)
         end = at + count
         if end > len(self._rows) < self._capacity:
@@ -218,8 +219,8 @@ class Recent:
             self._rows[: count - fits] = added[fits:]
             self._changed.update(range((count - fits - 1) // self._chunk + 1))
 
-    def newest(self, after: Rows) -> Rows:
-        """The newest rows with others after them that are not in it yet, oldest first, as far as a look goes back."""
+    def newest(self, after: PackedRows) -> PackedRows:
+        """The newest rows with others after them that are not in it yet, oldest first, as many as a ring holds."""
         after = after[-self._capacity :]
         start = max(self.count + len(after) - self._capacity, 0)
         return np.concatenate((self._rows.take(np.arange(start, self.count) % self._capacity, axis=0), after))
@@ -249,14 +250,14 @@ class Recent:
     def restore(self, count: int, slots: Mapping[bytes, bytes]) -> None:
         """Takes its slots, by key, and how many rows were ever added."""
         self.count = count
-        chunks: list[Rows] = []
+        chunks: list[PackedRows] = []
         while (chunk := slots.get(b"%s|%d" % (self.prefix, len(chunks)))) is not None:
             planes = np.frombuffer(chunk, np.uint8).reshape(8 * self._layout.words, -1)
             chunks.append(np.ascontiguousarray(planes.T).view(np.int64))
         if chunks:
             self._rows = np.concatenate(chunks)
 
-    def take_over(self, count: int, rows: Rows, outdated: Iterable[bytes]) -> None:
+    def take_over(self, count: int, rows: PackedRows, outdated: Iterable[bytes]) -> None:
         """Takes the newest of so many rows ever added, oldest first, and the keys that they stood under till now."""
         self.count = count
         rows = rows[-self._capacity :]

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays import Flags, Ints
 from detectors.falling import locate_fall
 from detectors.mixture import SHIFTS
 from detectors.outcomes import locate_change
@@ -15,8 +16,7 @@ from detectors.reverse import ReverseTest
 from detectors.river_adapter import RiverDetector
 from schemas.drift import OURS, DriftRecord
 from schemas.policy import Policy
-from schemas.river import RiverDetector as Named
-from schemas.river import watched
+from schemas.river import RiverChoice, watched
 from schemas.sentences import agreement
 from streams.engine.drift.episodes import (
     Closed,
@@ -28,10 +28,10 @@ from streams.engine.drift.episodes import (
     reverse_test,
     shows_accuracy,
 )
-from streams.engine.drift.recent import REVIEW, Rows
-from streams.engine.drift.streams import Call, Flags, Stream, watches_fall
+from streams.engine.drift.recent import REVIEW, PackedRows
+from streams.engine.drift.streams import Call, Stream, watches_fall
 from streams.engine.figures import Figures
-from streams.engine.panes import Ints, Slot
+from streams.engine.panes import Slot
 
 #: Reviews that a signal's change is looked for in: those since the detector's signal before, but no fewer than the
 #: first and no more than the second.
@@ -42,7 +42,7 @@ _PREFIX = b"drift|river"
 _UNKNOWN, _NO, _YES = -1, 0, 1
 
 #: A drift of river's: the stream with the direction, and the detector.
-Key = tuple[Stream, str]
+RiverKey = tuple[Stream, str]
 
 
 class Scene(NamedTuple):
@@ -57,14 +57,14 @@ class Scene(NamedTuple):
     """
 
     key: Callable[[int], Stream]
-    seen: Callable[[Stream, int, Closed | None], Rows]
+    seen: Callable[[Stream, int, Closed | None], PackedRows]
     explain: Callable[[Stream, Episode, int, Closed | None], None]
     temper: Callable[[int], float]
     ids: Sequence[str]
     clock: Ints
 
 
-class Told(NamedTuple):
+class Reported(NamedTuple):
     """A drift that opened or cleared at a place in the batch."""
 
     position: int
@@ -104,7 +104,7 @@ class _Beside:
     test: ReverseTest | None = None
     direction: str = ""
     closed: Closed | None = None
-    opened: dict[Key, int] = field(default_factory=dict)
+    opened: dict[RiverKey, int] = field(default_factory=dict)
 
     @property
     def directed(self) -> Stream:
@@ -112,7 +112,7 @@ class _Beside:
         return self.stream._replace(direction=self.direction)
 
 
-class River:
+class RiverDrifts:
     """River's detectors that the policy names, by our streams' numbers.
 
     A detector runs on as its authors meant it, through its own signals. Each signal that is a change in a direction
@@ -134,7 +134,7 @@ class River:
         self._open: dict[str, dict[Stream, tuple[str, str]]] = {"ours": {}, "river": {}}
         self._changed: set[int] = set()
         self._gone: set[int] = set()
-        self._committed: dict[Key, int] = {}
+        self._committed: dict[RiverKey, int] = {}
         #: What an operator should know of the restore.
         self.notes: list[str] = []
 
@@ -145,9 +145,9 @@ class River:
 
     # --- outcomes
 
-    def take(self, call: Call, wrong: Flags, scene: Scene) -> list[Told]:
+    def take(self, call: Call, wrong: Flags, scene: Scene) -> list[Reported]:
         """Takes outcomes, each stream's in the order of the log; what opened and cleared."""
-        told: list[Told] = []
+        reported: list[Reported] = []
         if call.touched.max(initial=-1) >= len(self._known):
             more = np.full(max(int(call.touched.max()) + 1, 2 * len(self._known)) - len(self._known), _UNKNOWN, np.int8)
             self._known = np.concatenate((self._known, more))
@@ -158,8 +158,8 @@ class River:
         for place in np.flatnonzero(self._known.take(call.touched) == _YES).tolist():
             start = int(call.starts[place])
             reviews = call.order[start : start + int(call.counts[place])]
-            self._feed(int(call.touched[place]), call.positions.take(reviews), errors.take(reviews), scene, told)
-        return told
+            self._feed(int(call.touched[place]), call.positions.take(reviews), errors.take(reviews), scene, reported)
+        return reported
 
     def _meet(self, number: int, stream: Stream) -> bool:
         """Whether a stream that is seen for the first time has a detector of river; makes it."""
@@ -173,12 +173,14 @@ class River:
         self._beside[number] = _Beside(stream, chosen.name, RiverDetector(chosen.name, **chosen.params))
         return True
 
-    def _chosen_for(self, stream: Stream) -> Named | None:
+    def _chosen_for(self, stream: Stream) -> RiverChoice | None:
         """What the policy has chosen for a stream's signal, where it is of a scope that is watched."""
         scope = "people" if stream.agent else "projects" if stream.project else "sites"
         return self._chosen.get(stream.signal) if scope in self._of.get(stream.signal, ()) else None
 
-    def _feed(self, number: int, positions: Ints, errors: NDArray[np.uint8], scene: Scene, told: list[Told]) -> None:
+    def _feed(
+        self, number: int, positions: Ints, errors: NDArray[np.uint8], scene: Scene, reported: list[Reported]
+    ) -> None:
         beside = self._beside[number]
         self._changed.add(number)
         outcomes: list[int] = errors.tolist()
@@ -189,13 +191,13 @@ class River:
                 place += self._follow(beside, errors[place:])
                 if beside.test is None or not beside.test.cleared:
                     break
-                self._clear(number, beside, int(positions[place - 1]), scene, told)
+                self._clear(number, beside, int(positions[place - 1]), scene, reported)
             while following is not None and following[0] < place:
                 following = next(signals, None)
             if following is None:
                 break
             place = following[0] + 1
-            self._open_drift(number, beside, int(positions[place - 1]), following[1], following[2], scene, told)
+            self._open_drift(number, beside, int(positions[place - 1]), following[1], following[2], scene, reported)
         for _ in signals:  # the detector has had them all
             pass
 
@@ -211,13 +213,13 @@ class River:
         episode.wrong += int(errors[:taken].sum())
         return taken
 
-    def _clear(self, number: int, beside: _Beside, position: int, scene: Scene, told: list[Told]) -> None:
+    def _clear(self, number: int, beside: _Beside, position: int, scene: Scene, reported: list[Reported]) -> None:
         episode = beside.episode
         assert episode is not None
         # As of ours: the review may be an old one that comes late.
         at = max(int(scene.clock[position]), episode.opened_at)
         record = record_of(beside.directed, episode, "cleared", at, self._policy, beside.name)
-        told.append(Told(position, beside.directed, record))
+        reported.append(Reported(position, beside.directed, record))
         beside.closed = Closed(episode.drift_id, episode.opening, at, episode.began_at)
         beside.episode = beside.test = None
         if beside.detector is None:  # the policy has it no more
@@ -236,7 +238,7 @@ class River:
         since: int,
         rises: bool | None,
         scene: Scene,
-        told: list[Told],
+        reported: list[Reported],
     ) -> None:
         """Opens a drift where a signal is one: the detector has taken `since` outcomes since its signal before."""
         at = int(scene.clock[position])
@@ -280,7 +282,7 @@ class River:
         beside.test = reverse_test(stream, usual, n, episode.wrong, temper)
         key = (stream, beside.name)
         beside.opened[key] = beside.opened.get(key, 0) + 1
-        told.append(Told(position, stream, record_of(stream, episode, "opened", at, self._policy, beside.name)))
+        reported.append(Reported(position, stream, record_of(stream, episode, "opened", at, self._policy, beside.name)))
 
     def forget(self, number: int) -> None:
         """A stream whose number may become another's."""
@@ -327,11 +329,11 @@ class River:
 
     # --- figures
 
-    def opened(self) -> dict[Key, int]:
+    def opened(self) -> dict[RiverKey, int]:
         """How often drifts have opened."""
         return {key: count for beside in self._beside.values() for key, count in beside.opened.items()}
 
-    def committed(self, opened: dict[Key, int]) -> None:
+    def committed(self, opened: dict[RiverKey, int]) -> None:
         """Shows counts, now that their checkpoint is acknowledged."""
         self._committed = opened
 
@@ -349,13 +351,13 @@ class River:
                 if not beside.stream.agent:
                     counts.setdefault((beside.stream._replace(direction=direction), beside.name), 0)
 
-        def tell(figures: Figures) -> None:
+        def report(figures: Figures) -> None:
             for name, labels, value in rows:
                 figures.add(f"labelwatch_river_{name}", labels, value)
             for (stream, detector), count in counts.items():
                 figures.add("labelwatch_river_drifts_total", (*stream, detector), count)
 
-        return tell
+        return report
 
     # --- the durable form
 

@@ -1,4 +1,4 @@
-"""Every watched stream of outcomes as a row of columns: a correct one only counts, an error costs a look."""
+"""Every watched stream of outcomes as a row of columns: a correct one only counts, an error costs an evaluation."""
 
 import heapq
 import struct
@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors import cluster, falling, mixture, rounds, self_starting
+from detectors.arrays import Flags, Ints
 from detectors.budget import ADAPTION, DAYS_A_MONTH, adapted
 from detectors.rounds import STRATA
 from streams.engine.drift.recent import Groups, begins, lengths
-from streams.engine.panes import Ints, Slot
-
-Flags = NDArray[np.bool_]
+from streams.engine.panes import Slot
 
 MONTH_SECONDS = DAYS_A_MONTH * 86_400
 HOUR_SECONDS, DAY_SECONDS = 3_600, 86_400
@@ -51,7 +50,7 @@ _CORE = np.dtype(
 )
 _PAST = np.dtype([("errors", "<u4"), ("at_s", "<u4", PAST), ("gaps", "<u2", PAST)])
 #: What a stream keeps whose work is of several strata: whose it is, what `rounds.take_strata` knows of each, correct
-#: outcomes of each since the last look, and outcomes of today, half of those of yesterday, a quarter ...
+#: outcomes of each since the last evaluation, and outcomes of today, half of those of yesterday, a quarter ...
 _STRATA = np.dtype(
     [
         ("stream", "<u4"),
@@ -107,12 +106,12 @@ def watches_fall(stream: Stream) -> bool:
     return stream.signal == "error_finding" and stream.direction == "down"
 
 
-class Looks(NamedTuple):
-    """Where streams are looked at, stream by stream, in order: parallel columns of shape (n,).
+class DueEvaluations(NamedTuple):
+    """Where streams are evaluated, stream by stream, in order: parallel columns of shape (n,).
 
     Attributes:
         stream: Number of the stream.
-        correct: Correct outcomes of the stream since its look before.
+        correct: Correct outcomes of the stream since its evaluation before.
         wrong: Whether it is an error; where a fall is looked for, it may be one more correct outcome.
         position: Of the outcome within the call.
         at_s: Its time, epoch seconds.
@@ -131,9 +130,9 @@ class Looks(NamedTuple):
     passed: Ints | None = None
     failed: Ints | None = None
 
-    def of(self, chosen: Flags) -> "Looks":
+    def of(self, chosen: Flags) -> "DueEvaluations":
         """Some of them, told by a flag each."""
-        return Looks(
+        return DueEvaluations(
             self.stream[chosen],
             self.correct[chosen],
             self.wrong[chosen],
@@ -425,31 +424,31 @@ class Streams:
 
     # --- outcomes
 
-    def take(self, call: Call, wrong: Flags) -> Looks:
-        """Counts outcomes, and finds where a look is due.
+    def take(self, call: Call, wrong: Flags) -> DueEvaluations:
+        """Counts outcomes, and finds where an evaluation is due.
 
         Args:
             call: The outcomes.
             wrong: Whether a review found an error, shape (reviews,).
 
         Returns:
-            Errors; and for a fall, where correct outcomes since the last error reach a multiple of `LOOK_EVERY`. To be
-            looked at by `look_at`.
+            Errors; and for a fall, where correct outcomes since the last error reach a multiple of `EVALUATE_EVERY`.
+            They are for `evaluate`.
         """
         self.count(call)
         _, _, order, starts, counts, touched, rising, _ = call
         stratified = self._begin_strata(call)
         bad = wrong.take(order)
         cut = int(counts[:rising].sum())
-        of, correct, places = self._look_for_rises(starts[:rising], counts[:rising], touched[:rising], bad[:cut])
-        of_falls, correct_of_falls, places_of_falls = self._look_for_falls(
+        of, correct, places = self._due_for_rises(starts[:rising], counts[:rising], touched[:rising], bad[:cut])
+        of_falls, correct_of_falls, places_of_falls = self._due_for_falls(
             starts[rising:] - cut, counts[rising:], touched[rising:], bad[cut:]
         )
         of = np.concatenate((of, of_falls + rising))
         places = np.concatenate((places, places_of_falls + cut))
         here = order.take(places)
         passed, failed = (None, None) if stratified is None else self._by_stratum(call, stratified, bad, of, places)
-        return Looks(
+        return DueEvaluations(
             touched.take(of),
             np.concatenate((correct, correct_of_falls)),
             bad.take(places),
@@ -503,25 +502,25 @@ class Streams:
         self._changed["strata"].update((rows // _BLOCK).tolist())
 
     def _by_stratum(self, call: Call, stratified: Flags, bad: Flags, of: Ints, places: Ints) -> tuple[Ints, Ints]:
-        """Counts outcomes by stratum from look to look; returns `Looks.passed` and `Looks.failed`.
+        """Counts outcomes by stratum between evaluations; returns `DueEvaluations.passed` and `DueEvaluations.failed`.
 
         Args:
             call: The outcomes.
             stratified: By stream, whether it is held to its strata.
             bad: Of each outcome whether it is an error.
-            of: Of each look the stream's place in the call.
-            places: Of each look the outcome's place in the call.
+            of: Of each evaluation the stream's place in the call.
+            places: Of each evaluation the outcome's place in the call.
         """
         assert call.strata is not None  # some streams are stratified
         stratum = np.maximum(call.strata, 0).take(call.order)
-        # A stretch of outcomes goes up to a look; one more goes from a stream's last look to its end.
-        is_look = np.zeros(len(stratum), np.int64)
-        is_look[places] = 1
-        looks = np.cumsum(is_look)
+        # A stretch of outcomes goes up to an evaluation; one more goes from a stream's last evaluation to its end.
+        is_evaluation = np.zeros(len(stratum), np.int64)
+        is_evaluation[places] = 1
+        evaluations = np.cumsum(is_evaluation)
         streams = np.arange(len(call.touched))
-        lasts = looks.take(call.starts + call.counts - 1) + streams
+        lasts = evaluations.take(call.starts + call.counts - 1) + streams
         firsts = np.append(0, lasts + 1)[:-1]
-        stretch = looks - is_look + np.repeat(streams, call.counts)
+        stretch = evaluations - is_evaluation + np.repeat(streams, call.counts)
 
         def counted(group: Ints, strata: Ints, groups: int) -> Ints:
             return np.bincount(group * STRATA + strata, minlength=groups * STRATA).reshape(groups, STRATA)
@@ -538,7 +537,7 @@ class Streams:
         self._changed["strata"].update((rows // _BLOCK).tolist())
         return np.delete(passed, lasts, axis=0), failed
 
-    def _look_for_rises(self, starts: Ints, counts: Ints, touched: Ints, bad: Flags) -> tuple[Ints, Ints, Ints]:
+    def _due_for_rises(self, starts: Ints, counts: Ints, touched: Ints, bad: Flags) -> tuple[Ints, Ints, Ints]:
         """Errors: of each the stream, the correct outcomes before it, and its place."""
         errors = np.flatnonzero(bad)
         of = np.searchsorted(starts, errors, side="right") - 1
@@ -556,22 +555,22 @@ class Streams:
         self._core["since"][touched] = since
         return of, gaps, errors
 
-    def _look_for_falls(self, starts: Ints, counts: Ints, touched: Ints, bad: Flags) -> tuple[Ints, Ints, Ints]:
-        """Looks for a fall: of each the stream, the correct outcomes since the last look before it, and its place."""
+    def _due_for_falls(self, starts: Ints, counts: Ints, touched: Ints, bad: Flags) -> tuple[Ints, Ints, Ints]:
+        """Evaluations for a fall: of each the stream, the correct outcomes since the one before it, and its place."""
         place = np.arange(len(bad))
         group = np.repeat(np.arange(len(touched)), counts)
-        # Correct outcomes since the error before or, where none is here, since the last look.
+        # Correct outcomes since the error before or, where none is here, since the last evaluation.
         last = np.maximum.accumulate(np.where(bad, place + 1, 0))
         earlier = np.zeros(len(bad), np.int64)
         earlier[1:] = last[:-1]
         begun = starts.take(group)
         pending = self._core["since"][touched].astype(np.int64).take(group)
         since = place - np.where(earlier <= begun, begun - pending, earlier)
-        due = bad | ((since + 1) % falling.LOOK_EVERY == 0)
+        due = bad | ((since + 1) % falling.EVALUATE_EVERY == 0)
         ends = starts + counts - 1
-        self._core["since"][touched] = np.where(bad[ends], 0, (since[ends] + 1) % falling.LOOK_EVERY)
-        (looks,) = np.nonzero(due)
-        return group.take(looks), since.take(looks) % falling.LOOK_EVERY, looks
+        self._core["since"][touched] = np.where(bad[ends], 0, (since[ends] + 1) % falling.EVALUATE_EVERY)
+        (evaluations,) = np.nonzero(due)
+        return group.take(evaluations), since.take(evaluations) % falling.EVALUATE_EVERY, evaluations
 
     def count(self, call: Call) -> None:
         """Moves counts and times of every stream touched past the call."""
@@ -675,25 +674,25 @@ class Streams:
         self._past_changed.add(stream // _BLOCK)
         return statistic
 
-    def look_at(self, looks: Looks) -> list[Crossing]:
-        """Takes the looks of a call, each stream's up to the one at which it reaches its threshold.
+    def evaluate(self, evaluations: DueEvaluations) -> list[Crossing]:
+        """Takes the evaluations of a call, each stream's up to the one at which it reaches its threshold.
 
-        The same as `advance`, or `fall`, look by look.
+        The same as `advance`, or `fall`, evaluation by evaluation.
 
         Args:
-            looks: As of `take`.
+            evaluations: As of `take`.
 
         Returns:
             Streams that reach it.
         """
-        if not len(looks.stream):
+        if not len(evaluations.stream):
             return []
-        starts = begins(looks.stream)
-        counts = lengths(starts, len(looks.stream))
-        streams = looks.stream[starts]
-        tempers = np.ones(len(looks.stream))
-        correct = looks.correct + ~looks.wrong
-        of_all = rounds.Looks(starts, counts, correct, looks.wrong, tempers)
+        starts = begins(evaluations.stream)
+        counts = lengths(starts, len(evaluations.stream))
+        streams = evaluations.stream[starts]
+        tempers = np.ones(len(evaluations.stream))
+        correct = evaluations.correct + ~evaluations.wrong
+        of_all = rounds.Evaluations(starts, counts, correct, evaluations.wrong, tempers)
         of_cluster = self._cluster_of[streams]
         clustered = of_cluster >= 0
         before = self._clusters[of_cluster[clustered]]
@@ -701,42 +700,42 @@ class Streams:
             found, self._clusters[of_cluster[clustered]] = rounds.clusters(before, of_all.of(clustered))
             tempers[np.repeat(clustered, counts)] = found
         falls = self._falls[streams]
-        where = looks.stream, looks.later, looks.at_s, looks.position
+        where = evaluations.stream, evaluations.later, evaluations.at_s, evaluations.position
 
         def thresholds(places: Ints) -> NDArray[np.float64]:
             return self.run_lengths(*(column.take(places) for column in where))
 
         stratified = self._strata_of[streams] >= 0
-        if looks.passed is None or not stratified.any():
+        if evaluations.passed is None or not stratified.any():
             taken = rounds.take(
                 self._core["row"][streams], of_all, self._target[streams], falls, thresholds, LEAST_RUN_LENGTH
             )
             self._core["row"][streams] = taken.rows
         else:
-            taken = self._take_strata(looks, of_all, streams, stratified, thresholds)
+            taken = self._take_strata(evaluations, of_all, streams, stratified, thresholds)
         crossings = []
         for place, statistic in taken.reached:
-            stream, last = int(streams[place]), int(starts[place] + taken.looks[place]) - 1
+            stream, last = int(streams[place]), int(starts[place] + taken.evaluations[place]) - 1
             if clustered[place]:
                 mine = np.count_nonzero(clustered[:place])
-                looked = of_all.first(place, int(taken.looks[place]))
-                _, self._clusters[of_cluster[place]] = rounds.clusters(before[mine : mine + 1], looked)
-            position = int(looks.position[last])
-            later, at_s = int(looks.later[last]), int(looks.at_s[last])
+                evaluated = of_all.first(place, int(taken.evaluations[place]))
+                _, self._clusters[of_cluster[place]] = rounds.clusters(before[mine : mine + 1], evaluated)
+            position = int(evaluations.position[last])
+            later, at_s = int(evaluations.later[last]), int(evaluations.at_s[last])
             run_length, volume = self.run_length(stream, later, at_s, position), self.volume(stream, later, at_s)
             crossings.append(Crossing(stream, position, statistic, run_length, volume))
-        self._remember(streams, starts, counts, np.where(falls, 0, taken.looks), looks)
+        self._remember(streams, starts, counts, np.where(falls, 0, taken.evaluations), evaluations)
         return crossings
 
     def _take_strata(
         self,
-        looks: Looks,
-        of_all: rounds.Looks,
+        evaluations: DueEvaluations,
+        of_all: rounds.Evaluations,
         streams: Ints,
         stratified: Flags,
         thresholds: Callable[[Ints], NDArray[np.float64]],
     ) -> rounds.Taken:
-        """Takes looks of streams of which some are held to their strata."""
+        """Takes evaluations of streams of which some are held to their strata."""
         core, falls = self._core["row"], self._falls[streams]
         counts, reached = of_all.counts.copy(), []
         for chosen in (~stratified, stratified):
@@ -749,15 +748,15 @@ class Streams:
                 return thresholds(places.take(some))
 
             if chosen is stratified:
-                assert looks.passed is not None  # both are, where a stream is stratified
-                assert looks.failed is not None
+                assert evaluations.passed is not None  # both are, where a stream is stratified
+                assert evaluations.failed is not None
                 rows = self._strata_of[here]
                 taken, self._strata["known"][rows] = rounds.take_strata(
                     core[here, 3:],
                     self._strata["known"][rows],
                     of_all.of(chosen),
-                    looks.passed[places],
-                    looks.failed[places],
+                    evaluations.passed[places],
+                    evaluations.failed[places],
                     falls[chosen],
                     of_chosen,
                     LEAST_RUN_LENGTH,
@@ -769,30 +768,30 @@ class Streams:
                     core[here], of_all.of(chosen), self._target[here], falls[chosen], of_chosen, LEAST_RUN_LENGTH
                 )
                 core[here] = taken.rows
-            counts[chosen] = taken.looks
+            counts[chosen] = taken.evaluations
             of = np.flatnonzero(chosen)
             reached += [(int(of[place]), statistic) for place, statistic in taken.reached]
         return rounds.Taken(core[streams], counts, sorted(reached))
 
     def _take_one(self, stream: int, passed: Sequence[int], failed: int) -> float:
-        """Takes one look of a stream that is held to its strata; returns the mean of the R."""
+        """Takes one evaluation of a stream that is held to its strata; returns the mean of the R."""
         row = self._strata_of[stream : stream + 1]
-        r, known, (statistic,) = self._one_look_each(np.array([stream]), np.array([passed]), np.array([failed]))
+        r, known, (statistic,) = self._one_evaluation_each(np.array([stream]), np.array([passed]), np.array([failed]))
         self._core["row"][stream, 3:], self._strata["known"][row] = r[0], known
         self._changed["strata"].add(int(row[0]) // _BLOCK)
         return float(statistic)
 
-    def _one_look_each(
+    def _one_evaluation_each(
         self, streams: Ints, passed: Ints, failed: Ints
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """What one look of each stream that is held to its strata would make of its R and strata, and the means."""
+        """What one evaluation of each stream with strata would make of its R and strata, and the means."""
         n = len(streams)
         tempers = np.array([self.temper(stream) for stream in streams.tolist()])
-        looks = rounds.Looks(np.arange(n), np.ones(n, np.int64), passed.sum(axis=1), failed >= 0, tempers)
+        evaluations = rounds.Evaluations(np.arange(n), np.ones(n, np.int64), passed.sum(axis=1), failed >= 0, tempers)
         taken, known = rounds.take_strata(
             self._core["row"][streams, 3:],
             self._strata["known"][self._strata_of[streams]],
-            looks,
+            evaluations,
             passed,
             failed,
             self._falls[streams],
@@ -802,15 +801,15 @@ class Streams:
         r = taken.rows
         return r, known, (r[:, 0] + r[:, 1] + r[:, 2]) / 3.0
 
-    def _remember(self, streams: Ints, starts: Ints, counts: Ints, taken: Ints, looks: Looks) -> None:
+    def _remember(self, streams: Ints, starts: Ints, counts: Ints, taken: Ints, evaluations: DueEvaluations) -> None:
         """Puts the errors that were taken into the pasts of streams: of each so many as `taken` says."""
-        nth = np.arange(len(looks.stream)) - np.repeat(starts, counts)
+        nth = np.arange(len(evaluations.stream)) - np.repeat(starts, counts)
         (errors,) = np.nonzero(nth < np.repeat(taken, counts))
-        of, past = looks.stream[errors], self._past
+        of, past = evaluations.stream[errors], self._past
         places = (past["errors"][of] + nth[errors]) % PAST
         # Of several at one place, the last one stays.
-        past["at_s"][of, places] = looks.at_s[errors]
-        past["gaps"][of, places] = np.minimum(looks.correct[errors], 0xFFFF)
+        past["at_s"][of, places] = evaluations.at_s[errors]
+        past["gaps"][of, places] = np.minimum(evaluations.correct[errors], 0xFFFF)
         past["errors"][streams] += taken.astype(np.uint32)
         self._past_changed.update((streams[taken > 0] // _BLOCK).tolist())
 
@@ -819,7 +818,7 @@ class Streams:
         return self._of_sites
 
     def set_gap(self, stream: int, correct: int, passed: Sequence[int] = ()) -> None:
-        """Says how many correct outcomes there are since the last error, or look; by stratum where it has these."""
+        """Says how many correct outcomes there are since the last evaluation; by stratum where it has these."""
         self._core["since"][stream] = correct
         if self._strata_of[stream] >= 0:
             self._strata["since"][self._strata_of[stream]] = passed
@@ -951,7 +950,7 @@ class Streams:
         places = [number % PAST for number in range(errors - 1, max(errors - PAST, 0) - 1, -1)]
         return past["gaps"][places].tolist(), past["at_s"][places].tolist()
 
-    # --- looking
+    # --- reading
 
     def run_lengths_now(self, streams: Sequence[int]) -> list[float]:
         """Thresholds of streams as of their newest outcomes."""
@@ -966,7 +965,7 @@ class Streams:
         if len(strata):
             of = numbers[strata]
             since = np.where(self._falls[of], 0, self._strata["since"][self._strata_of[of]].T).T.astype(np.int64)
-            _, _, means = self._one_look_each(of, since, np.full(len(of), -1))
+            _, _, means = self._one_evaluation_each(of, since, np.full(len(of), -1))
             found = dict(zip(strata.tolist(), means.tolist(), strict=True))
         return [found[place] if place in found else self.evidence(stream) for place, stream in enumerate(streams)]
 

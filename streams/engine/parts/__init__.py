@@ -6,18 +6,19 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from detectors.arrays import Ints
 from schemas.policy import Policy
 from streams.engine.batch import EventBatch
 from streams.engine.figures import Figures
 from streams.engine.intake import Intake
-from streams.engine.panes import Ints, Key, Table
+from streams.engine.panes import Key, Table
 
 T = TypeVar("T")
 #: People of a partition, of each table, who have figures of their own: about 700 MB when all are busy all week.
 #: Whoever comes later counts for the site alone. Rows are durable, so that a restart changes nothing.
 PEOPLE_MAX = 125_000
 #: A reading's way to its figures, to be called without the engine's lock.
-Tell = Callable[[Figures], None]
+Report = Callable[[Figures], None]
 
 
 class Part(Protocol):
@@ -33,7 +34,7 @@ class Part(Protocol):
     def restored(self) -> None:
         """Called when its tables have been restored."""
 
-    def read(self, at_ms: int, policy: Policy) -> Tell:
+    def read(self, at_ms: int, policy: Policy) -> Report:
         """Copies what its figures at a time need (under the engine's lock, so briefly)."""
 
 
@@ -103,32 +104,32 @@ def observe(table: Table, rows: Ints, values_ms: Ints, bounds_seconds: Sequence[
     table.add_totals(rows, {"sum_ms": values_ms})
 
 
-def read_histogram(table: Table, name: str, bounds: Sequence[float]) -> Tell:
+def read_histogram(table: Table, name: str, bounds: Sequence[float]) -> Report:
     """Copies the committed histograms of a table."""
     labels, rows = table.labels(), table.known_rows()
     counts = np.stack([table.committed_total(column)[rows] for column in histogram(bounds)])
 
-    def tell(figures: Figures) -> None:
+    def report(figures: Figures) -> None:
         series = figures.histograms.setdefault(name, [])
         for row, column in zip(rows.tolist(), counts.T.tolist(), strict=True):
             series.append((labels[row], column[:-1], column[-1] / 1000))
 
-    return tell
+    return report
 
 
-def read_totals(table: Table, names: dict[str, str]) -> Tell:
+def read_totals(table: Table, names: dict[str, str]) -> Report:
     """Copies committed totals: column to metric name."""
     labels, rows = table.labels(), table.known_rows()
     columns = [(metric, table.committed_total(column)[rows]) for column, metric in names.items()]
 
-    def tell(figures: Figures) -> None:
+    def report(figures: Figures) -> None:
         for metric, values in columns:
             figures.add_column(metric, labels, rows, values)
 
-    return tell
+    return report
 
 
-def read_windows(table: Table, at_ms: int, windows: Sequence[str], names: dict[str, str]) -> Tell:
+def read_windows(table: Table, at_ms: int, windows: Sequence[str], names: dict[str, str]) -> Report:
     """Copies window sums, told where above 0: column to metric name."""
     columns = [
         (metric, table.labels((window,)), table.window_sum(column, window, at_ms))
@@ -136,12 +137,12 @@ def read_windows(table: Table, at_ms: int, windows: Sequence[str], names: dict[s
         for window in windows
     ]
 
-    def tell(figures: Figures) -> None:
+    def report(figures: Figures) -> None:
         for metric, labels, sums in columns:
             rows = np.flatnonzero(sums > 0)
             figures.add_column(metric, labels, rows, sums[rows])
 
-    return tell
+    return report
 
 
 class Grouped(NamedTuple):
@@ -164,7 +165,7 @@ class Grouped(NamedTuple):
         return whole
 
 
-class Groups:
+class Grouping:
     """Tells a table's rows apart by a part of their keys; looks again only when there are new ones, since none leaves.
 
     Args:

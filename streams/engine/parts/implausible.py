@@ -8,7 +8,7 @@ from streams.engine.batch import EventBatch
 from streams.engine.figures import Figures
 from streams.engine.intake import Intake
 from streams.engine.panes import Rings, Table
-from streams.engine.parts import Tell
+from streams.engine.parts import Report
 from streams.engine.times import DURATION_REASONS, TIME_REASONS
 
 #: Why a field's time can be left out; `at` too old is late, which is no reason.
@@ -20,7 +20,7 @@ _REASONS = {
 _COLUMNS = {(field, reason): f"{field}:{reason}" for field, reasons in _REASONS.items() for reason in reasons}
 
 
-class Implausible:
+class ImplausiblePart:
     """Counters of what the intake has left out.
 
     Table: `implausible` (site), a total by field and reason. Every site has a row, in the order in which sites appear:
@@ -43,14 +43,14 @@ class Implausible:
     def restored(self) -> None:
         """Nothing is kept beside the table."""
 
-    def read(self, at_ms: int, policy: Policy) -> Tell:
+    def read(self, at_ms: int, policy: Policy) -> Report:
         """The totals above 0."""
         rows, labels = self._table.known_rows(), self._table.labels()
         totals = {kind: self._table.committed_total(column) for kind, column in _COLUMNS.items()}
 
-        def tell(figures: Figures) -> None:
+        def report(figures: Figures) -> None:
             for (field, reason), values in totals.items():
                 for row in rows[values[rows] > 0].tolist():
                     figures.add("labelwatch_implausible_times_total", (*labels[row], field, reason), int(values[row]))
 
-        return tell
+        return report

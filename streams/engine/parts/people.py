@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from detectors.arrays import Ints
 from schemas.policy import Policy
 from streams.engine.batch import EventBatch, VerdictKind
 from streams.engine.headline import why_not_headline
 from streams.engine.intake import CAP_MS, Intake
-from streams.engine.panes import Ints, Key, Panes, Rings, Table
-from streams.engine.parts import Numbers, Tell, rows_of_people
+from streams.engine.panes import Key, Panes, Rings, Table
+from streams.engine.parts import Numbers, Report, rows_of_people
 from streams.engine.parts.work import handled_columns
 
 _COUNT = Panes(np.int16, np.int16)
@@ -21,7 +22,7 @@ def is_headline(kind: VerdictKind, policy: Policy) -> bool:
     return kind.windowed and not why_not_headline(kind.source, kind.sampling, policy)
 
 
-class People:
+class PeoplePart:
     """People by (site, role, agent), whose work it is; role as labeled.
 
     Counts are 16 bits wide in a pane and grow wider where needed: 100,000 people's panes must fit in memory.
@@ -83,12 +84,12 @@ class People:
     def restored(self) -> None:
         """Nothing is kept beside the table."""
 
-    def read(self, at_ms: int, policy: Policy) -> Tell:
+    def read(self, at_ms: int, policy: Policy) -> Report:
         """People have a page of their own (`people_figures`)."""
         return _nothing
 
 
-class Reviewers:
+class ReviewersPart:
     """QAs' own work: reviews made, time spent, errors found, by (site, reviewer).
 
     Audits of other reviewers' verdicts are counted apart too: who makes them finds few errors by right, and is no
@@ -120,7 +121,7 @@ class Reviewers:
     def restored(self) -> None:
         """Nothing is kept beside the table."""
 
-    def read(self, at_ms: int, policy: Policy) -> Tell:
+    def read(self, at_ms: int, policy: Policy) -> Report:
         """Reviewers are told with the people."""
         return _nothing
 

@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from detectors.arrays import Ints
 from schemas.events import ROLES, STATES, AgentProfiled, StateChanged
 from schemas.metrics import WINDOWS
 from schemas.policy import Policy
 from streams.engine.batch import EventBatch
 from streams.engine.figures import Figures
 from streams.engine.intake import Intake
-from streams.engine.panes import HOUR_MS, Ints, Key, Panes, Ring, Rings, Table
-from streams.engine.parts import Groups, Tell, has_room, read_totals
+from streams.engine.panes import HOUR_MS, Key, Panes, Ring, Rings, Table
+from streams.engine.parts import Grouping, Report, has_room, read_totals
 
 #: A state open for longer is closed here, and counted as forgotten unless it is a night or a weekend: offline.
 FORGOTTEN_MS = 12 * HOUR_MS
@@ -42,7 +43,7 @@ class OpenStates(NamedTuple):
     end_ms: Ints
 
 
-class Presence:
+class PresencePart:
     """States of people, closed by the next one, or forgotten by the site's clock.
 
     Tables: `presence` (site, agent), `states` (site, project, state), `presence_sites` (site).
@@ -63,8 +64,8 @@ class Presence:
             attributes=("state", "since_ms", "cell", "newest_ms", "role"),
         )
         self.states = Table("states", rings, {"ms": Panes()}, totals=("ms",))
-        self._of_window = {window: Groups(self.states, _within_window(window)) for window in WINDOWS}
-        self._of_site = Groups(self.states, lambda key: (key[0], key[2]))
+        self._of_window = {window: Grouping(self.states, _within_window(window)) for window in WINDOWS}
+        self._of_site = Grouping(self.states, lambda key: (key[0], key[2]))
         self._sites = Table("presence_sites", rings, totals=("forgotten", "late"))
         self.tables: Sequence[Table] = (self.people, self.states, self._sites)
         self._logged_in = np.array([False, *(state in policy.logged_in for state in STATES)])
@@ -208,7 +209,7 @@ class Presence:
         start = np.maximum(opened.start_ms, self._rings.window_start_ms(at_ms, window))
         return np.maximum(opened.end_ms - start, 0)
 
-    def read(self, at_ms: int, policy: Policy) -> Tell:
+    def read(self, at_ms: int, policy: Policy) -> Report:
         """State seconds, headcount, forgotten and late states."""
         opened = self.open_states(at_ms)
         sums = [
@@ -228,7 +229,7 @@ class Presence:
         shape = len(sites), len(ROLES), len(STATES)
         heads = np.bincount(np.ravel_multi_index(cells, shape), minlength=math.prod(shape)).reshape(shape)
 
-        def tell(figures: Figures) -> None:
+        def report(figures: Figures) -> None:
             for labels, ms in sums:
                 rows = np.flatnonzero(ms > 0)
                 figures.add_column("labelwatch_state_seconds_window", labels, rows, ms[rows] / 1000)
@@ -240,7 +241,7 @@ class Presence:
                 figures.add("labelwatch_site_agents", head, int(heads[site, role, state]))
             totals(figures)
 
-        return tell
+        return report
 
 
 def _within_window(window: str) -> Callable[[Key], Key]:

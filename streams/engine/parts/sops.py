@@ -9,7 +9,7 @@ from streams.engine.batch import EventBatch, VerdictKind, WorkKind
 from streams.engine.figures import Figures
 from streams.engine.intake import Intake
 from streams.engine.panes import Key, Rings, Table
-from streams.engine.parts import Numbers, Tell
+from streams.engine.parts import Numbers, Report
 
 #: Rows for versions, which are kept for good. What comes when they are so many counts under the project `other`.
 ROWS_MAX = 20_000
@@ -23,7 +23,7 @@ _METRICS = {
 }
 
 
-class Sops:
+class SopsPart:
     """Counters by (site, project, SOP version), all versions kept, in order of appearance."""
 
     def __init__(self, rings: Rings) -> None:
@@ -58,7 +58,7 @@ class Sops:
     def restored(self) -> None:
         """Nothing is kept beside the table."""
 
-    def read(self, at_ms: int, policy: Policy) -> Tell:
+    def read(self, at_ms: int, policy: Policy) -> Report:
         """Totals of the newest versions, and of the others as `older`."""
         # Names as of the last checkpoint too, or `older` would fall back after a crash.
         known = self._table.committed_rows()
@@ -68,7 +68,7 @@ class Sops:
                 versions.setdefault(key[:2], []).append((key[2], row))
         totals = {metric: self._table.committed_total(column).tolist() for column, metric in _METRICS.items()}
 
-        def tell(figures: Figures) -> None:
+        def report(figures: Figures) -> None:
             for scope, rows in versions.items():
                 # A version that is called so is among the older ones: a series must not come twice.
                 named = [each for each in rows if each[0] != OLDER]
@@ -80,4 +80,4 @@ class Sops:
                     if older:
                         figures.add(metric, (*scope, OLDER), sum(values[row] for row in older))
 
-        return tell
+        return report

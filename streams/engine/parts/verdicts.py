@@ -12,9 +12,9 @@ from streams.engine.headline import why_not_headline
 from streams.engine.intake import Intake
 from streams.engine.panes import Key, Panes, Rings, Table
 from streams.engine.parts import (
-    Groups,
+    Grouping,
     Numbers,
-    Tell,
+    Report,
     histogram,
     observe,
     read_histogram,
@@ -28,7 +28,7 @@ HEADLINE, BESIDE = "true", "false"
 _WINDOWED = {"reviews": "labelwatch_reviews_window", "correct": "labelwatch_correct_reviews_window"}
 
 
-class Verdicts:
+class VerdictsPart:
     """What reviews said.
 
     Tables: `verdicts` (site, project, market, role, source, sampling), `errors`
@@ -43,8 +43,8 @@ class Verdicts:
         wide = Panes()
         self._policy = policy
         self.verdicts = Table("verdicts", rings, {"reviews": wide, "correct": wide}, totals=("reviews", "correct"))
-        self._totals = Groups(self.verdicts, lambda key: key[:5])
-        self._of_window = {window: Groups(self.verdicts, self._within(window)) for window in WINDOWS}
+        self._totals = Grouping(self.verdicts, lambda key: key[:5])
+        self._of_window = {window: Grouping(self.verdicts, self._within(window)) for window in WINDOWS}
         self.errors = Table("errors", rings, {"errors": Panes(np.int16, np.int16)}, totals=("errors",))
         self.remarks = Table("remarks", rings, totals=("remarks",))
         self._delay = Table("delay", rings, totals=histogram(REVIEW_DELAY_BUCKETS_SECONDS))
@@ -93,7 +93,7 @@ class Verdicts:
     def restored(self) -> None:
         """Nothing is kept beside the tables."""
 
-    def read(self, at_ms: int, policy: Policy) -> Tell:
+    def read(self, at_ms: int, policy: Policy) -> Report:
         """Totals (sampling is a dimension of windows only), windows, errors and delays."""
         totals = self._totals.now()
         reviews, correct = (totals.sums(self.verdicts.committed_total(column)) for column in ("reviews", "correct"))
@@ -103,24 +103,24 @@ class Verdicts:
             for grouped in (groups.now(),)
             for column, metric in _WINDOWED.items()
         ]
-        tells = (
+        reports = (
             read_totals(self.errors, {"errors": "labelwatch_errors_total"}),
             read_windows(self.errors, at_ms, WINDOWS, {"errors": "labelwatch_errors_window"}),
             read_totals(self.remarks, {"remarks": "labelwatch_remarks_total"}),
             read_histogram(self._delay, "labelwatch_review_delay_seconds", REVIEW_DELAY_BUCKETS_SECONDS),
         )
 
-        def tell(figures: Figures) -> None:
+        def report(figures: Figures) -> None:
             rows = np.arange(len(reviews))
             figures.add_column("labelwatch_reviews_total", totals.labels, rows, reviews)
             figures.add_column("labelwatch_correct_reviews_total", totals.labels, rows, correct)
             for metric, labels, sums in windows:
                 rows = np.flatnonzero(sums > 0)
                 figures.add_column(metric, labels, rows, sums[rows])
-            for each in tells:
+            for each in reports:
                 each(figures)
 
-        return tell
+        return report
 
 
 def _verdict_key(kind: VerdictKind) -> Key:

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from detectors.arrays import Ints
 from schemas.metrics import HANDLE_BUCKETS_SECONDS, WINDOWS
 from schemas.policy import Policy
 from streams.engine.batch import EventBatch, WorkKind
 from streams.engine.figures import Figures
 from streams.engine.intake import CAP_MS, Intake
-from streams.engine.panes import Ints, Panes, Rings, Table
+from streams.engine.panes import Panes, Rings, Table
 from streams.engine.parts import (
     Numbers,
-    Tell,
+    Report,
     histogram,
     observe,
     read_histogram,
@@ -22,7 +23,7 @@ from streams.engine.parts import (
 )
 
 
-class Work:
+class WorkPart:
     """What was handed in, and how long it took.
 
     Tables: `work` (site, project, market), `handle` (site, project), `capped` (site).
@@ -67,20 +68,20 @@ class Work:
     def restored(self) -> None:
         """Nothing is kept beside the tables."""
 
-    def read(self, at_ms: int, policy: Policy) -> Tell:
+    def read(self, at_ms: int, policy: Policy) -> Report:
         """Totals, windows and the histogram."""
-        tells = (
+        reports = (
             read_totals(self.work, {"labels": "labelwatch_labels_total", "skips": "labelwatch_skips_total"}),
             read_totals(self._capped, {"labels": "labelwatch_handle_capped_total"}),
             read_windows(self.work, at_ms, WINDOWS, {"labels": "labelwatch_labels_window"}),
             read_histogram(self._handle, "labelwatch_handle_seconds", HANDLE_BUCKETS_SECONDS),
         )
 
-        def tell(figures: Figures) -> None:
-            for each in tells:
+        def report(figures: Figures) -> None:
+            for each in reports:
                 each(figures)
 
-        return tell
+        return report
 
 
 def handled_columns(handle_ms: Ints, weights: Ints | None = None) -> dict[str, Ints]:

@@ -32,7 +32,7 @@ def parent_of(stream: Stream) -> Stream | None:
     return None if parent == stream else parent
 
 
-class Family:
+class Incidents:
     """The drifts that are open, in the order of the log, and what belongs to what.
 
     A drift that pages is part of an incident, which has one page: that of the drift that paged first. A site's drift
