@@ -31,6 +31,7 @@ from detectors import (
 )
 from detectors.arrays import Flags, Floats
 from detectors.budget import DAYS_A_MONTH, run_length
+from schemas.drift import Direction
 
 DOCUMENT = Path("docs/detection.md")
 BEGIN, END = "<!-- acceptance: begin -->", "<!-- acceptance: end -->"
@@ -433,11 +434,13 @@ def engine_alarms(drawn: list[tuple[Flags, list[str]]]) -> NDArray[np.int64]:
         while taken < errors:
             correct, error = passed[stream][taken:], failed[stream][taken:]
             n = len(error)
-            looks = rounds.Looks(np.zeros(1, np.int64), np.array([n]), correct.sum(axis=1), error >= 0, np.ones(n))
+            looks = rounds.Evaluations(
+                np.zeros(1, np.int64), np.array([n]), correct.sum(axis=1), error >= 0, np.ones(n)
+            )
             found, known = rounds.take_strata(
                 r, known, looks, correct, error, np.zeros(1, bool), lambda at: np.full(len(at), PROMISED), PROMISED
             )
-            r, taken = np.zeros((1, 3)), taken + int(found.looks[0])
+            r, taken = np.zeros((1, 3)), taken + int(found.evaluations[0])
             alarms[stream] += len(found.reached)
     return alarms
 
@@ -593,7 +596,7 @@ def ends_of_means(factor: float, runs: int, rng: np.random.Generator, lasting: i
         logs = mean_shift.quantised((rng.lognormal(math.log(seconds), 0.5, (count // size, size)) * 1000).astype(int))
         return list(zip(logs.sum(axis=1).tolist(), (logs * logs).sum(axis=1).tolist(), strict=True))
 
-    way: mean_shift.Direction = "up" if factor > 1 else "down"
+    way: Direction = "up" if factor > 1 else "down"
     for _ in range(runs):
         row = mean_shift.fresh()
         for total, squares in sums(30.0, 10_000):

@@ -59,7 +59,7 @@ def window(counts: Ints, hours: int) -> Ints:
     sums = np.concatenate([np.zeros((len(counts), 1), np.int64), np.cumsum(counts, axis=1)], axis=1)
     steps = np.arange(counts.shape[1])
     first = np.maximum((steps // STEPS_AN_HOUR - (hours - 1)) * STEPS_AN_HOUR, 0)
-    within: Counts = sums[:, 1:] - sums[:, first]
+    within: Ints = sums[:, 1:] - sums[:, first]
     return within
 
 

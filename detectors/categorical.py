@@ -10,11 +10,11 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from detectors import dispersion
-from detectors.mean_shift import Direction
 from detectors.mixture import R_MAX, check_run_length
 from detectors.outcomes import weigh
 from detectors.protocol import Estimate, until_drift
 from detectors.reverse import BOUND, edge_of
+from schemas.drift import Direction
 
 #: Items a group holds.
 GROUP = 64

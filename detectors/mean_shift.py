@@ -4,7 +4,7 @@ import math
 import struct
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from detectors.mixture import R_MAX, check_run_length
 from detectors.outcomes import weigh
 from detectors.protocol import Estimate, until_drift
 from detectors.reverse import BOUND, edge_of
+from schemas.drift import Direction
 
 #: Values a group holds.
 GROUP = 32
@@ -58,8 +59,6 @@ _STEPS = tuple(
 )
 #: Weight, in groups, of the old level in the new one's estimate.
 _OLD = 0.25
-
-Direction = Literal["up", "down"]
 
 
 def fresh() -> list[float]:

@@ -23,7 +23,7 @@ BUDGET_OF: dict[str, Budget] = {signal: "page" if signal == "accuracy" else "tic
 OURS = "labelwatch"
 
 
-class Level(msgspec.Struct, frozen=True):
+class DriftLevel(msgspec.Struct, frozen=True):
     """A figure before or since a change.
 
     Attributes:
@@ -133,8 +133,8 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     began_at_high: int
     began_earlier: bool = False
     target: float | None = None
-    before: Level
-    since: Level
+    before: DriftLevel
+    since: DriftLevel
     estimate: float
     evidence: float
     run_length: float | None

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from detectors import rounds
+from detectors.arrays import Floats
 from detectors.reverse import ReverseTest
-from detectors.rounds import Floats
 
 SHIFTS, FALLS = (0.02, 0.05, 0.10), (0.75, 0.5, 0.25)
 NEVER = 1e150

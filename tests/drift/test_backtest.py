@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from schemas.drift import DriftRecord, Level
+from schemas.drift import DriftLevel, DriftRecord
 from schemas.policy import Policy
 from streams.ops.backtest import Backtest, alerting, backtest, print_json, print_report, under_parents
 from streams.ops.compute import run_file
@@ -202,7 +202,7 @@ def test_compare_puts_rivers_detectors_beside_ours_on_the_same_streams(tmp_path:
 
 
 def record(status: Literal["opened", "cleared"], drift_id: str, incident_id: str = "i", **fields: Any) -> DriftRecord:
-    level, at = Level(0.9, 100), 1
+    level, at = DriftLevel(0.9, 100), 1
     given: dict[str, Any] = {"signal": "accuracy", "budget": "page"}
     return DriftRecord(
         status=status, drift_id=drift_id, incident_id=incident_id, at=at, site_id="s", direction="down",

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.drift import DriftRecord, Level, Member
+from schemas.drift import DriftLevel, DriftRecord, Member
 from schemas.policy import Policy
 from schemas.sentences import chinese, english
 from streams.engine.drift.streams import Stream
@@ -80,10 +80,10 @@ def test_a_project_that_pages_first_and_then_its_site_are_one_page() -> None:
 
 def test_a_sentence_names_some_of_what_belongs_to_it_and_counts_the_rest() -> None:
     def told(*within: Member, count: int = 9) -> tuple[str, str]:
-        level = Level(0.9, 100)
+        level = DriftLevel(0.9, 100)
         record = DriftRecord(
             status="opened", drift_id="d", at=1, site_id="s", signal="accuracy", direction="down", budget="page",
-            opened_at=1, began_at=1, began_at_low=1, began_at_high=1, before=Level(0.95, 100), since=level,
+            opened_at=1, began_at=1, began_at_low=1, began_at_high=1, before=DriftLevel(0.95, 100), since=level,
             estimate=0.9, evidence=1.0, run_length=1e3, children=tuple(map(str, range(count))), within=within,
         )  # fmt: skip  # a record in one glance
         return english(record, "UTC"), chinese(record, "UTC")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.drift import DIMENSIONS, SIGNALS, Cause, DriftRecord, Level
+from schemas.drift import DIMENSIONS, SIGNALS, Cause, DriftRecord
+from schemas.drift import DriftLevel as Level
 from schemas.sentences import chinese, english
 from tests.unit.sentences import disagreements
 

@@ -8,7 +8,7 @@ from xxhash import xxh3_64_hexdigest
 
 from detectors.budget import DAYS_A_MONTH
 from detectors.reverse import ReverseTest
-from schemas.drift import BUDGET_OF, OURS, Cause, DriftRecord, Level, Member
+from schemas.drift import BUDGET_OF, OURS, Cause, DriftLevel, DriftRecord, Member
 from schemas.policy import Policy
 from schemas.sentences import chinese, english
 from streams.engine.drift.streams import Stream, watches_fall
@@ -49,7 +49,7 @@ class Episode(msgspec.Struct):
     began_at: int
     began_at_low: int
     began_at_high: int
-    before: Level
+    before: DriftLevel
     n: int
     wrong: float
     estimate: float
@@ -91,7 +91,7 @@ def drift_id(stream: Stream, event_id: str) -> str:
     return "d-" + xxh3_64_hexdigest("\x1f".join((*stream, event_id)).encode())
 
 
-def level(stream: Stream, total: float, n: int, *, at_least: bool = False) -> Level:
+def level(stream: Stream, total: float, n: int, *, at_least: bool = False) -> DriftLevel:
     """The figure of n outcomes: accuracy, a share, or typical seconds.
 
     Args:
@@ -101,14 +101,14 @@ def level(stream: Stream, total: float, n: int, *, at_least: bool = False) -> Le
         at_least: Whether there were more that are not remembered.
     """
     if n <= 0:
-        return Level(0.0, 0)
+        return DriftLevel(0.0, 0)
     if stream.signal == "handle_time":
-        return Level(math.exp(total / n), n, at_least=at_least)
+        return DriftLevel(math.exp(total / n), n, at_least=at_least)
     if stream.signal == "label_mix":
-        return Level(total / n, n, at_least=at_least)
+        return DriftLevel(total / n, n, at_least=at_least)
     hits = n - total if shows_accuracy(stream) else total
     low, high = wilson(np.array([hits], np.int64), np.array([n], np.int64))
-    return Level(hits / n, n, float(low[0]), float(high[0]), at_least)
+    return DriftLevel(hits / n, n, float(low[0]), float(high[0]), at_least)
 
 
 def shows_accuracy(stream: Stream) -> bool:

@@ -13,7 +13,7 @@ from detectors.arrays import Ints
 from detectors.mean_shift import GROUPS_KEPT
 from detectors.protocol import Estimate
 from detectors.reverse import RUN_LENGTH
-from schemas.drift import Cause, Level
+from schemas.drift import Cause, Direction, DriftLevel
 from schemas.policy import OTHER, Policy
 from streams.engine.batch import EventBatch, WorkKind
 from streams.engine.drift import older
@@ -438,14 +438,14 @@ class LabelDrifts:
 
     def _level(
         self, state: _Watched, groups: Sequence[Sequence[int]], lead: categorical.Leading | None, known: float
-    ) -> Level:
+    ) -> DriftLevel:
         """The figure of groups; the learned baseline where there is none."""
         n = len(groups) * (HANDLED if lead is None else MIXED)
         if not n:
-            return Level(known, int(state.row[1]))
+            return DriftLevel(known, int(state.row[1]))
         mean = self._total(groups, lead) / n
         # Full: older groups are forgotten.
-        return Level(mean if lead is not None else math.exp(mean), n, at_least=len(state.recent) == GROUPS_KEPT)
+        return DriftLevel(mean if lead is not None else math.exp(mean), n, at_least=len(state.recent) == GROUPS_KEPT)
 
     def _newest(self, number: int, later: int) -> PackedRows:
         """The newest labels of a stream, of which `later` come after them in the segment at hand."""
@@ -517,7 +517,7 @@ class LabelDrifts:
             state.back = categorical.back(state.back, row, lead, known, sums)
             state.proven = max(known, categorical.proven(row, lead, total, n, MIXED))
         else:
-            way: mean_shift.Direction = "up" if stream.direction == "up" else "down"
+            way: Direction = "up" if stream.direction == "up" else "down"
             state.back = mean_shift.back(state.back, row, way, known, HANDLED, sums[0])
             state.proven = max(known, mean_shift.proven(row, way, total, n, HANDLED))
         self.header_changed = True

@@ -15,7 +15,7 @@ from detectors.outcomes import from_gaps, locate_change
 from detectors.protocol import Estimate
 from detectors.reverse import PACKED_BYTES, ReverseTest
 from detectors.rounds import STRATA
-from schemas.drift import BUDGET_OF, BUDGETS, Cause, DriftRecord, Level
+from schemas.drift import BUDGET_OF, BUDGETS, Cause, DriftLevel, DriftRecord
 from schemas.events import ReviewRevised, ReviewVersion
 from schemas.policy import OTHER, Policy
 from streams.engine.batch import EventBatch, Trait, VerdictKind
@@ -116,7 +116,7 @@ class _Change(NamedTuple):
     began_at_low: int
     began_at_high: int
     began_earlier: bool
-    before: Level
+    before: DriftLevel
     n: int
     wrong: int
     estimate: Estimate
@@ -811,7 +811,7 @@ class DriftPart:
             or (self._target_error(stream) is None and (earlier.mean() * n > errors) != falls)
         ):
             baseline = self._streams.baseline(number) if strata is None else found.old_rate
-            before = Level(self._shown(stream, baseline), self._streams.known(number))
+            before = DriftLevel(self._shown(stream, baseline), self._streams.known(number))
         earliest = 0 < len(outcomes) <= found.began_ago_high
         return _Change(began, low, high, earliest, before, n, errors, found)
 
