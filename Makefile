@@ -72,7 +72,7 @@ test-stack-parts: $(STAMP) ## Its parts: counters through crashes, faults of the
 	@$(BIN)/pytest -m promtool tests/stack --ignore tests/stack/test_stack.py
 
 test-rules: $(STAMP) ## Rules, alerts and boards on real Prometheus and Alertmanager
-	@$(BIN)/pytest -m promtool --ignore tests/stack
+	@$(BIN)/pytest $(SIDE_BY_SIDE) -m promtool --ignore tests/stack
 
 boards: $(STAMP) ## Write grafana/dashboards from the code beside it; a test compares
 	@$(BIN)/python -m grafana.generate

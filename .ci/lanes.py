@@ -1,4 +1,4 @@
-"""Runs the steps of the check: side by side what waits, one after another what works; each with a log of its own.
+"""Runs the steps of the check: beside each other, what waits before what works; each with a log of its own.
 
     .ci/lanes.py            the whole check (.ci/run prepares for it)
     .ci/lanes.py --list     what that is
@@ -83,12 +83,14 @@ def _python(version: str) -> Step:
     return Step(f"python{version}", (".ci/python", version))
 
 
-#: Beside each other. The first one waits nearly all of its time, at the intervals that are shipped, and comes first
-#: where it wants to work; the second one never waits.
+#: Beside each other. The first three wait most of their time, at intervals that are shipped, and come first where they
+#: want to work; the others never wait, and take what is left of the processors until the end.
 TOGETHER = (
-    Lane(0, [_make("test-stack-whole"), _make("test-stack-parts"), _python("3.12"), _python("3.13")]),
+    Lane(0, [_make("test-stack-whole")]),
+    Lane(1, [_make("test-stack-parts"), _make("faults-quick")]),
+    Lane(3, [_make("test-kafka")]),
     Lane(5, [_make("test"), _make("lint"), _make("test-rules"), _make("test-slow")]),
-    Lane(3, [_make("test-kafka"), _make("faults-quick")]),
+    Lane(7, [_python("3.12"), _python("3.13")]),
 )
 #: Afterwards: measures, so alone.
 ALONE = (Lane(0, [_make("bench-quick", is_report=True)]),)
