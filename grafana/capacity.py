@@ -1,9 +1,10 @@
 """People and their paid time over four weeks: have we enough, where is time lost, at which hours, which way it goes."""
 
 from grafana import shared, signals
-from grafana.states import BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION, YELLOW
 from grafana.theme import Board, PanelQuery
-from grafana.words import NOT_KNOWN, SITE, WINDOW, Language, Words
+from grafana.words import NOT_KNOWN, SITE, WINDOW
+from schemas.states import BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION, YELLOW
+from schemas.words import Language, Words
 
 DASHED = {"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}}
 DAILY = "1h"

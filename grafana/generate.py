@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from grafana import capacity, coach, operations, pipeline, quality, site
-from grafana.words import LANGUAGES
+from schemas.words import LANGUAGES
 
 FOLDER = Path(__file__).parent / "dashboards"
 #: In the order of their links.

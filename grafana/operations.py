@@ -1,29 +1,30 @@
 """The wall: which site, how bad, since when, what now, readable from five metres; nothing to scroll at 1920x1080."""
 
 from grafana import shared, signals
-from grafana.states import (
+from grafana.theme import Board, BoardSignal, PanelQuery, ValueWords
+from grafana.words import NOT_ENOUGH, NOT_KNOWN, PROJECT, SITE
+from schemas.states import (
     AMBER,
+    AT_TARGET,
     BELOW,
     BLIND,
     BLUE,
     DIMMED,
     DRIFT,
     GREY,
+    NEAR,
     NEUTRAL,
     NO_SHIFT,
     ORANGE,
     ORCHID,
-    PROVEN,
     SILENT,
+    SITE_STATES,
     SKY,
-    STATES,
-    UNDECIDED,
     UNSEEN,
     VERMILLION,
-    State,
+    SiteState,
 )
-from grafana.theme import Board, BoardSignal, PanelQuery, ValueWords
-from grafana.words import NOT_ENOUGH, NOT_KNOWN, PROJECT, SITE, Language, Words
+from schemas.words import Language, Words
 
 _SITE = Words("{{site}}", "{{site}}")
 #: What may wake somebody.
@@ -128,7 +129,7 @@ def _sites(board: Board) -> None:
 
     def tile(
         signal: BoardSignal,
-        state: State,
+        state: SiteState,
         whose: Words = _SITE,
         *,
         is_calm: bool = False,
@@ -158,9 +159,9 @@ def _sites(board: Board) -> None:
             tile(signals.BELOW_TILE, BELOW, interval),
             tile(signals.BLIND_TILE, BLIND),
             tile(signals.UNSEEN_TILE, UNSEEN, mapping=unseen),
-            tile(signals.FEW_TILE, UNDECIDED._replace(glyph="…", word=NOT_ENOUGH)),
-            tile(signals.UNDECIDED_TILE, UNDECIDED, interval, is_calm=True),
-            tile(signals.PROVEN_TILE, PROVEN, interval, is_calm=True),
+            tile(signals.FEW_TILE, NEAR._replace(glyph="…", word=NOT_ENOUGH)),
+            tile(signals.UNDECIDED_TILE, NEAR, interval, is_calm=True),
+            tile(signals.PROVEN_TILE, AT_TARGET, interval, is_calm=True),
             tile(signals.ASLEEP_TILE, NO_SHIFT, mapping=asleep),
             PanelQuery(signals.MORE_SITES, instant=True, colour=DIMMED),
         ],
@@ -250,7 +251,7 @@ def _below(board: Board) -> None:
         floor=0,
         interval="5m",
     )
-    rows = [f"**{each.glyph} {board.say(each.word)}** {board.say(each.means)}" for each in (*STATES, UNSEEN)]
+    rows = [f"**{each.glyph} {board.say(each.word)}** {board.say(each.means)}" for each in (*SITE_STATES, UNSEEN)]
     between = "; " if board.language == "en" else "；"
     board.note(
         (18, 22, 6, 5),

@@ -1,9 +1,10 @@
 """The monitor itself: does it read everything, in time, and what does it refuse; for who keeps it running."""
 
 from grafana import shared, signals
-from grafana.states import AMBER, BLUE, GREY, LIGHT_GREY, NEUTRAL, ORANGE, PURPLE, SKY, VERMILLION
 from grafana.theme import Board, PanelQuery
-from grafana.words import NOT_KNOWN, SITE, Language, Words
+from grafana.words import NOT_KNOWN, SITE
+from schemas.states import AMBER, BLUE, GREY, LIGHT_GREY, NEUTRAL, ORANGE, PURPLE, SKY, VERMILLION
+from schemas.words import Language, Words
 
 OWNED = {
     0: (Words("■ unread", "■ 无人读取"), VERMILLION),

@@ -1,9 +1,10 @@
 """Reviews of reviews: can the accuracy figures be trusted, is enough looked at, who is lenient, how late it comes."""
 
 from grafana import shared, signals
-from grafana.states import BLUE, GREY, LIGHT_GREY, ORANGE, PURPLE, SKY, VERMILLION
 from grafana.theme import Board, PanelQuery
-from grafana.words import REVIEWER, SITE, WINDOW, Language, Words
+from grafana.words import REVIEWER, SITE, WINDOW
+from schemas.states import BLUE, GREY, LIGHT_GREY, ORANGE, PURPLE, SKY, VERMILLION
+from schemas.words import Language, Words
 
 DASHED = {"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}}
 

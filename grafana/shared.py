@@ -1,9 +1,11 @@
 """What every board has: its way to the others, its marks in time, and whether the monitor is alive."""
 
 from grafana import signals
-from grafana.states import AMBER, LIGHT_GREY, NEUTRAL, VERMILLION
 from grafana.theme import Board, BoardSignal, PanelPlace, PanelQuery, ValueWords
-from grafana.words import NOT_KNOWN, Words
+from grafana.words import NOT_KNOWN
+from schemas import words
+from schemas.states import AMBER, DOWN, LIGHT_GREY, NEUTRAL, STALE, VERMILLION
+from schemas.words import SIGNAL_NAMES, Words
 
 #: From point to point of a window of hours or days: so slow a figure needs no more.
 HALF_HOUR = "30m"
@@ -27,26 +29,9 @@ def links(board: Board, own: str) -> None:
 
 
 #: What a drift may be of, as its label says.
-DRIFT_SIGNALS = {
-    "accuracy": (Words("accuracy", "准确率"), None),
-    "accuracy_target": (Words("accuracy against target", "准确率对照目标"), None),
-    "agent_accuracy": (Words("a person's accuracy", "个人准确率"), None),
-    "qa_accuracy": (Words("review accuracy", "质检准确率"), None),
-    "error_finding": (Words("share of errors found", "发现错误占比"), None),
-    "handle_time": (Words("handling time", "处理时长"), None),
-    "label_mix": (Words("share of a label", "标签占比"), None),
-}
+DRIFT_SIGNALS: ValueWords = {signal: (words, None) for signal, words in SIGNAL_NAMES.items()}
 DIRECTIONS = {"down": (Words("▼ down", "▼ 下降"), None), "up": (Words("▲ up", "▲ 上升"), None)}
-DIMENSIONS = {
-    "agent": (Words("agent", "标注员"), None),
-    "project": (Words("project", "项目"), None),
-    "label": (Words("label", "标签"), None),
-    "error_type": (Words("error type", "错误类型"), None),
-    "sop_version": (Words("SOP version", "SOP 版本"), None),
-    "market": (Words("market", "市场"), None),
-    "reviewer": (Words("reviewer", "质检员"), None),
-    "stratum": (Words("difficulty class", "难度分层"), None),
-}
+DIMENSIONS: ValueWords = {by: (words, None) for by, words in words.DIMENSIONS.items()}
 EFFECTS = {
     "rate": (Words("same work, worse", "同类工作变差"), None),
     "mix": (Words("more weak work", "较弱工作变多"), None),
@@ -102,9 +87,9 @@ def monitor(board: Board, at: PanelPlace, value_size: int = 40) -> None:
         Words("Monitor", "监控"),
         [
             PanelQuery(signals.LAG, instant=True, colour=NEUTRAL),
-            PanelQuery(signals.LATE, signals.LATE.name.after("◔"), instant=True, colour=AMBER),
+            PanelQuery(signals.LATE, signals.LATE.name.after(STALE.glyph), instant=True, colour=AMBER),
             PanelQuery(signals.UNREAD, signals.UNREAD.name.after("■"), instant=True, colour=AMBER),
-            PanelQuery(signals.DOWN, signals.DOWN.name.after("■"), instant=True, mapping=dead),
+            PanelQuery(signals.DOWN, signals.DOWN.name.after(DOWN.glyph), instant=True, mapping=dead),
         ],
         says=Words(
             "LIVE and how old the oldest event is that is not counted yet. STALE, UNREAD (partitions) or DOWN: what the "

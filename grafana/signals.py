@@ -8,14 +8,15 @@ gauges are made within a worker first, for the same reason.
 from dataclasses import replace
 
 from grafana.theme import BoardSignal
-from grafana.words import Words
+from schemas import states
+from schemas.words import Words
 
 _W = Words
 
 # --- the monitor itself
 
 LAG = BoardSignal(
-    _W("LIVE", "实时"),
+    states.LIVE.word,
     _W(
         "Age of the oldest event not counted yet. Above a minute the figures speak of the past.",
         "尚未计入的最早事件的时长。超过一分钟时，数字反映的是过去。",
@@ -25,14 +26,14 @@ LAG = BoardSignal(
     1,
 )
 LATE = BoardSignal(
-    _W("STALE", "滞后"),
+    states.STALE.word,
     _W("As above, past a minute: the figures are old by this much.", "同上，已超过一分钟：数字滞后这么久。"),
     'max(labelwatch_figures_lag_seconds{job="labelwatch"}) > 60',
     "s",
     0,
 )
 DOWN = BoardSignal(
-    _W("DOWN", "中断"),
+    states.DOWN.word,
     _W(
         "No worker shows a partition: no figure is live and no drift can be found.",
         "没有监控实例提供任何分区：没有实时数字，也无法发现漂移。",
@@ -121,7 +122,7 @@ SITES_BLIND = BoardSignal(
 
 #: Sites that fit the wall.
 WALL = 30
-# State first, then the proven gap; a site asleep last. The lower, the worse.
+# SiteState first, then the proven gap; a site asleep last. The lower, the worse.
 _RANK = f"(site:labelwatch_accuracy_proven_gap:ratio{{<of>}} - 10 * {_STATE}) or -10 * {_STATE}"
 
 

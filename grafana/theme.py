@@ -29,8 +29,9 @@ from grafana_foundation_sdk.models import text as texts
 from grafana_foundation_sdk.models import xychart as scatter
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat, QueryEditorMode
 
-from grafana.states import BLUE, GREY, NEUTRAL, SKY, STATES
-from grafana.words import NOT_ENOUGH, Language, Words
+from grafana.words import NOT_ENOUGH
+from schemas.states import BLUE, GREY, NEUTRAL, SITE_STATES, SKY
+from schemas.words import Language, Words
 
 #: Panels of every type share these methods.
 AnyPanel = Any
@@ -103,7 +104,7 @@ class PanelQuery:
 
 def state_mapping() -> ValueWords:
     """Codes of states to what is shown."""
-    return {state.code: (state.name, state.colour) for state in STATES}
+    return {state.code: (state.name, state.colour) for state in SITE_STATES}
 
 
 class Board:

@@ -1,30 +1,6 @@
-"""Everything that a board says, in English and in Chinese side by side: neither edition can lack a sentence."""
+"""Words that several boards share, in both languages."""
 
-from typing import Literal, NamedTuple
-
-Language = Literal["en", "zh"]
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
-
-
-class Words(NamedTuple):
-    """One text in both languages.
-
-    Attributes:
-        en: English.
-        zh: Simplified Chinese.
-    """
-
-    en: str
-    zh: str
-
-    def of(self, language: Language) -> str:
-        """The text in one language."""
-        return self.en if language == "en" else self.zh
-
-    def after(self, glyph: str) -> "Words":
-        """The same behind a glyph, which both languages share."""
-        return Words(f"{glyph} {self.en}", f"{glyph} {self.zh}")
-
+from schemas.words import Words
 
 #: What a figure says where it is absent: too few reviews are no bad accuracy.
 NOT_ENOUGH = Words("not enough data", "数据不足")

@@ -10,30 +10,13 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from schemas.drift import OURS, Cause, DriftRecord
+from schemas.words import DIMENSIONS, SUBJECTS
 
 _TASKS_TOLD = 3
 _CAUSES_TOLD = 3
 _MEMBERS_TOLD = 5
 #: Decimals at most: what is equal at so many is equal.
 _DECIMALS_MAX = 4
-_SUBJECT = {
-    "accuracy": ("accuracy", "准确率"),
-    "accuracy_target": ("accuracy", "准确率"),
-    "agent_accuracy": ("accuracy", "准确率"),
-    "qa_accuracy": ("accuracy of review verdicts", "质检判定准确率"),
-    "error_finding": ("share of reviews that find an error", "质检发现错误的比例"),
-    "handle_time": ("typical handling time", "单条标注的典型时长"),
-}
-_DIMENSION = {
-    "agent": ("agent", "标注员"),
-    "project": ("project", "项目"),
-    "label": ("label", "标签"),
-    "error_type": ("error type", "错误类型"),
-    "sop_version": ("SOP version", "SOP 版本"),
-    "market": ("market", "市场"),
-    "reviewer": ("reviewer", "质检员"),
-    "stratum": ("difficulty class", "难度分层"),
-}
 #: What there is more of where the kind of work has changed, by signal (accuracy where not named) and direction.
 _KIND_OF_WORK = {
     ("handle_time", "up"): "slower",
@@ -131,7 +114,7 @@ def _within(record: DriftRecord, head: str, between: str, more: str, language: i
     """Whose belong to it, by name as far as one reads; empty where all of them are the site's own."""
     if not record.within:
         return ""
-    named = between.join(f"{_DIMENSION[each.by][language]} {each.member}" for each in record.within[:_MEMBERS_TOLD])
+    named = between.join(f"{DIMENSIONS[each.by][language]} {each.member}" for each in record.within[:_MEMBERS_TOLD])
     # Of the site's own, which have no name, too: what is named and the rest are as many as were counted.
     rest = len(record.children) - min(len(record.within), _MEMBERS_TOLD)
     return head + named + (more.format(rest) if rest > 0 else "")
@@ -210,10 +193,10 @@ def _mix_chinese(_record: DriftRecord) -> str:
 
 def _causes_english(record: DriftRecord, told: list[Cause], whole: float, beyond: bool) -> str:
     if record.signal == "label_mix":
-        listed = "; ".join(f"{_DIMENSION[each.by][0]} {each.member} ({part(record, each)[0]})" for each in told)
+        listed = "; ".join(f"{DIMENSIONS[each.by][0]} {each.member} ({part(record, each)[0]})" for each in told)
         return f"What else moved: {listed}."
     listed = "; ".join(
-        f"{_DIMENSION[each.by][0]} {each.member} ({_effect(each)[0]}, {part(record, each)[0]})" for each in told
+        f"{DIMENSIONS[each.by][0]} {each.member} ({_effect(each)[0]}, {part(record, each)[0]})" for each in told
     )
     text = f"Largest causes of the {_change(record, whole)[0]}: {listed}."
     return text + " Other parts went the other way, so that one part can be more than the whole." * beyond
@@ -221,10 +204,10 @@ def _causes_english(record: DriftRecord, told: list[Cause], whole: float, beyond
 
 def _causes_chinese(record: DriftRecord, told: list[Cause], whole: float, beyond: bool) -> str:
     if record.signal == "label_mix":
-        listed = "；".join(f"{_DIMENSION[each.by][1]} {each.member}（{part(record, each)[1]}）" for each in told)
+        listed = "；".join(f"{DIMENSIONS[each.by][1]} {each.member}（{part(record, each)[1]}）" for each in told)
         return f"其他变化：{listed}。"
     listed = "；".join(
-        f"{_DIMENSION[each.by][1]} {each.member}（{_effect(each)[1]}，{part(record, each)[1]}）" for each in told
+        f"{DIMENSIONS[each.by][1]} {each.member}（{_effect(each)[1]}，{part(record, each)[1]}）" for each in told
     )
     text = f"总变化 {_change(record, whole)[1]}，主要影响因素：{listed}。"
     return text + "其他部分方向相反，因此单个部分可能大于总变化。" * beyond
@@ -253,9 +236,9 @@ _CHINESE = _Say(
 
 def _subject(record: DriftRecord) -> tuple[str, str]:
     if record.signal != "label_mix":
-        return _SUBJECT[record.signal]
+        return SUBJECTS[record.signal]
     if not record.label:
-        return "share of one label", "某一标签的占比"
+        return SUBJECTS["label_mix"]
     return f"share of label {record.label}", f"标签 {record.label} 的占比"
 
 

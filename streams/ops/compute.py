@@ -18,6 +18,7 @@ from rich.text import Text
 from schemas.drift import DriftRecord
 from schemas.metrics import METRICS
 from schemas.policy import Policy
+from schemas.states import SiteState
 from schemas.text import visible
 from streams.engine.figures import Figures, PeopleFigures
 from streams.engine.partition import PartitionEngine
@@ -27,7 +28,7 @@ from streams.sources.lines import json_lines
 from streams.sources.sinks import partition_of
 from streams.views import fold
 from streams.views.fold import FoldedColumn
-from streams.views.reading import Accuracy, State, percent
+from streams.views.reading import Accuracy, percent
 
 #: Lines applied at once: enough to make the columns pay, small beside the memory of the state.
 _LINES = 10_000
@@ -330,7 +331,7 @@ _NAMES = ("site", "role", "agent")
 
 
 def _table(
-    headings: tuple[str, ...], rows: Sequence[tuple[State, tuple[str, ...]]], width: int
+    headings: tuple[str, ...], rows: Sequence[tuple[SiteState, tuple[str, ...]]], width: int
 ) -> Iterator[Table | Text]:
     """A table without frames; what does not fit stands below its row. Ids are what a person copies: they fold."""
     columns = [
@@ -338,7 +339,7 @@ def _table(
         for heading in headings
     ]
     cells = [
-        [Text(f" {state.glyph} {state.word} ", style=state.style), *(Text(visible(cell)) for cell in row)]
+        [Text(f" {state.glyph} {state.short} ", style=state.style), *(Text(visible(cell)) for cell in row)]
         for state, row in rows
     ]
     return fold.lines([FoldedColumn(""), *columns], cells, width)

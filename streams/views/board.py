@@ -13,36 +13,38 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from streams.views import fold
-from streams.views.reading import (
-    ABOVE,
+from schemas.states import (
+    AT_TARGET,
     BELOW,
     BLIND,
     DOWN,
     DRIFT,
     LIVE,
     NEAR,
-    NOW_WINDOW,
-    QUIET,
-    RECENT_WINDOW,
+    NO_SHIFT,
     REPLAY,
     SILENT,
+    SITE_STATES,
     STARTING,
-    UNKNOWN,
+    UNSEEN,
+)
+from streams.views import fold
+from streams.views.reading import (
+    NOW_WINDOW,
+    RECENT_WINDOW,
     WINDOW,
     Accuracy,
     OpenDrift,
     Reading,
     SiteLine,
-    State,
     monitor,
     percent,
+    rank,
     span,
     unknown,
 )
 
 _MUTED, _FAINT, _WARN = "#9AA0A6", "#4A4F57", "bold #E69F00"
-_STATES = (DRIFT, SILENT, BELOW, BLIND, NEAR, ABOVE, QUIET)
 _BAR_CELLS, _BAR_CELLS_MOST = 17, 41
 #: Below this width columns stand closer together.
 _NARROW = 110
@@ -127,7 +129,7 @@ class TerminalBoard:
 
     def _head(self, width: int) -> Text:
         state = self._state
-        parts = [Text.assemble((f" {state.glyph} {state.word} ", state.style))]
+        parts = [Text.assemble((f" {state.glyph} {state.word.en} ", state.style))]
         if self._why:
             parts.append(Text(self._why, style="" if state is STARTING else "bold"))
         reading = self._reading
@@ -168,8 +170,12 @@ class TerminalBoard:
         yield from parts
         yield from (Text(f"  {line}", style=_MUTED) for line in said)
         if hidden:
-            calm = hidden[0].state.code <= NEAR.code
-            what = "all near, above or quiet" if calm else "bad ones among them: make the window taller"
+            calm = rank(hidden[0].state) <= NEAR.code
+            what = (
+                f"all {NEAR.short}, {AT_TARGET.short} or {NO_SHIFT.short}"
+                if calm
+                else "bad ones among them: make the window taller"
+            )
             yield Text(f"  +{len(hidden)} more sites, {what}", style=_MUTED if calm else _WARN)
 
     def _drifts(self, width: int, most: int, room: int) -> list[Text]:
@@ -204,9 +210,9 @@ def _operation(reading: Reading) -> list[Text]:
     sites = reading.sites
     counts = Counter(line.state for line in sites)
     parts = [Text(f"{len(sites)} site{'s' * (len(sites) != 1)}", style="bold")]
-    for state in (*_STATES, UNKNOWN):
+    for state in (*SITE_STATES, UNSEEN):
         if number := counts[state]:
-            what = f"{state.glyph} {number} {state.word}"
+            what = f"{state.glyph} {number} {state.short}"
             parts.append(Text(f" {what} ", style=state.style) if state.is_bright else Text(what, style=_MUTED))
     reviews, correct = reading.total
     if reviews:
@@ -248,8 +254,8 @@ def _drift(drift: OpenDrift, now_seconds: float) -> list[Text]:
 
 def _legend(width: int) -> Text:
     """The states, with what they mean where two lines are enough for it."""
-    words = [Text(f" {state.glyph} {state.word} ", style=state.style) for state in _STATES]
-    full = [Text.assemble(word, (f" {state.meaning}", _MUTED)) for word, state in zip(words, _STATES, strict=True)]
+    words = [Text(f" {state.glyph} {state.short} ", style=state.style) for state in SITE_STATES]
+    full = [Text.assemble(word, (f" {state.brief}", _MUTED)) for word, state in zip(words, SITE_STATES, strict=True)]
     told = _packed(full, width)
     return told if _height(told) <= 2 else _packed(words, width)
 
@@ -322,7 +328,7 @@ def _table(
 
 def _state_cell(line: SiteLine) -> Text:
     state = line.state
-    return Text(f" {state.glyph} {state.word:<6} ", style=state.style)
+    return Text(f" {state.glyph} {state.short:<6} ", style=state.style)
 
 
 def _ratio_cell(line: SiteLine) -> Text:
@@ -366,7 +372,7 @@ def _short(accuracy: Accuracy) -> Text:
     if accuracy.ratio is None:
         return Text(f"{BLIND.glyph} n={accuracy.reviews:,}", style=_MUTED)
     state = accuracy.state
-    style = {BELOW: _WARN, ABOVE: ABOVE.style}.get(state, "")
+    style = {BELOW: _WARN, AT_TARGET: AT_TARGET.style}.get(state, "")
     return Text(f"{state.glyph} {percent(accuracy.ratio)}", style=style)
 
 
@@ -449,7 +455,7 @@ def _bar(line: SiteLine, scale: tuple[float, float], cells: int) -> Text:
         return -1 if math.isnan(share) else min(max(round(share * (cells - 1)), 0), cells - 1)
 
     figure, target = place(accuracy.ratio), place(accuracy.target)
-    style = {BELOW: _WARN, ABOVE: ABOVE.style}.get(accuracy.state, "#D8DADF")
+    style = {BELOW: _WARN, AT_TARGET: AT_TARGET.style}.get(accuracy.state, "#D8DADF")
     bar = Text()
     for cell in range(cells):
         if cell == figure:
@@ -503,7 +509,7 @@ def _wilson(correct: int, n: int) -> tuple[float, float]:
 def plain_lines(reading: Reading | None, trouble: str | None, now_seconds: float) -> list[str]:
     """The board for scripts: a line for the monitor, a line a site, worst first; absent figures are left out."""
     state, why = monitor(reading, trouble, now_seconds)
-    lines = [f"monitor state={_word(state)}" + (f" why={why!r}" if why else "")]
+    lines = [f"monitor state={_word(state.word.en)}" + (f" why={why!r}" if why else "")]
     if reading is None:
         return lines
     shown, pipeline = unknown(reading) if state is DOWN else reading, reading.pipeline
@@ -534,7 +540,7 @@ def _plain_site(line: SiteLine) -> str:
     )
     return " ".join(
         [
-            f"site={line.site!r} state={_word(line.state)} reviews={accuracy.reviews}",
+            f"site={line.site!r} state={_word(line.state.short)} reviews={accuracy.reviews}",
             *(f"{name}={value:.4f}" for name, value in figures if value is not None and not math.isnan(value)),
             f"labels_{NOW_WINDOW}={line.labels_per_hour:.0f}",
             f"at_work={line.working} waiting={line.waiting} away={line.away}",
@@ -542,5 +548,5 @@ def _plain_site(line: SiteLine) -> str:
     )
 
 
-def _word(state: State) -> str:
-    return state.word.lower().replace(" ", "_")
+def _word(word: str) -> str:
+    return word.lower().replace(" ", "_")

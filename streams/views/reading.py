@@ -5,6 +5,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from schemas.states import (
+    AT_TARGET,
+    BELOW,
+    BLIND,
+    DOWN,
+    DRIFT,
+    LIVE,
+    NEAR,
+    NO_EVENTS,
+    NO_SHIFT,
+    REPLAY,
+    SILENT,
+    STALE,
+    STARTING,
+    UNSEEN,
+    LiveState,
+    SiteState,
+)
 from streams.views.samples import Samples
 
 #: Accuracy's window: at 1 h most sites have too few reviews to tell.
@@ -26,40 +44,6 @@ _REPLAY_SECONDS = 7200.0
 _ACCURACY = ("accuracy", "accuracy_target")
 _AWAY = ("break", "training", "meeting")
 
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """How a site stands, or the monitor: glyph and word say it, the style repeats it."""
-
-    code: int
-    glyph: str
-    word: str
-    meaning: str
-    style: str
-
-    @property
-    def is_bright(self) -> bool:
-        """Whether it must catch the eye: the style has a background of its own."""
-        return " on " in self.style
-
-
-_BRIGHT = "bold #000000 on #E69F00"
-_GREY = "#ffffff on #6E6E6E"
-DRIFT = State(5, "▼", "DRIFT", "change proven", "bold #ffffff on #B24A00")
-SILENT = State(4, "■", "SILENT", "people work, no labels", "bold #000000 on #CC79A7")
-BELOW = State(3, "▽", "BELOW", "proven below target", _BRIGHT)
-BLIND = State(2, "?", "BLIND", "too few reviews", _GREY)
-UNKNOWN = State(2, "?", "UNKNOWN", "no figures any more", _GREY)
-NEAR = State(1, "≈", "near", "target in the interval", "#D8DADF")
-ABOVE = State(0, "✓", "above", "proven at or above", "#56B4E9")
-QUIET = State(-1, "☾", "quiet", "nobody works", "#9AA0A6")
-
-LIVE = State(0, "●", "LIVE", "figures are of now", "bold #ffffff on #0072B2")
-REPLAY = State(0, "◷", "REPLAY", "figures are of the events' own time", "bold #ffffff on #0072B2")
-STARTING = State(1, "…", "STARTING", "no figures yet", _GREY)
-STALE = State(3, "▲", "STALE", "figures are behind", _BRIGHT)
-NO_EVENTS = State(4, "■", "NO EVENTS", "nothing arrives from any site", _BRIGHT)
-DOWN = State(5, "■", "DOWN", "no figures come", _BRIGHT)
 
 #: What a worker that is not ready waits for, in words.
 _WAITS = {
@@ -93,13 +77,13 @@ class Accuracy:
     target: float = math.nan
 
     @property
-    def state(self) -> State:
+    def state(self) -> SiteState:
         """What the interval proves against the target."""
         if self.ratio is None or self.lower is None or self.upper is None:
             return BLIND
         if self.upper < self.target:
             return BELOW
-        return ABOVE if self.lower >= self.target else NEAR
+        return AT_TARGET if self.lower >= self.target else NEAR
 
     @property
     def upper_gap(self) -> float:
@@ -119,7 +103,7 @@ class SiteLine:
     """One site as the board shows it. Ratios 0 to 1; None where there is no such figure."""
 
     site: str
-    state: State = NEAR
+    state: SiteState = NEAR
     accuracy: Accuracy = Accuracy()
     recent: Accuracy = Accuracy()
     qa: Accuracy = Accuracy()
@@ -244,7 +228,7 @@ def remember(reading: Reading, before: Reading | None, seen: dict[str, float]) -
     here = {line.site for line in reading.sites}
     seen.update(dict.fromkeys(here, reading.at_seconds))
     gone = [
-        replace(line, state=UNKNOWN)
+        replace(line, state=UNSEEN)
         for line in (before.sites if before else ())
         if line.site not in here and reading.at_seconds - seen.get(line.site, 0.0) < REMEMBER_SECONDS
     ]
@@ -259,10 +243,10 @@ def _whole_site_first(drift: OpenDrift) -> tuple[bool, bool, float]:
 
 def unknown(reading: Reading) -> Reading:
     """The same figures when nobody knows whether they still hold: no site looks calm, no drift is forgotten."""
-    return replace(reading, sites=tuple(replace(line, state=UNKNOWN) for line in reading.sites))
+    return replace(reading, sites=tuple(replace(line, state=UNSEEN) for line in reading.sites))
 
 
-def monitor(reading: Reading | None, trouble: str | None, now_seconds: float) -> tuple[State, str]:
+def monitor(reading: Reading | None, trouble: str | None, now_seconds: float) -> tuple[LiveState, str]:
     """How the monitor stands, and why if it is not live.
 
     Args:
@@ -320,10 +304,15 @@ def span(seconds: float) -> str:
     return f"{seconds / 3600:.0f} h" if seconds < 172_800 else f"{seconds / 86_400:,.0f} d"
 
 
+def rank(state: SiteState) -> int:
+    """How urgent a state is: one that nobody knows is no better than one without reviews."""
+    return BLIND.code if state is UNSEEN else state.code
+
+
 def _worst_first(line: SiteLine) -> tuple[float, ...]:
     ratio = line.accuracy.target if line.accuracy.ratio is None else line.accuracy.ratio
     distance = ratio - line.accuracy.target
-    return (-line.state.code, line.accuracy.proven_gap, 0.0 if math.isnan(distance) else distance)
+    return (-rank(line.state), line.accuracy.proven_gap, 0.0 if math.isnan(distance) else distance)
 
 
 def _pipeline(samples: Samples) -> Pipeline:
@@ -470,11 +459,11 @@ def _site(samples: Samples, site: str, drifting: bool, newest_event_seconds: flo
     return replace(line, state=_state(line, drifting))
 
 
-def _state(line: SiteLine, drifting: bool) -> State:
+def _state(line: SiteLine, drifting: bool) -> SiteState:
     if drifting:
         return DRIFT
     if line.silent_seconds > SILENT_SECONDS:
-        return SILENT if line.working + line.waiting else QUIET
+        return SILENT if line.working + line.waiting else NO_SHIFT
     if line.accuracy.ratio is None and not line.labels_per_hour:
-        return QUIET
+        return NO_SHIFT
     return line.accuracy.state

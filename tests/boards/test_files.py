@@ -14,8 +14,9 @@ import promql_parser
 import pytest
 import yaml
 
-from grafana import generate, signals, states
+from grafana import generate, signals
 from grafana.theme import UNITS, BoardSignal
+from schemas import states
 from schemas.metrics import CATALOGUE, METRICS, Kind, Origin
 from tests.boards.queries import boards, panels, queries, seconds, substitute
 
@@ -325,11 +326,11 @@ def test_every_colour_is_safe_and_every_state_has_glyph_and_word() -> None:
     for uid, board in BOARDS.items():
         used = set(re.findall(r'"(?:color|fixedColor|iconColor)": "([^"]*)"', json.dumps(board)))
         assert used <= safe, uid
-    assert len({state.glyph for state in (*states.STATES, states.UNSEEN)}) == len(states.STATES) + 1
+    assert len({state.glyph for state in (*states.SITE_STATES, states.UNSEEN)}) == len(states.SITE_STATES) + 1
     rule = next(rule for rule in RULES if rule.get("record") == "site:labelwatch_state:code")
     codes = {int(code) for code in re.findall(r"(?:^|or )\s*(-?\d)", rule["expr"])} | {0}
-    assert codes == {state.code for state in states.STATES}
-    for state in states.STATES:
+    assert codes == {state.code for state in states.SITE_STATES}
+    for state in states.SITE_STATES:
         assert contrast(state.colour, written_on(state.colour)) >= 4.5
 
 

@@ -12,6 +12,7 @@ import yaml
 
 from schemas.metrics import CATALOGUE, METRICS, Kind, Origin
 from schemas.policy import Limits
+from schemas.words import DIMENSIONS, SUBJECTS
 from streams.exporter.collector import MAX_SERIES
 
 ROOT = Path(__file__).parents[2]
@@ -214,6 +215,22 @@ def test_every_text_tells_a_sites_time_alike() -> None:
         for text in TEXTS:
             timed = "humanizeTimestamp" in rule["annotations"][text]
             assert not timed or "$zone" in rule["annotations"][text] or '" UTC"' in rule["annotations"][text], name
+
+
+def test_alerts_say_what_changed_and_why_in_the_words_of_the_drifts_own_sentences() -> None:
+    found: dict[str, set[str]] = {}
+    for name, rule in ALERTS.items():
+        for field in TEXTS:
+            text = rule["annotations"].get(field, "")
+            for label, words in (("signal", SUBJECTS), ("Labels.by", DIMENSIONS)):
+                for chain in re.findall(rf"\.{re.escape(label)} ((?:\| reReplaceAll \"[^\"]*\" \"[^\"]*\" ?)+)", text):
+                    for key, each in words.items():
+                        said = key
+                        for pattern, word in re.findall(r'reReplaceAll "([^"]*)" "([^"]*)"', chain):
+                            said = re.sub(pattern, word, said)
+                        assert said == each.of("zh" if field.endswith("_zh") else "en"), (name, field, key)
+                        found.setdefault(label, set()).add(field)
+    assert found == {"signal": set(TEXTS), "Labels.by": {"description", "description_zh"}}
 
 
 def test_the_page_in_the_documentation_is_one_that_the_rules_write() -> None:

@@ -7,23 +7,19 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from streams.views.board import TerminalBoard, plain_lines
-from streams.views.reading import (
-    ABOVE,
+from schemas.states import (
+    AT_TARGET,
     BELOW,
     BLIND,
     DRIFT,
     NEAR,
-    QUIET,
+    NO_SHIFT,
     SILENT,
-    UNKNOWN,
-    OpenDrift,
-    Reading,
-    State,
-    monitor,
-    read,
-    remember,
+    UNSEEN,
+    SiteState,
 )
+from streams.views.board import TerminalBoard, plain_lines
+from streams.views.reading import OpenDrift, Reading, monitor, read, remember
 from streams.views.samples import Samples
 
 NOW = 1_763_985_600.0
@@ -80,7 +76,7 @@ class Scrape:
         return read(self.samples, NOW)
 
 
-def state_of(**more: Any) -> State:
+def state_of(**more: Any) -> SiteState:
     scrape = Scrape()
     scrape.site("lima-1", **more)
     (line,) = scrape.reading().sites
@@ -90,19 +86,19 @@ def state_of(**more: Any) -> State:
 @pytest.mark.parametrize(
     ("more", "state"),
     [
-        ({"interval": (0.97, 0.955, 0.98)}, ABOVE),
-        ({"interval": (0.97, 0.95, 0.98)}, ABOVE),
+        ({"interval": (0.97, 0.955, 0.98)}, AT_TARGET),
+        ({"interval": (0.97, 0.95, 0.98)}, AT_TARGET),
         ({"interval": (0.94, 0.93, 0.96)}, NEAR),
         ({"interval": (0.94, 0.93, 0.95)}, NEAR),
         ({"interval": (0.91, 0.88, 0.94)}, BELOW),
         ({"interval": None, "reviews": 12}, BLIND),
-        ({"interval": None, "reviews": 0, "labels": 0}, QUIET),
+        ({"interval": None, "reviews": 0, "labels": 0}, NO_SHIFT),
         ({"interval": (0.97, 0.955, 0.98), "silent_seconds": 901}, SILENT),
-        ({"interval": (0.97, 0.955, 0.98), "silent_seconds": 901, "working": 0}, QUIET),
-        ({"interval": (0.97, 0.955, 0.98), "silent_seconds": 900}, ABOVE),
+        ({"interval": (0.97, 0.955, 0.98), "silent_seconds": 901, "working": 0}, NO_SHIFT),
+        ({"interval": (0.97, 0.955, 0.98), "silent_seconds": 900}, AT_TARGET),
     ],
 )
-def test_a_site_stands_as_its_interval_and_its_labels_say(more: dict[str, object], state: State) -> None:
+def test_a_site_stands_as_its_interval_and_its_labels_say(more: dict[str, object], state: SiteState) -> None:
     assert state_of(**more) is state
 
 
@@ -122,7 +118,7 @@ def test_a_drift_of_the_site_shows_before_all_else_and_one_of_a_person_does_not(
     scrape.site("lima-2", (0.97, 0.955, 0.98))
     scrape.drift("lima-2", agent="p-abc")
     reading = scrape.reading()
-    assert [(line.site, line.state) for line in reading.sites] == [("lima-1", DRIFT), ("lima-2", ABOVE)]
+    assert [(line.site, line.state) for line in reading.sites] == [("lima-1", DRIFT), ("lima-2", AT_TARGET)]
     assert reading.drifts == (OpenDrift("lima-1", "spam", "accuracy", "down", "page", 1.7, 0.96, 0.88, 312, NOW - 660),)
 
 
@@ -137,7 +133,7 @@ def test_river_agrees_beside_ours_and_alone_makes_no_state_of_a_site() -> None:
         scrape.add("labelwatch_river_drift_baseline_ratio", 0.97, **of, detector="ADWIN")
         scrape.add("labelwatch_river_drift_current_ratio", 0.91, **of, detector="ADWIN")
     reading = scrape.reading()
-    assert [(line.site, line.state) for line in reading.sites] == [("lima-1", DRIFT), ("lima-2", ABOVE)]
+    assert [(line.site, line.state) for line in reading.sites] == [("lima-1", DRIFT), ("lima-2", AT_TARGET)]
     shown = picture(reading)
     assert "river agrees (ADWIN)" in shown
     assert "lima-2 accuracy down  97.0% to 91.0%  river's ADWIN alone, no promise" in shown
@@ -215,9 +211,9 @@ def test_an_accuracy_of_nothing_right_is_a_figure() -> None:
 
 
 def test_a_state_is_told_by_glyph_and_word_not_by_colour_alone() -> None:
-    states = (DRIFT, SILENT, BELOW, BLIND, NEAR, ABOVE, QUIET)
+    states = (DRIFT, SILENT, BELOW, BLIND, NEAR, AT_TARGET, NO_SHIFT)
     assert len({state.glyph for state in states}) == len(states)
-    assert len({state.word for state in states}) == len(states)
+    assert len({state.short for state in states}) == len(states)
     scrape = Scrape()
     scrape.site("lima-1", (0.91, 0.88, 0.94))
     row = row_of(picture(scrape.reading(), 80), "lima-1")
@@ -362,7 +358,7 @@ def test_a_worker_out_of_its_group_is_down_and_its_sites_are_unknown_not_gone() 
     after = Scrape()
     after.add("labelwatch_ready", 0, reason="member")
     cut_off = remember(after.reading(), first, seen)
-    assert [(line.site, line.state) for line in cut_off.sites] == [("lima-1", UNKNOWN)]
+    assert [(line.site, line.state) for line in cut_off.sites] == [("lima-1", UNSEEN)]
     text = picture(cut_off)
     assert "DOWN" in text
     assert "✓ above" not in row_of(text, "lima-1")
@@ -389,7 +385,7 @@ def test_no_site_looks_calm_or_known_under_a_dead_monitor(width: int) -> None:
     board = TerminalBoard(scrape.reading(), trouble="nobody answers", events_per_second=30, now_seconds=NOW + 5)
     text = drawn(board, width)
     for number in range(3):
-        assert row_of(text, f"lima-{number}").split()[:2] == ["?", "UNKNOWN"]
+        assert row_of(text, f"lima-{number}").split()[:2] == ["·", "UNKNOWN"]
     assert "events/s" not in text
     lines = plain_lines(scrape.reading(), "nobody answers", NOW + 5)
     assert lines[0].startswith("monitor state=down why=")
@@ -398,7 +394,7 @@ def test_no_site_looks_calm_or_known_under_a_dead_monitor(width: int) -> None:
 
 def test_a_prometheus_without_a_worker_is_down() -> None:
     state, why = monitor(read(Samples(), NOW), None, NOW)
-    assert state.word == "DOWN"
+    assert state.word.en == "DOWN"
     assert "no worker is scraped" in why
 
 
@@ -406,11 +402,11 @@ def test_silence_of_every_site_is_said_and_old_events_of_a_replay_are_not_silenc
     silent = Scrape()
     silent.site("lima-1", (0.97, 0.955, 0.98))
     state, why = monitor(silent.reading(), None, NOW + 1200)
-    assert (state.word, why) == ("NO EVENTS", "for 20 min")
-    assert monitor(silent.reading(), None, NOW + 86_400)[0].word == "REPLAY"
+    assert (state.word.en, why) == ("NO EVENTS", "for 20 min")
+    assert monitor(silent.reading(), None, NOW + 86_400)[0].word.en == "REPLAY"
     nothing_in_the_last_hour = Scrape()
     nothing_in_the_last_hour.site("lima-1", (0.97, 0.955, 0.98), labels=0)
-    assert monitor(nothing_in_the_last_hour.reading(), None, NOW + 86_400)[0].word == "NO EVENTS"
+    assert monitor(nothing_in_the_last_hour.reading(), None, NOW + 86_400)[0].word.en == "NO EVENTS"
 
 
 def test_a_worker_without_figures_yet_is_starting() -> None:

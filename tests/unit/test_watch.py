@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from schemas.states import UNSEEN
 from streams.ops.errors import CommandError
 from streams.ops.watch import Rate, Watcher, save_svg, show, watch
 from streams.views.http import Unreachable
-from streams.views.reading import UNKNOWN
 from streams.views.samples import Samples
 
 
@@ -104,7 +104,7 @@ def test_a_site_that_leaves_the_page_stays_as_unknown() -> None:
     watcher.turn()
     watcher.turn()
     assert watcher.reading is not None
-    assert {line.site for line in watcher.reading.sites if line.state is UNKNOWN} == {"lima-1"}
+    assert {line.site for line in watcher.reading.sites if line.state is UNSEEN} == {"lima-1"}
     assert {line.site for line in watcher.reading.sites} == {"lima-1", "lima-2"}
 
 
