@@ -34,10 +34,10 @@ from streams.ops.ports import is_free
 from streams.ops.records import TopicReader
 from streams.ops.transactions import FAILS_SECONDS, NOTED_SECONDS, oldest_open, told, whose
 from streams.runtime.access import denied
-from streams.runtime.broker import Findings, Refusal, examine, recreated
+from streams.runtime.broker import Findings, WorkerRefusal, examine, recreated
 from streams.runtime.certificates import when
 from streams.runtime.checkpoints import KEY_FINGERPRINT, MANIFEST_KEY, OWN_TOPIC_ID, TOPIC_ID, other_key
-from streams.runtime.ends import Ends
+from streams.runtime.ends import LogEnds
 from streams.runtime.settings import Settings, SettingsError, service_links
 from streams.runtime.watchdog import clock_offset_seconds
 from streams.sources.sinks import partition_of
@@ -253,7 +253,7 @@ def _readers(settings: Settings) -> Check:
 def _broker(settings: Settings) -> Iterator[Check]:
     try:
         findings = asyncio.run(examine(settings))
-    except (Refusal, SettingsError) as error:
+    except (WorkerRefusal, SettingsError) as error:
         yield Check(CheckMark.FAIL, "broker", str(error))
         return
     yield Check(CheckMark.OK, "broker", f"answers at {settings.bootstrap}")
@@ -357,7 +357,7 @@ async def _records(settings: Settings) -> list[Check]:
     ]
 
 
-async def _open_transactions(settings: Settings, ends: Mapping[int, Ends], now_seconds: float) -> list[Check]:
+async def _open_transactions(settings: Settings, ends: Mapping[int, LogEnds], now_seconds: float) -> list[Check]:
     """Whether a producer's transaction holds a partition up, for every worker."""
     about = "open transactions"
     lines = []

@@ -9,7 +9,7 @@ from streams.engine.downgrade import OLDER, downgraded
 from streams.engine.partition import FORMATS, Checkpoint, FormatError, PartitionEngine
 from streams.ops.errors import CommandError
 from streams.runtime.access import denied
-from streams.runtime.broker import Findings, Refusal, examine
+from streams.runtime.broker import Findings, WorkerRefusal, examine
 from streams.runtime.checkpoints import CheckpointStore, Fenced
 from streams.runtime.settings import Settings
 
@@ -28,7 +28,7 @@ def downgrade(settings: Settings) -> Iterator[str]:
             raise CommandError(findings.problems[0])
         for partition in range(findings.partitions):
             yield f"partition {partition}: {asyncio.run(_downgrade(settings, findings, partition))}"
-    except (Refusal, FormatError) as error:
+    except (WorkerRefusal, FormatError) as error:
         raise CommandError(str(error)) from error
     except Fenced as error:
         raise CommandError(f"a worker took the partition meanwhile: stop all workers of {settings.group}") from error

@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from schemas.topics import EVENTS
 from streams.ops.errors import CommandError
 from streams.runtime.access import denied, why_not
-from streams.runtime.ends import Ends, log_ends
+from streams.runtime.ends import LogEnds, log_ends
 from streams.runtime.settings import Settings
 
 _REQUEST_MS = 10_000
@@ -136,7 +136,7 @@ class TopicReader:
             # What was rolled back, or compacted away, can be long: step back until there is something.
             count *= 8
 
-    async def ends(self) -> dict[int, Ends]:
+    async def ends(self) -> dict[int, LogEnds]:
         """Where each partition's log ends, for readers and at all."""
         assert self._consumer is not None
         found = await log_ends(self._consumer, [TopicPartition(self._topic, n) for n in range(self.partitions)])

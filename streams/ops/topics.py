@@ -15,7 +15,7 @@ from kafka.errors import (
 from schemas.topics import topics
 from streams.ops.errors import CommandError
 from streams.runtime.access import why_not
-from streams.runtime.broker import IN_SYNC, REPLICAS, Findings, Refusal, examine
+from streams.runtime.broker import IN_SYNC, REPLICAS, Findings, WorkerRefusal, examine
 from streams.runtime.settings import Settings
 
 #: A broker that has not answered by then is not there; the library's own is 30 s.
@@ -101,5 +101,5 @@ def check(settings: Settings) -> Findings:
     """
     try:
         return asyncio.run(examine(settings))
-    except Refusal as error:
+    except WorkerRefusal as error:
         raise CommandError(str(error)) from error

@@ -11,7 +11,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from schemas.topics import EVENTS
-from streams.runtime.ends import Ends
+from streams.runtime.ends import LogEnds
 from streams.runtime.settings import Settings
 
 #: Producers end their transactions within seconds, or with a checkpoint of their own.
@@ -37,7 +37,7 @@ class OpenTransaction(NamedTuple):
     since_ms: int
 
 
-async def oldest_open(settings: Settings, ends: Mapping[int, Ends]) -> list[OpenTransaction]:
+async def oldest_open(settings: Settings, ends: Mapping[int, LogEnds]) -> list[OpenTransaction]:
     """The oldest open transaction of each partition that has one.
 
     Args:

@@ -36,7 +36,7 @@ REPLICAS, IN_SYNC = 3, 2
 _CREATE = "create the topics with `labelwatch topics create`"
 
 
-class Refusal(Exception):
+class WorkerRefusal(Exception):
     """The worker must not go on; the message is one sentence that says why and what to do."""
 
 
@@ -66,7 +66,7 @@ async def examine(settings: Settings) -> Findings:
     """Asks the broker for everything that the worker relies on.
 
     Raises:
-        Refusal: There is no broker, or it lets nobody in.
+        WorkerRefusal: There is no broker, or it lets nobody in.
         SettingsError: A certificate or password file cannot be read.
     """
     security = settings.security()
@@ -77,7 +77,7 @@ async def examine(settings: Settings) -> Findings:
                 findings.topic_ids = await asyncio.to_thread(_topic_ids, settings, findings)
                 findings.transactional = await _offers_transactions(settings, security)
     except (KafkaError, OSError, TimeoutError) as error:
-        raise Refusal(
+        raise WorkerRefusal(
             denied(error, settings)
             or await why_not(settings)
             or f"No Kafka broker answers at {settings.bootstrap} ({settings.security_protocol}): {_text(error)}; "
@@ -305,7 +305,7 @@ async def _offers_transactions(settings: Settings, security: Mapping[str, Any]) 
         except (IncompatibleBrokerVersion, UnsupportedVersionError):
             return False
         except TransactionalIdAuthorizationFailed as error:
-            raise Refusal(
+            raise WorkerRefusal(
                 f"The broker does not let this user write with transactional id {transactional_id}: "
                 f"allow Write and Describe on transactional ids that begin with {settings.group}-."
             ) from error

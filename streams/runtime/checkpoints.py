@@ -37,8 +37,8 @@ from schemas.topics import DRIFT, EVENTS, REJECTED, checkpoints_topic
 from streams.engine.batch import DeadLetter
 from streams.engine.partition import Checkpoint
 from streams.exporter.pseudonyms import PLAIN
-from streams.runtime.broker import Refusal, recreated
-from streams.runtime.packed import Record, packed
+from streams.runtime.broker import WorkerRefusal, recreated
+from streams.runtime.packed import OutgoingRecord, packed
 from streams.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -187,7 +187,7 @@ class CheckpointStore:
         #: Slots that stand in more than one part; a shorter successor must delete the rest.
         self._part_counts: dict[bytes, int] = {}
         #: Plain form: what a half-written checkpoint left behind, with the value that counts.
-        self._heal: dict[bytes, Record] = {}
+        self._heal: dict[bytes, OutgoingRecord] = {}
         self._crash = _CrashPoint.armed()
 
     async def start(self) -> None:
@@ -216,8 +216,8 @@ class CheckpointStore:
         """Reads the state that the last complete checkpoint left.
 
         Raises:
-            Refusal: It was written for another topic or number of partitions, under another pseudonym key, by a newer
-                version, or in another form.
+            WorkerRefusal: It was written for another topic or number of partitions, under another pseudonym key, by a
+                newer version, or in another form.
             KafkaError: The broker failed; try again.
         """
         reader = _Reader(self._transactional)
@@ -259,21 +259,21 @@ class CheckpointStore:
         self._manifest = reader.manifest
         if reader.manifest is not None:
             if reader.format > FORMAT:
-                raise Refusal(
+                raise WorkerRefusal(
                     f"{self._topic} was written by a newer labelwatch (checkpoint form {reader.format}, this one reads "
                     f"up to {FORMAT}): run that version, or start a new group with --id and replay."
                 )
             if reader.partitions != self._partitions:
-                raise Refusal(
+                raise WorkerRefusal(
                     f"{self._topic} was written when {EVENTS} had {reader.partitions} partitions, and now it has "
                     f"{self._partitions}: sites have moved between partitions; start a new group with --id and replay."
                 )
             # Checkpoints of earlier builds name no id.
             for topic, known in zip((EVENTS, self._topic), reader.topic_ids, strict=True):
                 if known and self._topic_ids[topic] and known != self._topic_ids[topic]:
-                    raise Refusal(recreated(self._settings, topic))
+                    raise WorkerRefusal(recreated(self._settings, topic))
             if (sentence := other_key(self._settings, reader.key_fingerprint, self._key_fingerprint)) is not None:
-                raise Refusal(sentence)
+                raise WorkerRefusal(sentence)
         return Restored(slots, reader.manifest, reader.records, reader.at_ms)
 
     async def write(self, checkpoint: Checkpoint) -> None:
@@ -328,7 +328,7 @@ class CheckpointStore:
         self,
         letters: Sequence[dict[str, Any]],
         drift: Sequence[tuple[bytes, bytes]],
-        state: list[Record],
+        state: list[OutgoingRecord],
         manifest: bytes,
     ) -> None:
         producer = self._producer
@@ -345,7 +345,7 @@ class CheckpointStore:
             written = {key for key, _, _ in state}
             state = [record for record in self._heal.values() if record[0] not in written] + state
             state = [(key, value, more + headers) for key, value, more in state]
-        last: Record = (
+        last: OutgoingRecord = (
             MANIFEST_KEY,
             manifest,
             [
@@ -386,7 +386,9 @@ class CheckpointStore:
         except KafkaError as error:
             raise DeadLettersRefused(f"{REJECTED} does not take a dead letter: {error}") from error
 
-    async def _send_state(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> list["asyncio.Future[Any]"]:
+    async def _send_state(
+        self, producer: AIOKafkaProducer, records: Sequence[OutgoingRecord]
+    ) -> list["asyncio.Future[Any]"]:
         """Sends records in whole batches, which costs one future a megabyte rather than one a record."""
         batches = await asyncio.to_thread(packed, records, self._new_batch)
         return [await producer.send_batch(batch, self._topic, partition=self.partition) for batch in batches]
@@ -431,7 +433,7 @@ class _Reader:
         parts = int(headers.get("parts", b"1"))
         if not self._transactional:
             if "checkpoint" not in headers:
-                raise Refusal(
+                raise WorkerRefusal(
                     "The checkpoints were written in transactions, and this broker has none: point the worker at "
                     "the broker that wrote them, or start a new group with --id and replay."
                 )
@@ -471,16 +473,16 @@ class _Reader:
             slots[key] = value
         return slots, counts
 
-    def torn(self) -> dict[bytes, Record]:
+    def torn(self) -> dict[bytes, OutgoingRecord]:
         """Records to write again, since what came after the last manifest stands behind the values that count."""
-        healed: dict[bytes, Record] = {}
+        healed: dict[bytes, OutgoingRecord] = {}
         for key in self._pending:
             value, parts = self._values.get(key, (None, 1))
             healed[key] = (key, value, [("parts", b"%d" % parts)] if parts > 1 else [])
         return healed
 
 
-def _state(slots: Iterable[tuple[bytes, bytes | None]], part_counts: dict[bytes, int]) -> Iterator[Record]:
+def _state(slots: Iterable[tuple[bytes, bytes | None]], part_counts: dict[bytes, int]) -> Iterator[OutgoingRecord]:
     """The records of changed slots: long values in parts, and the deletion of parts no longer needed.
 
     Args:

@@ -10,7 +10,7 @@ from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED
 _ANSWER_MS = 10_000
 
 
-class Ends(NamedTuple):
+class LogEnds(NamedTuple):
     """The two ends of one partition's log.
 
     Attributes:
@@ -23,7 +23,7 @@ class Ends(NamedTuple):
     last: int
 
 
-async def log_ends(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Ends]:
+async def log_ends(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> dict[TopicPartition, LogEnds]:
     """Both ends of some partitions, whatever the consumer's own isolation level is.
 
     Raises:
@@ -32,7 +32,7 @@ async def log_ends(consumer: AIOKafkaConsumer, partitions: Collection[TopicParti
     # The stable ends first: so a transaction that ends in between never puts them above the others.
     stable = await _ends(consumer, partitions, READ_COMMITTED)
     last = await _ends(consumer, partitions, READ_UNCOMMITTED)
-    return {tp: Ends(stable[tp], last[tp]) for tp in partitions}
+    return {tp: LogEnds(stable[tp], last[tp]) for tp in partitions}
 
 
 async def _ends(

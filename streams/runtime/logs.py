@@ -17,7 +17,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 Format = Literal["text", "json"]
-Level = Literal["debug", "info", "warning", "error"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 #: Ours; every other logger is a library's.
 _OWN = "streams"
@@ -80,7 +80,7 @@ def configure(
     stream: TextIO | None = None,
     *,
     form: Format = "text",
-    level: Level = "info",
+    level: LogLevel = "info",
     group: str = "labelwatch-main",
     worker: str = "worker",
 ) -> None:

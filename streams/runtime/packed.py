@@ -11,7 +11,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.util import calc_crc32c
 
 #: Key, value and headers.
-Record = tuple[bytes, bytes | None, list[tuple[str, bytes]]]
+OutgoingRecord = tuple[bytes, bytes | None, list[tuple[str, bytes]]]
 #: Where in a batch's head, of 61 bytes, its checksum stands, what it is of begins, and the producer's numbers stand.
 _CRC, _CHECKED, _PRODUCER = 17, 21, 43
 _CRC_FORM, _PRODUCER_FORM = struct.Struct(">I"), struct.Struct(">qhi")
@@ -47,7 +47,7 @@ class PackedBatch:
         return self._bytes
 
 
-def packed(records: Iterable[Record], create: Callable[[], BatchBuilder]) -> list[PackedBatch]:
+def packed(records: Iterable[OutgoingRecord], create: Callable[[], BatchBuilder]) -> list[PackedBatch]:
     """Packs records into as few batches as hold them. Takes some milliseconds a megabyte: call it in a thread.
 
     Args:

@@ -18,12 +18,12 @@ from streams.engine.batch import KafkaRecord
 from streams.engine.partition import Checkpoint, FormatError, PartitionEngine
 from streams.exporter import MonitorState
 from streams.runtime.access import denied
-from streams.runtime.broker import Refusal, why_unwritten
+from streams.runtime.broker import WorkerRefusal, why_unwritten
 from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced, failure
-from streams.runtime.ends import Ends
+from streams.runtime.ends import LogEnds
 from streams.runtime.memory import FreedMemory
 from streams.runtime.settings import Settings, option_of
-from streams.runtime.transport import Batch, BatchConsumer
+from streams.runtime.transport import BatchConsumer, FetchedBatch
 from streams.runtime.watchdog import repartitioned
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class _Owned:
         durable: Where the next owner would go on; None before the first checkpoint.
         gap: First offset after a gap that was met once, until a second look confirms it.
         cut: A checkpoint being taken from the engine, which must not change meanwhile.
-        lost: Offsets that retention deleted; counted together with the next batch, so that they are counted once.
+        deleted: Offsets that retention deleted; counted together with the next batch, so that they are counted once.
         letter_bytes: At most so many bytes of dead letters are pending.
         unwritten: What the last checkpoint was to write and did not, for certain: the next one writes it too.
         retry_at: Monotonic seconds before which nothing is tried again.
@@ -74,7 +74,7 @@ class _Owned:
     durable: int | None = None
     gap: int | None = None
     cut: "asyncio.Future[Checkpoint] | None" = None
-    lost: int = 0
+    deleted: int = 0
     letter_bytes: int = 0
     unwritten: Checkpoint | None = None
     retry_at: float = 0.0
@@ -203,7 +203,7 @@ class Partitions:
         for partition in sorted(partitions - self._owned.keys()):
             self._start_opening(partition)
 
-    def lost(self, error: Exception) -> None:
+    def consumer_failed(self, error: Exception) -> None:
         """Nothing comes any more."""
         forbidden = denied(error, self._settings)
         self._fail(1, forbidden or f"The connection to Kafka ended for good: {error!r}.")
@@ -283,7 +283,7 @@ class Partitions:
                 async with asyncio.timeout(self._settings.restore_seconds):
                     if await self._open_once(partition):
                         return
-            except (Refusal, FormatError) as error:
+            except (WorkerRefusal, FormatError) as error:
                 self._fail(1, str(error))
                 return
             except _TRANSIENT as error:
@@ -373,18 +373,18 @@ class Partitions:
             log.warning("partition=%d %s", partition, note)
         return owned, f"restored from {len(restored.slots)} slots in {restored.records} records"
 
-    def _place(self, owned: _Owned, begin: int, ends: Ends) -> None:
+    def _place(self, owned: _Owned, begin: int, ends: LogEnds) -> None:
         """Finds the place in the log at which to go on.
 
         Raises:
-            Refusal: The log ends before it.
+            WorkerRefusal: The log ends before it.
         """
         owned.expected = owned.engine.applied + 1
         end = ends.last
         if not self._transactional:
             end = max(end, owned.expected)  # the embedded broker tells the start of the last batch as the end
         if owned.expected > end:
-            raise Refusal(
+            raise WorkerRefusal(
                 f"Partition {owned.partition} of {EVENTS} ends at offset {end}, and the checkpoint stands at "
                 f"{owned.expected}: the topic was recreated or cut; start a new group with --id and replay."
             )
@@ -398,7 +398,7 @@ class Partitions:
         owned.gap = None
 
     def _lose(self, owned: _Owned, begin: int) -> None:
-        owned.lost += begin - owned.expected
+        owned.deleted += begin - owned.expected
         log.error(
             "partition=%d lost offsets %d to %d: retention deleted them before they were read; see "
             "labelwatch_lost_records_total",
@@ -409,7 +409,7 @@ class Partitions:
 
     # --- records
 
-    async def take(self, batch: Batch) -> None:
+    async def take(self, batch: FetchedBatch) -> None:
         """Applies a batch that follows what was applied before; else has the flow start again there."""
         owned = self._owned.get(batch.partition)
         if owned is None or not self.consumer.is_current(batch):
@@ -431,9 +431,9 @@ class Partitions:
     def _apply(self, owned: _Owned, records: Sequence[KafkaRecord]) -> bool:
         letters = owned.engine.dead_letters_pending
         try:
-            if owned.lost:
-                owned.engine.lost(owned.lost)
-                owned.lost = 0
+            if owned.deleted:
+                owned.engine.lost(owned.deleted)
+                owned.deleted = 0
             owned.engine.apply(records)
         except Exception:
             # Never checkpoint a half-applied batch, and never go past it.

@@ -48,7 +48,7 @@ from mode import Service
 
 from schemas.topics import EVENTS
 from streams.engine.batch import KafkaRecord
-from streams.runtime.ends import Ends, log_ends
+from streams.runtime.ends import LogEnds, log_ends
 from streams.runtime.memory import break_circle
 from streams.runtime.settings import Settings
 
@@ -88,7 +88,7 @@ _FATAL = (
 )
 
 
-class Batch:
+class FetchedBatch:
     """Consecutive records of one partition, in the order of the log.
 
     Attributes:
@@ -125,10 +125,10 @@ class Owner(Protocol):
     def member_until(self, until: float) -> None:
         """The group counts this worker as a member until then, monotonic seconds; called in any thread."""
 
-    async def take(self, batch: Batch) -> None:
+    async def take(self, batch: FetchedBatch) -> None:
         """A batch has come."""
 
-    def lost(self, error: Exception) -> None:
+    def consumer_failed(self, error: Exception) -> None:
         """The group or the topic does not take this worker, and waiting mends nothing; no batch follows."""
 
 
@@ -344,7 +344,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         self._ensure_consumer().seek(tp, offset)
         self._sought[tp.partition] = epoch
 
-    async def log_bounds(self, tp: TP) -> tuple[int, Ends]:
+    async def log_bounds(self, tp: TP) -> tuple[int, LogEnds]:
         consumer = self._ensure_consumer()
         return (await consumer.beginning_offsets([tp]))[tp], (await log_ends(consumer, [tp]))[tp]
 
@@ -409,10 +409,10 @@ class BatchConsumer(driver.Consumer):
         except (KafkaError, TimeoutError):
             return False
 
-    async def log_bounds(self, partition: int) -> tuple[int, Ends]:
+    async def log_bounds(self, partition: int) -> tuple[int, LogEnds]:
         """The first offset that the log still has, and its ends."""
         async with asyncio.timeout(_REQUEST_SECONDS):
-            bounds: tuple[int, Ends] = await self._thread.call_thread(self._thread.log_bounds, TP(EVENTS, partition))
+            bounds: tuple[int, LogEnds] = await self._thread.call_thread(self._thread.log_bounds, TP(EVENTS, partition))
             return bounds
 
     async def open_at(self, partition: int, offset: int) -> bool:
@@ -438,7 +438,7 @@ class BatchConsumer(driver.Consumer):
         self._handed.pop(partition, None)
         self._fetched_to.pop(partition, None)
 
-    def is_current(self, batch: Batch) -> bool:
+    def is_current(self, batch: FetchedBatch) -> bool:
         """Whether a batch belongs to its partition's present opening."""
         return self._epochs.get(batch.partition) == batch.epoch
 
@@ -482,7 +482,7 @@ class BatchConsumer(driver.Consumer):
             try:
                 await self._thread.call_thread(self._thread.check)
             except (MembershipEnded, *_FATAL) as error:
-                self.owner.lost(error)
+                self.owner.consumer_failed(error)
                 return
             except (KafkaError, ConsumerNotStarted) as error:
                 log.debug("the group: %r", error)
@@ -502,7 +502,7 @@ class BatchConsumer(driver.Consumer):
             fetched: _Fetched = await self._thread.call_thread(self._thread.fetch, wanted, _IDLE_SECONDS)
         except _FATAL as error:
             self.stop_flow()
-            self.owner.lost(error)
+            self.owner.consumer_failed(error)
             return
         except KafkaError as error:
             log.warning("fetching failed and is tried again: %r", error)
@@ -519,7 +519,7 @@ class BatchConsumer(driver.Consumer):
                 if unread.begins == self._fetched_to[partition]:
                     follows = self._handed[partition]
                 self._handed[partition] = unread.ends - 1
-                yield TP(*tp), self._message(Batch(partition, epoch, follows, unread))
+                yield TP(*tp), self._message(FetchedBatch(partition, epoch, follows, unread))
                 if self._epochs.get(partition) == epoch:
                     self._fetched_to[partition] = unread.ends
         for partition in fetched.ended.keys() - {tp.partition for tp in fetched.records}:
@@ -532,7 +532,7 @@ class BatchConsumer(driver.Consumer):
         epoch = self._epochs.get(partition)
         return epoch if epoch is not None and epoch == fetched.epochs.get(partition) else None
 
-    def _message(self, batch: Batch) -> ConsumerMessage:
+    def _message(self, batch: FetchedBatch) -> ConsumerMessage:
         return ConsumerMessage(
             topic=EVENTS,
             partition=batch.partition,

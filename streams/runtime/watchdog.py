@@ -69,7 +69,7 @@ def clock_offset_seconds(before: float, after: float, appended: float) -> float:
     return max(before - appended, 0.0) + min(after - appended, 0.0)
 
 
-class Watched(Protocol):
+class WatchedWorker(Protocol):
     """What is watched; called in the watching thread."""
 
     def positions(self) -> dict[int, int]:
@@ -143,7 +143,7 @@ class LogWatch:
     def __init__(
         self,
         settings: Settings,
-        watched: Watched,
+        watched: WatchedWorker,
         *,
         partitions: int,
         topic_ids: Mapping[str, str],

@@ -24,7 +24,7 @@ from streams.exporter import (
     fingerprint,
 )
 from streams.runtime import build, logs
-from streams.runtime.broker import Findings, Refusal, examine
+from streams.runtime.broker import Findings, WorkerRefusal, examine
 from streams.runtime.certificates import when
 from streams.runtime.memory import keep_freed, limit_bytes
 from streams.runtime.partitions import Partitions
@@ -130,7 +130,7 @@ class _Worker:
     async def _examine(self) -> Findings | None:
         try:
             findings = await examine(self._settings)
-        except Refusal as error:
+        except WorkerRefusal as error:
             self._end(FAILED, str(error))
             return None
         for sentence in findings.warnings:

@@ -13,7 +13,7 @@ from schemas.topics import DRIFT, EVENTS, REJECTED, checkpoints_topic
 from streams.engine.batch import DeadLetter
 from streams.engine.partition import Checkpoint
 from streams.runtime import checkpoints
-from streams.runtime.broker import Refusal
+from streams.runtime.broker import WorkerRefusal
 from streams.runtime.checkpoints import PART_BYTES, CheckpointStore, DeadLettersRefused, Fenced
 from streams.runtime.settings import Settings
 from tests.kafka.conftest import FreshTopics, end_offsets, read_all
@@ -202,7 +202,7 @@ async def test_another_number_of_partitions_is_refused(settings: Settings) -> No
         await store.restore()
         await store.write(checkpoint(b"one", a=b"1"))
     async with opened(settings, partitions=4) as store:
-        with pytest.raises(Refusal, match="had 2 partitions, and now it has 4"):
+        with pytest.raises(WorkerRefusal, match="had 2 partitions, and now it has 4"):
             await store.restore()
 
 
@@ -213,7 +213,7 @@ async def test_a_newer_form_is_refused(settings: Settings, monkeypatch: pytest.M
         await store.write(checkpoint(b"one", a=b"1"))
     monkeypatch.undo()
     async with opened(settings) as store:
-        with pytest.raises(Refusal, match="newer labelwatch"):
+        with pytest.raises(WorkerRefusal, match="newer labelwatch"):
             await store.restore()
 
 
@@ -222,7 +222,7 @@ async def test_transactions_are_not_read_as_plain_records(settings: Settings) ->
         await store.restore()
         await store.write(checkpoint(b"one", a=b"1"))
     async with opened(settings, transactional=False) as store:
-        with pytest.raises(Refusal, match="written in transactions"):
+        with pytest.raises(WorkerRefusal, match="written in transactions"):
             await store.restore()
 
 

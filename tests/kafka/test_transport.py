@@ -12,9 +12,9 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.topics import EVENTS
 from streams.engine.batch import KafkaRecord
-from streams.runtime.ends import Ends
+from streams.runtime.ends import LogEnds
 from streams.runtime.settings import Settings
-from streams.runtime.transport import BATCH_RECORDS, App, Batch
+from streams.runtime.transport import BATCH_RECORDS, App, FetchedBatch
 from tests.kafka.conftest import FreshTopics, committed_offsets, end_offsets, read_all
 from tests.support.kafka import COMPACTS_SOON, RealKafka
 
@@ -36,7 +36,7 @@ class Recorder:
         self.ends: dict[int, int] = {}
         self.runs: list[int] = []
         self.records: list[KafkaRecord] = []
-        self.batches: list[Batch] = []
+        self.batches: list[FetchedBatch] = []
         self.stale = 0
         self.holes = 0
         self.members: list[float] = []
@@ -52,13 +52,13 @@ class Recorder:
     async def revoked(self) -> None:
         self.revocations += 1
 
-    def lost(self, error: Exception) -> None:
+    def consumer_failed(self, error: Exception) -> None:
         raise error
 
     def member_until(self, until: float) -> None:
         self.members.append(until)
 
-    async def take(self, batch: Batch) -> None:
+    async def take(self, batch: FetchedBatch) -> None:
         if not self.app.batches.is_current(batch):
             self.stale += 1
             return
@@ -219,7 +219,7 @@ async def test_deleted_records_are_missed(broker: RealKafka, fresh_topics: Fresh
     admin.delete_records([partition])[partition].result()
     async with running(settings, Recorder()) as recorder:
         await until(lambda: recorder.position(0) == 1000)
-        assert await recorder.app.batches.log_bounds(0) == (400, Ends(1000, 1000))
+        assert await recorder.app.batches.log_bounds(0) == (400, LogEnds(1000, 1000))
     assert recorder.offsets[0] == list(range(400, 1000))
     assert recorder.holes == 1, "the first batch says that 0 to 399 did not come"
     assert recorder.batches[0].follows == 399

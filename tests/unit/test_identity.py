@@ -15,7 +15,7 @@ from schemas.topics import EVENTS, checkpoints_topic, topics
 from streams.engine.partition import PartitionEngine
 from streams.ops.doctor import CheckMark, examine_all
 from streams.runtime import build
-from streams.runtime.broker import Refusal
+from streams.runtime.broker import WorkerRefusal
 from streams.runtime.checkpoints import CheckpointStore
 from streams.runtime.settings import Settings
 from tests.support.kafka import create_topics
@@ -51,15 +51,15 @@ async def test_another_key_is_refused_until_it_is_said_to_replace_the_old_one(op
         await store.write(checkpoint)
     async with opened("k-first") as store:
         await store.write(checkpoint)
-    with pytest.raises(Refusal, match=r"every person would appear twice.*--replaced-key k-first\.$") as refused:
+    with pytest.raises(WorkerRefusal, match=r"every person would appear twice.*--replaced-key k-first\.$") as refused:
         async with opened("k-second"):
             pass
     assert checkpoints_topic("main") in str(refused.value)
     assert "LABELWATCH_PSEUDONYM_KEY_FILE" in str(refused.value)
-    with pytest.raises(Refusal, match="by their plain ids: every person would appear twice"):
+    with pytest.raises(WorkerRefusal, match="by their plain ids: every person would appear twice"):
         async with opened("plain"):
             pass
-    with pytest.raises(Refusal, match="--replaced-key k-first"):
+    with pytest.raises(WorkerRefusal, match="--replaced-key k-first"):
         async with opened("k-second", replaced_key="k-third"):
             pass
     # On purpose: the setting may stay, and the old key is refused from the next checkpoint on.
@@ -68,7 +68,7 @@ async def test_another_key_is_refused_until_it_is_said_to_replace_the_old_one(op
             await store.write(checkpoint)
     async with opened("k-second") as store:
         await store.write(checkpoint)
-    with pytest.raises(Refusal, match="--replaced-key k-second"):
+    with pytest.raises(WorkerRefusal, match="--replaced-key k-second"):
         async with opened("k-first"):
             pass
 

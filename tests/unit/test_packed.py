@@ -6,7 +6,7 @@ from typing import Any
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from streams.runtime.packed import Record, packed
+from streams.runtime.packed import OutgoingRecord, packed
 
 ZSTD = 4
 BATCH_BYTES = 64 << 10
@@ -24,7 +24,7 @@ def builder() -> BatchBuilder:
     return Stamped(BATCH_BYTES, ZSTD, is_transactional=1)
 
 
-def some(count: int) -> list[Record]:
+def some(count: int) -> list[OutgoingRecord]:
     rng = random.Random(1)
     return [
         (
@@ -36,7 +36,7 @@ def some(count: int) -> list[Record]:
     ]
 
 
-def read(packed_bytes: bytes) -> list[Record]:
+def read(packed_bytes: bytes) -> list[OutgoingRecord]:
     batch = MemoryRecords(packed_bytes).next_batch()
     assert batch.validate_crc()
     return [(record.key, record.value, list(record.headers)) for record in batch]

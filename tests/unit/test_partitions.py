@@ -13,12 +13,12 @@ from schemas.policy import Policy
 from streams.engine.partition import Checkpoint, PartitionEngine
 from streams.exporter import MonitorState
 from streams.runtime import partitions as module
-from streams.runtime.broker import Refusal
+from streams.runtime.broker import WorkerRefusal
 from streams.runtime.checkpoints import DeadLettersRefused, Fenced, Restored
-from streams.runtime.ends import Ends
+from streams.runtime.ends import LogEnds
 from streams.runtime.partitions import DEAD_LETTERS_PENDING, Partitions
 from streams.runtime.settings import Settings
-from streams.runtime.transport import Batch
+from streams.runtime.transport import FetchedBatch
 
 
 class Record(NamedTuple):
@@ -94,8 +94,8 @@ class FakeConsumer:
     async def prove(self) -> bool:
         return self.member
 
-    async def log_bounds(self, partition: int) -> tuple[int, Ends]:
-        return self.begin, Ends(self.end if self.stable is None else self.stable, self.end)
+    async def log_bounds(self, partition: int) -> tuple[int, LogEnds]:
+        return self.begin, LogEnds(self.end if self.stable is None else self.stable, self.end)
 
     async def open_at(self, partition: int, offset: int) -> bool:
         self.opened.append(offset)
@@ -106,7 +106,7 @@ class FakeConsumer:
     def close_partition(self, partition: int) -> None:
         self.is_open = False
 
-    def is_current(self, batch: Batch) -> bool:
+    def is_current(self, batch: FetchedBatch) -> bool:
         return self.is_open and batch.epoch == self.epoch
 
     def reached(self, partition: int, expected: int) -> int:
@@ -152,7 +152,7 @@ class Bench:
     ) -> None:
         records = [Record(offset, b"{" if bad else label(offset, site)) for offset in offsets]
         await self.partitions.take(
-            Batch(
+            FetchedBatch(
                 0,
                 self.consumer.epoch if epoch is None else epoch,
                 offsets[0] - 1 if follows is None else follows,
@@ -351,7 +351,7 @@ async def test_many_dead_letters_are_written_before_more_is_taken(monkeypatch: p
 async def test_few_but_large_dead_letters_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DEAD_LETTER_BYTES_PENDING", 100)
     async with bench(monkeypatch, checkpoint_seconds=3600) as made:
-        batch = Batch(0, made.consumer.epoch, -1, [Record(0, b"x" * 101)])
+        batch = FetchedBatch(0, made.consumer.epoch, -1, [Record(0, b"x" * 101)])
         await made.partitions.take(batch)
         assert made.disk.letters == [0]
 
@@ -433,7 +433,7 @@ async def test_a_state_that_cannot_be_read_is_refused(monkeypatch: pytest.Monkey
     made = Bench(monkeypatch)
 
     async def refuse(self: FakeStore) -> Restored:
-        raise Refusal("no")
+        raise WorkerRefusal("no")
 
     monkeypatch.setattr(FakeStore, "restore", refuse)
     made.partitions.assigned({0}, 1)
