@@ -22,7 +22,7 @@ from schemas.states import (
     SKY,
     UNSEEN,
     VERMILLION,
-    SiteState,
+    SiteStatus,
 )
 from schemas.words import Language, Words
 
@@ -129,7 +129,7 @@ def _sites(board: Board) -> None:
 
     def tile(
         signal: BoardSignal,
-        state: SiteState,
+        state: SiteStatus,
         whose: Words = _SITE,
         *,
         is_calm: bool = False,

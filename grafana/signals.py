@@ -122,7 +122,7 @@ SITES_BLIND = BoardSignal(
 
 #: Sites that fit the wall.
 WALL = 30
-# SiteState first, then the proven gap; a site asleep last. The lower, the worse.
+# SiteStatus first, then the proven gap; a site asleep last. The lower, the worse.
 _RANK = f"(site:labelwatch_accuracy_proven_gap:ratio{{<of>}} - 10 * {_STATE}) or -10 * {_STATE}"
 
 

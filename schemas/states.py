@@ -25,7 +25,7 @@ _GREY = f"#ffffff on {GREY}"
 _LIVE = f"bold #ffffff on {BLUE}"
 
 
-class SiteState(NamedTuple):
+class SiteStatus(NamedTuple):
     """One state of a site, as `site:labelwatch_state:code` gives it; never told by colour alone.
 
     Attributes:
@@ -59,45 +59,45 @@ class SiteState(NamedTuple):
         return " on " in self.style
 
 
-DRIFT = SiteState(
+DRIFT = SiteStatus(
     5, "▼", Words("DRIFT", "漂移"), VERMILLION,
     Words("accuracy has changed, and is not chance", "准确率已变，并非偶然"),
     "DRIFT", "change proven", f"bold #ffffff on {VERMILLION}",
 )  # fmt: skip
-SILENT = SiteState(
+SILENT = SiteStatus(
     4, "■", Words("SILENT", "静默"), ORCHID, Words("was at work, sends no labels", "应在工作却无标注"),
     "SILENT", "people work, no labels", f"bold #000000 on {PURPLE}",
 )  # fmt: skip
-BELOW = SiteState(
+BELOW = SiteStatus(
     3, "▽", Words("BELOW", "低于目标"), AMBER, Words("whole 95% interval below target", "95% 区间全在目标以下"),
     "BELOW", "proven below target", _BRIGHT,
 )  # fmt: skip
-BLIND = SiteState(
+BLIND = SiteStatus(
     2, "?", Words("BLIND", "无复核"), GREY, Words("labels flow, too few reviews", "有标注，复核太少"),
     "BLIND", "too few reviews", _GREY,
 )  # fmt: skip
-NEAR = SiteState(
+NEAR = SiteStatus(
     1, "≈", Words("near target", "接近目标"), NEUTRAL, Words("target inside the interval", "目标在区间之内"),
     "near", "target in the interval", "#D8DADF",
 )  # fmt: skip
-AT_TARGET = SiteState(
+AT_TARGET = SiteStatus(
     0, "✓", Words("at target", "达标"), BLUE, Words("whole interval at or above target", "区间全在目标之上"),
     "above", "proven at or above", SKY,
 )  # fmt: skip
-NO_SHIFT = SiteState(
+NO_SHIFT = SiteStatus(
     -1, "☾", Words("no shift", "无班次"), DIMMED, Words("nobody at work for an hour", "一小时内无人工作"),
     "quiet", "nobody works", "#9AA0A6",
 )  # fmt: skip
 #: Worst first, as the wall shows them.
 SITE_STATES = (DRIFT, SILENT, BELOW, BLIND, NEAR, AT_TARGET, NO_SHIFT)
 #: No code: the series is gone, since no worker shows the site.
-UNSEEN = SiteState(
+UNSEEN = SiteStatus(
     -2, "·", Words("NOT LIVE", "失联"), GREY, Words("no worker shows the site now", "暂无监控实例提供该站点"),
     "UNKNOWN", "no figures any more", _GREY,
 )  # fmt: skip
 
 
-class LiveState(NamedTuple):
+class LiveStatus(NamedTuple):
     """Whether the monitor's figures are live, as the terminal says it.
 
     Attributes:
@@ -113,9 +113,9 @@ class LiveState(NamedTuple):
     style: str
 
 
-LIVE = LiveState("●", Words("LIVE", "实时"), "figures are of now", _LIVE)
-REPLAY = LiveState("◷", Words("REPLAY", "回放"), "figures are of the events' own time", _LIVE)
-STARTING = LiveState("…", Words("STARTING", "启动中"), "no figures yet", _GREY)
-STALE = LiveState("◔", Words("STALE", "滞后"), "figures are behind", _BRIGHT)
-NO_EVENTS = LiveState("■", Words("NO EVENTS", "无事件"), "nothing arrives from any site", _BRIGHT)
-DOWN = LiveState("■", Words("DOWN", "中断"), "no figures come", _BRIGHT)
+LIVE = LiveStatus("●", Words("LIVE", "实时"), "figures are of now", _LIVE)
+REPLAY = LiveStatus("◷", Words("REPLAY", "回放"), "figures are of the events' own time", _LIVE)
+STARTING = LiveStatus("…", Words("STARTING", "启动中"), "no figures yet", _GREY)
+STALE = LiveStatus("◔", Words("STALE", "滞后"), "figures are behind", _BRIGHT)
+NO_EVENTS = LiveStatus("■", Words("NO EVENTS", "无事件"), "nothing arrives from any site", _BRIGHT)
+DOWN = LiveStatus("■", Words("DOWN", "中断"), "no figures come", _BRIGHT)

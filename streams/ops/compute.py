@@ -18,7 +18,7 @@ from rich.text import Text
 from schemas.drift import DriftRecord
 from schemas.metrics import METRICS
 from schemas.policy import Policy
-from schemas.states import SiteState
+from schemas.states import SiteStatus
 from schemas.text import visible
 from streams.engine.figures import Figures, PeopleFigures
 from streams.engine.partition import PartitionEngine
@@ -331,7 +331,7 @@ _NAMES = ("site", "role", "agent")
 
 
 def _table(
-    headings: tuple[str, ...], rows: Sequence[tuple[SiteState, tuple[str, ...]]], width: int
+    headings: tuple[str, ...], rows: Sequence[tuple[SiteStatus, tuple[str, ...]]], width: int
 ) -> Iterator[Table | Text]:
     """A table without frames; what does not fit stands below its row. Ids are what a person copies: they fold."""
     columns = [

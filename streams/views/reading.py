@@ -20,8 +20,8 @@ from schemas.states import (
     STALE,
     STARTING,
     UNSEEN,
-    LiveState,
-    SiteState,
+    LiveStatus,
+    SiteStatus,
 )
 from streams.views.samples import Samples
 
@@ -77,7 +77,7 @@ class Accuracy:
     target: float = math.nan
 
     @property
-    def state(self) -> SiteState:
+    def state(self) -> SiteStatus:
         """What the interval proves against the target."""
         if self.ratio is None or self.lower is None or self.upper is None:
             return BLIND
@@ -103,7 +103,7 @@ class SiteLine:
     """One site as the board shows it. Ratios 0 to 1; None where there is no such figure."""
 
     site: str
-    state: SiteState = NEAR
+    state: SiteStatus = NEAR
     accuracy: Accuracy = Accuracy()
     recent: Accuracy = Accuracy()
     qa: Accuracy = Accuracy()
@@ -246,7 +246,7 @@ def unknown(reading: Reading) -> Reading:
     return replace(reading, sites=tuple(replace(line, state=UNSEEN) for line in reading.sites))
 
 
-def monitor(reading: Reading | None, trouble: str | None, now_seconds: float) -> tuple[LiveState, str]:
+def monitor(reading: Reading | None, trouble: str | None, now_seconds: float) -> tuple[LiveStatus, str]:
     """How the monitor stands, and why if it is not live.
 
     Args:
@@ -304,7 +304,7 @@ def span(seconds: float) -> str:
     return f"{seconds / 3600:.0f} h" if seconds < 172_800 else f"{seconds / 86_400:,.0f} d"
 
 
-def rank(state: SiteState) -> int:
+def rank(state: SiteStatus) -> int:
     """How urgent a state is: one that nobody knows is no better than one without reviews."""
     return BLIND.code if state is UNSEEN else state.code
 
@@ -459,7 +459,7 @@ def _site(samples: Samples, site: str, drifting: bool, newest_event_seconds: flo
     return replace(line, state=_state(line, drifting))
 
 
-def _state(line: SiteLine, drifting: bool) -> SiteState:
+def _state(line: SiteLine, drifting: bool) -> SiteStatus:
     if drifting:
         return DRIFT
     if line.silent_seconds > SILENT_SECONDS:

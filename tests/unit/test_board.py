@@ -16,7 +16,7 @@ from schemas.states import (
     NO_SHIFT,
     SILENT,
     UNSEEN,
-    SiteState,
+    SiteStatus,
 )
 from streams.views.board import TerminalBoard, plain_lines
 from streams.views.reading import OpenDrift, Reading, monitor, read, remember
@@ -76,7 +76,7 @@ class Scrape:
         return read(self.samples, NOW)
 
 
-def state_of(**more: Any) -> SiteState:
+def state_of(**more: Any) -> SiteStatus:
     scrape = Scrape()
     scrape.site("lima-1", **more)
     (line,) = scrape.reading().sites
@@ -98,7 +98,7 @@ def state_of(**more: Any) -> SiteState:
         ({"interval": (0.97, 0.955, 0.98), "silent_seconds": 900}, AT_TARGET),
     ],
 )
-def test_a_site_stands_as_its_interval_and_its_labels_say(more: dict[str, object], state: SiteState) -> None:
+def test_a_site_stands_as_its_interval_and_its_labels_say(more: dict[str, object], state: SiteStatus) -> None:
     assert state_of(**more) is state
 
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("benchmarks", "detectors", "grafana", "schemas", "streams")
 #: Names that two types still share, each to be renamed.
-SHARED = {"ReviewError", "State"}
+SHARED = {"ReviewError"}
 #: Modules that still put names of metrics together.
 BUILDS_NAMES = {"streams/engine/drift/part.py", "streams/engine/drift/river.py"}
 
