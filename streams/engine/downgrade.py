@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from detectors.reverse import PACKED_BYTES, ReverseTest
-from streams.engine.drift.streams import without_strata
+from streams.engine.drift.strata import without_strata
 from streams.engine.panes import Slot
 from streams.engine.partition import FORMAT, FORMATS
 

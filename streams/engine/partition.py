@@ -14,9 +14,10 @@ from schemas.metrics import SITE_WINDOWS
 from schemas.policy import OTHER, Policy
 from schemas.topics import EVENTS
 from streams.engine.batch import DeadLetter, KafkaRecord
+from streams.engine.drift.budgets import Plan
 from streams.engine.drift.episodes import Episode
 from streams.engine.drift.part import DriftPart, Opened
-from streams.engine.drift.streams import Plan, Stream
+from streams.engine.drift.stream import Stream
 from streams.engine.figures import Figures, PeopleFigures, without_people, without_sites
 from streams.engine.intake import CAP_CHECK_RECORDS, Intake
 from streams.engine.limits import KINDS, Admitted, LimitUse

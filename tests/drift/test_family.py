@@ -9,7 +9,7 @@ import pytest
 from schemas.drift import DriftLevel, DriftRecord, Member
 from schemas.policy import Policy
 from schemas.sentences import chinese, english
-from streams.engine.drift.streams import Stream
+from streams.engine.drift.stream import Stream
 from streams.engine.partition import PartitionEngine
 from tests.drift.test_signals import DAY_MS, Log, of
 from tests.oracle.compare import Record

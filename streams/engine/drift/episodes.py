@@ -11,7 +11,7 @@ from detectors.reverse import ReverseTest
 from schemas.drift import BUDGET_OF, OURS, Cause, DriftLevel, DriftRecord, Member
 from schemas.policy import Policy
 from schemas.sentences import chinese, english
-from streams.engine.drift.streams import Stream, watches_fall
+from streams.engine.drift.stream import Stream, watches_fall
 from streams.engine.ratios import wilson
 
 #: A drift that opens again within this time after it was cleared is the same one.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from schemas.drift import BUDGET_OF, Member
 from streams.engine.drift.episodes import Episode
-from streams.engine.drift.streams import Stream
+from streams.engine.drift.stream import Stream
 
 #: By signal and direction of a site's stream, those that are the same news: less accurate work has more errors found.
 _WITHIN = {

@@ -17,11 +17,12 @@ from schemas.drift import Cause, Direction, DriftLevel
 from schemas.policy import OTHER, Policy
 from streams.engine.batch import EventBatch, WorkKind
 from streams.engine.drift import older
+from streams.engine.drift.budgets import LEAST_RUN_LENGTH, BudgetedStreams
 from streams.engine.drift.cause import CAUSES, contributions, largest, verdict
 from streams.engine.drift.episodes import Closed, Episode, again, drift_id
 from streams.engine.drift.names import FEW, MANY, NONE, Combinations, Names
 from streams.engine.drift.recent import LABEL, Groups, PackedRows, Recent, Waiting, begins, lengths
-from streams.engine.drift.streams import DAY_SECONDS, LEAST_RUN_LENGTH, Call, Stream, Streams, first_places, stretches
+from streams.engine.drift.stream import DAY_SECONDS, Call, Stream, first_places, stretches
 from streams.engine.intake import Intake
 from streams.engine.panes import Slot
 from streams.engine.parts import Numbers
@@ -129,8 +130,7 @@ class LabelDrifts:
         self._watched = SIGNALS_OF_LABELS.intersection(policy.detection.signals)
         tickets = LABEL_SHARE * policy.oncall.false_tickets_per_month / partitions
         signals = dict.fromkeys(SIGNALS_OF_LABELS, "ticket")
-        #: For volumes and run lengths alone: the rows here have their own form.
-        self._streams = Streams({"ticket": tickets}, signals, lambda _: None)
+        self._streams = BudgetedStreams({"ticket": tickets}, signals)
         self._states: dict[int, _Watched] = {}
         #: By stream, the group that is being filled: how many labels, and their sums.
         self._held = np.zeros(0, np.int64)

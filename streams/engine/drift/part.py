@@ -20,6 +20,7 @@ from schemas.events import ReviewRevised, ReviewVersion
 from schemas.policy import OTHER, Policy
 from streams.engine.batch import EventBatch, Trait, VerdictKind
 from streams.engine.drift import older
+from streams.engine.drift.budgets import MONTH_SECONDS, Plan
 from streams.engine.drift.cause import CAUSES, MAIN_SHARE, Contribution, contributions, largest, verdict
 from streams.engine.drift.episodes import (
     TASKS,
@@ -37,19 +38,10 @@ from streams.engine.drift.hold import Hold
 from streams.engine.drift.incidents import Incidents, parent_of
 from streams.engine.drift.labels import LABEL_SHARE, SIGNALS_OF_LABELS, Happened, LabelDrifts
 from streams.engine.drift.names import FEW, MANY, NONE, SOME, Combinations, Names
+from streams.engine.drift.outcomes import OutcomeStreams
 from streams.engine.drift.recent import REVIEW, Groups, PackedRows, Recent, Waiting
 from streams.engine.drift.river import RiverDrifts, RiverKey, Scene
-from streams.engine.drift.streams import (
-    DAY_SECONDS,
-    MONTH_SECONDS,
-    Call,
-    Plan,
-    Stream,
-    Streams,
-    first_places,
-    stretches,
-    watches_fall,
-)
+from streams.engine.drift.stream import DAY_SECONDS, Call, Stream, first_places, stretches, watches_fall
 from streams.engine.figures import Figures
 from streams.engine.intake import Intake
 from streams.engine.panes import HOUR_MS, Slot, Table
@@ -161,7 +153,7 @@ class DriftPart:
         self._river = RiverDrifts(policy)
         if self._labels.watches:
             false_a_month["ticket"] *= 1 - LABEL_SHARE
-        self._streams = Streams(
+        self._streams = OutcomeStreams(
             {budget: allowed / partitions for budget, allowed in false_a_month.items()},
             BUDGET_OF,
             self._target_error,

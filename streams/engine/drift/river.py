@@ -29,7 +29,7 @@ from streams.engine.drift.episodes import (
     shows_accuracy,
 )
 from streams.engine.drift.recent import REVIEW, PackedRows
-from streams.engine.drift.streams import Call, Stream, watches_fall
+from streams.engine.drift.stream import Call, Stream, watches_fall
 from streams.engine.figures import Figures
 from streams.engine.panes import Slot
 
