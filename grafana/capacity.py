@@ -1,7 +1,8 @@
 """People and their paid time over four weeks: have we enough, where is time lost, at which hours, which way it goes."""
 
 from grafana import shared, signals
-from grafana.theme import Board, PanelQuery
+from grafana.query import PanelQuery
+from grafana.theme import Board
 from grafana.words import NOT_KNOWN, SITE, WINDOW
 from schemas.states import BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION, YELLOW
 from schemas.words import Language, Words

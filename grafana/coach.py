@@ -1,7 +1,8 @@
 """People of one site: who needs coaching, how sure that is, speed beside quality, who is going down."""
 
 from grafana import shared, signals
-from grafana.theme import Board, PanelQuery
+from grafana.query import PanelQuery
+from grafana.theme import Board
 from grafana.words import AGENT, NOT_KNOWN, SITE, WINDOW
 from schemas.states import AMBER, BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION
 from schemas.words import Language, Words

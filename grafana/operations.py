@@ -1,7 +1,8 @@
 """The wall: which site, how bad, since when, what now, readable from five metres; nothing to scroll at 1920x1080."""
 
 from grafana import shared, signals
-from grafana.theme import Board, BoardSignal, PanelQuery, ValueWords
+from grafana.query import BoardSignal, PanelQuery, ValueWords
+from grafana.theme import Board
 from grafana.words import NOT_ENOUGH, NOT_KNOWN, PROJECT, SITE
 from schemas.states import (
     AMBER,

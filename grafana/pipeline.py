@@ -1,7 +1,8 @@
 """The monitor itself: does it read everything, in time, and what does it refuse; for who keeps it running."""
 
 from grafana import shared, signals
-from grafana.theme import Board, PanelQuery
+from grafana.query import PanelQuery
+from grafana.theme import Board
 from grafana.words import NOT_KNOWN, SITE
 from schemas.states import AMBER, BLUE, GREY, LIGHT_GREY, NEUTRAL, ORANGE, PURPLE, SKY, VERMILLION
 from schemas.words import Language, Words

@@ -1,7 +1,8 @@
 """Reviews of reviews: can the accuracy figures be trusted, is enough looked at, who is lenient, how late it comes."""
 
 from grafana import shared, signals
-from grafana.theme import Board, PanelQuery
+from grafana.query import PanelQuery
+from grafana.theme import Board
 from grafana.words import REVIEWER, SITE, WINDOW
 from schemas.states import BLUE, GREY, LIGHT_GREY, ORANGE, PURPLE, SKY, VERMILLION
 from schemas.words import Language, Words

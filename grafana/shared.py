@@ -1,7 +1,9 @@
 """What every board has: its way to the others, its marks in time, and whether the monitor is alive."""
 
 from grafana import signals
-from grafana.theme import Board, BoardSignal, PanelPlace, PanelQuery, ValueWords
+from grafana.fields import PanelPlace
+from grafana.query import BoardSignal, PanelQuery, ValueWords
+from grafana.theme import Board
 from grafana.words import NOT_KNOWN
 from schemas import words
 from schemas.states import AMBER, DOWN, LIGHT_GREY, NEUTRAL, STALE, VERMILLION

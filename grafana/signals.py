@@ -7,7 +7,7 @@ gauges are made within a worker first, for the same reason.
 
 from dataclasses import replace
 
-from grafana.theme import BoardSignal
+from grafana.query import BoardSignal
 from schemas import states
 from schemas.words import Words
 

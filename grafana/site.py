@@ -1,7 +1,8 @@
 """One site: how bad, since when, and why: parts of the change, projects, errors, people, reviewers, SOP versions."""
 
 from grafana import shared, signals
-from grafana.theme import Board, PanelQuery
+from grafana.query import PanelQuery
+from grafana.theme import Board
 from grafana.words import AGENT, MARKET, NOT_KNOWN, PROJECT, REVIEWER, SITE, WINDOW
 from schemas.states import BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION, YELLOW
 from schemas.words import Language, Words

@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from grafana import generate, signals
-from grafana.theme import UNITS, BoardSignal
+from grafana.fields import UNITS
+from grafana.query import BoardSignal
 from schemas import states
 from schemas.metrics import CATALOGUE, METRICS, Kind, Origin
 from tests.boards.queries import boards, panels, queries, seconds, substitute
