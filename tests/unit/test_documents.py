@@ -10,7 +10,10 @@ import pytest
 import typer
 import yaml
 
+from schemas.drift import SIGNALS
 from schemas.metrics import METRICS, Kind
+from schemas.states import SITE_STATES, UNSEEN
+from schemas.words import DIMENSIONS, SIGNAL_NAMES, SUBJECTS
 from streams.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -142,3 +145,20 @@ def test_operations_quotes_what_the_worker_says() -> None:
     quoted = [words for cell in rows for words in re.findall(r"`([^`]+)`", cell)]
     assert len(quoted) > 10
     assert [words for words in quoted if words not in said] == []
+
+
+def test_the_glossary_has_the_words_of_states_signals_and_causes() -> None:
+    lines = (ROOT / "docs/glossary.md").read_text("utf-8").splitlines()
+    rows = {tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines if line.startswith("| ")}
+    states = {(each.word.en, each.short, each.word.zh, each.glyph, each.means.en) for each in (*SITE_STATES, UNSEEN)}
+    signals = {(f"`{name}`", *SUBJECTS[name], *SIGNAL_NAMES[name]) for name in SIGNALS}
+    assert states <= rows
+    assert signals <= rows
+    assert {(f"`{by}`", *words) for by, words in DIMENSIONS.items()} <= rows
+
+
+def test_the_glossary_names_each_term_once() -> None:
+    terms = re.findall(r"^\| ([^|`]+) \|", (ROOT / "docs/glossary.md").read_text("utf-8"), re.MULTILINE)
+    names = [name for term in terms for name in re.split(r", ", term) if name not in ("term", "state", "signal")]
+    assert len(names) > 60
+    assert len(names) == len(set(names))
