@@ -7,18 +7,14 @@ promtool. The recording rules are then evaluated over it, each after those that 
 import json
 import re
 import shutil
-import socket
-import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.parse
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -29,10 +25,10 @@ from streams.exporter import MonitorState
 from streams.exporter.collector import PeopleCollector, SitesCollector
 from streams.exporter.pseudonyms import AgentNames
 from streams.exporter.text import render
+from streams.ops.blocks import Blocks, Evaluator, ask
 from streams.ops.errors import WRONG_USE, CommandError
 from streams.sources.lines import json_lines
 from streams.sources.sinks import partition_of
-from streams.views.http import Unreachable, open_url, request_to
 
 #: Where the rules are in a clone; a wheel has none.
 RULES = Path(__file__).parents[2] / "prometheus" / "rules"
@@ -43,16 +39,12 @@ SEGMENTS = ((float("inf"), 3600), (8 * 86_400.0, 600), (25 * 3600.0, 120))
 PEOPLE_SECONDS = (0, 3600, 240)
 #: Of no use to trends: windows by project and market, and the policy's targets for each of them.
 _FINE_ONLY = re.compile(r'labelwatch_(labels|reviews|correct_reviews)_window\b|.*(target|policy).*project="[^"]')
-#: A block each, so that promtool reads every file once.
-BLOCK_HOURS = 18
 #: A name in PromQL.
 NAME = re.compile(r"[a-zA-Z_:][\w:]*")
 _RECORDS = 5_000
 _SUFFIX = re.compile(r"_(bucket|sum|count)$")
 #: A worker that is gone when the live ones begin: its counters do not go on in theirs.
 _INSTANCE = "past:9464"
-_START_SECONDS = 120.0
-_ANSWER_SECONDS = 300.0
 _SAY_SECONDS = 5.0
 
 
@@ -160,7 +152,7 @@ class Past:
 
     def store(self, data: Path) -> None:
         """Writes blocks of the workers' pages into a folder."""
-        with _Blocks(self.scratch, data) as blocks:
+        with Blocks(self.scratch, data) as blocks:
             for at_seconds, lines in self._pages():
                 self.samples += blocks.write(at_seconds, lines)
                 self._last = at_seconds
@@ -181,14 +173,14 @@ class Past:
                 if rule.level != level:
                     continue
                 for begin, end, step in spans:
-                    for series in _ask(url, rule.expr, begin, end, step):
+                    for series in ask(url, rule.expr, begin, end, step):
                         labels = {key: value for key, value in series["metric"].items() if key != "__name__"}
                         head = rule.name + "{" + ",".join(f"{k}={json.dumps(v)}" for k, v in labels.items()) + "}"
                         for at, value in series["values"]:
                             found.setdefault(int(at), []).append(f"{head} {value} {int(at)}\n")
 
             def add(found: dict[int, list[str]] = found) -> None:
-                with _Blocks(self.scratch, data) as blocks:
+                with Blocks(self.scratch, data) as blocks:
                     for at in sorted(found):
                         self.samples += blocks.write(at, found[at])
 
@@ -278,108 +270,6 @@ def keeping(events: Iterable[Known], from_ms: int, kept: "deque[Known]") -> Iter
         yield event
 
 
-class _Blocks:
-    """Samples in the order of time, to blocks of a Prometheus."""
-
-    def __init__(self, scratch: Path, data: Path) -> None:
-        self._path, self._data = scratch / "past.txt", data
-        self._block: int | None = None
-        self._file: TextIO | None = None
-
-    def __enter__(self) -> "_Blocks":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def write(self, at: int, lines: Sequence[str]) -> int:
-        """Adds lines of one moment; returns how many."""
-        block = at // (BLOCK_HOURS * 3600)
-        if self._file is None or block != self._block:
-            self._close()
-            self._block, self._file = block, self._path.open("w", encoding="utf-8")
-        self._file.writelines(lines)
-        return len(lines)
-
-    def _close(self) -> None:
-        if self._file is None:
-            return
-        self._file.write("# EOF\n")
-        self._file.close()
-        self._file = None
-        command = ["promtool", "tsdb", "create-blocks-from", f"--max-block-duration={BLOCK_HOURS}h", "openmetrics"]
-        made = subprocess.run(
-            [*command, "--quiet", str(self._path), str(self._data)], check=False, capture_output=True, text=True
-        )
-        self._path.unlink()
-        if made.returncode:
-            raise CommandError(f"promtool cannot write blocks to {self._data}: {(made.stderr or made.stdout).strip()}")
-
-
-def _ask(url: str, expr: str, start: int, end: int, step: int) -> list[dict[str, Any]]:
-    if end <= start:
-        return []
-    body = urllib.parse.urlencode({"query": expr, "start": start, "end": end, "step": step}).encode()
-    try:
-        with open_url(request_to(f"{url}/api/v1/query_range", body), _ANSWER_SECONDS) as response:
-            return list(json.load(response)["data"]["result"])
-    except urllib.error.HTTPError as error:
-        raise CommandError(f"prometheus does not evaluate {expr!r}: {error.read().decode(errors='replace')}") from error
-
-
-class _Evaluator:
-    """A Prometheus for the rules, over a folder of blocks; it scrapes nothing, and is gone with its block."""
-
-    def __init__(self, data: Path, scratch: Path) -> None:
-        self._data, self._log, self._config = data, scratch / "prometheus.log", scratch / "prometheus.yml"
-        self._config.write_text("global: {}\n", "utf-8")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._address = f"127.0.0.1:{free.getsockname()[1]}"
-        self.url = f"http://{self._address}"
-
-    def __enter__(self) -> "_Evaluator":
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *("prometheus", f"--config.file={self._config}", f"--storage.tsdb.path={self._data}"),
-                    *("--storage.tsdb.retention.time=100y", f"--web.listen-address={self._address}"),
-                ],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._is_ready():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
-                self.__exit__()
-                raise CommandError(f"prometheus does not start over the blocks: {' '.join(last) or 'it said nothing'}")
-            time.sleep(0.1)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(_START_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def restart(self, meanwhile: Callable[[], None]) -> None:
-        """Ends it, does something, and starts it anew: it then has the new blocks."""
-        self.__exit__()
-        meanwhile()
-        self.__enter__()
-
-    def _is_ready(self) -> bool:
-        try:
-            with open_url(request_to(f"{self.url}/-/ready"), 5.0) as response:
-                return response.status == 200
-        except (Unreachable, OSError):
-            return False
-
-
 # --- a file
 
 
@@ -451,7 +341,7 @@ def backfill(options: BackfillOptions, say: Callable[[str], None]) -> Past:
             )
             past.store(blocks)
             if rules:
-                with _Evaluator(blocks, scratch) as evaluator:
+                with Evaluator(blocks, scratch) as evaluator:
                     past.evaluate(blocks, evaluator.url, evaluator.restart)
             made = [block for block in blocks.iterdir() if (block / "meta.json").exists()]
             size = sum(file.stat().st_size for block in made for file in block.rglob("*") if file.is_file())

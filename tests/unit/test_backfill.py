@@ -9,8 +9,8 @@ import pytest
 
 from schemas.policy import Policy
 from streams.exporter.pseudonyms import plain
-from streams.ops import backfill as ops
 from streams.ops.backfill import BackfillOptions, Past, backfill
+from streams.ops.blocks import Evaluator, ask
 from streams.ops.errors import WRONG_USE, CommandError
 
 pytestmark = [pytest.mark.promtool, pytest.mark.timeout(600)]
@@ -46,10 +46,10 @@ def test_a_prometheus_shows_a_files_past_and_the_rules_over_it(tmp_path: Path) -
     assert f"{past.samples:,} samples in " in said[-1]
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    with ops._Evaluator(folder, scratch) as prometheus:
+    with Evaluator(folder, scratch) as prometheus:
 
         def value(query: str, at_ms: int) -> float | None:
-            found = ops._ask(prometheus.url, query, at_ms // 1000, at_ms // 1000 + 1, 1)
+            found = ask(prometheus.url, query, at_ms // 1000, at_ms // 1000 + 1, 1)
             return float(found[0]["values"][0][1]) if found else None
 
         day = 'labelwatch_site_reviews{site="lima-1",role="agent",window="24h"}'
