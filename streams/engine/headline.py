@@ -5,6 +5,7 @@ the definition together again: it depends on the policy.
 """
 
 from schemas.policy import Policy
+from streams.engine.batch import VerdictKind
 
 
 def why_not_windowed(purpose: str | None, review_round: int | None) -> str:
@@ -20,3 +21,8 @@ def why_not_headline(source: str | None, sampling: str | None, policy: Policy) -
         return "sampling targeted"
     source = source or "qa"
     return "" if source in policy.headline_sources else f"source {source}, by the policy"
+
+
+def is_headline(kind: VerdictKind, policy: Policy) -> bool:
+    """Whether a review counts in the headline accuracy (docs: what counts as accuracy)."""
+    return kind.windowed and not why_not_headline(kind.source, kind.sampling, policy)

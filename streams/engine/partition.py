@@ -16,13 +16,13 @@ from schemas.topics import EVENTS
 from streams.engine.batch import DeadLetter, KafkaRecord
 from streams.engine.drift.budgets import Plan
 from streams.engine.drift.episodes import Episode
-from streams.engine.drift.part import DriftPart, Opened
 from streams.engine.drift.stream import Stream
 from streams.engine.figures import Figures, PeopleFigures, without_people, without_sites
 from streams.engine.intake import CAP_CHECK_RECORDS, Intake
 from streams.engine.limits import KINDS, Admitted, LimitUse
 from streams.engine.panes import Rings, Slot, Table
-from streams.engine.parts import Part, Report
+from streams.engine.parts import Part, Report, View
+from streams.engine.parts.drift import DriftPart, Opened
 from streams.engine.parts.implausible import ImplausiblePart
 from streams.engine.parts.people import PeoplePart, ReviewersPart
 from streams.engine.parts.presence import PresencePart
@@ -149,6 +149,7 @@ class PartitionEngine:
         self._tables: tuple[Table, ...] = tuple(table for part in self._parts for table in part.tables)
         self._sites = SiteView(work, verdicts, presence, (topic, str(partition)))
         self._people = PeopleView(self.lock, people, reviewers, presence)
+        self._views: tuple[View, ...] = (self._sites, self._people)
 
     # --- records
 

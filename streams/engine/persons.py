@@ -13,6 +13,7 @@ from schemas.metrics import WINDOWS
 from schemas.policy import Policy
 from streams.engine.figures import Figures, LabelValues, PeopleGroup
 from streams.engine.panes import Key, Table
+from streams.engine.parts import Part
 from streams.engine.parts.people import PeoplePart, ReviewersPart
 from streams.engine.parts.presence import PresencePart
 from streams.engine.ratios import below_target_probability, ratio, wilson
@@ -37,6 +38,7 @@ class PeopleView:
     def __init__(
         self, lock: AbstractContextManager[bool], people: PeoplePart, reviewers: ReviewersPart, presence: PresencePart
     ) -> None:
+        self.reads: Sequence[Part] = (people, reviewers, presence)
         self._lock = lock
         self._people = people.table
         self._presence = presence

@@ -10,7 +10,7 @@ from schemas.metrics import SITE_WINDOWS, WINDOWS
 from schemas.policy import Policy, Targets
 from streams.engine.figures import Figures, LabelValues
 from streams.engine.panes import Key, Table
-from streams.engine.parts import Grouped, Grouping, Report
+from streams.engine.parts import Grouped, Grouping, Part, Report
 from streams.engine.parts.presence import OpenStates, PresencePart
 from streams.engine.parts.verdicts import HEADLINE, VerdictsPart
 from streams.engine.parts.work import WorkPart
@@ -30,6 +30,7 @@ class SiteView:
     """
 
     def __init__(self, work: WorkPart, verdicts: VerdictsPart, presence: PresencePart, here: tuple[str, str]) -> None:
+        self.reads: Sequence[Part] = (work, verdicts, presence)
         self._here = here
         self._work = work
         self._verdicts = verdicts

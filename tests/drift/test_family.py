@@ -222,7 +222,7 @@ def test_an_older_checkpoint_loses_the_second_stream_of_a_site_with_one_project(
     engine.apply(records[:1000])
     # As it was: a stream of the only project, too, and nothing known of projects.
     second = Stream("s", "p", "", "accuracy", "down")
-    engine._drift._streams.copy(engine._drift._streams.number(second), 0, restart=False)
+    engine._drift.reviews.streams.copy(engine._drift.reviews.streams.number(second), 0, restart=False)
     checkpoint = engine.checkpoint()
     slots = {key: value for key, value in checkpoint.slots if value is not None}
     header = msgspec.msgpack.decode(slots[b"drift|header"])

@@ -24,14 +24,14 @@ RECORDINGS = [FOLDER / f"format-1-{number}.msgpack.gz" for number in (2, 3)]
 
 def reviews(engine: PartitionEngine) -> dict[tuple[str, str], list[tuple[object, ...]]]:
     """The rings of reviews, by site and role, with names in place of numbers."""
-    drift = engine._drift
-    drift._settle()
-    return {key: told(drift, drift._rings[number], REVIEW) for key, number in drift._ring_numbers.items()}
+    memory = engine._drift.reviews.memory
+    memory.settle()
+    return {key: told(memory, memory.rings[number], REVIEW) for key, number in memory.ring_numbers.items()}
 
 
 def labels(engine: PartitionEngine) -> dict[tuple[str, str], list[tuple[object, ...]]]:
     """The rings of labels, by site and project, with names in place of numbers."""
-    found = engine._drift._labels
+    found = engine._drift.labels
     found._settle()
     keys = [key for key in found._streams.keys if key is not None]
     assert len(keys) == len(found._streams.keys)
@@ -43,8 +43,8 @@ def told(part: Any, ring: Recent, layout: Layout) -> list[tuple[object, ...]]:
     if layout is LABEL:
         # Handling times beyond an hour are left out by now; older builds kept them as one of an hour.
         rows = rows[LABEL.of(rows, "handled") < mean_shift.quantised(np.array([3_600_000]))]
-    tables = part._names if layout is REVIEW else {**part._members, "label": part._names}
-    columns = part._columns(rows)
+    tables = part.names if layout is REVIEW else {**part._members, "label": part._names}
+    columns = part.columns(rows) if layout is REVIEW else part._columns(rows)
     if layout is REVIEW:
         # What a correct review says of an error is a remark by now; older builds kept it as one.
         columns["error_type"] = np.where(layout.of(rows, "wrong") > 0, columns["error_type"], NONE)

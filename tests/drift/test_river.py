@@ -68,7 +68,7 @@ def test_the_same_however_the_log_is_cut_and_whenever_the_worker_dies(scenario: 
 
 
 def states(engine: PartitionEngine) -> dict[tuple[str, ...], bytes]:
-    found = engine._drift._river._beside.values()
+    found = engine._drift.reviews.river._beside.values()
     return {beside.stream: beside.detector.to_bytes() for beside in found if beside.detector}
 
 
@@ -180,7 +180,9 @@ def test_another_river_starts_afresh_with_a_word_and_the_open_drift_stays(
     assert note.startswith("3 detectors of river start afresh: the state of ADWIN is river 0.26.")
     assert note.endswith("and this is 0.99.1")
     assert active(again) == active(engine)
-    assert [beside.detector and beside.detector.since_drift for beside in again._drift._river._beside.values()] == [
+    assert [
+        beside.detector and beside.detector.since_drift for beside in again._drift.reviews.river._beside.values()
+    ] == [
         0,
         0,
         0,

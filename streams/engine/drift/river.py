@@ -347,13 +347,13 @@ class RiverDrifts:
             elif not beside.stream.agent or beside.closed is not None:
                 direction = beside.direction or beside.stream.direction
                 labels = (*beside.stream._replace(direction=direction), beside.name)
-                rows.append(("drift_active", labels, 0))
+                rows.append(("labelwatch_river_drift_active", labels, 0))
                 if not beside.stream.agent:
                     counts.setdefault((beside.stream._replace(direction=direction), beside.name), 0)
 
         def report(figures: Figures) -> None:
             for name, labels, value in rows:
-                figures.add(f"labelwatch_river_{name}", labels, value)
+                figures.add(name, labels, value)
             for (stream, detector), count in counts.items():
                 figures.add("labelwatch_river_drifts_total", (*stream, detector), count)
 
@@ -506,10 +506,10 @@ def _continued(packed: bytes, name: str, params: dict[str, Any]) -> tuple[RiverD
 def _figures(beside: _Beside, episode: Episode) -> list[tuple[str, tuple[str, ...], float]]:
     labels = (*beside.directed, beside.name)
     return [
-        ("drift_active", labels, 1),
-        ("drift_baseline_ratio", labels, episode.before.value),
-        ("drift_current_ratio", labels, level(beside.directed, episode.wrong, episode.n).value),
-        ("drift_reviews", labels, episode.n),
-        ("drift_began_timestamp_seconds", labels, episode.began_at / 1000),
-        ("drift_opened_timestamp_seconds", labels, episode.opened_at / 1000),
+        ("labelwatch_river_drift_active", labels, 1),
+        ("labelwatch_river_drift_baseline_ratio", labels, episode.before.value),
+        ("labelwatch_river_drift_current_ratio", labels, level(beside.directed, episode.wrong, episode.n).value),
+        ("labelwatch_river_drift_reviews", labels, episode.n),
+        ("labelwatch_river_drift_began_timestamp_seconds", labels, episode.began_at / 1000),
+        ("labelwatch_river_drift_opened_timestamp_seconds", labels, episode.opened_at / 1000),
     ]

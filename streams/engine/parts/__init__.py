@@ -10,7 +10,7 @@ from detectors.arrays import Ints
 from schemas.policy import Policy
 from streams.engine.batch import EventBatch
 from streams.engine.figures import Figures
-from streams.engine.intake import Intake
+from streams.engine.intake import CAP_MS, Intake
 from streams.engine.panes import Key, Table
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ Report = Callable[[Figures], None]
 
 
 class Part(Protocol):
-    """What the engine asks of a part. Parts do not know each other."""
+    """What the engine asks of a part. Parts do not know each other; what needs tables of several is a `View`."""
 
     @property
     def tables(self) -> Sequence[Table]:
@@ -36,6 +36,14 @@ class Part(Protocol):
 
     def read(self, at_ms: int, policy: Policy) -> Report:
         """Copies what its figures at a time need (under the engine's lock, so briefly)."""
+
+
+class View(Protocol):
+    """Puts tables of several parts together; changes none of them."""
+
+    @property
+    def reads(self) -> Sequence[Part]:
+        """The parts whose tables it reads."""
 
 
 class Numbers(Generic[T]):
@@ -88,6 +96,17 @@ def rows_of_people(table: Table) -> Numbers[Key]:
 def has_room(table: Table, person: Key) -> bool:
     """Whether a person has a row, or may have one."""
     return len(table.index) < PEOPLE_MAX or person in table.index
+
+
+def handled_columns(handle_ms: Ints, weights: Ints | None = None) -> dict[str, Ints]:
+    """Columns of labels: how many, how many with a handling time, and its capped sum."""
+    ones = np.ones(len(handle_ms), np.int64) if weights is None else weights
+    given = (handle_ms >= 0).astype(np.int64)
+    return {
+        "labels": ones,
+        "handled": ones * given,
+        "handle_ms": ones * np.clip(handle_ms, 0, CAP_MS),
+    }
 
 
 def histogram(bounds: Sequence[float]) -> tuple[str, ...]:

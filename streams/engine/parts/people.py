@@ -7,19 +7,13 @@ import numpy as np
 from detectors.arrays import Ints
 from schemas.policy import Policy
 from streams.engine.batch import EventBatch, VerdictKind
-from streams.engine.headline import why_not_headline
+from streams.engine.headline import is_headline
 from streams.engine.intake import CAP_MS, Intake
 from streams.engine.panes import Key, Panes, Rings, Table
-from streams.engine.parts import Numbers, Report, rows_of_people
-from streams.engine.parts.work import handled_columns
+from streams.engine.parts import Numbers, Report, handled_columns, rows_of_people
 
 _COUNT = Panes(np.int16, np.int16)
 _TIME = Panes(np.int32, np.int32)
-
-
-def is_headline(kind: VerdictKind, policy: Policy) -> bool:
-    """Whether a review counts in the headline accuracy (docs: what counts as accuracy)."""
-    return kind.windowed and not why_not_headline(kind.source, kind.sampling, policy)
 
 
 class PeoplePart:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detectors.arrays import Ints
 from schemas.metrics import HANDLE_BUCKETS_SECONDS, WINDOWS
 from schemas.policy import Policy
 from streams.engine.batch import EventBatch, WorkKind
@@ -14,6 +13,7 @@ from streams.engine.panes import Panes, Rings, Table
 from streams.engine.parts import (
     Numbers,
     Report,
+    handled_columns,
     histogram,
     observe,
     read_histogram,
@@ -82,14 +82,3 @@ class WorkPart:
                 each(figures)
 
         return report
-
-
-def handled_columns(handle_ms: Ints, weights: Ints | None = None) -> dict[str, Ints]:
-    """Columns of labels: how many, how many with a handling time, and its capped sum."""
-    ones = np.ones(len(handle_ms), np.int64) if weights is None else weights
-    given = (handle_ms >= 0).astype(np.int64)
-    return {
-        "labels": ones,
-        "handled": ones * given,
-        "handle_ms": ones * np.clip(handle_ms, 0, CAP_MS),
-    }
