@@ -17,7 +17,10 @@ from schemas.words import DIMENSIONS, SIGNAL_NAMES, SUBJECTS
 from streams.cli import app
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 OPERATIONS = ROOT / "docs/operations.md"
 #: Where a command ends in a line of shell.
 ENDS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "2>"}
