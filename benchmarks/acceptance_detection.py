@@ -482,7 +482,9 @@ def point_7(rng: np.random.Generator, runs: int = 1500) -> Iterator[Finding]:
         yield Finding(7, f"interval covers a rise of {rise * 100:.0f} points", share, error, f"{least:.0%}", reached)
         if rise == 0.05:
             value, error = _mean(np.array(rates))
-            yield Finding(7, "new rate told after a rise to 11%", value, error, "10% to 12%", abs(value - 0.11) <= 0.01)
+            yield Finding(
+                7, "new rate reported after a rise to 11%", value, error, "10% to 12%", abs(value - 0.11) <= 0.01
+            )
 
 
 # --- 8: cost

@@ -211,7 +211,7 @@ def _put(thing: Any, state: dict[str, Any]) -> None:
 
 def _find(name: str) -> Any:
     if name not in _MODULES:
-        raise ValueError(f"river has no drift detector called {name!r}; there are {', '.join(_MODULES)}")
+        raise ValueError(f"river has no drift detector called {name!r}: use one of {', '.join(_MODULES)}")
     return getattr(_module(f"river.{_MODULES[name]}"), name)
 
 

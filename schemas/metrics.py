@@ -118,7 +118,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter("labelwatch_remarks_total", ("site", "project", "error_type", "severity"), "Errors named by reviews that found the work correct all the same: in no error figure. Many: the producer fills error_type always, or correct wrongly."),
     # Work, live windows: additive, present where above 0.
     _gauge("labelwatch_labels_window", Merge.SUM, (*_SPM, "window"), "Labels submitted within the window."),
-    _gauge("labelwatch_reviews_window", Merge.SUM, (*_REVIEWED, "sampling", "headline", "window"), 'First-round production reviews within the window, as they stand now. headline="true": those that make the headline accuracy by the policy; sums of them are its n.'),
+    _gauge("labelwatch_reviews_window", Merge.SUM, (*_REVIEWED, "sampling", "headline", "window"), 'First-round production reviews within the window, as they are now, revisions included. headline="true": those that make the headline accuracy by the policy; sums of them are its n.'),
     _gauge("labelwatch_correct_reviews_window", Merge.SUM, (*_REVIEWED, "sampling", "headline", "window"), "Correct ones of labelwatch_reviews_window."),
     _gauge("labelwatch_errors_window", Merge.SUM, ("site", "project", "error_type", "severity", "window"), "Errors of agents' work that first-round production reviews found within the window, as first given."),
     _gauge("labelwatch_state_seconds_window", Merge.SUM, (*_SPM, "state", "window"), "People's seconds in a state within the window, open states up to now.", unit="seconds"),
@@ -135,7 +135,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("labelwatch_site_labels", Merge.SUM, ("site", "window"), "Labels submitted at the site within the window."),
     _gauge("labelwatch_site_labels_per_productive_hour", Merge.NEITHER, ("site", "window"), "Labels an hour of productive time, both of the people who label and report states; 0 is said. Low: slow work or harder tasks."),
     _gauge("labelwatch_site_productive_seconds", Merge.SUM, ("site", "window"), "Productive time of the people whom labelwatch_site_labels_per_productive_hour speaks of.", unit="seconds"),
-    _gauge("labelwatch_site_timed_labels_ratio", Merge.NEITHER, ("site", "window"), "Share of the site's labels that labelwatch_site_labels_per_productive_hour stands for. Low: most people report no states, and their speed is not known.", unit="ratio"),
+    _gauge("labelwatch_site_timed_labels_ratio", Merge.NEITHER, ("site", "window"), "Share of the site's labels that labelwatch_site_labels_per_productive_hour covers. Low: most people report no states, and their speed is not known.", unit="ratio"),
     _gauge("labelwatch_site_handle_seconds_mean", Merge.NEITHER, ("site", "window"), "Mean seconds per label, each capped.", unit="seconds"),
     _gauge("labelwatch_site_utilization_ratio", Merge.NEITHER, ("site", "window"), "Productive share of logged-in time. Low: paid time not worked.", unit="ratio"),
     _gauge("labelwatch_site_occupancy_ratio", Merge.NEITHER, ("site", "window"), "Productive / (productive + available). Low: people wait for work.", unit="ratio"),

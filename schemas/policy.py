@@ -17,6 +17,7 @@ from msgspec import Meta
 from schemas.drift import SIGNALS, Signal
 from schemas.events import Source, State
 from schemas.river import DETECTORS, SCOPES, RiverChoice, RiverPolicy
+from schemas.text import choice
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Target = Annotated[float, Meta(gt=0, lt=1)]
@@ -351,7 +352,7 @@ def _named_detector(value: Any, source: str, path: str) -> tuple[Any, type[River
     if not isinstance(name, str) or name not in DETECTORS:
         raise PolicyError(
             f"{source}: {path[:-1]}{'' if name is None else f' = {name!r}'}: name a detector of river, as in "
-            f"'ADWIN' or {{ name = 'ADWIN', delta = 0.01 }}; there are {', '.join(DETECTORS)}"
+            f"'ADWIN' or {{ name = 'ADWIN', delta = 0.01 }}; use {choice(DETECTORS)}"
         )
     return params, DETECTORS[name]
 
@@ -386,7 +387,7 @@ def _describe(kind: Any) -> str:
         ]
         return " ".join([_describe(args[0]), *bounds]) + (", not empty" if meta.min_length else "")
     if origin is Literal:
-        return "one of " + ", ".join(map(repr, args))
+        return f"one of {choice(map(repr, args))}"
     if origin in (list, tuple):
         return f"a list, each {_describe(args[0])}"
     if origin is dict or (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):

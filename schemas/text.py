@@ -1,6 +1,7 @@
 """Text that others wrote, made safe to show: what moves, hides or turns other text is written out as an escape."""
 
 import re
+from collections.abc import Iterable
 
 #: Scripts whose words joiners shape: Arabic, Syriac and the like, those of India, Myanmar, Khmer, Mongolian, Balinese.
 _SHAPED = (
@@ -32,6 +33,12 @@ def visible(text: str) -> str:
 def cell(text: str) -> str:
     """The same for a table that a spreadsheet may open: what it would take for a formula begins with an apostrophe."""
     return f"'{visible(text)}" if text.startswith(("=", "+", "-", "@")) else visible(text)
+
+
+def choice(values: Iterable[object]) -> str:
+    """What may be given, for the end of an error: `a`, `a or b`, `a, b or c`."""
+    *others, last = map(str, values)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from schemas.text import choice
 from streams.ops import terminal
 from streams.ops.errors import FAILED, WRONG_USE, CommandError
 from streams.runtime.settings import (
@@ -87,7 +88,7 @@ def _kafka(bootstrap: str | None) -> Any:
 
 def _scenario(name: str) -> None:
     if name not in SCENARIOS:
-        raise CommandError(f"--scenario {name!r}: one of {', '.join(SCENARIOS)} is allowed", WRONG_USE)
+        raise CommandError(f"--scenario {name!r}: use {choice(SCENARIOS)}", WRONG_USE)
 
 
 def _pairs(option: str, parts: list[str]) -> dict[str, str]:
@@ -223,7 +224,7 @@ def demo(
     settings = _settings(metrics_port=metrics_port, policy=policy)
     _policy(settings.policy)
     if not settings.metrics_port:
-        raise CommandError("--metrics-port 0: the demo needs a port that it can name; 1 to 65535 is allowed", WRONG_USE)
+        raise CommandError("--metrics-port 0: the demo needs a port that it can name; use 1 to 65535", WRONG_USE)
     run_demo(DemoOptions(scenario, seconds, plain, rate, settings.metrics_port, settings.policy), Console())
 
 

@@ -35,7 +35,7 @@ A worker serves two pages in the Prometheus text format 0.0.4, by default on the
 - **Absence means "not enough data", never 0.** A ratio appears from `min_reviews` of the policy on (30 by default);
   a window's count appears where it is above 0.
 - **Windows**: {_windows(WINDOWS)}; `15m` for `labelwatch_site_*` only. The current minute or hour counts.
-- **Durable counters** (marked so below) show their last checkpointed value, the same whoever owns the partition:
+- **Durable counters** (marked so below) show their last checkpointed value, the same no matter who owns the partition:
   after a crash or a hand-over the next owner goes on from there. So the greatest of all workers' values never
   falls, and it comes first, over steps of about a scrape: `rate(max without (instance)
   (labelwatch_labels_total)[5m:15s])`, `increase(max without (instance) (labelwatch_labels_total)[1h:1m])`. Sums,
@@ -73,7 +73,7 @@ A worker serves two pages in the Prometheus text format 0.0.4, by default on the
 
 ## {Page.AGENTS.value}
 
-Metrics of `{Page.SITES.value}` that have an `agent` label stand here too, for the series that name a person.
+Metrics of `{Page.SITES.value}` that have an `agent` label are here too, for the series that name a person.
 
 {_table(people)}
 

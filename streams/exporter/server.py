@@ -3,9 +3,9 @@
 The standard library's threading server: rendering blocks, so it needs threads in any case, and a second
 event loop would only hand the work to them. A connection carries one request (HTTP/1.0).
 
-Whoever reaches the port can ask, so nobody may take what others need. Places are few, those of probes and of readers
-of pages apart, and who is slow gives way (`connections`). A page is rendered for all who wait, and takes half of a core
-at most (`pages`). With a certificate the port speaks TLS alone.
+Anyone who can connect to the port can ask, so nobody may take what others need. Places are few, those of probes and of
+readers of pages apart, and who is slow gives way (`connections`). A page is rendered for all who wait, and takes half
+of a core at most (`pages`). With a certificate the port speaks TLS alone.
 """
 
 import binascii

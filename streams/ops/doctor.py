@@ -235,7 +235,9 @@ def _readers(settings: Settings) -> Check:
     about = "metrics readers"
     try:
         if settings.metrics_exposed:
-            text = f"whoever reaches {settings.metrics_host}: LABELWATCH_METRICS_PASSWORD_FILE gives them a password"
+            text = (
+                f"anyone who can connect to {settings.metrics_host} can read them: set LABELWATCH_METRICS_PASSWORD_FILE"
+            )
             return Check(CheckMark.NOTE, about, text)
         if settings.metrics_login() is not None:
             how = f"user {settings.metrics_username!r} with the password"
@@ -428,7 +430,7 @@ def _producers(newest: Sequence[Sequence[Any]]) -> Iterator[Check]:
             right = partition_of(site.encode(), len(newest))
             if right != partition and not astray:
                 astray = (
-                    f"site {site!r} stands in partition {partition} and belongs in {right}: {_why_astray(record, site)}"
+                    f"site {site!r} is in partition {partition} and belongs in {right}: {_why_astray(record, site)}"
                 )
             for field, reason in implausible(event):
                 odd.setdefault((site, field, reason), event.event_id)

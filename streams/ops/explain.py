@@ -15,7 +15,7 @@ from rich.text import Text
 from schemas.events import ROLES, ClockAdvanced, Event, LabelReviewed, LabelRevised, LabelSubmitted, ReviewRevised
 from schemas.metrics import SITE_WINDOWS, WINDOWS
 from schemas.policy import Policy
-from schemas.text import cell, visible
+from schemas.text import cell, choice, visible
 from schemas.topics import EVENTS
 from streams.engine.batch import KafkaRecord
 from streams.engine.decode import Rejection, Unknown, decode
@@ -69,7 +69,7 @@ class Question:
             if value not in allowed:
                 of_whom = "" if self.agent is None else " of a person"
                 where = f" with --figure {self.figure}{of_whom}" if option != "--figure" else ""
-                raise CommandError(f"{option} {value!r}: {' or '.join(allowed)} is allowed{where}", WRONG_USE)
+                raise CommandError(f"{option} {value!r}: use {choice(allowed)}{where}", WRONG_USE)
 
     def knows(self, event: Event, append_ms: int | None) -> bool:
         """Whether an event was known at the time that is asked for; a topic without append times knows by `at`."""

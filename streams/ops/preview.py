@@ -8,6 +8,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from schemas.text import choice
 from streams.ops.errors import WRONG_USE, CommandError
 from streams.views.http import Unreachable
 
@@ -107,5 +108,5 @@ def _chosen(options: PreviewOptions) -> list[dict[str, object]]:
         where = options.folder or "this installation"
         raise CommandError(f"no board in {where}; give a folder of board files with --boards")
     if unknown := [uid for uid in options.boards if uid not in found]:
-        raise CommandError(f"no board {unknown[0]!r}; there are {', '.join(found)}", WRONG_USE)
+        raise CommandError(f"no board {unknown[0]!r}: use {choice(found)}", WRONG_USE)
     return [data for uid, data in found.items() if not options.boards or uid in options.boards]

@@ -36,7 +36,7 @@ def probe(url: str) -> str | None:
     except Unreachable as error:
         return str(error)
     except OSError as error:
-        return f"nobody answers at {url}: {error}"
+        return f"no answer from {url}: {error}"
     return None
 
 

@@ -77,7 +77,7 @@ def create(settings: Settings, partitions: int) -> Iterator[str]:
             yield f"{brokers} of {REPLICAS} brokers: topics have {replicas} replica, so a lost broker loses data"
     except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError) as error:
         raise CommandError(
-            f"this user may not create topics at {settings.bootstrap}: the rules for it stand in docs/security.md"
+            f"this user may not create topics at {settings.bootstrap}: the rules for it are in docs/security.md"
         ) from error
     except KafkaError as error:
         raise CommandError(f"the broker at {settings.bootstrap} refused: {error}") from error

@@ -45,14 +45,14 @@ class _Place(NamedTuple):
 
 
 class _Shut(Exception):
-    """A broker cannot be used; the message is the whole sentence, empty where nobody answers."""
+    """A broker cannot be used; the message is the whole sentence, empty where there is no answer."""
 
 
 async def why_not(settings: Settings) -> str | None:
     """Knocks at every address, and then at every broker by the name that it gives itself.
 
     Returns:
-        What stands in the way and what to do about it; None where nothing does, or where nobody answers at all.
+        What is wrong and what to do about it; None where nothing is, or where there is no answer at all.
     """
     security = settings.security()
     try:
@@ -75,8 +75,8 @@ async def _first_obstacle(settings: Settings, security: dict[str, Any]) -> str |
                 await _knock(place, settings, security)
             except _Shut as shut:
                 return str(shut) or (
-                    f"A broker calls itself {place}, and nobody answers there: set its advertised.listeners to an "
-                    "address that can be reached from here."
+                    f"The broker advertises the address {place}, from which there is no answer: set its "
+                    "advertised.listeners to an address that can be reached from here."
                 )
         return None
     return next(filter(None, sentences), None)
@@ -108,7 +108,7 @@ async def _knock(place: _Place, settings: Settings, security: dict[str, Any]) ->
 
 
 async def _sentence(error: BaseException, place: _Place, settings: Settings) -> str:
-    where = f"The broker {'that calls itself' if place.advertised else 'at'} {place}"
+    where = f"The broker {'that advertises' if place.advertised else 'at'} {place}"
     if isinstance(error, ssl.SSLCertVerificationError):
         return _of_certificate(error, place, where, settings)
     if isinstance(error, (AuthenticationFailedError, SaslAuthenticationFailed)):
@@ -136,7 +136,7 @@ def _of_certificate(error: ssl.SSLCertVerificationError, place: _Place, where: s
     if code == _EXPIRED:
         return f"{whose} has expired, or its authority's has: have a new one issued for the broker."
     if code == _NOT_YET_VALID:
-        return f"{whose} is not valid yet: check the clock of this machine and of whoever issued it."
+        return f"{whose} is not valid yet: check the clock of this machine and of the one that issued it."
     if code in _UNKNOWN_AUTHORITY:
         known = f"the one in {settings.ssl_cafile}" if settings.ssl_cafile else "among this machine's own"
         return (
@@ -145,7 +145,7 @@ def _of_certificate(error: ssl.SSLCertVerificationError, place: _Place, where: s
         )
     if code in _OTHER_NAME:
         return (
-            f"{whose} is for other names than {place.host!r}: connect by a name that stands in it, or have one issued "
+            f"{whose} is for other names than {place.host!r}: connect by a name that it has, or have one issued "
             "for this name (subjectAltName)."
         )
     return f"{whose} cannot be trusted: {error.verify_message}."
@@ -199,7 +199,7 @@ async def _is_open(place: _Place) -> bool:
 def denied(error: BaseException, settings: Settings) -> str | None:
     """A sentence for what the broker's access rules forbid; None for any other error."""
     who = f"User {settings.sasl_username!r}" if settings.security_protocol.startswith("SASL") else "This client"
-    mend = "the rules that a worker needs stand in docs/security.md"
+    mend = "the rules that a worker needs are in docs/security.md"
     if isinstance(error, TopicAuthorizationFailedError):
         return f"{who} may not use topic {_names(error)} as is needed: {mend}."
     if isinstance(error, GroupAuthorizationFailedError):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+from schemas.text import choice
 from streams.runtime import certificates
 
 PREFIX = "LABELWATCH_"
@@ -124,7 +125,7 @@ class Settings:
 
     def _check(self) -> None:
         if not _ID.fullmatch(self.id):
-            raise SettingsError(f"--id {self.id!r}: only letters, digits, dot, underscore and minus are allowed.")
+            raise SettingsError(f"--id {self.id!r}: use only letters, digits, dot, underscore and minus.")
         for address in self.bootstrap.split(","):
             if (wrong := _wrong_address(address.strip())) is not None:
                 raise SettingsError(f"--bootstrap {self.bootstrap!r}: {address!r} is not host:port{wrong}.")
@@ -133,7 +134,7 @@ class Settings:
                 f"--metrics-host {self.metrics_host!r}: an address is needed, without brackets; 0.0.0.0 is every one."
             )
         if self.metrics_port > 65535:
-            raise SettingsError(f"--metrics-port {self.metrics_port}: 0 to 65535 is allowed.")
+            raise SettingsError(f"--metrics-port {self.metrics_port}: use 0 to 65535.")
         if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.password()):
             raise SettingsError(
                 f"{variable_of('security_protocol')}={self.security_protocol} needs {variable_of('sasl_username')} and "
@@ -142,7 +143,7 @@ class Settings:
         if self.metrics_keyfile is not None and self.metrics_certfile is None:
             raise SettingsError(f"{variable_of('metrics_keyfile')} needs {variable_of('metrics_certfile')} beside it.")
         if ":" in self.metrics_username:
-            raise SettingsError(f"{variable_of('metrics_username')} {self.metrics_username!r}: a colon is not allowed.")
+            raise SettingsError(f"{variable_of('metrics_username')} {self.metrics_username!r}: use no colon.")
 
     @property
     def group(self) -> str:
@@ -163,7 +164,7 @@ class Settings:
         return _secret("sasl_password_file", self.sasl_password_file, self.sasl_password)
 
     def metrics_login(self) -> tuple[str, str] | None:
-        """User name and password of /metrics; None: whoever reaches it may read it.
+        """User name and password of /metrics; None: anyone who can connect may read them.
 
         Raises:
             SettingsError: The file cannot be read, or there is nothing in it.
@@ -285,7 +286,7 @@ def _wrong_address(address: str) -> str | None:
     """What is wrong with a broker's address, to go on with after its sentence; None where it is sound."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
-        return "" if address.isascii() else ": only letters, digits, dot, underscore and minus of ASCII are allowed"
+        return "" if address.isascii() else ": use only ASCII letters, digits, dot, underscore and minus"
     if not 1 <= int(found["port"]) <= 65535:
         return f": port {found['port']} is not between 1 and 65535"
     if found["ip6"] is not None:
@@ -348,7 +349,7 @@ def _convert(each: "dataclasses.Field[Any]", value: Any, origin: str) -> Any:
     shown = "" if each.metadata["secret"] else f" {str(value)!r}"
     if isinstance(allowed[0], str):
         if value not in allowed:
-            raise SettingsError(f"{origin}{shown}: one of {', '.join(allowed)} is allowed.")
+            raise SettingsError(f"{origin}{shown}: use {choice(allowed)}.")
         return value
     try:
         converted = allowed[0](value)

@@ -253,8 +253,8 @@ def _exposures(settings: Settings) -> Iterator[str]:
     """What others on the network can see or take."""
     if settings.metrics_exposed:
         yield (
-            f"whoever reaches {settings.metrics_host} can read the metrics: give them a password in "
-            "LABELWATCH_METRICS_PASSWORD_FILE, or let only Prometheus reach them"
+            f"anyone who can connect to {settings.metrics_host} can read the metrics: set "
+            "LABELWATCH_METRICS_PASSWORD_FILE, or let only Prometheus connect"
         )
     if settings.metrics_readable:
         yield (

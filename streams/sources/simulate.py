@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from schemas.text import choice
 from streams.sources.errors import SourceError
 from streams.sources.scenarios import SCENARIOS
 from streams.sources.world import (
@@ -68,7 +69,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         if self.scenario not in SCENARIOS:
-            raise SourceError(f"--scenario {self.scenario!r}: one of {', '.join(SCENARIOS)} is allowed")
+            raise SourceError(f"--scenario {self.scenario!r}: use {choice(SCENARIOS)}")
         if self.rate <= 0 or self.sites < 1 or self.end_ms <= self.start_ms:
             raise SourceError("rate, seconds and sites must be above 0")
 

@@ -105,7 +105,7 @@ def _get(url: str, login: tuple[str, str] | None = None, trust: ssl.SSLContext |
         if error.code == HTTPStatus.BAD_REQUEST and url.startswith("http://"):
             raise Unreachable(f"{shown} refuses plain HTTP: write https://") from error
         if error.code != HTTPStatus.UNAUTHORIZED:
-            raise Unreachable(f"nobody answers at {shown}: {error.reason}") from error
+            raise Unreachable(f"no answer from {shown}: {error.reason}") from error
         wrong = "needs a password" if login is None else "does not take this user name and password"
         raise Unreachable(
             f"{shown} {wrong}: set LABELWATCH_METRICS_USERNAME and LABELWATCH_METRICS_PASSWORD_FILE"
@@ -119,4 +119,4 @@ def _get(url: str, login: tuple[str, str] | None = None, trust: ssl.SSLContext |
             ) from error
         if isinstance(reason, ssl.SSLError):
             raise Unreachable(f"{shown} does not speak TLS ({reason.reason}): write http://") from error
-        raise Unreachable(f"nobody answers at {shown}: {reason}") from error
+        raise Unreachable(f"no answer from {shown}: {reason}") from error

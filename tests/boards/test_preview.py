@@ -262,14 +262,14 @@ def test_every_board_of_ours_can_be_drawn_and_nothing_else_is_kept_for_them() ->
 def test_nobody_there_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "one.json").write_text(json.dumps(every_kind()))
     address = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(CommandError, match=rf"^nobody answers at {address}: .*; start a Prometheus, or give"):
+    with pytest.raises(CommandError, match=rf"^no answer from {address}: .*; start a Prometheus, or give"):
         list(preview(PreviewOptions(address, tmp_path / "out", folder=tmp_path)))
 
 
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"boards": ["labelwatch-nothing"]}, "no board 'labelwatch-nothing'; there are small"),
+        ({"boards": ["labelwatch-nothing"]}, "no board 'labelwatch-nothing': use small"),
         ({"start": "yesterday"}, "'yesterday' is no time"),
         ({"start": "now", "end": "now-1h"}, "--from must be before --to"),
         ({"folder": Path("/nowhere")}, "/nowhere"),

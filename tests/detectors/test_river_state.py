@@ -115,7 +115,7 @@ def test_a_name_or_a_table_names_a_detector() -> None:
         (
             'accuracy = "ADWINN"',
             "detection.river.accuracy = 'ADWINN': name a detector of river, as in 'ADWIN' or { name = 'ADWIN', delta = "
-            "0.01 }; there are ADWIN, PageHinkley, HDDMA, HDDMW, DDM, EDDM, KSWIN",
+            "0.01 }; use ADWIN, PageHinkley, HDDMA, HDDMW, DDM, EDDM or KSWIN",
         ),
         ("accuracy = 3", "detection.river.accuracy = 3: name a detector of river"),
         ("accuracy = {delta = 0.1}", "detection.river.accuracy: name a detector of river"),
@@ -125,7 +125,7 @@ def test_a_name_or_a_table_names_a_detector() -> None:
             "min_instances, delta, threshold, alpha, mode, of",
         ),
         ('accuracy = {name = "ADWIN", delta = 2}', "detection.river.accuracy.delta = 2: not allowed; give a number"),
-        ('accuracy = {name = "PageHinkley", mode = "sideways"}', "give one of 'up', 'down', 'both'"),
+        ('accuracy = {name = "PageHinkley", mode = "sideways"}', "give one of 'up', 'down' or 'both'"),
         ('accuracy = {name = "EDDM", beta = 0.97}', "detection.river.accuracy: alpha must be at least beta"),
         ('accuracy = {name = "KSWIN", window_size = 40}', "window_size must be at least twice stat_size"),
         ('handle_time = "ADWIN"', "allowed here: accuracy, agent_accuracy, qa_accuracy, error_finding"),
@@ -133,7 +133,7 @@ def test_a_name_or_a_table_names_a_detector() -> None:
             'accuracy = {name = "ADWIN", of = ["people"]}',
             "detection.river.accuracy.of = 'people': accuracy is of sites and projects alone",
         ),
-        ('accuracy = {name = "ADWIN", of = ["towns"]}', "each one of 'sites', 'projects', 'people'"),
+        ('accuracy = {name = "ADWIN", of = ["towns"]}', "each one of 'sites', 'projects' or 'people'"),
     ],
 )
 def test_what_there_is_not_stops_with_the_list_of_what_there_is(text: str, says: str) -> None:

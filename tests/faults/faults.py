@@ -99,7 +99,7 @@ def kill_before_commit(r: Round) -> None:
     _crash_at(r, "prepared")
 
 
-@fault(4, "kill -9 after the commit, before anyone is told and the group's offsets are committed")
+@fault(4, "kill -9 after the commit, before it is announced and the group's offsets are committed")
 def kill_after_commit(r: Round) -> None:
     _crash_at(r, "committed")
 
@@ -238,7 +238,7 @@ def two_rebalances(r: Round) -> None:
         r.expect(worker.wait() in (0, -signal.SIGKILL), "a leaving worker ends with code 0")
 
 
-@fault(5, "SIGTERM of the joining or the staying worker during a rebalance: no partition stands for a session")
+@fault(5, "SIGTERM of the joining or the staying worker during a rebalance: no partition waits for a session")
 def sigterm_in_rebalance(r: Round) -> None:
     session: dict[str, Any] = {"session_timeout_seconds": 20}
     staying = r.start(**session)
@@ -561,7 +561,7 @@ def quiet_partition(r: Round) -> None:
     time.sleep(1)
 
 
-@fault(2, "sites stand in two partitions, then kill -9: figures of each stay consistent, sums right")
+@fault(2, "sites are in two partitions, then kill -9: figures of each stay consistent, sums right")
 def site_in_two_partitions(r: Round) -> None:
     r.traffic.splits = r.pages_unchecked = True
     worker = r.start()

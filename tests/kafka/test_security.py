@@ -229,7 +229,7 @@ TROUBLES: dict[str, tuple[str, dict[str, Any], Any]] = {
     "another name": (
         "MISNAMED",
         {},
-        "shows a certificate that is for other names than '127.0.0.1': connect by a name that stands in it, or have "
+        "shows a certificate that is for other names than '127.0.0.1': connect by a name that it has, or have "
         "one issued for this name (subjectAltName)",
     ),
     "no certificate of its own": (
@@ -319,7 +319,7 @@ def test_a_session_that_the_broker_does_not_allow_is_one_sentence(secured: Secur
         ("topics check", {"ssl_certfile": "/no/file"}, "LABELWATCH_SSL_CERTFILE: cannot use /no/file with the key in"),
         ("topics create", {"sasl_password_file": "/no/file"}, "LABELWATCH_SASL_PASSWORD_FILE: cannot read /no/file:"),
         ("worker", {"sasl_password_file": None}, "LABELWATCH_SECURITY_PROTOCOL=SASL_SSL needs LABELWATCH_SASL_USERN"),
-        ("worker", {"sasl_mechanism": "GSSAPI"}, "LABELWATCH_SASL_MECHANISM 'GSSAPI': one of PLAIN, SCRAM-SHA-256"),
+        ("worker", {"sasl_mechanism": "GSSAPI"}, "LABELWATCH_SASL_MECHANISM 'GSSAPI': use PLAIN, SCRAM-SHA-256"),
     ],
 )
 def test_wrong_settings_end_with_code_2(

@@ -220,7 +220,7 @@ def test_a_file_has_its_truth_beside_it_and_compressed_time_ends_now(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (SimulationOptions("no-such"), "one of steady, site-dip"),
+        (SimulationOptions("no-such"), "use steady, site-dip"),
         (SimulationOptions(speed=0.5), "--speed"),
         (SimulationOptions(rate=0), "above 0"),
         (SimulationOptions(), "--bootstrap or --out"),

@@ -255,7 +255,7 @@ def test_a_monitor_that_does_not_answer_is_down_with_its_old_figures_called_old(
     scrape = Scrape()
     scrape.site("lima-1", (0.97, 0.955, 0.98))
     reading = scrape.reading()
-    text = drawn(TerminalBoard(reading, trouble="nobody answers", now_seconds=NOW + 90), width)
+    text = drawn(TerminalBoard(reading, trouble="no answer", now_seconds=NOW + 90), width)
     assert "DOWN" in text
     assert "LIVE" not in text
     assert "figures are 90 s old" in " ".join(text.replace("│", " ").split())
@@ -332,12 +332,12 @@ def test_no_site_looks_calm_or_known_under_a_dead_monitor(width: int) -> None:
     scrape = Scrape()
     for number, interval in enumerate(((0.97, 0.955, 0.98), (0.94, 0.93, 0.96), (0.91, 0.88, 0.94))):
         scrape.site(f"lima-{number}", interval)
-    board = TerminalBoard(scrape.reading(), trouble="nobody answers", events_per_second=30, now_seconds=NOW + 5)
+    board = TerminalBoard(scrape.reading(), trouble="no answer", events_per_second=30, now_seconds=NOW + 5)
     text = drawn(board, width)
     for number in range(3):
         assert row_of(text, f"lima-{number}").split()[:2] == ["·", "UNKNOWN"]
     assert "events/s" not in text
-    lines = plain_lines(scrape.reading(), "nobody answers", NOW + 5)
+    lines = plain_lines(scrape.reading(), "no answer", NOW + 5)
     assert lines[0].startswith("monitor state=down why=")
     assert all("state=unknown" in line for line in lines[1:])
 
@@ -437,7 +437,7 @@ def test_names_of_sites_are_shown_as_they_are() -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("height", [14, 20, 24, 40])
-@pytest.mark.parametrize("trouble", [None, "nobody answers at http://127.0.0.1:9464/metrics: Connection refused"])
+@pytest.mark.parametrize("trouble", [None, "no answer from http://127.0.0.1:9464/metrics: Connection refused"])
 def test_it_fits_its_terminal_whatever_is_to_tell(width: int, height: int, trouble: str | None) -> None:
     scrape = Scrape()
     for number in range(40):

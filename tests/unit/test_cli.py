@@ -123,8 +123,8 @@ def test_every_command_of_the_contract_is_there() -> None:
     [
         (("topics", "check", "--bootstrap", "nowhere"), "--bootstrap 'nowhere'"),
         (("topics", "create", "--id", "a b"), "--id 'a b'"),
-        (("demo", "--scenario", "calm"), "--scenario 'calm': one of steady, "),
-        (("simulate", "--scenario", "calm"), "--scenario 'calm': one of steady, "),
+        (("demo", "--scenario", "calm"), "--scenario 'calm': use steady, "),
+        (("simulate", "--scenario", "calm"), "--scenario 'calm': use steady, "),
         (("simulate", "--speed", "fast"), "--speed 'fast'"),
         (
             ("simulate", "--seconds", "604800", "--speed", "1000x", "--rate", "5000", "--out", "never.jsonl"),

@@ -130,7 +130,12 @@ def test_a_port_is_free_or_labelwatchs_own_or_somebody_elses(tmp_path: Path) -> 
 def test_who_may_read_the_metrics_is_said(tmp_path: Path) -> None:
     for host, environ, mark, text in (
         ("127.0.0.1", {}, "ok", "this machine alone"),
-        ("0.0.0.0", {}, "note", "whoever reaches 0.0.0.0"),
+        (
+            "0.0.0.0",
+            {},
+            "note",
+            "anyone who can connect to 0.0.0.0 can read them: set LABELWATCH_METRICS_",
+        ),
         ("0.0.0.0", {"LABELWATCH_METRICS_PASSWORD": "s3cret"}, "note", "user 'prometheus' with the password, unencryp"),
         ("127.0.0.1", {"LABELWATCH_METRICS_PASSWORD": "s3cret"}, "ok", "user 'prometheus' with the password"),
         ("127.0.0.1", {"LABELWATCH_METRICS_PASSWORD_FILE": str(tmp_path / "none")}, "FAIL", "cannot read"),
@@ -183,7 +188,7 @@ def test_a_site_in_the_wrong_partition_is_named_with_why() -> None:
     ):
         line = judged(wrong, row)
         assert line.mark is CheckMark.FAIL
-        assert line.text.startswith(f"site 'lima-1' stands in partition {wrong} and belongs in {right}")
+        assert line.text.startswith(f"site 'lima-1' is in partition {wrong} and belongs in {right}")
         assert why in line.text
     the_end = b'{"type":"clock_advanced","event_id":"1","at":1,"site_id":"*"}'
     assert "unknown" in judged(0, Row(the_end, at, b"*")).text
@@ -248,7 +253,7 @@ async def test_records_on_the_topic_tell_of_the_partitioner(tmp_path: Path, tans
         await producer.send_and_wait(EVENTS, event("a", now), key=b"a", partition=wrong)
     found = await asyncio.to_thread(lines, tmp_path, bootstrap=tansu.bootstrap)
     assert found["partitioner"].mark is CheckMark.FAIL
-    assert f"site 'a' stands in partition {wrong}" in found["partitioner"].text
+    assert f"site 'a' is in partition {wrong}" in found["partitioner"].text
 
 
 @pytest.fixture

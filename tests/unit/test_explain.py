@@ -289,10 +289,10 @@ def test_the_table_shows_ids_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("more", "named"),
     [
-        ({"figure": "speed"}, "--figure 'speed': accuracy or labels or handle is allowed"),
+        ({"figure": "speed"}, "--figure 'speed': use accuracy, labels or handle"),
         ({"window": "2h"}, "--window '2h'"),
-        ({"window": "15m", "agent": "a"}, "--window '15m': 1h or 24h or 7d is allowed"),
-        ({"figure": "labels", "role": "qa"}, "--role 'qa': agent is allowed with --figure labels"),
+        ({"window": "15m", "agent": "a"}, "--window '15m': use 1h, 24h or 7d"),
+        ({"figure": "labels", "role": "qa"}, "--role 'qa': use agent with --figure labels"),
         ({"role": "boss"}, "--role 'boss'"),
     ],
 )

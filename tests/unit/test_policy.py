@@ -97,7 +97,10 @@ def test_the_offset_of_a_site_is_that_of_the_moment(zone: str, at_ms: int, hours
         ("a =", "not valid TOML"),
         ("[defaults]\nmin_reviews = 0", "give a whole number from 1 up to 1,000,000"),
         ("[defaults]\naccuracy_target = nan", "give a number above 0 and below 1"),
-        ("[defaults]\nheadline_sources = []", "give a list, each one of 'qa', 'audit', 'consensus', 'gold', not empty"),
+        (
+            "[defaults]\nheadline_sources = []",
+            "give a list, each one of 'qa', 'audit', 'consensus' or 'gold', not empty",
+        ),
     ],
 )
 def test_an_error_names_file_key_value_and_what_is_allowed(text: str, says: str) -> None:

@@ -47,9 +47,8 @@ def messages(tree: ast.Module) -> Iterator[str]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.JoinedStr):
                 yield "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in child.values)
-            is_said = isinstance(child, ast.Constant) and not isinstance(node, ast.Expr) and id(child) not in of_strings
-            if is_said and isinstance(child.value, str):
-                yield child.value
+            if isinstance(child, ast.Constant) and not isinstance(node, ast.Expr) and id(child) not in of_strings:
+                yield str(child.value)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

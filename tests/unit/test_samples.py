@@ -98,11 +98,11 @@ def test_a_prometheus_is_asked_once_and_its_own_labels_are_taken_off() -> None:
 @pytest.mark.parametrize(
     ("reader", "status", "text", "said"),
     [
-        (read_worker, 500, "", "nobody answers at .*500|nobody answers at .*Internal"),
+        (read_worker, 500, "", "no answer from .*500|no answer from .*Internal"),
         (read_worker, 200, "<html>hello</html>", "is not a metrics page"),
         (read_prometheus, 200, "<html>hello</html>", "does not answer as a Prometheus does"),
         (read_prometheus, 200, '{"status": "error"}', "does not answer as a Prometheus does"),
-        (read_prometheus, 404, "", "nobody answers at"),
+        (read_prometheus, 404, "", "no answer from"),
     ],
 )
 def test_an_answer_that_is_none_is_called_so(
@@ -116,7 +116,7 @@ def test_an_answer_that_is_none_is_called_so(
 @pytest.mark.parametrize("reader", [read_worker, read_prometheus])
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://localhost:1"])
 def test_an_address_where_nobody_is_fails_by_name(reader: Callable[[str], Samples], url: str) -> None:
-    with pytest.raises(Unreachable, match="nobody answers at"):
+    with pytest.raises(Unreachable, match="no answer from"):
         reader(url)
 
 
@@ -174,7 +174,7 @@ def test_a_proxy_is_asked_only_for_what_lies_beyond_this_machine(
         reader("http://prometheus.example:9090")
         reader("http://10.2.0.7:9090")
         assert proxied == ["prometheus.example:9090", "10.2.0.7:9090"]
-        with pytest.raises(Unreachable, match="nobody answers at"):
+        with pytest.raises(Unreachable, match="no answer from"):
             reader("http://inside.example:9090")
         assert len(proxied) == 2
 

@@ -27,7 +27,7 @@ def page(site: str = "lima-1", **more: float) -> Samples:
 
 
 def unreachable() -> Samples:
-    raise Unreachable("nobody answers at http://x: refused")
+    raise Unreachable("no answer from http://x: refused")
 
 
 def plays(*sources: Callable[[], Samples]) -> Callable[[], Samples]:
@@ -95,7 +95,7 @@ def test_a_patient_watcher_waits_for_the_first_answer_and_then_complains() -> No
 
 
 def test_an_impatient_watcher_says_at_once_that_nobody_answers() -> None:
-    with pytest.raises(CommandError, match=r"nobody answers at http://x: refused; start a worker, or give .* --url"):
+    with pytest.raises(CommandError, match=r"no answer from http://x: refused; start a worker, or give .* --url"):
         watch(Watcher(unreachable), Console(file=io.StringIO()), plain=False, seconds=None)
 
 
@@ -124,7 +124,7 @@ def test_the_picture_is_an_svg_of_the_board(tmp_path: Path) -> None:
     picture = (tmp_path / "board.svg").read_text()
     assert "lima-1" in picture
     assert "url(http" not in picture.replace(" ", "")
-    with pytest.raises(CommandError, match="nobody answers"):
+    with pytest.raises(CommandError, match="no answer"):
         save_svg(Watcher(unreachable), tmp_path / "none.svg")
     with pytest.raises(CommandError, match="can be written"):
         save_svg(Watcher(page), tmp_path / "no" / "board.svg")

@@ -59,7 +59,7 @@ class Prometheus:
         except urllib.error.HTTPError as error:
             raise self._refusal(error) from error
         except (urllib.error.URLError, OSError) as error:
-            raise Unreachable(f"nobody answers at {self._url}: {getattr(error, 'reason', error)}") from error
+            raise Unreachable(f"no answer from {self._url}: {getattr(error, 'reason', error)}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise Unreachable(f"{self._url} does not answer as a Prometheus does: {error}") from error
 
