@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks import chart, document, many
-from benchmarks.acceptance_detection import P0, oracle
+from benchmarks.acceptance import P0
+from benchmarks.acceptance_alarms import oracle
 from benchmarks.many import Bits
 from detectors import MixtureShiryaevRoberts, RiverDetector, SelfStartingMixture
 from detectors.protocol import Estimate

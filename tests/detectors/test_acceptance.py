@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from benchmarks import acceptance_detection as acceptance
+from benchmarks import acceptance, acceptance_alarms, acceptance_data
 from detectors import MixtureShiryaevRoberts, SelfStartingMixture
 from tests.detectors.reference import run_lengths, self_starting_alarms
 
@@ -132,19 +132,19 @@ def mean(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
 
 
 def test_1_the_engine_s_form_has_the_run_length_of_the_definition() -> None:
-    lengths, error = mean(acceptance.run_lengths(0.06, 2_000, 1500, np.random.default_rng(21)))
+    lengths, error = mean(acceptance_alarms.run_lengths(0.06, 2_000, 1500, np.random.default_rng(21)))
     assert lengths == pytest.approx(1.24 * 2_000, abs=error + 0.02 * 2_000)
 
 
 @pytest.mark.parametrize(("rate", "expected"), [(0.08, 889), (0.11, 241), (0.16, 88)])
 def test_2_the_oracle_is_the_one_of_the_document(rate: float, expected: float) -> None:
-    assert acceptance.oracle(rate, states=500) == pytest.approx(expected, rel=0.025)
+    assert acceptance_alarms.oracle(rate, states=500) == pytest.approx(expected, rel=0.025)
 
 
 @pytest.mark.parametrize(("rate", "most", "oracle"), [(0.08, 980, 873), (0.11, 255, 242), (0.16, 98, 89)])
 def test_2_the_engine_s_form_is_as_fast_as_promised(rate: float, most: int, oracle: int) -> None:
     delay, error = mean(
-        acceptance.delays(acceptance.PROMISED / acceptance.RATIO, rate, 1200, np.random.default_rng(22))
+        acceptance_alarms.delays(acceptance.PROMISED / acceptance.RATIO, rate, 1200, np.random.default_rng(22))
     )
     assert delay <= most + error
     assert delay <= 1.12 * oracle + error
@@ -154,25 +154,25 @@ def test_2_the_engine_s_form_is_as_fast_as_promised(rate: float, most: int, orac
 def test_3_the_engine_s_self_starting_form_keeps_its_promise(p: float, warm: int) -> None:
     rng = np.random.default_rng(23)
     gaps = (acceptance.run_gaps(rng, p, warm + 20_000) for _ in range(120))
-    alarms, error = mean([acceptance.self_starting_alarms(each, warm) for each in gaps])
+    alarms, error = mean([acceptance_alarms.self_starting_alarms(each, warm) for each in gaps])
     assert alarms <= 1.0 + error
 
 
 def test_3_after_500_reviews_no_test_could_find_every_rise() -> None:
     # The stated mean of 360 is out of reach: with 500 reviews before, one stream in nine stays in doubt for ever.
-    assert 0.10 < acceptance.never_found(500, 0.05, 56) < 0.13
-    assert acceptance.never_found(5_000, 0.05, 56) < 1e-6
-    delays = acceptance.self_starting_delays(500, 0.11, 600, np.random.default_rng(24))
+    assert 0.10 < acceptance_alarms.never_found(500, 0.05, 56) < 0.13
+    assert acceptance_alarms.never_found(5_000, 0.05, 56) < 1e-6
+    delays = acceptance_alarms.self_starting_delays(500, 0.11, 600, np.random.default_rng(24))
     assert np.median(delays) < 430
-    assert np.mean(delays >= 2_000) < acceptance.never_found(500, 0.05, 56) + 2 * (0.1 / 600) ** 0.5
+    assert np.mean(delays >= 2_000) < acceptance_alarms.never_found(500, 0.05, 56) + 2 * (0.1 / 600) ** 0.5
 
 
 def test_4_a_fleet_stays_within_its_budget_and_finds_rises() -> None:
     rng = np.random.default_rng(25)
-    fleets = [acceptance.AgentFleet.drawn(rng, agents=100) for _ in range(4)]
-    alarms = sum(acceptance.false_a_month(fleet, 12, rng) for fleet in fleets)
+    fleets = [acceptance_alarms.AgentFleet.drawn(rng, agents=100) for _ in range(4)]
+    alarms = sum(acceptance_alarms.false_a_month(fleet, 12, rng) for fleet in fleets)
     assert alarms / 48 <= 2.0 + 2 * (2.0 / 48) ** 0.5
-    weeks = np.concatenate([acceptance.weeks_to_find(fleet, 0.05, rng) for fleet in fleets])
+    weeks = np.concatenate([acceptance_alarms.weeks_to_find(fleet, 0.05, rng) for fleet in fleets])
     assert np.mean(weeks <= 4) >= 0.70
     assert np.mean(weeks <= 8) >= 0.90
 
@@ -181,16 +181,20 @@ def test_4_a_fleet_stays_within_its_budget_and_finds_rises() -> None:
 def test_5_clusters_keep_the_promise_with_the_design_effect_that_is_estimated(size: int, rho: float) -> None:
     rng = np.random.default_rng(26)
     alarms, error = mean(
-        [acceptance.tempered_alarms(acceptance.clustered(rng, 20_000, 0.06, size, rho)) for _ in range(150)]
+        [acceptance_alarms.tempered_alarms(acceptance.clustered(rng, 20_000, 0.06, size, rho)) for _ in range(150)]
     )
     assert alarms <= 1.0 + error
 
 
 def test_6_a_maturity_hold_takes_away_what_latency_does() -> None:
     rng = np.random.default_rng(27)
-    held, error = mean([acceptance.tempered_alarms(acceptance.latent(rng, 20_000, 14.0), False) for _ in range(150)])
+    held, error = mean(
+        [acceptance_alarms.tempered_alarms(acceptance_data.latent(rng, 20_000, 14.0), False) for _ in range(150)]
+    )
     assert held <= 1.0 + error
-    plain, _ = mean([acceptance.tempered_alarms(acceptance.latent(rng, 20_000, 0.0), False) for _ in range(30)])
+    plain, _ = mean(
+        [acceptance_alarms.tempered_alarms(acceptance_data.latent(rng, 20_000, 0.0), False) for _ in range(30)]
+    )
     assert plain > 3
 
 
@@ -198,6 +202,6 @@ def test_6_a_maturity_hold_takes_away_what_latency_does() -> None:
 @pytest.mark.parametrize("p", [0.001, 0.3, 0.6, 0.9])
 def test_it_keeps_its_promise_at_any_rate(p: float) -> None:
     rng = np.random.default_rng(12)
-    alarms = [acceptance.self_starting_alarms(acceptance.run_gaps(rng, p, 20_000), 0) for _ in range(100)]
+    alarms = [acceptance_alarms.self_starting_alarms(acceptance.run_gaps(rng, p, 20_000), 0) for _ in range(100)]
     # One in a run of 20,000; 100 of them say it to a tenth.
     assert np.mean(alarms) <= 1.0 + 2.5 * np.std(alarms) / 10

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from river.drift import KSWIN
 
-from benchmarks import acceptance_detection, chart, detection, many
+from benchmarks import acceptance, acceptance_alarms, acceptance_detection, chart, detection, many
 from detectors import MixtureShiryaevRoberts, RiverDetector, SelfStartingMixture
 
 
@@ -108,10 +108,10 @@ def test_a_copy_of_a_fleet_goes_on_as_it_does_and_leaves_it_alone(name: str) -> 
 
 
 def test_the_delay_is_that_of_the_acceptance_list() -> None:
-    limit = acceptance_detection.PROMISED / acceptance_detection.RATIO
+    limit = acceptance.PROMISED / acceptance.RATIO
     make = partial(detection.CONTENDERS["labelwatch, target"].make, limit)
     (found,) = detection.delays(make, 300, (0.11,))
-    other = acceptance_detection.delays(limit, 0.11, 1000, np.random.default_rng(4)).mean()
+    other = acceptance_alarms.delays(limit, 0.11, 1000, np.random.default_rng(4)).mean()
     assert found.mean == pytest.approx(other, abs=3 * found.error)
     assert found.missed == 0
 

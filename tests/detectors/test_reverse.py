@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.acceptance_detection import dips, ends_of_means, ends_of_mixes, old_rule
+from benchmarks.acceptance_ends import dips, ends_of_means, ends_of_mixes, old_rule
 from detectors import ReverseTest, SelfStartingFall, SelfStartingMixture
 from detectors.reverse import RUN_LENGTH
 

@@ -22,7 +22,8 @@ from pathlib import Path
 from schemas.policy import Policy
 from streams.engine import parts
 from tests.faults.checks import Verdict, judge
-from tests.faults.faults import FAULTS, Fault
+from tests.faults.fault import Fault
+from tests.faults.faults import FAULTS
 from tests.faults.harness import BROKER, CHECKPOINT_RECORDS, Invalid, Round
 from tests.support.kafka import RealKafka
 
