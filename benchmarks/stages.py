@@ -29,8 +29,8 @@ from streams.exporter.collector import SitesCollector
 from streams.exporter.pseudonyms import Pseudonyms
 from streams.exporter.text import render
 from streams.runtime import worker
+from streams.runtime.fetched import BATCH_RECORDS, Unread
 from streams.runtime.settings import Settings
-from streams.runtime.transport import BATCH_RECORDS, Unread
 
 #: 2025-11-22; the events end there.
 END_MS = 1_763_800_000_000

@@ -21,9 +21,10 @@ from streams.runtime.access import denied
 from streams.runtime.broker import WorkerRefusal, why_unwritten
 from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced, failure
 from streams.runtime.ends import LogEnds
+from streams.runtime.fetched import FetchedBatch
 from streams.runtime.memory import FreedMemory
 from streams.runtime.settings import Settings, option_of
-from streams.runtime.transport import BatchConsumer, FetchedBatch
+from streams.runtime.transport import BatchConsumer
 from streams.runtime.watchdog import repartitioned
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from typing import Any
 from streams.engine import parts
 from streams.engine.partition import Checkpoint, PartitionEngine
 from streams.exporter import pseudonyms
-from streams.runtime import checkpoints, logs, partitions, transport, worker
+from streams.runtime import checkpoints, consumer_thread, fetched, logs, partitions, transport, worker
 from streams.runtime.partitions import Partitions
 from streams.runtime.settings import Settings
 from streams.runtime.worker import run
@@ -136,11 +136,12 @@ def _full_disk() -> None:
 def main() -> None:
     """Misbehaves as told, and runs the worker."""
     told = json.loads(os.environ[VARIABLE])
-    transport.BATCH_RECORDS = told.get("batch", transport.BATCH_RECORDS)
-    transport.FETCH_BYTES = told.get("fetch", transport.FETCH_BYTES)
+    fetched.BATCH_RECORDS = told.get("batch", fetched.BATCH_RECORDS)
+    consumer_thread.FETCH_BYTES = told.get("fetch", consumer_thread.FETCH_BYTES)
     checkpoints._TRANSACTION_SECONDS = told.get("transaction_seconds", checkpoints._TRANSACTION_SECONDS)
     checkpoints._REQUEST_SECONDS = told.get("request_seconds", checkpoints._REQUEST_SECONDS)
-    transport._REQUEST_SECONDS = told.get("request_seconds", transport._REQUEST_SECONDS)
+    consumer_thread.REQUEST_SECONDS = told.get("request_seconds", consumer_thread.REQUEST_SECONDS)
+    setattr(transport, "REQUEST_SECONDS", consumer_thread.REQUEST_SECONDS)  # noqa: B010 - a name that it imports
     partitions._WRITE_SECONDS = told.get("write_seconds", partitions._WRITE_SECONDS)
     parts.PEOPLE_MAX = told.get("people", parts.PEOPLE_MAX)
     _tell_progress(Progress(Path(told["progress"])))

@@ -19,7 +19,7 @@ from schemas.topics import EVENTS
 from streams.ops import doctor
 from streams.ops.doctor import Check, CheckMark, examine_all
 from streams.ops.explain import Question, explain
-from streams.runtime import transport
+from streams.runtime import fetched
 from streams.runtime.settings import Settings
 from tests.kafka.conftest import FreshTopics, read_all
 from tests.kafka.test_transport import WAIT_SECONDS, Recorder, running, settings_of, until, write
@@ -118,13 +118,13 @@ def _end(writer: Producer, values: list[bytes], *, commit: bool) -> set[bytes]:
     return set(values) if commit else set()
 
 
-@pytest.mark.parametrize("batch", [transport.BATCH_RECORDS, 25])
+@pytest.mark.parametrize("batch", [fetched.BATCH_RECORDS, 25])
 async def test_exactly_what_was_committed_comes_whoever_writes_in_between(
     broker: RealKafka, fresh_topics: FreshTopics, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     """Also from the middle of a transaction, and where an answer of the broker is taken in many pieces."""
-    monkeypatch.setattr(transport, "BATCH_RECORDS", batch)
-    monkeypatch.setattr(transport.Unread.__init__, "__defaults__", (batch,))
+    monkeypatch.setattr(fetched, "BATCH_RECORDS", batch)
+    monkeypatch.setattr(fetched.Unread.__init__, "__defaults__", (batch,))
     rng = random.Random(batch)
     settings = settings_of(broker, fresh_topics(1))
     counts = interleave(broker, rng, 120)

@@ -13,8 +13,9 @@ from confluent_kafka.admin import AdminClient
 from schemas.topics import EVENTS
 from streams.engine.batch import KafkaRecord
 from streams.runtime.ends import LogEnds
+from streams.runtime.fetched import BATCH_RECORDS, FetchedBatch
 from streams.runtime.settings import Settings
-from streams.runtime.transport import BATCH_RECORDS, App, FetchedBatch
+from streams.runtime.transport import App
 from tests.kafka.conftest import FreshTopics, committed_offsets, end_offsets, read_all
 from tests.support.kafka import COMPACTS_SOON, RealKafka
 

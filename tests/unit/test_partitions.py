@@ -16,9 +16,9 @@ from streams.runtime import partitions as module
 from streams.runtime.broker import WorkerRefusal
 from streams.runtime.checkpoints import DeadLettersRefused, Fenced, Restored
 from streams.runtime.ends import LogEnds
+from streams.runtime.fetched import FetchedBatch
 from streams.runtime.partitions import DEAD_LETTERS_PENDING, Partitions
 from streams.runtime.settings import Settings
-from streams.runtime.transport import FetchedBatch
 
 
 class Record(NamedTuple):

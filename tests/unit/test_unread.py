@@ -7,8 +7,8 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 
-from streams.runtime import transport
-from streams.runtime.transport import Unread
+from streams.runtime import fetched
+from streams.runtime.fetched import Unread
 
 _LAST_OFFSET_DELTA = 23
 
@@ -51,7 +51,7 @@ def offsets(unread: Unread) -> list[int]:
 def test_every_record_comes_once_and_in_order_however_it_is_cut(
     monkeypatch: pytest.MonkeyPatch, most: int, run: int, codec: int
 ) -> None:
-    monkeypatch.setattr(transport, "BATCH_RECORDS", run)
+    monkeypatch.setattr(fetched, "BATCH_RECORDS", run)
     parsed = answer_of(batch(0, [0, 1, 2], codec=codec), batch(3, [3]), batch(4, list(range(4, 11)), codec=codec))
     taken: list[int] = []
     while unread := Unread(parsed, most):
@@ -68,7 +68,7 @@ def test_every_record_comes_once_and_in_order_however_it_is_cut(
 
 
 def test_records_before_the_place_asked_for_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "BATCH_RECORDS", 2)
+    monkeypatch.setattr(fetched, "BATCH_RECORDS", 2)
     unread = Unread(answer_of(batch(0, list(range(8))), position=5))
     assert offsets(unread) == [5, 6, 7]
     assert (unread.begins, unread.ends) == (5, 8)
