@@ -36,7 +36,8 @@ from streams.ops.transactions import FAILS_SECONDS, NOTED_SECONDS, oldest_open, 
 from streams.runtime.access import denied
 from streams.runtime.broker import Findings, WorkerRefusal, examine, recreated
 from streams.runtime.certificates import when
-from streams.runtime.checkpoints import KEY_FINGERPRINT, MANIFEST_KEY, OWN_TOPIC_ID, TOPIC_ID, other_key
+from streams.runtime.checkpoint_layout import KEY_FINGERPRINT, MANIFEST_KEY, OWN_TOPIC_ID, TOPIC_ID
+from streams.runtime.checkpoints import other_key
 from streams.runtime.ends import LogEnds
 from streams.runtime.settings import Settings, SettingsError, service_links
 from streams.runtime.watchdog import clock_offset_seconds

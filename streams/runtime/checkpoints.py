@@ -9,15 +9,12 @@ That form is for one worker.
 
 import asyncio
 import contextlib
-import functools
 import logging
-import os
-import signal
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
@@ -38,27 +35,24 @@ from streams.engine.batch import DeadLetter
 from streams.engine.partition import Checkpoint
 from streams.exporter.pseudonyms import PLAIN
 from streams.runtime.broker import WorkerRefusal, recreated
+from streams.runtime.checkpoint_layout import (
+    FORMAT,
+    KEY_FINGERPRINT,
+    MANIFEST_KEY,
+    OWN_TOPIC_ID,
+    TOPIC_ID,
+    CheckpointReader,
+    Header,
+    Restored,
+    records_of,
+)
+from streams.runtime.crash_point import CrashPoint
 from streams.runtime.packed import OutgoingRecord, packed
 from streams.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: The layout below: keys, parts, headers. A worker refuses what a newer one wrote.
-FORMAT = 1
-#: A longer slot is cut: far below what the checkpoint topic takes, headers and keys included.
-PART_BYTES = 4 << 20
-#: Names the point of a checkpoint at which a test wants this process to die; see `_CrashPoint`.
-CRASH_VARIABLE = "LABELWATCH_CRASH"
 
-MANIFEST_KEY = b"m"
-#: The manifest's header with the id of the events topic.
-TOPIC_ID = "topic-id"
-#: The id of the checkpoint topic itself.
-OWN_TOPIC_ID = "checkpoint-topic-id"
-#: And the one with the fingerprint of the key that gives people their names on the pages.
-KEY_FINGERPRINT = "key-fingerprint"
-_SLOT = b"s"
-_PART = b"p"
 _BATCH_BYTES = 1 << 20
 _FETCH_BYTES = 4 << 20
 _REQUEST_SECONDS = 10.0
@@ -71,8 +65,6 @@ _CLOSE_SECONDS = 3.0
 _DETAIL_BYTES = 1000
 
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
-
-_Header = tuple[str, bytes]
 
 
 class Fenced(Exception):
@@ -121,22 +113,6 @@ def other_key(settings: Settings, theirs: str, ours: str) -> str | None:
 
 def _named(key_fingerprint: str) -> str:
     return "by their plain ids" if key_fingerprint == PLAIN else f"by the pseudonym key {key_fingerprint}"
-
-
-class Restored(NamedTuple):
-    """What stands in the checkpoint topic.
-
-    Attributes:
-        slots: The engine's slots.
-        manifest: The engine's manifest, None before the first checkpoint.
-        records: How many records were read to find it.
-        at_ms: When the checkpoint was written, epoch milliseconds by its writer's clock; 0 before the first.
-    """
-
-    slots: dict[bytes, bytes]
-    manifest: bytes | None
-    records: int
-    at_ms: int = 0
 
 
 class CheckpointStore:
@@ -188,7 +164,7 @@ class CheckpointStore:
         self._part_counts: dict[bytes, int] = {}
         #: Plain form: what a half-written checkpoint left behind, with the value that counts.
         self._heal: dict[bytes, OutgoingRecord] = {}
-        self._crash = _CrashPoint.armed()
+        self._crash = CrashPoint.armed()
 
     async def start(self) -> None:
         """Connects; with transactions, ends what earlier owners left open and shuts them out. Also after `close`."""
@@ -220,7 +196,7 @@ class CheckpointStore:
                 newer version, or in another form.
             KafkaError: The broker failed; try again.
         """
-        reader = _Reader(self._transactional)
+        reader = CheckpointReader(self._transactional)
         partition = TopicPartition(self._topic, self.partition)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._settings.bootstrap,
@@ -253,7 +229,7 @@ class CheckpointStore:
                 await asyncio.shield(consumer.stop())
         return self._accept(reader)
 
-    def _accept(self, reader: "_Reader") -> Restored:
+    def _accept(self, reader: CheckpointReader) -> Restored:
         slots, self._part_counts = reader.slots()
         self._heal = reader.torn()
         self._manifest = reader.manifest
@@ -289,7 +265,7 @@ class CheckpointStore:
             await self._write(
                 [self._letter(letter) for letter in checkpoint.dead_letters],
                 checkpoint.drift_records,
-                list(_state(checkpoint.slots, part_counts)),
+                list(records_of(checkpoint.slots, part_counts)),
                 checkpoint.manifest,
             )
         except (*_FENCED, AssertionError) as error:
@@ -337,7 +313,7 @@ class CheckpointStore:
         self._written += 1
         self.nothing_counts = self._transactional
         crash = self._crash
-        headers: list[_Header] = []
+        headers: list[Header] = []
         if self._transactional:
             await producer.begin_transaction()
         else:
@@ -410,142 +386,8 @@ class CheckpointStore:
         return {"key": letter.key, "value": letter.value or b"", "headers": headers}
 
 
-class _Reader:
-    """Rebuilds the last complete checkpoint from the records of the topic, in their order."""
-
-    def __init__(self, transactional: bool) -> None:
-        self.records = 0
-        self.at_ms = 0
-        self.manifest: bytes | None = None
-        self.format = FORMAT
-        self.partitions = 0
-        #: Of the events topic, and of the checkpoint topic; empty where none is named.
-        self.topic_ids = ("", "")
-        self.key_fingerprint = ""
-        self._transactional = transactional
-        self._values: dict[bytes, tuple[bytes, int]] = {}
-        #: Plain form: what came since the last manifest.
-        self._pending: dict[bytes, tuple[bytes | None, int]] = {}
-
-    def take(self, key: bytes, value: bytes | None, header_list: Iterable[_Header], at_ms: int = 0) -> None:
-        self.records += 1
-        headers = dict(header_list)
-        parts = int(headers.get("parts", b"1"))
-        if not self._transactional:
-            if "checkpoint" not in headers:
-                raise WorkerRefusal(
-                    "The checkpoints were written in transactions, and this broker has none: point the worker at "
-                    "the broker that wrote them, or start a new group with --id and replay."
-                )
-            if key != MANIFEST_KEY:
-                self._pending[key] = (value, parts)
-                return
-            # Also what an earlier torn checkpoint left: the one that this manifest closes has healed it.
-            for each, (slot, count) in self._pending.items():
-                self._put(each, slot, count)
-            self._pending.clear()
-        if key == MANIFEST_KEY:
-            self.manifest, self.at_ms = value, at_ms
-            self.format = int(headers.get("format", b"0"))
-            self.partitions = int(headers.get("partitions", b"0"))
-            self.topic_ids = (headers.get(TOPIC_ID, b"").decode(), headers.get(OWN_TOPIC_ID, b"").decode())
-            self.key_fingerprint = headers.get(KEY_FINGERPRINT, b"").decode()
-        else:
-            self._put(key, value, parts)
-
-    def _put(self, key: bytes, value: bytes | None, parts: int) -> None:
-        if value is None:
-            self._values.pop(key, None)
-        else:
-            self._values[key] = (value, parts)
-
-    def slots(self) -> tuple[dict[bytes, bytes], dict[bytes, int]]:
-        """Whole slots by the engine's own keys, and the number of parts of those that have several."""
-        slots: dict[bytes, bytes] = {}
-        counts: dict[bytes, int] = {}
-        for stored, (value, parts) in self._values.items():
-            if not stored.startswith(_SLOT):
-                continue
-            key = stored[1:]
-            if parts > 1:
-                counts[key] = parts
-                value += b"".join(self._values[_part_key(index, key)][0] for index in range(1, parts))
-            slots[key] = value
-        return slots, counts
-
-    def torn(self) -> dict[bytes, OutgoingRecord]:
-        """Records to write again, since what came after the last manifest stands behind the values that count."""
-        healed: dict[bytes, OutgoingRecord] = {}
-        for key in self._pending:
-            value, parts = self._values.get(key, (None, 1))
-            healed[key] = (key, value, [("parts", b"%d" % parts)] if parts > 1 else [])
-        return healed
-
-
-def _state(slots: Iterable[tuple[bytes, bytes | None]], part_counts: dict[bytes, int]) -> Iterator[OutgoingRecord]:
-    """The records of changed slots: long values in parts, and the deletion of parts no longer needed.
-
-    Args:
-        slots: Changed slots; None deletes one.
-        part_counts: Of the slots that stand in several parts; brought up to date.
-    """
-    for key, value in slots:
-        before = part_counts.pop(key, 1)
-        parts = _cut(value)
-        if len(parts) > 1:
-            part_counts[key] = len(parts)
-            yield _SLOT + key, parts[0], [("parts", b"%d" % len(parts))]
-        else:
-            yield _SLOT + key, parts[0], []
-        for index in range(1, max(before, len(parts))):
-            yield _part_key(index, key), parts[index] if index < len(parts) else None, []
-
-
-def _cut(value: bytes | None) -> list[bytes | None]:
-    if value is None or len(value) <= PART_BYTES:
-        return [value]
-    return [value[start : start + PART_BYTES] for start in range(0, len(value), PART_BYTES)]
-
-
-def _part_key(index: int, key: bytes) -> bytes:
-    return _PART + index.to_bytes(2, "big") + key
-
-
 async def _settle(futures: Sequence["asyncio.Future[Any]"]) -> None:
     """Waits for all and then raises the first error, so that no other one is left unread."""
     for result in await asyncio.gather(*futures, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result
-
-
-class _CrashPoint:
-    """Ends or stops this process inside a checkpoint, for fault tests: `<point>[:<nth>[:stop]]`.
-
-    Points: `half` of the slots sent, `prepared` (all sent, not committed), `committed` (before anyone is told).
-    """
-
-    def __init__(self, point: str, nth: int, signal_number: int) -> None:
-        self._point = point
-        self._left = nth
-        self._signal = signal_number
-
-    @classmethod
-    @functools.cache
-    def armed(cls) -> "_CrashPoint | None":
-        """The point named by the environment, one for the process; None in any real worker."""
-        if not (text := os.environ.get(CRASH_VARIABLE)):
-            return None
-        point, nth, how = [*text.split(":"), "", ""][:3]
-        return cls(point, int(nth or 1), signal.SIGSTOP if how == "stop" else signal.SIGKILL)
-
-    def at(self, point: str) -> bool:
-        """Whether this is the place and the time."""
-        if point != self._point:
-            return False
-        self._left -= 1
-        return self._left == 0
-
-    def fire(self) -> None:
-        """Kills or stops the process."""
-        log.warning("crash point %s fires", self._point)
-        os.kill(os.getpid(), self._signal)

@@ -14,8 +14,8 @@ from schemas.policy import Policy
 from schemas.topics import checkpoints_topic, topics
 from streams.engine import partition as engine_partition
 from streams.engine.partition import PartitionEngine
-from streams.runtime import checkpoints
-from streams.runtime.checkpoints import CheckpointStore, _Reader
+from streams.runtime.checkpoint_layout import FORMAT, CheckpointReader
+from streams.runtime.checkpoints import CheckpointStore
 from streams.runtime.settings import Settings
 from tests.kafka.conftest import read_all
 from tests.oracle.traffic import HOUR_MS, adversarial
@@ -58,9 +58,9 @@ def load(path: Path) -> Recording:
     return msgspec.msgpack.decode(gzip.decompress(path.read_bytes()), type=Recording)
 
 
-def reader_of(recording: Recording) -> _Reader:
+def reader_of(recording: Recording) -> CheckpointReader:
     """Reads the topic of a recording as a worker that starts."""
-    reader = _Reader(transactional=True)
+    reader = CheckpointReader(transactional=True)
     for stored in recording.topic:
         reader.take(stored.key, stored.value, stored.headers)
     return reader
@@ -98,8 +98,8 @@ def record() -> Path:
             ]
         finally:
             broker.stop()
-    recording = Recording(engine_partition.BUILD, engine_partition.FORMAT, checkpoints.FORMAT, applied, events, topic)
-    path = FOLDER / f"format-{checkpoints.FORMAT}-{engine_partition.FORMAT}.msgpack.gz"
+    recording = Recording(engine_partition.BUILD, engine_partition.FORMAT, FORMAT, applied, events, topic)
+    path = FOLDER / f"format-{FORMAT}-{engine_partition.FORMAT}.msgpack.gz"
     path.write_bytes(gzip.compress(msgspec.msgpack.encode(recording), mtime=0))
     return path
 

@@ -16,7 +16,8 @@ from schemas.topics import topics
 from streams.engine import partition as engine_partition
 from streams.engine.partition import FormatError, PartitionEngine
 from streams.ops.downgrade import downgrade
-from streams.runtime.checkpoints import CheckpointStore, Restored, _Reader
+from streams.runtime.checkpoint_layout import CheckpointReader, Restored
+from streams.runtime.checkpoints import CheckpointStore
 from streams.runtime.settings import Settings
 from tests.faults.recording import FOLDER, PARTITION, Recording, load, reader_of
 from tests.oracle.compare import commit, differences
@@ -52,7 +53,7 @@ class UpToFormat4(Oracle):
         return super()._error(site, current, project, error, "errors" if self.old else counted_as)
 
 
-def restored(recording: Recording) -> tuple[_Reader, PartitionEngine]:
+def restored(recording: Recording) -> tuple[CheckpointReader, PartitionEngine]:
     reader = reader_of(recording)
     slots, _ = reader.slots()
     return reader, PartitionEngine.restore(PARTITION, Policy(), slots, reader.manifest)

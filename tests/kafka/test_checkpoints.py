@@ -14,7 +14,8 @@ from streams.engine.batch import DeadLetter
 from streams.engine.partition import Checkpoint
 from streams.runtime import checkpoints
 from streams.runtime.broker import WorkerRefusal
-from streams.runtime.checkpoints import PART_BYTES, CheckpointStore, DeadLettersRefused, Fenced
+from streams.runtime.checkpoint_layout import PART_BYTES
+from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced
 from streams.runtime.settings import Settings
 from tests.kafka.conftest import FreshTopics, end_offsets, read_all
 from tests.support.kafka import COMPACTS_SOON, RealKafka

@@ -14,7 +14,8 @@ from streams.engine.partition import Checkpoint, PartitionEngine
 from streams.exporter import MonitorState
 from streams.runtime import partitions as module
 from streams.runtime.broker import WorkerRefusal
-from streams.runtime.checkpoints import DeadLettersRefused, Fenced, Restored
+from streams.runtime.checkpoint_layout import Restored
+from streams.runtime.checkpoints import DeadLettersRefused, Fenced
 from streams.runtime.ends import LogEnds
 from streams.runtime.fetched import FetchedBatch
 from streams.runtime.partitions import DEAD_LETTERS_PENDING, Partitions
