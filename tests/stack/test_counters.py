@@ -5,29 +5,21 @@ the table that this test logs.
 """
 
 import contextlib
-import json
 import logging
-import subprocess
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from schemas.metrics import METRICS, Kind, Origin, Page
+from schemas.metrics import METRICS, Kind, Origin
 from schemas.policy import Policy
 from tests.faults.checks import _shown, _truths, judge
 from tests.faults.harness import BROKER, SESSION_SECONDS, Round, Sight, Worker, until
 from tests.faults.load import Loader
-from tests.stack.native import ROOT, answers
+from tests.stack.scraping import SCRAPE_SECONDS, Prometheus, Series, label_pairs
 from tests.stack.steady import Steady
 from tests.support.kafka import RealKafka, missing_tools
 from tests.support.ports import free_ports
@@ -36,7 +28,6 @@ pytestmark = [pytest.mark.promtool, pytest.mark.timeout(400)]
 log = logging.getLogger("counters")
 
 SEED = 20
-SCRAPE_SECONDS = 1
 BACKLOG, RATE = 4_000, 400.0
 #: So long every worker is scraped between two faults.
 CALM_SECONDS = 3.0
@@ -48,8 +39,6 @@ RISING = ("labels_window", "reviews_window", "site_labels", "site_reviews", "age
 LONG_WINDOWS = {"24h", "7d"}
 #: Sums over sites that stand in several partitions.
 SUMS = ("project:labelwatch_labels", "company:labelwatch_labels", "company:labelwatch_headline_reviews")
-#: Rule groups that are evaluated with every scrape here.
-OFTEN = {"labelwatch-sites", "labelwatch-levels"}
 #: What may be waiting to fire: causes that the traffic and the faults really have. Everything else must stay inactive.
 EXPLAINED = {
     "LabelwatchAbsent",
@@ -81,95 +70,6 @@ STILL = {
     "over_limit_events",
     "removed_site_events",
 }
-
-Series = tuple[str, frozenset[tuple[str, str]]]
-
-
-class Prometheus:
-    """A real one with the shipped rules, and two workers' addresses; ends with the block that opened it.
-
-    Args:
-        folder: Scratch space.
-        targets: Of both pages.
-    """
-
-    def __init__(self, folder: Path, targets: list[str]) -> None:
-        folder.mkdir()
-        (folder / "rules").mkdir()
-        for source in (ROOT / "prometheus" / "rules").glob("*.yml"):
-            rules = yaml.safe_load(source.read_text("utf-8"))
-            for group in rules["groups"]:
-                # As often as the pages are scraped, so that no moment of a hand-over is missed.
-                group["interval"] = f"{SCRAPE_SECONDS}s" if group["name"] in OFTEN else group["interval"]
-            (folder / "rules" / source.name).write_text(yaml.safe_dump(rules))
-        jobs = [
-            {"job_name": job, "metrics_path": page.value, "static_configs": [{"targets": targets}], **timing}
-            for job, page, timing in (
-                ("labelwatch", Page.SITES, {}),
-                ("labelwatch-agents", Page.AGENTS, {"scrape_interval": "2s", "scrape_timeout": "2s"}),
-            )
-        ]
-        seconds = f"{SCRAPE_SECONDS}s"
-        config = {
-            "global": {"scrape_interval": seconds, "scrape_timeout": seconds, "evaluation_interval": seconds,
-                       "external_labels": {"runbooks": "http://runbooks", "dashboards": "http://boards"}},
-            "rule_files": ["rules/*.yml"],
-            "scrape_configs": jobs,
-        }  # fmt: skip
-        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-        self._port, self._log = free_ports(1)[0], folder / "prometheus.log"
-        with self._log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [
-                    "prometheus",
-                    f"--config.file={folder / 'prometheus.yml'}",
-                    f"--storage.tsdb.path={folder / 'data'}",
-                    f"--web.listen-address=127.0.0.1:{self._port}",
-                ],
-                stdout=output,
-                stderr=output,
-            )
-        try:
-            until(lambda: answers(f"http://127.0.0.1:{self._port}/-/ready"), "Prometheus is ready")
-        except AssertionError:
-            self.close()
-            raise AssertionError(self._log.read_text()) from None
-
-    def close(self) -> None:
-        """Ends it."""
-        self._process.terminate()
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def ask(self, path: str, **parameters: Any) -> Any:
-        """Data of an API call."""
-        url = f"http://127.0.0.1:{self._port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
-        try:
-            with urllib.request.urlopen(url, timeout=60) as response:
-                return json.load(response)["data"]
-        except urllib.error.HTTPError as error:
-            raise AssertionError(f"{parameters}: {error.read().decode()}") from None
-
-    def vector(self, query: str, at: float) -> dict[frozenset[tuple[str, str]], float]:
-        """Labels to value of an instant query."""
-        result = self.ask("query", query=query, time=at)["result"]
-        return {_labels(each["metric"]): float(each["value"][1]) for each in result}
-
-    def samples(self, selector: str, at: float, seconds: int) -> dict[Series, list[tuple[float, str, float]]]:
-        """Raw samples by series without its instance: (time, instance, value), in the order of time."""
-        found: dict[Series, list[tuple[float, str, float]]] = defaultdict(list)
-        for each in self.ask("query", query=f"{selector}[{seconds}s]", time=at)["result"]:
-            metric = dict(each["metric"])
-            name, instance = metric.pop("__name__"), metric.pop("instance", "")
-            found[name, _labels(metric)] += [(float(t), instance, float(value)) for t, value in each["values"]]
-        return {series: sorted(samples) for series, samples in found.items()}
-
-
-def _labels(metric: dict[str, str]) -> frozenset[tuple[str, str]]:
-    return frozenset((name, value) for name, value in metric.items() if name not in ("__name__", "job") and value)
 
 
 @dataclass
@@ -210,10 +110,10 @@ def _counted(round: Round) -> dict[Series, float]:
         for name, series in truth.oracle.figures(truth.oracle.clock).items():
             if METRICS[name].kind is Kind.COUNTER:
                 for labels, value in series.items():
-                    found[name, _labels(dict(zip(METRICS[name].labels, labels, strict=True)))] = value
+                    found[name, label_pairs(dict(zip(METRICS[name].labels, labels, strict=True)))] = value
         for name, histograms in truth.oracle.histogram_figures().items():
             for labels, (counts, total) in histograms.items():
-                named = _labels(dict(zip(METRICS[name].labels, labels, strict=True)))
+                named = label_pairs(dict(zip(METRICS[name].labels, labels, strict=True)))
                 found[f"{name}_count", named], found[f"{name}_sum", named] = sum(counts), total
     return found
 
