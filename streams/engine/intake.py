@@ -96,7 +96,7 @@ class Intake(Numbering):
         self._settle(batch)
         return batch
 
-    def _read_chunk(self, run: "_Run", records: Sequence[KafkaRecord]) -> None:
+    def _read_chunk(self, run: "_Run", records: Sequence[KafkaRecord]) -> None:  # noqa: C901, PLR0915 - see below
         """Decides about a few records.
 
         This is the engine's cost: subscripts with `try` beat `.get()`, locals beat attributes, and labels, seven of ten

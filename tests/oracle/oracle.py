@@ -431,7 +431,7 @@ class Oracle:
             for agent, now in site.open.items():
                 yield Interval(name, agent, now.state, now.project, now.since, min(t, now.since + FORGOTTEN_MS))
 
-    def _add_window(
+    def _add_window(  # noqa: C901 - every kind of figure once, plainly
         self,
         found: dict[str, dict[Labels, float]],
         window: str,

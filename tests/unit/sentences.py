@@ -37,7 +37,9 @@ def disagreements(record: DriftRecord, timezone: str) -> list[str]:
     ]
 
 
-def _disagreements(record: DriftRecord, text: str, timezone: str, english: bool) -> list[str]:
+def _disagreements(  # noqa: C901 - one check after another
+    record: DriftRecord, text: str, timezone: str, english: bool
+) -> list[str]:
     wrong: list[str] = []
     plain = _cut_names(record, text)
     head, _, rest = plain.partition(". " if english else "。")
