@@ -15,7 +15,7 @@ from river import drift
 from schemas.drift import DriftRecord
 from schemas.policy import Policy
 from streams.engine.drift import river as room
-from streams.engine.drift.river import split
+from streams.engine.drift.river_signals import split
 from streams.engine.partition import PartitionEngine
 from tests.drift.test_exact import history, run
 from tests.faults.recording import FOLDER, PARTITION, load, reader_of

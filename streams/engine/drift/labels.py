@@ -1,6 +1,5 @@
 """Labels in groups: handling time and label mix of each project at a site, and the drifts that open there."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,15 +10,16 @@ from numpy.typing import NDArray
 from detectors import categorical, mean_shift
 from detectors.arrays import Ints
 from detectors.mean_shift import GROUPS_KEPT
-from detectors.protocol import Estimate
 from detectors.reverse import RUN_LENGTH
-from schemas.drift import Cause, Direction, DriftLevel
+from schemas.drift import Cause
 from schemas.policy import OTHER, Policy
 from streams.engine.batch import EventBatch, WorkKind
 from streams.engine.drift import older
 from streams.engine.drift.budgets import LEAST_RUN_LENGTH, BudgetedStreams
 from streams.engine.drift.cause import CAUSES, contributions, largest, verdict
 from streams.engine.drift.episodes import Closed, Episode, again, drift_id
+from streams.engine.drift.label_kinds import HANDLE_TIME, LABEL_MIX, SERIES, SeriesKind
+from streams.engine.drift.label_series import Group, LabelSeries, append, label_of, level_of, moves_of
 from streams.engine.drift.names import FEW, MANY, NONE, Combinations, Names
 from streams.engine.drift.recent import LABEL, Groups, PackedRows, Recent, Waiting, begins, lengths
 from streams.engine.drift.stream import DAY_SECONDS, Call, Stream, first_places, stretches
@@ -29,8 +29,6 @@ from streams.engine.parts import Numbers
 
 #: What labels are watched for; all other signals are of reviews.
 SIGNALS_OF_LABELS = frozenset(("handle_time", "label_mix"))
-#: Labels of a group: an update costs what it costs, so groups are as large as a quiet project's day allows.
-HANDLED, MIXED = 64, 128
 #: Share of the tickets' budget that these signals draw on, apart from the others: a partition's labels and reviews
 #: then need no common order.
 LABEL_SHARE = 0.25
@@ -49,37 +47,6 @@ _UNKNOWN = -2
 _ROOM = 256
 #: What is known of a stream before it opens in a direction.
 _EITHER = "either"
-
-
-#: A group as it is remembered: sums of logarithms and of their squares, or counts by class; its last label's time, ms.
-Group = tuple[list[int], int]
-
-
-class _Watched(msgspec.Struct):
-    """One stream.
-
-    Attributes:
-        row: The detector's.
-        sums: Of the group that is being filled: sum of logarithms and of their squares, or counts by class; as of
-            the last checkpoint.
-        labels: How many these are.
-        recent: The newest groups, oldest first.
-        classes: Names of the classes that have a number, in order of appearance.
-        back: R of the test of whether the drift is over, while one is open.
-        proven: The largest change that the drift has proven.
-        first_ms: Time of its first group, as of the last checkpoint; -1 before it.
-        rows: Labels ever put into its ring.
-    """
-
-    row: list[float]
-    sums: list[int]
-    labels: int = 0
-    recent: list[Group] = []
-    classes: list[str] = []
-    back: float = 0.0
-    proven: float = 0.0
-    first_ms: int = -1
-    rows: int = 0
 
 
 class _Columns(NamedTuple):
@@ -131,7 +98,7 @@ class LabelDrifts:
         tickets = LABEL_SHARE * policy.oncall.false_tickets_per_month / partitions
         signals = dict.fromkeys(SIGNALS_OF_LABELS, "ticket")
         self._streams = BudgetedStreams({"ticket": tickets}, signals)
-        self._states: dict[int, _Watched] = {}
+        self._states: dict[int, LabelSeries] = {}
         #: By stream, the group that is being filled: how many labels, and their sums.
         self._held = np.zeros(0, np.int64)
         self._sums = np.zeros((0, categorical.CLASSES), np.int64)
@@ -213,17 +180,16 @@ class LabelDrifts:
             return -1
         number = self._streams.number(Stream(site, project, "", signal, _EITHER))
         if number >= 0 and number not in self._states:
-            mix = signal == "label_mix"
-            row = categorical.fresh() if mix else mean_shift.fresh()
-            self._states[number] = _Watched(row, [0] * (categorical.CLASSES if mix else 2))
-            if not mix:
+            kind = SERIES[signal]
+            self._states[number] = LabelSeries(kind.fresh(), [0] * kind.width)
+            if kind is HANDLE_TIME:
                 self._rings[number] = self._ring(number)
             self._room(number)
         return number
 
     @staticmethod
     def _ring(number: int) -> Recent:
-        return Recent(b"%s|recent|%d" % (_PREFIX, number), LABEL, GROUPS_KEPT * HANDLED)
+        return Recent(b"%s|recent|%d" % (_PREFIX, number), LABEL, GROUPS_KEPT * HANDLE_TIME.size)
 
     def _room(self, number: int) -> None:
         if number >= len(self._held):
@@ -255,8 +221,8 @@ class LabelDrifts:
             handled=logs,
         )
         self._here = of_time, rows if len(timed) == len(rows) else rows.take(timed, axis=0)
-        of_times = self._fill(groups, streams, HANDLED, logs)
-        of_mixes = self._fill(groups_of_mix, streams_of_mix, MIXED, places)
+        of_times = self._fill(groups, streams, HANDLE_TIME, logs)
+        of_mixes = self._fill(groups_of_mix, streams_of_mix, LABEL_MIX, places)
         self._evaluate(of_times, of_mixes, call, labels.at)
         self._waiting.add(*self._here)
         if self._waiting.is_full:
@@ -274,19 +240,14 @@ class LabelDrifts:
         groups = list(zip(sums, at_ms.tolist(), strict=True))
         ends = firsts + lengths(firsts, len(of))
         for number, taken, end in zip(streams.tolist(), firsts.tolist(), ends.tolist(), strict=True):
-            state = self._states[number]
+            state, series = self._states[number], self._series(number)
             while taken < end:
                 if number in self.episodes:
                     self._continue(number, state, groups[taken], int(positions[taken]))
                     taken += 1
                     continue
-                if _is_mix(state):
-                    count, statistic = categorical.run(state.row, sums[taken:end], tests[taken:end], LEAST_RUN_LENGTH)
-                else:
-                    count, statistic = mean_shift.run(
-                        state.row, HANDLED, sums[taken:end], tests[taken:end], LEAST_RUN_LENGTH
-                    )
-                _append(state.recent, groups[taken : taken + count])
+                count, statistic = series.run(state.row, sums[taken:end], tests[taken:end])
+                append(state.recent, groups[taken : taken + count])
                 taken += count
                 if statistic >= LEAST_RUN_LENGTH:
                     place, left = int(positions[taken - 1]), int(later[taken - 1])
@@ -318,20 +279,21 @@ class LabelDrifts:
             own[len(known)] = number
             known.append(self._names[number])
 
-    def _fill(self, groups: Groups, touched: Ints, size: int, values: NDArray[np.integer[Any]]) -> _Full:
+    def _fill(self, groups: Groups, touched: Ints, series: SeriesKind, values: NDArray[np.integer[Any]]) -> _Full:
         """Puts labels into their streams' groups.
 
         Args:
             groups: The labels, stream by stream.
             touched: The streams.
-            size: Labels of a group, a power of 2.
+            series: What they are; its groups have a power of 2 of labels.
             values: Of each label its logarithm, or the place of its class.
 
         Returns:
             The groups that are full.
         """
         order, starts, counts = groups
-        values, held, last = values.take(order), self._held[touched], size - 1
+        values, held, last = values.take(order), self._held[touched], series.size - 1
+        width = series.width
         rank = np.arange(len(values)) - np.repeat(starts - held, counts)
         # A piece ends with its stream, or where a group is full.
         cuts = rank & last == 0
@@ -339,12 +301,10 @@ class LabelDrifts:
         pieces = np.flatnonzero(cuts)
         long = lengths(pieces, len(values))
         ends = pieces + long - 1
-        if size == MIXED:
-            width = categorical.CLASSES
+        if series is LABEL_MIX:
             of_piece = np.repeat(np.arange(len(pieces)), long)
             sums = np.bincount(of_piece * width + values, minlength=len(pieces) * width).reshape(-1, width)
         else:
-            width = 2
             sums = np.empty((len(pieces), width), np.int64)
             sums[:, 0], sums[:, 1] = np.add.reduceat(values, pieces), np.add.reduceat(values * values, pieces)
         firsts = np.searchsorted(pieces, starts)
@@ -366,26 +326,19 @@ class LabelDrifts:
             self._rings[ring].add(rows)
 
     def _open(
-        self, number: int, state: _Watched, position: int, later: int, statistic: float, run_length: float
+        self, number: int, state: LabelSeries, position: int, later: int, statistic: float, run_length: float
     ) -> None:
         """Opens a drift with the newest group of a stream, after which `later` labels of it come in the segment."""
         key = self._streams.keys[number]
         assert key is not None  # it has just had a label
-        mix = key.signal == "label_mix"
+        series = SERIES[key.signal]
         sums, times = [each for each, _ in reversed(state.recent)], [at_ms for _, at_ms in reversed(state.recent)]
-        at_ms = times[0]
-        lead = categorical.leading(state.row) if mix else None
-        first = self._locate(state, sums, lead)
-        size = MIXED if mix else HANDLED
-        changed = sums[: first.began_ago // size]
-        if mix:
-            categorical.unlearn(state.row, changed)
-        else:
-            mean_shift.unlearn(state.row, HANDLED, [total for total, _ in changed])
-        found = self._locate(state, sums, lead)
+        at_ms, size, lead = times[0], series.size, series.leading(state.row)
+        first = series.locate(sums, state.row, lead)
+        series.unlearn(state.row, sums[: first.began_ago // size])
+        found = series.locate(sums, state.row, lead)
         since, before = sums[: found.began_ago // size], sums[found.began_ago // size :]
-        direction = lead.direction if lead else mean_shift.leaning(state.row)
-        stream = key._replace(direction=direction)
+        stream = key._replace(direction=lead.direction)
         closed = again(self.closed.pop(number, None), at_ms)
         began, low, high = (
             min(times[min(back // size, len(times)) - 1], at_ms)
@@ -402,20 +355,20 @@ class LabelDrifts:
             began_at_low=min(low, began),
             began_at_high=max(high, began),
             began_earlier=earlier,
-            before=self._level(state, before, lead, found.old_rate),
+            before=level_of(series, state, before, lead, found.old_rate),
             n=len(since) * size,
-            wrong=self._total(since, lead),
+            wrong=series.total(since, lead),
             estimate=found.new_rate,
             evidence=statistic / run_length,
             run_length=run_length,
-            test=b"" if lead is None else b"%d" % lead.label,
+            test=series.packed(lead),
             # With nothing from before, nothing can be taken apart.
             verdict="rate" if before else "unknown",
-            label=self._label(state, lead) if lead else "",
+            label=label_of(state, lead) if series is LABEL_MIX else "",
             volume=self._streams.volume(number, later, at_ms // 1000),
         )
-        if mix:
-            episode.causes = self._moves(state, since, before)
+        if series is LABEL_MIX:
+            episode.causes = moves_of(state, since, before)
         else:
             self._explain(episode, self._newest(number, later), len(before) * size)
         state.back = state.proven = 0.0
@@ -423,29 +376,11 @@ class LabelDrifts:
         self.header_changed = True
         self.happened.append(Happened(position, stream, "opened", msgspec.structs.replace(episode), at_ms))
 
-    @staticmethod
-    def _locate(state: _Watched, newest: Sequence[Sequence[int]], lead: categorical.Leading | None) -> Estimate:
-        if lead is not None:
-            return categorical.locate(newest, state.row, lead)
-        return mean_shift.locate([total for total, _ in newest], state.row, HANDLED)
-
-    @staticmethod
-    def _total(groups: Sequence[Sequence[int]], lead: categorical.Leading | None) -> float:
-        """Sum of what the level averages: labels of the class, or logarithms of seconds."""
-        if lead is not None:
-            return float(sum(counts[lead.label] for counts in groups))
-        return sum(total for total, _ in groups) / mean_shift.UNIT
-
-    def _level(
-        self, state: _Watched, groups: Sequence[Sequence[int]], lead: categorical.Leading | None, known: float
-    ) -> DriftLevel:
-        """The figure of groups; the learned baseline where there is none."""
-        n = len(groups) * (HANDLED if lead is None else MIXED)
-        if not n:
-            return DriftLevel(known, int(state.row[1]))
-        mean = self._total(groups, lead) / n
-        # Full: older groups are forgotten.
-        return DriftLevel(mean if lead is not None else math.exp(mean), n, at_least=len(state.recent) == GROUPS_KEPT)
+    def _series(self, number: int) -> SeriesKind:
+        """What kind of series a stream is."""
+        key = self._streams.keys[number]
+        assert key is not None  # it has just had a label
+        return SERIES[key.signal]
 
     def _newest(self, number: int, later: int) -> PackedRows:
         """The newest labels of a stream, of which `later` come after them in the segment at hand."""
@@ -482,44 +417,18 @@ class LabelDrifts:
         """What rows say, by dimension."""
         return {by: LABEL.of(rows, by) for by in ("agent", "label")} | self._kinds.columns(LABEL.of(rows, "kind"))
 
-    @staticmethod
-    def _label(state: _Watched, lead: categorical.Leading) -> str:
-        """Name of the class whose share has moved; the rare ones have one name."""
-        return state.classes[lead.label] if lead.label < len(state.classes) else "other"
-
-    def _moves(
-        self, state: _Watched, since: Sequence[Sequence[int]], before: Sequence[Sequence[int]]
-    ) -> tuple[Cause, ...]:
-        """How each class's share has moved: all of them add up to 0, and the largest tell what came for what."""
-        if not since or not before:
-            return ()
-        names = dict(enumerate(state.classes)) | {categorical.CLASSES - 1: "other"}
-        moves = [(self._share(since, place) - self._share(before, place), name) for place, name in names.items()]
-        moves.sort(key=lambda move: (-abs(move[0]), move[1]))
-        return tuple(Cause("label", name, "mix", points) for points, name in moves[:CAUSES] if points)
-
-    @staticmethod
-    def _share(groups: Sequence[Sequence[int]], place: int) -> float:
-        return sum(counts[place] for counts in groups) / (len(groups) * MIXED)
-
-    def _continue(self, number: int, state: _Watched, group: Group, position: int) -> None:
+    def _continue(self, number: int, state: LabelSeries, group: Group, position: int) -> None:
         """Takes a group of a stream with a drift open, which it may clear."""
         stream, episode = self.episodes[number]
         sums, at_ms = group[0], max(group[1], episode.opened_at)
-        _append(state.recent, [group])
-        lead = None
-        if _is_mix(state):
-            lead = categorical.Leading(int(episode.test), "up" if stream.direction == "up" else "down")
-        episode.n += HANDLED if lead is None else MIXED
-        episode.wrong += self._total([sums], lead)
-        row, total, n, known = state.row, episode.wrong, episode.n, state.proven
-        if lead is not None:
-            state.back = categorical.back(state.back, row, lead, known, sums)
-            state.proven = max(known, categorical.proven(row, lead, total, n, MIXED))
-        else:
-            way: Direction = "up" if stream.direction == "up" else "down"
-            state.back = mean_shift.back(state.back, row, way, known, HANDLED, sums[0])
-            state.proven = max(known, mean_shift.proven(row, way, total, n, HANDLED))
+        append(state.recent, [group])
+        series = self._series(number)
+        lead = series.leading_of(stream, episode)
+        episode.n += series.size
+        episode.wrong += series.total([sums], lead)
+        known = state.proven
+        state.back = series.back(state.back, state.row, lead, known, sums)
+        state.proven = max(known, series.proven(state.row, lead, episode.wrong, episode.n))
         self.header_changed = True
         if state.back < RUN_LENGTH:
             return
@@ -527,15 +436,7 @@ class LabelDrifts:
         del self.episodes[number]
         self.closed[number] = Closed(episode.drift_id, episode.opening, at_ms, episode.began_at)
         state.recent = []
-        self._restart(state)
-
-    @staticmethod
-    def _restart(state: _Watched) -> None:
-        """Starts the test afresh with the baseline as it is."""
-        if _is_mix(state):
-            categorical.restart(state.row)
-        else:
-            mean_shift.restart(state.row)
+        series.restart(state.row)
 
     # --- the durable form
 
@@ -579,7 +480,7 @@ class LabelDrifts:
         self._streams.restore(_PREFIX, slots, self._day * DAY_SECONDS, unwatched)
         for number, key in enumerate(self._streams.keys):
             if key is not None and (state := slots.get(b"%s|state|%d" % (_PREFIX, number))) is not None:
-                known = self._states[number] = msgspec.msgpack.decode(state, type=_Watched)
+                known = self._states[number] = msgspec.msgpack.decode(state, type=LabelSeries)
                 self._room(number)
                 self._held[number], self._first_ms[number] = known.labels, known.first_ms
                 self._sums[number, : len(known.sums)] = known.sums
@@ -596,12 +497,3 @@ class LabelDrifts:
             kinds = self._kinds.numbers([rows[by] for by in _KIND])
             packed = LABEL.pack(agent=rows["agent"], kind=kinds, label=rows["label"], handled=rows["handled"])
             self._rings[number].take_over(count, packed, keys)
-
-
-def _is_mix(state: _Watched) -> bool:
-    return len(state.sums) == categorical.CLASSES
-
-
-def _append(recent: list[Group], groups: list[Group]) -> None:
-    recent += groups
-    del recent[:-GROUPS_KEPT]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -29,6 +29,7 @@ from streams.engine.drift.episodes import (
     shows_accuracy,
 )
 from streams.engine.drift.recent import REVIEW, PackedRows
+from streams.engine.drift.river_signals import LEAST_BEFORE, continued, direction_of, signals_of, split
 from streams.engine.drift.stream import Call, Stream, watches_fall
 from streams.engine.figures import Figures
 from streams.engine.panes import Slot
@@ -36,8 +37,6 @@ from streams.engine.panes import Slot
 #: Reviews that a signal's change is looked for in: those since the detector's signal before, but no fewer than the
 #: first and no more than the second.
 _LEAST_SEARCHED, _MOST_SEARCHED = 500, 6_000
-#: What there must be on either side of a change for it to be said: reviews before, reviews since.
-_LEAST_BEFORE, _LEAST_SINCE = 30, 5
 _PREFIX = b"drift|river"
 _UNKNOWN, _NO, _YES = -1, 0, 1
 
@@ -184,7 +183,7 @@ class RiverDrifts:
         beside = self._beside[number]
         self._changed.add(number)
         outcomes: list[int] = errors.tolist()
-        signals = _signals(beside.detector, outcomes)
+        signals = signals_of(beside.detector, outcomes)
         following, place = next(signals, None), 0
         while True:
             if beside.episode is not None:
@@ -248,7 +247,7 @@ class RiverDrifts:
         found = split(wrong, rises)
         if found is None:
             return
-        direction = _direction(beside.stream, up := found[1])
+        direction = direction_of(beside.stream, up := found[1])
         if direction is None:
             return
         stream = beside.stream._replace(direction=direction)
@@ -256,7 +255,7 @@ class RiverDrifts:
         temper = scene.temper(number)
         change = locate_change(wrong, usual, SHIFTS, temper) if up else locate_fall(wrong, usual, temper)
         times = REVIEW.of(rows, "at")
-        n = min(max(change.began_ago, 1), len(wrong) - _LEAST_BEFORE)
+        n = min(max(change.began_ago, 1), len(wrong) - LEAST_BEFORE)
         began, low, high = (
             int(times[min(max(back, 1), len(times)) - 1]) for back in (n, change.began_ago_high, change.began_ago_low)
         )
@@ -403,7 +402,7 @@ class RiverDrifts:
                 continue
             detector = None
             if chosen is not None:
-                detector, word = _continued(packed.detector, chosen.name, chosen.params)
+                detector, word = continued(packed.detector, chosen.name, chosen.params)
                 if word:
                     why[word] = why.get(word, 0) + 1
             beside = _Beside(
@@ -428,79 +427,6 @@ class RiverDrifts:
             if beside.episode is not None
         }
         self._committed = self.opened()
-
-
-def split(newest_first: NDArray[np.uint8], rises: bool | None) -> tuple[int, bool] | None:
-    """The most likely place of one change of the rate.
-
-    Args:
-        newest_first: Outcomes, newest first, shape (n,).
-        rises: The direction, where it is known.
-
-    Returns:
-        How many outcomes ago it came, and whether errors rose; None where no change fits.
-
-    Source:
-        The maximum of the likelihood over all places (Hinkley 1970), each side at its own mean.
-    """
-    n = len(newest_first)
-    since = np.arange(_LEAST_SINCE, n - _LEAST_BEFORE + 1)
-    if not len(since):
-        return None
-    wrong = np.cumsum(newest_first, dtype=np.int64)
-    new, old = wrong[since - 1], wrong[-1] - wrong[since - 1]
-    gain = _log_likelihood(new, since) + _log_likelihood(old, n - since)
-    higher = new * (n - since) > old * since
-    fits = new * (n - since) != old * since if rises is None else higher if rises else new * (n - since) < old * since
-    if not fits.any():
-        return None
-    best = int(np.argmax(np.where(fits, gain, -np.inf)))
-    return int(since[best]), bool(higher[best])
-
-
-def _log_likelihood(wrong: Ints, n: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of n outcomes at their own rate."""
-    right = n - wrong
-    return np.asarray(wrong * np.log(np.maximum(wrong, 1) / n) + right * np.log(np.maximum(right, 1) / n))
-
-
-def _signals(detector: RiverDetector | None, outcomes: Sequence[int]) -> Iterator[tuple[int, int, bool | None]]:
-    """Feeds a detector; of each signal the place, the outcomes since the one before, and whether errors rose, if known.
-
-    The detector has all outcomes once the iterator is at its end.
-    """
-    if detector is None:
-        return
-    taken = 0
-    while taken < len(outcomes):
-        taken += detector.update_many(outcomes[taken:])
-        if detector.drift_detected:
-            found = detector.estimate()
-            known = found.old_rate != found.new_rate
-            yield taken - 1, detector.since_drift, found.new_rate > found.old_rate if known else None
-
-
-def _direction(stream: Stream, rises: bool) -> str | None:
-    """The direction of our signal in which errors have moved; None where it looks for the other one alone."""
-    if stream.signal == "error_finding":
-        direction = "up" if rises else "down"
-        return direction if stream.agent or direction == stream.direction else None
-    return "down" if rises else None
-
-
-def _continued(packed: bytes, name: str, params: dict[str, Any]) -> tuple[RiverDetector, str]:
-    """The detector with its state, or a new one and why."""
-    try:
-        if packed:
-            detector = RiverDetector.from_bytes(packed)
-            if (detector.name, detector.params) == (name, params):
-                return detector, ""
-            why = f"the policy names {name} with other parameters" if detector.name == name else f"now it is {name}"
-        else:
-            return RiverDetector(name, **params), ""
-    except ValueError as error:  # another river's, or damaged
-        why = str(error)
-    return RiverDetector(name, **params), why
 
 
 def _figures(beside: _Beside, episode: Episode) -> list[tuple[str, tuple[str, ...], float]]:
