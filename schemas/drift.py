@@ -9,7 +9,7 @@ Signal = Literal[
 ]
 Budget = Literal["page", "ticket"]
 Direction = Literal["down", "up"]
-#: What a cause is told by.
+#: What tells one cause from another.
 Dimension = Literal["agent", "project", "label", "error_type", "sop_version", "market", "reviewer", "stratum"]
 #: `rate`: the same work has become worse; `mix`: more of the work is of the weaker kind.
 Effect = Literal["rate", "mix"]

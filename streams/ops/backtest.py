@@ -196,7 +196,7 @@ def _explained(record: DriftRecord, changes: Sequence[_Change]) -> bool:
 def below_target(run: FileRun, openings: Sequence[DriftRecord]) -> set[tuple[str, int]]:
     """Which openings against a target are true, by id and number: the site was below it.
 
-    That is told by the reviews after the opening, which the signal has not chosen; where these are few, by the whole
+    This is judged by the reviews after the opening, which the signal has not chosen; where these are few, by the whole
     interval since the change.
     """
     ends = {(record.drift_id, record.opening): record.since for record in run.drifts if record.status == "cleared"}

@@ -68,7 +68,7 @@ def _percent(ratio: float) -> str:
     return f"{ratio * 100:.6g}%"
 
 
-#: Rises, in ratio points, whose delay is told.
+#: Rises, in ratio points, whose delay is shown.
 _POINTS = (0.02, 0.05, 0.10)
 #: Reviews a month that a site is assumed to have where no history tells.
 ASSUMED_A_MONTH = 4_000.0

@@ -39,7 +39,7 @@ _KIND, _TRAIT = ("project", "market", "sop_version"), ("label", "stratum", "erro
 
 
 class Seen(NamedTuple):
-    """The newest reviews of a stream's scope as of a place in the log, newest first.
+    """What is remembered of the reviews that a stream watches, up to one position in the log; newest first.
 
     Attributes:
         rows: Reviews, none from before the stream's last drift was cleared.
