@@ -2,43 +2,37 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from schemas.policy import OTHER, Policy
-from schemas.topics import EVENTS, checkpoints_topic
+from schemas.policy import Policy
+from schemas.topics import checkpoints_topic
 from streams.engine.batch import KafkaRecord
 from streams.engine.partition import Checkpoint, FormatError, PartitionEngine
 from streams.exporter import MonitorState
 from streams.runtime.access import denied
 from streams.runtime.broker import WorkerRefusal, why_unwritten
 from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced, failure
-from streams.runtime.ends import LogEnds
 from streams.runtime.fetched import FetchedBatch
 from streams.runtime.memory import FreedMemory
+from streams.runtime.open_partition import OpenPartition, restore
 from streams.runtime.settings import Settings, option_of
 from streams.runtime.transport import BatchConsumer
 from streams.runtime.watchdog import repartitioned
 
 log = logging.getLogger(__name__)
 
-#: So many dead letters, or bytes of them, force a checkpoint that the partition's flow waits for.
-DEAD_LETTERS_PENDING = 1_000
-DEAD_LETTER_BYTES_PENDING = 16 << 20
 #: Changed slots after which a checkpoint is due, some kB each: where events are few for the time and the people that
 #: they speak of, each changes one.
 SLOTS_PENDING = 10_000
 #: The last checkpoints before a hand-over take no longer: the whole group waits meanwhile.
 HAND_OVER_SECONDS = 4.0
 _WRITE_SECONDS = 30.0
-_SMALL_BATCH = 2_000
 _TICK_SECONDS = 0.1
 _SHOW_SECONDS = 1.0
 _MEMORY_SECONDS = 10.0
@@ -47,54 +41,6 @@ _LAST_RETRY_SECONDS = 15.0
 
 #: What comes and goes with brokers and networks, and is tried again.
 _TRANSIENT = (KafkaError, OSError, TimeoutError)
-
-
-@dataclass(slots=True)
-class _Owned:
-    """One open partition.
-
-    Attributes:
-        expected: Offset of the next record to apply.
-        catch_up_to: End of what could be read at the time of opening; figures show from there on.
-        durable: Where the next owner would go on; None before the first checkpoint.
-        gap: First offset after a gap that was met once, until a second look confirms it.
-        cut: A checkpoint being taken from the engine, which must not change meanwhile.
-        deleted: Offsets that retention deleted; counted together with the next batch, so that they are counted once.
-        letter_bytes: At most so many bytes of dead letters are pending.
-        unwritten: What the last checkpoint was to write and did not, for certain: the next one writes it too.
-        retry_at: Monotonic seconds before which nothing is tried again.
-        limits_said: The limits that the log has named, and whether as met.
-        halted: Too many dead letters wait to be written, so the flow is closed until they are.
-    """
-
-    partition: int
-    engine: PartitionEngine
-    store: CheckpointStore
-    expected: int
-    catch_up_to: int
-    durable: int | None = None
-    gap: int | None = None
-    cut: "asyncio.Future[Checkpoint] | None" = None
-    deleted: int = 0
-    letter_bytes: int = 0
-    unwritten: Checkpoint | None = None
-    retry_at: float = 0.0
-    limits_said: dict[str, bool] = field(default_factory=dict)
-    halted: bool = False
-    caught_up: bool = False
-    checkpointed: float = field(default_factory=time.monotonic)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def is_written(self) -> bool:
-        """Whether all that was applied is durable."""
-        return not self.engine.pending_records and self.unwritten is None
-
-    @property
-    def is_full_of_letters(self) -> bool:
-        """Whether so many dead letters wait that no more may come."""
-        waiting = self.engine.dead_letters_pending + (len(self.unwritten.dead_letters) if self.unwritten else 0)
-        return waiting >= DEAD_LETTERS_PENDING or self.letter_bytes >= DEAD_LETTER_BYTES_PENDING
 
 
 class Partitions:
@@ -139,9 +85,9 @@ class Partitions:
         self._fail = fail
         self._consumer: BatchConsumer | None = None
         self._mine: set[int] = set()
-        self._owned: dict[int, _Owned] = {}
+        self._owned: dict[int, OpenPartition] = {}
         #: Engines of revoked partitions, at their last checkpoint: often the same worker gets them back.
-        self._parked: dict[int, _Owned] = {}
+        self._parked: dict[int, OpenPartition] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._failures: dict[int, int] = {}
         self._background: set[asyncio.Task[Any]] = set()
@@ -173,12 +119,7 @@ class Partitions:
 
     def describe(self) -> list[str]:
         """A sentence for each partition, for the log of a worker that is stuck."""
-        lines = [
-            f"partition {p}: {'halted' if owned.halted else 'runs'}, next offset {owned.expected}, "
-            f"{owned.engine.pending_records} records since the last checkpoint was cut, durable up to "
-            f"{self._durable.get(p)}, checkpoint {'being written' if owned.lock.locked() else 'idle'}"
-            for p, owned in sorted(self._owned.items())
-        ]
+        lines = [owned.describe(self._durable.get(p)) for p, owned in sorted(self._owned.items())]
         return lines + [f"partition {p}: being opened" for p in sorted(self._opening)]
 
     # --- the group gives and takes
@@ -306,7 +247,7 @@ class Partitions:
             owned, how = await self._restore(partition)
         try:
             begin, ends = await self.consumer.log_bounds(partition)
-            self._place(owned, begin, ends)
+            owned.place(begin, ends, transactional=self._transactional)
             self._state.restored(partition, owned.engine)
             if not await self.consumer.open_at(partition, owned.expected):
                 raise TimeoutError("a rebalance came first")
@@ -327,7 +268,7 @@ class Partitions:
         )
         return True
 
-    async def _take_back(self, partition: int) -> _Owned | None:
+    async def _take_back(self, partition: int) -> OpenPartition | None:
         """The parked engine, where nobody else has owned the partition since."""
         parked = self._parked.pop(partition, None)
         if parked is None:
@@ -340,7 +281,7 @@ class Partitions:
                 self._spawn(parked.store.close())
         return parked if proven else None
 
-    async def _restore(self, partition: int) -> tuple[_Owned, str]:
+    async def _restore(self, partition: int) -> tuple[OpenPartition, str]:
         store = CheckpointStore(
             self._settings,
             partition,
@@ -350,63 +291,13 @@ class Partitions:
             key_fingerprint=self._key_fingerprint,
         )
         try:
-            await store.start()
-            restored = await store.restore()
-            # In a thread: a large state takes seconds, and the loop must keep turning.
-            engine = await asyncio.to_thread(
-                PartitionEngine.restore,
-                partition,
-                self._policy,
-                restored.slots,
-                restored.manifest,
-                partitions=self._topic_partitions,
-            )
+            owned, restored = await restore(store, partition, self._policy, self._topic_partitions)
         except BaseException:
             self._spawn(store.close())
             raise
-        # What was restored stays: the collector need not look through it again and again.
-        gc.freeze()
-        durable = None if restored.manifest is None else engine.applied + 1
         if restored.at_ms:
             self._state.committed_before(partition, restored.at_ms / 1000)
-        owned = _Owned(partition, engine, store, engine.applied + 1, 0, durable)
-        for note in engine.notes:
-            log.warning("partition=%d %s", partition, note)
         return owned, f"restored from {len(restored.slots)} slots in {restored.records} records"
-
-    def _place(self, owned: _Owned, begin: int, ends: LogEnds) -> None:
-        """Finds the place in the log at which to go on.
-
-        Raises:
-            WorkerRefusal: The log ends before it.
-        """
-        owned.expected = owned.engine.applied + 1
-        end = ends.last
-        if not self._transactional:
-            end = max(end, owned.expected)  # the embedded broker tells the start of the last batch as the end
-        if owned.expected > end:
-            raise WorkerRefusal(
-                f"Partition {owned.partition} of {EVENTS} ends at offset {end}, and the checkpoint stands at "
-                f"{owned.expected}: the topic was recreated or cut; start a new group with --id and replay."
-            )
-        if begin > owned.expected:
-            if owned.durable is not None:
-                self._lose(owned, begin)
-            owned.expected = begin
-        # Behind an open transaction there is nothing to read, and so nothing to catch up with.
-        owned.catch_up_to = ends.stable
-        owned.caught_up = owned.halted = False
-        owned.gap = None
-
-    def _lose(self, owned: _Owned, begin: int) -> None:
-        owned.deleted += begin - owned.expected
-        log.error(
-            "partition=%d lost offsets %d to %d: retention deleted them before they were read; see "
-            "labelwatch_lost_records_total",
-            owned.partition,
-            owned.expected,
-            begin - 1,
-        )
 
     # --- records
 
@@ -429,39 +320,30 @@ class Partitions:
             await self._pace(owned)
         owned.expected = max(owned.expected, batch.ends)
 
-    def _apply(self, owned: _Owned, records: Sequence[KafkaRecord]) -> bool:
-        letters = owned.engine.dead_letters_pending
+    def _apply(self, owned: OpenPartition, records: Sequence[KafkaRecord]) -> bool:
         try:
-            if owned.deleted:
-                owned.engine.lost(owned.deleted)
-                owned.deleted = 0
-            owned.engine.apply(records)
+            owned.apply(records)
         except Exception:
             # Never checkpoint a half-applied batch, and never go past it.
             log.exception("partition=%d the engine failed at offsets %d to %d", owned.partition, *_ends(records))
             self._owned.pop(owned.partition)
             self._fail(70, "The engine failed on a batch, which is a defect: please report it with the lines above.")
             return False
-        owned.gap = None
-        owned.expected = max(owned.expected, records[-1].offset + 1)
         self._follow(owned)
-        if owned.engine.dead_letters_pending > letters and len(records) < _SMALL_BATCH:
-            # Large records come in small batches; in a large one the count alone bounds the bytes.
-            owned.letter_bytes += sum(len(record.value or b"") for record in records)
         return True
 
-    async def _gap_is_real(self, owned: _Owned, first: int) -> bool:
+    async def _gap_is_real(self, owned: OpenPartition, first: int) -> bool:
         """Whether the log itself has lost what is missing: then a second fetch from there begins at the same record."""
         if owned.gap == first:
             begin, _ = await self.consumer.log_bounds(owned.partition)
             if begin > owned.expected:
-                self._lose(owned, min(begin, first))
+                owned.skip_deleted(min(begin, first))
             return True
         owned.gap = first
         await self.consumer.open_at(owned.partition, owned.expected)
         return False
 
-    def _follow(self, owned: _Owned) -> None:
+    def _follow(self, owned: OpenPartition) -> None:
         """Tells the exporter how far the partition is."""
         partition = owned.partition
         if not owned.caught_up and self.consumer.reached(partition, owned.expected) >= owned.catch_up_to:
@@ -471,7 +353,7 @@ class Partitions:
         if owned.engine.clock_ms:
             self._state.event_delays(partition, [time.time() - owned.engine.clock_ms / 1000])
 
-    async def _pace(self, owned: _Owned) -> None:
+    async def _pace(self, owned: OpenPartition) -> None:
         """Has a checkpoint written when enough has come; when far too much has, the flow waits for it."""
         engine = owned.engine
         if owned.is_full_of_letters:
@@ -496,7 +378,7 @@ class Partitions:
 
     # --- checkpoints
 
-    async def _checkpoint(self, owned: _Owned, *, now: bool = False) -> None:
+    async def _checkpoint(self, owned: OpenPartition, *, now: bool = False) -> None:
         """Writes what has changed, and what the last checkpoint could not write.
 
         Where nothing of a failed one counts, for certain, it is kept and tried again, at once if `now`; else the
@@ -529,11 +411,11 @@ class Partitions:
             owned.unwritten, owned.letter_bytes = None, 0
             self._failures.pop(owned.partition, None)
             self._state.committed(owned.partition, time.monotonic() - started)
-            _say_limits(owned)
+            owned.say_limits()
         if owned.halted and not now:
             await self._resume(owned)
 
-    async def _resume(self, owned: _Owned) -> None:
+    async def _resume(self, owned: OpenPartition) -> None:
         """Opens the flow of a halted partition where it stands."""
         owned.halted = False
         with contextlib.suppress(*_TRANSIENT):
@@ -553,7 +435,7 @@ class Partitions:
         await store.close()
         await store.start()
 
-    def _drop(self, owned: _Owned) -> bool:
+    def _drop(self, owned: OpenPartition) -> bool:
         """Forgets an engine whose checkpoint may or may not be written; False when it was given away meanwhile."""
         if self._owned.get(owned.partition) is not owned:
             return False
@@ -563,7 +445,7 @@ class Partitions:
         self._spawn(owned.store.close())
         return True
 
-    def _failed(self, owned: _Owned, checkpoint: Checkpoint | None, error: BaseException) -> None:
+    def _failed(self, owned: OpenPartition, checkpoint: Checkpoint | None, error: BaseException) -> None:
         """A checkpoint was not written, or nobody knows: keeps it for the next one, or drops the engine."""
         known = isinstance(error, (DeadLettersRefused, *_TRANSIENT))
         keep = known and checkpoint is not None and owned.store.nothing_counts
@@ -645,26 +527,6 @@ class Partitions:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task of the worker failed", exc_info=error)
             self._fail(70, "The worker failed, which is a defect: please report it with the lines above.")
-
-
-def _say_limits(owned: _Owned) -> None:
-    """Names the limits that are near or met, each once."""
-    for kind, use in owned.engine.limits().items():
-        if use.is_near and (kind not in owned.limits_said or use.is_met > owned.limits_said[kind]):
-            owned.limits_said[kind] = use.is_met
-            log.warning(
-                "partition=%d uses %d of its %d %s (%.0f%%): %s; `labelwatch sites` shows who uses them: remove forged "
-                "or closed sites with `labelwatch sites remove`, or raise %s in [limits] of the policy",
-                owned.partition,
-                use.used,
-                use.limit,
-                kind,
-                100 * use.used / use.limit,
-                f"what is new counts under {OTHER}, {use.over} events since this worker has the partition"
-                if use.is_met
-                else "the limit is near",
-                kind,
-            )
 
 
 def _list(partitions: Iterable[int]) -> str:

@@ -18,7 +18,8 @@ from streams.runtime.checkpoint_layout import Restored
 from streams.runtime.checkpoints import DeadLettersRefused, Fenced
 from streams.runtime.ends import LogEnds
 from streams.runtime.fetched import FetchedBatch
-from streams.runtime.partitions import DEAD_LETTERS_PENDING, Partitions
+from streams.runtime.open_partition import DEAD_LETTERS_PENDING
+from streams.runtime.partitions import Partitions
 from streams.runtime.settings import Settings
 
 
@@ -350,7 +351,7 @@ async def test_many_dead_letters_are_written_before_more_is_taken(monkeypatch: p
 
 
 async def test_few_but_large_dead_letters_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DEAD_LETTER_BYTES_PENDING", 100)
+    monkeypatch.setattr("streams.runtime.open_partition.DEAD_LETTER_BYTES_PENDING", 100)
     async with bench(monkeypatch, checkpoint_seconds=3600) as made:
         batch = FetchedBatch(0, made.consumer.epoch, -1, [Record(0, b"x" * 101)])
         await made.partitions.take(batch)
