@@ -8,8 +8,8 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from detectors.arrays import Ints
 from schemas.events import AgentProfiled, LabelReviewed, ReviewRevised, StateChanged
-from streams.engine.panes import Ints
 
 #: A column: a list of whole numbers while the loop runs, an array for the parts after it.
 C = TypeVar("C")

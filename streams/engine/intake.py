@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
+from detectors.arrays import Ints
 from schemas.events import (
     AgentProfiled,
     ClockAdvanced,
@@ -27,7 +28,7 @@ from streams.engine.horizon import Horizon, SiteState
 from streams.engine.ids import SealedIds
 from streams.engine.limits import Admitted
 from streams.engine.numbering import Numbering
-from streams.engine.panes import MINUTE_MS, Ints, Slot
+from streams.engine.panes import MINUTE_MS, Slot
 from streams.engine.tally import Tally
 from streams.engine.times import (
     LONGEST_MS,

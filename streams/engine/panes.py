@@ -12,7 +12,7 @@ import numpy as np
 from numpy import typing as npt
 from numpy.typing import NDArray
 
-from detectors.arrays import Ints as Ints
+from detectors.arrays import Ints
 
 Key = tuple[str, ...]
 Slot = tuple[bytes, bytes | None]

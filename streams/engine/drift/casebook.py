@@ -20,9 +20,9 @@ from streams.engine.drift.cause import CAUSES, MAIN_SHARE, Contribution, contrib
 from streams.engine.drift.episodes import (
     Closed,
     Episode,
-    again,
-    drift_id,
     level,
+    named,
+    over,
     record_of,
     related,
     reverse_test,
@@ -105,10 +105,10 @@ class Casebook:
         stream, at = self.key(number), int(segment.clock[position])
         closed = self.closed.pop(number, None)
         change = self._locate(number, stream, position, closed, segment)
-        same = again(closed, at)
+        known_as, opening = named(stream, segment.ids[position], closed, at)
         episode = Episode(
-            drift_id=same.drift_id if same else drift_id(stream, segment.ids[position]),
-            opening=same.opening + 1 if same else 1,
+            drift_id=known_as,
+            opening=opening,
             opened_at=at,
             # Events may be out of order; a drift begins before it is found.
             began_at=(began := min(change.began_at, at)),
@@ -296,7 +296,7 @@ class Casebook:
         """Forgets a drift but for its name, and starts the stream's test afresh."""
         episode = self.episodes.pop(number)
         del self._tests[number]
-        self.closed[number] = Closed(episode.drift_id, episode.opening, at, episode.began_at)
+        self.closed[number] = over(episode, at)
         self._streams.restart(number)
 
     def end_with_parent(self, stream: Stream, position: int, day: int) -> None:

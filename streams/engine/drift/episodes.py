@@ -91,6 +91,17 @@ def drift_id(stream: Stream, event_id: str) -> str:
     return "d-" + xxh3_64_hexdigest("\x1f".join((*stream, event_id)).encode())
 
 
+def named(stream: Stream, event_id: str, closed: Closed | None, at_ms: int) -> tuple[str, int]:
+    """The id of a drift that opens, and how often it has opened by now: the same drift where one comes back."""
+    same = again(closed, at_ms)
+    return (same.drift_id, same.opening + 1) if same else (drift_id(stream, event_id), 1)
+
+
+def over(episode: Episode, at_ms: int) -> Closed:
+    """What is remembered of a drift that is over."""
+    return Closed(episode.drift_id, episode.opening, at_ms, episode.began_at)
+
+
 def level(stream: Stream, total: float, n: int, *, at_least: bool = False) -> DriftLevel:
     """The figure of n outcomes: accuracy, a share, or typical seconds.
 

@@ -17,9 +17,14 @@ from streams.engine.batch import EventBatch, WorkKind
 from streams.engine.drift import older
 from streams.engine.drift.budgets import LEAST_RUN_LENGTH, BudgetedStreams
 from streams.engine.drift.cause import CAUSES, contributions, largest, verdict
-from streams.engine.drift.episodes import Closed, Episode, again, drift_id
+from streams.engine.drift.episodes import (
+    Closed,
+    Episode,
+    named,
+    over,
+)
 from streams.engine.drift.label_kinds import HANDLE_TIME, LABEL_MIX, SERIES, SeriesKind
-from streams.engine.drift.label_series import Group, LabelSeries, append, label_of, level_of, moves_of
+from streams.engine.drift.label_series import Group, Happened, LabelSeries, append, label_of, level_of, moves_of
 from streams.engine.drift.names import FEW, MANY, NONE, Combinations, Names
 from streams.engine.drift.recent import LABEL, Groups, PackedRows, Recent, Waiting, begins, lengths
 from streams.engine.drift.stream import DAY_SECONDS, Call, Stream, first_places, stretches
@@ -73,16 +78,6 @@ class _Full(NamedTuple):
     ends: Ints
     later: Ints
     sums: Ints
-
-
-class Happened(NamedTuple):
-    """A drift that opened or cleared at a place in the batch."""
-
-    position: int
-    stream: Stream
-    status: str
-    episode: Episode
-    at_ms: int
 
 
 class LabelDrifts:
@@ -339,7 +334,8 @@ class LabelDrifts:
         found = series.locate(sums, state.row, lead)
         since, before = sums[: found.began_ago // size], sums[found.began_ago // size :]
         stream = key._replace(direction=lead.direction)
-        closed = again(self.closed.pop(number, None), at_ms)
+        event = f"{at_ms}/{int(state.row[0])}"
+        known_as, opening = named(stream, event, self.closed.pop(number, None), at_ms)
         began, low, high = (
             min(times[min(back // size, len(times)) - 1], at_ms)
             for back in (found.began_ago, found.began_ago_high, found.began_ago_low)
@@ -348,8 +344,8 @@ class LabelDrifts:
         learned_until_ms = int(self._first_ms[number]) + LEARNING_MS
         earlier = low <= learned_until_ms or found.began_ago_high >= len(sums) * size
         episode = Episode(
-            drift_id=closed.drift_id if closed else drift_id(stream, f"{at_ms}/{int(state.row[0])}"),
-            opening=closed.opening + 1 if closed else 1,
+            drift_id=known_as,
+            opening=opening,
             opened_at=at_ms,
             began_at=began,
             began_at_low=min(low, began),
@@ -434,7 +430,7 @@ class LabelDrifts:
             return
         self.happened.append(Happened(position, stream, "cleared", episode, at_ms))
         del self.episodes[number]
-        self.closed[number] = Closed(episode.drift_id, episode.opening, at_ms, episode.began_at)
+        self.closed[number] = over(episode, at_ms)
         state.recent = []
         series.restart(state.row)
 

@@ -21,9 +21,9 @@ from schemas.sentences import agreement
 from streams.engine.drift.episodes import (
     Closed,
     Episode,
-    again,
-    drift_id,
     level,
+    named,
+    over,
     record_of,
     reverse_test,
     shows_accuracy,
@@ -219,7 +219,7 @@ class RiverDrifts:
         at = max(int(scene.clock[position]), episode.opened_at)
         record = record_of(beside.directed, episode, "cleared", at, self._policy, beside.name)
         reported.append(Reported(position, beside.directed, record))
-        beside.closed = Closed(episode.drift_id, episode.opening, at, episode.began_at)
+        beside.closed = over(episode, at)
         beside.episode = beside.test = None
         if beside.detector is None:  # the policy has it no more
             del self._beside[number]
@@ -259,11 +259,12 @@ class RiverDrifts:
         began, low, high = (
             int(times[min(max(back, 1), len(times)) - 1]) for back in (n, change.began_ago_high, change.began_ago_low)
         )
-        same = again(closed, at) if beside.direction == direction else None
+        event = f"{beside.name}\x1f{scene.ids[position]}"
+        known_as, opening = named(stream, event, closed if beside.direction == direction else None, at)
         beside.direction = direction
         episode = beside.episode = Episode(
-            drift_id=same.drift_id if same else drift_id(stream, f"{beside.name}\x1f{scene.ids[position]}"),
-            opening=same.opening + 1 if same else 1,
+            drift_id=known_as,
+            opening=opening,
             opened_at=at,
             began_at=(began := min(began, at)),
             began_at_low=min(low, began),
