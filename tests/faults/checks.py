@@ -25,7 +25,8 @@ from tests.oracle.compare import (
     engine_histograms,
     of_sites,
 )
-from tests.oracle.oracle import HOUR_MS, Oracle
+from tests.oracle.heard import HOUR_MS
+from tests.oracle.oracle import Oracle
 
 _TOTALS = ("events_total", "duplicates_total", "rejected_total", "unknown_events_total", "lost_records_total")
 #: Records fed again to see that what was restored decides like what was kept.

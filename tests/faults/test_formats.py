@@ -21,7 +21,8 @@ from streams.runtime.checkpoints import CheckpointStore
 from streams.runtime.settings import Settings
 from tests.faults.recording import FOLDER, PARTITION, Recording, load, reader_of
 from tests.oracle.compare import commit, differences
-from tests.oracle.oracle import Oracle, Site
+from tests.oracle.heard import Site
+from tests.oracle.oracle import Oracle
 from tests.oracle.traffic import HOUR_MS
 from tests.support.kafka import create_topics
 from tests.support.tansu import Tansu

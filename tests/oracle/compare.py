@@ -11,7 +11,8 @@ from schemas.metrics import METRICS, Kind, Origin, Page
 from schemas.policy import Policy
 from streams.engine.partition import Checkpoint, PartitionEngine
 
-from .oracle import Labels, Oracle
+from .heard import Labels
+from .oracle import Oracle
 
 #: A figure of an existing row may be shown as 0 here: 0 of n is data.
 ZERO_IS_DATA = {

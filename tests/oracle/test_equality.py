@@ -19,7 +19,8 @@ from streams.sources.simulate import Operation, Simulation
 
 from .compare import Record, batches, commit, differences, engine_figures
 from .decoder import MAX_MS
-from .oracle import ERROR_TYPES, Oracle
+from .heard import ERROR_TYPES
+from .oracle import Oracle
 from .traffic import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, adversarial, shuffled_states
 
 CROWD = Path(__file__).parents[1] / "data" / "crowd"

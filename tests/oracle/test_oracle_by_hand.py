@@ -10,7 +10,9 @@ from schemas.policy import Policy
 
 from .compare import Record, both, differences
 from .decoder import decide
-from .oracle import Labels, Oracle, beta_below, wilson
+from .heard import Labels
+from .oracle import Oracle
+from .statistics import beta_below, wilson
 
 #: A Monday, 08:00:00 UTC: a whole hour and a whole minute.
 T = 1_763_971_200_000

@@ -13,7 +13,7 @@ from streams.engine.panes import BLOCK, HOUR_MS, MINUTE_MS, Panes, Ring, Rings, 
 from streams.engine.parts.presence import spread
 from streams.engine.ratios import below_target_probability, regularized_beta, wilson
 
-from . import oracle
+from . import heard, statistics
 
 Counts = st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -27,7 +27,7 @@ def test_wilson_check_value() -> None:
 def test_wilson_is_the_formula_and_holds_the_share(counts: tuple[int, int]) -> None:
     correct, n = counts
     (lower,), (upper,) = wilson(np.array([correct]), np.array([n]))
-    np.testing.assert_allclose((lower, upper), oracle.wilson(correct, n), rtol=0, atol=1e-12)
+    np.testing.assert_allclose((lower, upper), statistics.wilson(correct, n), rtol=0, atol=1e-12)
     assert 0 <= lower <= correct / n + 1e-12
     assert correct / n - 1e-12 <= upper <= 1
 
@@ -37,7 +37,7 @@ def test_more_wrong_reviews_make_it_likelier_to_be_below_the_target(correct: int
     k, n = np.array([correct, correct]), np.array([correct + wrong, correct + wrong + 1])
     first, second = below_target_probability(k, n, np.array([target, target]))
     assert first <= second + 1e-12
-    np.testing.assert_allclose(first, oracle.beta_below(correct, correct + wrong, target), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(first, statistics.beta_below(correct, correct + wrong, target), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("most", [3, 30, 1_000, 30_000])
@@ -162,7 +162,7 @@ class TableMachine(RuleBasedStateMachine):
     @invariant()
     def sums_are_those_of_the_model(self) -> None:
         rows = {key[1]: row for key, row in self.table.index.items()}
-        for window, (pane_ms, panes) in oracle.WINDOWS.items():
+        for window, (pane_ms, panes) in heard.WINDOWS.items():
             expected: Counter[str] = Counter()
             last = self.now // pane_ms
             for (name, pane), value in self.sums[pane_ms].items():

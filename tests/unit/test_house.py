@@ -18,7 +18,7 @@ MOST_LINES = 500
 #: Longer since they are lists of like things, which one searches and does not read: with the reason.
 CATALOGUES = {"grafana/signals.py": "every figure of every board, each declared once"}
 #: Longer still, each to be split.
-STILL_LONG = {"streams/runtime/partitions.py", "tests/oracle/oracle.py"}
+STILL_LONG = {"streams/runtime/partitions.py"}
 
 
 @pytest.fixture(scope="module")
