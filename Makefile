@@ -95,7 +95,7 @@ format: $(STAMP) ## Write the format that lint expects
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(STAMP) ## Events a second on real Kafka, beside Kafka Streams, Bytewax, Quix, Faust and a bare loop (10 minutes)
+bench: $(STAMP) ## Events a second on real Kafka beside Flink, Kafka Streams, Bytewax, Pathway, Quix, Faust, a bare loop (40 minutes)
 	@$(BIN)/python -m benchmarks.throughput --write
 	@$(BIN)/python -m benchmarks.stages --write
 

@@ -175,7 +175,8 @@ def main() -> int:
         loaded(arguments.events, seed=arguments.seed) as (bootstrap, folder, _),
         Worker(bootstrap, "late", folder) as worker,
     ):
-        seconds, _ = worker.catch_up()
+        caught_up = worker.catch_up()
+        seconds = caught_up.ended - caught_up.began
         full = arguments.events / seconds
         for share in SHARES:
             time.sleep(SETTLE_SECONDS)

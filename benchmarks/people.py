@@ -224,7 +224,8 @@ def measure(people: int) -> Scale:
         events = produce(bootstrap, history(people, now_ms))
         print(f"{people:,} people: {events:,} events loaded", flush=True)
         with Worker(bootstrap, "people", folder, partitions=partitions) as worker:
-            seconds, _ = worker.catch_up()
+            caught_up = worker.catch_up()
+            seconds = caught_up.ended - caught_up.began
             time.sleep(2 * CHECKPOINT_SECONDS)
             sites_scrape, sites_page = timed(lambda: worker.page("/metrics"))
             scrape, page = timed(lambda: worker.page("/metrics/agents"))

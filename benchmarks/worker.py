@@ -3,13 +3,15 @@
 import contextlib
 import os
 import re
+import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -25,10 +27,47 @@ STOP_SECONDS = 30
 #: The worker's own words, with its own time: watching them takes nothing from it, as a poll of its pages would.
 _OPENED = re.compile(r"^(\S+Z) .*partition=\d+ opened at", re.MULTILINE)
 _CAUGHT_UP = re.compile(r"^(\S+Z) .*partition=\d+ caught up at", re.MULTILINE)
+#: What a page says of a partition's last checkpoint: when, how far from the end, and how long they take.
+_COMMIT = re.compile(
+    rb"^labelwatch_(last_commit_timestamp_seconds|consumer_lag_records|checkpoint_seconds_sum|checkpoint_seconds_count)"
+    rb'\{[^}]*partition="(\d+)"[^}]*\} (\S+)$',
+    re.MULTILINE,
+)
+
+
+class Mark(NamedTuple):
+    """Where a worker was in the midst of a run.
+
+    Attributes:
+        at: When its last checkpoints were cut, epoch seconds, on average over the partitions.
+        left: Records behind them, in all partitions.
+        seen_at, cpu_seconds: When that was seen, and CPU time of its process until then.
+    """
+
+    at: float
+    left: int
+    seen_at: float
+    cpu_seconds: float
 
 
 class WorkerError(RuntimeError):
     """The worker did not do the work; the message ends with the last lines of its log."""
+
+
+class CatchUp(NamedTuple):
+    """How a worker caught up.
+
+    Attributes:
+        began, ended: First partition opened, last one caught up; epoch seconds.
+        cpu_seconds: Of its process in between.
+        seen_at, cpu_total_seconds: When its end was seen, and CPU time of its process until then.
+    """
+
+    began: float
+    ended: float
+    cpu_seconds: float
+    seen_at: float
+    cpu_total_seconds: float
 
 
 class Worker:
@@ -65,6 +104,8 @@ class Worker:
         if is_first:
             own = [each for each in topics(worker_id) if each.name == checkpoints_topic(worker_id)]
             create_topics(bootstrap, own, partitions=partitions)
+        #: What the pages of `scraped` showed, oldest first.
+        self.marks: list[Mark] = []
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
 
@@ -79,20 +120,18 @@ class Worker:
             self._process.kill()
             self._process.wait()
 
-    def catch_up(self) -> tuple[float, float]:
-        """Waits until everything is applied.
-
-        Returns:
-            Seconds and CPU seconds from the first partition opened to the last partition caught up.
+    def catch_up(self, partitions: int | None = None) -> CatchUp:
+        """Waits until everything is applied, of every partition or of so many.
 
         Raises:
             WorkerError: It ended, or took too long.
         """
         self._wait(START_SECONDS, lambda: bool(self._times(_OPENED)))
         cpu_started = self.cpu_seconds()
-        self.wait_until_caught_up()
-        cpu_seconds = self.cpu_seconds() - cpu_started
-        return max(self._times(_CAUGHT_UP)) - min(self._times(_OPENED)), cpu_seconds
+        self.wait_until_caught_up(partitions)
+        cpu_seconds, seen_at = self.cpu_seconds(), time.time()
+        began, ended = min(self._times(_OPENED)), max(self._times(_CAUGHT_UP))
+        return CatchUp(began, ended, cpu_seconds - cpu_started, seen_at, cpu_seconds)
 
     def wait_until_caught_up(self, partitions: int | None = None) -> None:
         """Waits until every partition's figures show, or those of so many partitions.
@@ -133,7 +172,7 @@ class Worker:
         def scrape() -> None:
             while not ended.wait(every_seconds):
                 with contextlib.suppress(OSError):
-                    self.page("/metrics")
+                    self._mark(self.page("/metrics"))
 
         scraper = threading.Thread(target=scrape, daemon=True)
         scraper.start()
@@ -143,13 +182,18 @@ class Worker:
             ended.set()
             scraper.join()
 
-    def wait_for_checkpoint(self, events: int) -> None:
-        """Waits until its durable counter stands at `events`: none rejected, none counted twice, all checkpointed.
+    def wait_for_checkpoint(self, events: int, beside: Sequence["Worker"] = ()) -> None:
+        """Waits until its durable counter is `events`: none rejected, none counted twice, all checkpointed.
+
+        Args:
+            events: Different events in the topic.
+            beside: Other workers of the group, whose counters add up with its own.
 
         Raises:
-            WorkerError: It stands elsewhere: the run was not exact.
+            WorkerError: It is another: the run was not exact.
         """
-        self._wait(START_SECONDS, lambda: self._accepted_events() == events)
+        group = (self, *beside)
+        self._wait(START_SECONDS, lambda: sum(worker._accepted_events() for worker in group) == events)
 
     def cpu_seconds(self) -> float:
         """CPU time of the process so far; NaN where the machine has no /proc."""
@@ -157,6 +201,22 @@ class Worker:
             fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         return float("nan")
+
+    def _mark(self, page: bytes) -> None:
+        """Keeps where it was, if every partition that it has read from has a checkpoint."""
+        of: dict[str, dict[bytes, float]] = {}
+        for name, partition, value in _COMMIT.findall(page):
+            of.setdefault(name.decode(), {})[partition] = float(value)
+        lags = of.get("consumer_lag_records", {})
+        cut = [
+            of["last_commit_timestamp_seconds"].get(partition, 0.0)
+            - of["checkpoint_seconds_sum"].get(partition, 0.0) / of["checkpoint_seconds_count"][partition]
+            for partition in lags
+            if of.get("checkpoint_seconds_count", {}).get(partition)
+        ]
+        if lags and len(cut) == len(lags):
+            left = int(sum(lags.values()))
+            self.marks.append(Mark(statistics.mean(cut), left, time.time(), self.cpu_seconds()))
 
     def _accepted_events(self) -> int:
         text = self.page("/metrics").decode()

@@ -1,6 +1,5 @@
 """Peer: Bytewax, counts by person in a stateful step; with `--recovery` snapshots go to its store every 5 s."""
 
-import argparse
 import tempfile
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +12,7 @@ from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import cluster_main
 
-from benchmarks.peers.work import Meter, PersonCounts, count, decode
+from benchmarks.peers.work import Meter, PersonCounts, arguments, count, decode
 from schemas.events import LabelReviewed, LabelSubmitted
 
 PARTITIONS = 2
@@ -31,10 +30,9 @@ class _Nowhere(DynamicSink[Any]):
         return _Nothing()
 
 
-def main(bootstrap: str, topic: str, wanted: int, *, recovery: bool) -> None:
-    """Runs until so many events have passed."""
+def main(bootstrap: str, topic: str, meter: Meter, *, recovery: bool) -> None:
+    """Runs until the meter has seen enough."""
     flow = Dataflow("bench")
-    meter = Meter(wanted)
 
     def keyed(message: Any) -> list[tuple[str, LabelSubmitted | LabelReviewed]]:
         event = decode(message.value)
@@ -61,10 +59,5 @@ def main(bootstrap: str, topic: str, wanted: int, *, recovery: bool) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bootstrap")
-    parser.add_argument("topic")
-    parser.add_argument("count", type=int)
-    parser.add_argument("--recovery", action="store_true")
-    arguments = parser.parse_args()
-    main(arguments.bootstrap, arguments.topic, arguments.count, recovery=arguments.recovery)
+    given = arguments(__doc__, "--recovery")
+    main(given.bootstrap, given.topic, Meter(given.wanted, given.uncounted), recovery=given.recovery)

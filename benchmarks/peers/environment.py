@@ -10,38 +10,44 @@ from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
-REQUIREMENTS = HERE / "requirements.txt"
-STREAMS = HERE / "kafka-streams"
-MAIN_CLASS = "labelwatch.peer.CountByPerson"
+#: Flink serializes with Kryo, which looks into the JDK's own classes.
+_OPENS = ("--add-opens=java.base/java.util=ALL-UNNAMED", "--add-opens=java.base/java.lang=ALL-UNNAMED")
 
 
-def python() -> Path:
-    """The interpreter of an environment with Quix Streams and Bytewax, which need other versions than labelwatch."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+def python(requirements: str = "requirements.txt") -> str:
+    """The interpreter of an environment with peers that need other versions than labelwatch, or than each other."""
+    version, file = f"{sys.version_info.major}.{sys.version_info.minor}", HERE / requirements
 
     def build(folder: Path) -> None:
         venv.create(folder, with_pip=True)
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--requirement", str(REQUIREMENTS)], check=True)
+        subprocess.run([*pip, "--requirement", str(file)], check=True)
 
     # An environment cannot be moved, so it is made where it stays, and marked when it is whole.
-    return _made(f"peers-{version}-{_digest(REQUIREMENTS)}", build, moves=False) / "bin" / "python"
+    return str(_made(f"peers-{version}-{_digest(file)}", build, moves=False) / "bin" / "python")
 
 
 def streams_command() -> list[str]:
     """How to run the Kafka Streams peer; its arguments follow."""
-    sources = sorted(
-        path for path in STREAMS.rglob("*") if path.suffix in (".java", ".xml") and "target" not in path.parts
-    )
+    return ["java", "-Xmx1g", "-cp", _class_path("kafka-streams"), "labelwatch.peer.CountByPerson"]
+
+
+def flink_command() -> list[str]:
+    """How to run the Flink SQL peer; its arguments follow."""
+    return ["java", "-Xmx2g", *_OPENS, "-cp", _class_path("flink"), "labelwatch.peer.FlinkSql"]
+
+
+def _class_path(project: str) -> str:
+    """The classes and libraries of a Maven project beside this file, built if they are not there yet."""
+    root = HERE / project
+    sources = sorted(path for path in root.rglob("*") if path.is_file() and "target" not in path.parts)
 
     def build(folder: Path) -> None:
-        subprocess.run(
-            ["mvn", "--quiet", "--batch-mode", "--file", str(STREAMS / "pom.xml"), f"-Dout={folder}", "package"],
-            check=True,
-        )
+        pom = str(root / "pom.xml")
+        subprocess.run(["mvn", "--quiet", "--batch-mode", "--file", pom, f"-Dout={folder}", "package"], check=True)
 
-    folder = _made(f"streams-{_digest(*sources)}", build, moves=True)
-    return ["java", "-Xmx1g", "-cp", f"{folder / 'classes'}:{folder / 'lib'}/*", MAIN_CLASS]
+    folder = _made(f"{project}-{_digest(*sources)}", build, moves=True)
+    return f"{folder / 'classes'}:{folder / 'lib'}/*"
 
 
 def _digest(*files: Path) -> str:

@@ -1,17 +1,16 @@
 """Peer: Quix Streams, counts by person in its state store (RocksDB) with a changelog topic."""
 
-import argparse
 import os
 import tempfile
 
 from quixstreams import Application, State
 
-from benchmarks.peers.work import Meter, count, decode
+from benchmarks.peers.work import Meter, arguments, count, decode
 from schemas.events import LabelReviewed, LabelSubmitted
 
 
-def main(bootstrap: str, topic_name: str, wanted: int) -> None:
-    """Runs until so many events have passed."""
+def main(bootstrap: str, topic_name: str, meter: Meter) -> None:
+    """Runs until the meter has seen enough."""
     app = Application(
         broker_address=bootstrap,
         consumer_group=f"bench-quix-{os.getpid()}",
@@ -21,7 +20,6 @@ def main(bootstrap: str, topic_name: str, wanted: int) -> None:
         loglevel="ERROR",
     )
     topic = app.topic(topic_name, key_deserializer="bytes", value_deserializer="bytes")
-    meter = Meter(wanted)
 
     def count_by_person(value: bytes, state: State) -> None:
         event = decode(value)
@@ -35,9 +33,5 @@ def main(bootstrap: str, topic_name: str, wanted: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bootstrap")
-    parser.add_argument("topic")
-    parser.add_argument("count", type=int)
-    arguments = parser.parse_args()
-    main(arguments.bootstrap, arguments.topic, arguments.count)
+    given = arguments(__doc__)
+    main(given.bootstrap, given.topic, Meter(given.wanted, given.uncounted))

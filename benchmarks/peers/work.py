@@ -1,5 +1,6 @@
-"""What every Python peer does with an event: decode it, and count labels, reviews and time by person."""
+"""What every Python peer does: its arguments; decode an event, count labels, reviews and time by person; the clock."""
 
+import argparse
 import json
 import os
 import sys
@@ -23,25 +24,40 @@ def count(counts: PersonCounts | None, event: LabelSubmitted | LabelReviewed) ->
     return [labels, reviews + 1, correct + event.correct, handle_ms]
 
 
+def arguments(description: str | None, *flags: str) -> argparse.Namespace:
+    """What `benchmarks.throughput` gives to each peer, and switches of its own."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("bootstrap")
+    parser.add_argument("topic")
+    parser.add_argument("wanted", type=int, help="events to read")
+    parser.add_argument("--uncounted", type=int, default=0, help="of these the first, which are not counted")
+    for flag in flags:
+        parser.add_argument(flag, action="store_true")
+    return parser.parse_args()
+
+
 class Meter:
-    """Time from the first event to the last, of one thread that calls `saw`.
+    """Time from one event to the last, and how many came after it; for one thread that calls `saw`.
 
     Args:
         wanted: Events to come.
+        uncounted: After so many the clock starts: caches are full by then, and compilers have compiled.
     """
 
-    def __init__(self, wanted: int) -> None:
-        self._wanted = wanted
-        self._seen = 0
+    def __init__(self, wanted: int, uncounted: int = 0) -> None:
+        self._wanted, self._uncounted = wanted, uncounted
+        self._seen = self._began_at = 0
         self._started = self._cpu_started = 0.0
 
-    def saw(self) -> None:
-        """One more event; at the last one the result is printed and the process ends, since peers cannot stop soon."""
-        if not self._seen:
+    def saw(self, events: int = 1) -> None:
+        """More events; at the last one the result is printed and the process ends, since peers cannot stop soon."""
+        self._seen += events
+        if not self._began_at and self._seen > self._uncounted:
+            self._began_at = self._seen
             self._started, self._cpu_started = time.perf_counter(), time.process_time()
-        self._seen += 1
-        if self._seen == self._wanted:
+        if self._seen >= self._wanted:
             seconds, cpu_seconds = time.perf_counter() - self._started, time.process_time() - self._cpu_started
-            result = {"events": self._seen, "seconds": seconds, "cpu_seconds": cpu_seconds}
+            result = {"events": self._seen - self._began_at, "seconds": seconds, "cpu_seconds": cpu_seconds}
+            # Faust takes sys.stdout.
             print("\n" + json.dumps(result), file=sys.__stdout__, flush=True)
             os._exit(0)
