@@ -35,7 +35,7 @@ _COMMIT = re.compile(
 )
 
 
-class Mark(NamedTuple):
+class RunMark(NamedTuple):
     """Where a worker was in the midst of a run.
 
     Attributes:
@@ -105,7 +105,7 @@ class Worker:
             own = [each for each in topics(worker_id) if each.name == checkpoints_topic(worker_id)]
             create_topics(bootstrap, own, partitions=partitions)
         #: What the pages of `scraped` showed, oldest first.
-        self.marks: list[Mark] = []
+        self.marks: list[RunMark] = []
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
 
@@ -216,7 +216,7 @@ class Worker:
         ]
         if lags and len(cut) == len(lags):
             left = int(sum(lags.values()))
-            self.marks.append(Mark(statistics.mean(cut), left, time.time(), self.cpu_seconds()))
+            self.marks.append(RunMark(statistics.mean(cut), left, time.time(), self.cpu_seconds()))
 
     def _accepted_events(self) -> int:
         text = self.page("/metrics").decode()
