@@ -8,7 +8,7 @@ import pathway as pw
 from benchmarks.peers.work import Meter, arguments
 
 
-class Event(pw.Schema):
+class PathwayEvent(pw.Schema):
     """The fields that are counted."""
 
     type: str
@@ -25,7 +25,7 @@ def main(bootstrap: str, topic: str, meter: Meter) -> None:
         "group.id": f"bench-pathway-{os.getpid()}",
         "auto.offset.reset": "earliest",
     }
-    events = pw.io.kafka.read(settings, topic, format="json", schema=Event, autocommit_duration_ms=1000)
+    events = pw.io.kafka.read(settings, topic, format="json", schema=PathwayEvent, autocommit_duration_ms=1000)
     work = events.filter((pw.this.type == "label_submitted") | (pw.this.type == "label_reviewed"))
     people = work.groupby(pw.this.site_id, pw.this.agent_id).reduce(
         pw.this.site_id,
