@@ -1,6 +1,16 @@
 # The labelwatch command and nothing else: built in one stage, run in another as a user of its own.
 ARG PYTHON_IMAGE=python:3.12.11-slim-bookworm
 
+# The native reader (docs/native.md), of crates that Cargo.lock names by their hashes; Debian's plain cargo is too old.
+FROM ${PYTHON_IMAGE} AS native
+# hadolint ignore=DL3008
+RUN apt-get update \
+  && apt-get install --yes --no-install-recommends cargo-web gcc libc6-dev rustc-web \
+  && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY native native
+RUN cargo build --release --locked --manifest-path native/Cargo.toml
+
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
@@ -17,6 +27,12 @@ COPY grafana grafana
 RUN /opt/labelwatch/bin/pip install --no-deps --no-build-isolation . \
   && /opt/labelwatch/bin/pip check \
   && /opt/labelwatch/bin/pip uninstall --yes setuptools
+COPY --from=native /src/native/target/release/liblabelwatch_native.so /tmp/
+# From elsewhere than the sources, which have a streams/ of their own.
+WORKDIR /tmp
+RUN install --mode 644 liblabelwatch_native.so \
+  "$(/opt/labelwatch/bin/python -c 'import streams; print(*streams.__path__)')/_native.abi3.so" \
+  && LABELWATCH_NATIVE=1 /opt/labelwatch/bin/python -c 'import streams._native'
 
 FROM ${PYTHON_IMAGE}
 # A named volume takes its owner from the image's folder.

@@ -17,13 +17,14 @@ help: ## This list
 
 setup: $(STAMP) ## Build .venv with the exact versions of constraints.txt
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt native/Cargo.toml native/Cargo.lock $(wildcard native/src/*.rs)
 	@if [ ! -x $(BIN)/python ] && [ -z "$(PYTHON)" ]; then \
 		echo "No Python 3.11 or newer with the venv module found: install one (on Debian: python3-venv), or say make PYTHON=/path/to/python" >&2; \
 		exit 1; fi
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "Installing labelwatch and its tools into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[boards,demo,dev]'
+	@native/build
 	@touch $@
 
 demo: $(STAMP) ## The whole monitor on this machine: broker, simulator, worker and live board; Ctrl-C ends it
@@ -90,6 +91,7 @@ lint: $(STAMP) ## Format, lint, types and layers
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	native/check
 
 format: $(STAMP) ## Write the format that lint expects
 	$(BIN)/ruff check --fix
@@ -113,5 +115,5 @@ pictures: $(STAMP) ## The pictures of docs/boards.md, from the stack during a si
 	@$(BIN)/python -m tests.boards.pictures
 
 clean: ## Remove what was built, .venv included
-	rm -rf $(VENV) .venv-ci .ci/logs build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	rm -rf native/target streams/_native.abi3.so $(VENV) .venv-ci .ci/logs build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -236,7 +236,8 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter("labelwatch_page_readers_cut_off_total", ("reason",), "Readers of a page who did not get it whole: slow, less than 16 KiB a second; place, the slowest when others needed its place; memory, an older page beside newer ones; full, turned away, since all places wait for a page.", Origin.PROCESS),
     _gauge("labelwatch_certificate_expiry_timestamp_seconds", Merge.MAX, ("use",), "When a certificate of the worker ends: of the metrics pages (use metrics), or the one that it shows to the brokers (use kafka). Past: nobody can scrape it, or it is locked out.", Origin.PROCESS, "seconds"),
     _gauge("labelwatch_dropped_series", Merge.SUM, ("metric",), "Series left out by the cap.", Origin.PROCESS),
-    _gauge("labelwatch_build_info", Merge.SUM, ("version", "python", "commit", "policy", "key"), "Always 1. Fingerprints of the policy and of the pseudonym key (`plain`: none); workers of one group must agree in both.", Origin.PROCESS),
+    _counter("labelwatch_native_reader_failures_total", (), "Failures of the native reader, after which Python's goes on. Any: a defect, the log has the offset.", Origin.PROCESS),
+    _gauge("labelwatch_build_info", Merge.SUM, ("version", "python", "commit", "policy", "key", "reader"), "Always 1. Fingerprints of the policy and of the pseudonym key (`plain`: none); workers of one group must agree in both. The reader of records that the worker began with: `native` or `python`, which is slower and does the same.", Origin.PROCESS),
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in CATALOGUE}

@@ -25,7 +25,7 @@ from streams.engine.times import LONGEST_MS, REFERS_BACK_MS, why_not_duration, w
 def review_taker(  # noqa: PLR0915 - mostly lookups, made once a chunk so that no event pays for them
     names: Numbering, batch: Gathered, *, again: bool = False, keep: bool = False
 ) -> Callable[[SiteState, LabelReviewed], None]:
-    """What takes each review into a batch: made once a chunk, with all that a method would look up event by event.
+    """What takes each review into a batch: made once a batch, with all that a method would look up event by event.
 
     Args:
         names: Numbers what is new.

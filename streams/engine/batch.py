@@ -2,7 +2,7 @@
 
 import struct
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -202,8 +202,16 @@ class ColumnBatch(Generic[C]):
         self.implausible.update((site, field, reason) for site, reason in zip(sites, reasons, strict=True))
 
 
+class Growing(Sized, Iterable[int], Protocol):
+    """A column while the loop runs: a list of whole numbers, or what does the same."""
+
+    @property
+    def append(self) -> Callable[[int], None]:
+        """Adds a value."""
+
+
 #: While the loop runs, which appends.
-Gathered = ColumnBatch[list[int]]
+Gathered = ColumnBatch[Growing]
 #: For the parts, which only read.
 EventBatch = ColumnBatch[Ints]
 
@@ -221,7 +229,7 @@ def gather() -> Gathered:
     )
 
 
-def settled(gathered: Gathered) -> EventBatch:
+def settled(gathered: Gathered, column: Callable[[Growing], Ints]) -> EventBatch:
     """The batch when the loop is over, its columns as arrays."""
     return ColumnBatch(
         LabelColumns(*map(column, gathered.labels)),
@@ -241,6 +249,6 @@ def settled(gathered: Gathered) -> EventBatch:
     )
 
 
-def column(values: Sequence[int]) -> Ints:
+def column(values: Growing) -> Ints:
     """Whole numbers as an array that is not written to: by `struct` in half of the time that numpy takes."""
     return np.frombuffer(struct.pack(f"{len(values)}q", *values), np.int64)

@@ -1,9 +1,10 @@
 """Sites' clocks, and the ids by which repeats are found: what decides whether an event is new, and its durable form."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from streams.engine.ids import NEW_SHARE, SealedIds
@@ -93,8 +94,27 @@ class SiteState:
         self.minute = minute
         self.skew_ms = None if append_ms is None else append_ms - self.clock_ms
         for old in [old for old in self.seen if old <= minute - DUPLICATE_MINUTES]:
-            del self.seen[old]
-            self.saved.pop(old, None)
+            self.forget(old)
+
+    def open_minute(self, minute: int) -> dict[int, None]:
+        """The ids of a minute that has none yet."""
+        held: dict[int, None] = {}
+        self.seen[minute] = held
+        return held
+
+    def forget(self, minute: int) -> int:
+        """Drops a minute; how many ids it had."""
+        self.saved.pop(minute, None)
+        return len(self.seen.pop(minute))
+
+    def counts(self) -> dict[int, int]:
+        """Minute to how many ids it has."""
+        return {minute: len(held) for minute, held in self.seen.items()}
+
+    def hold(self, minute: int, ids: NDArray[np.uint64]) -> None:
+        """Takes a minute's ids from a checkpoint."""
+        self.seen[minute] = SealedIds(ids) if minute < self.minute else dict.fromkeys(ids.tolist())
+        self.saved[minute] = len(self.seen[minute])
 
     def fresh(self) -> dict[int, bytes]:
         """Minute to its ids since the last call, which are saved by that: the moment to seal minutes that are over."""
@@ -117,21 +137,26 @@ class Horizon:
 
     Args:
         tally: Counts what could not be checked.
+        new_site: Makes a site of a name.
     """
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, new_site: Callable[[str], SiteState] = SiteState) -> None:
         self._tally = tally
+        self._new_site = new_site
         self.sites: dict[str, SiteState] = {}
         self.chunk = 0
         #: Site to (newest minute, slot key) of its chunks on the checkpoint topic.
         self._chunks: dict[str, list[tuple[int, bytes]]] = {}
 
+    def add(self, name: str) -> SiteState:
+        """A site that is met for the first time."""
+        site = self.sites[name] = self._new_site(name)
+        return site
+
     def open_minute(self, site: SiteState, minute: int, at: int) -> dict[int, None] | None:
         """The ids of a minute without any yet; None beyond the horizon, where an event is taken as new."""
         if minute > site.floor_minute:
-            held: dict[int, None] = {}
-            site.seen[minute] = held
-            return held
+            return site.open_minute(minute)
         self._tally.add("unchecked")
         if at // HOUR_MS <= site.clock_ms // HOUR_MS - _WEEK_HOURS:
             self._tally.add("late")
@@ -139,14 +164,14 @@ class Horizon:
 
     def enforce_cap(self) -> None:
         """Forgets the oldest minutes while too many ids are held."""
-        ids_held = sum(len(held) for site in self.sites.values() for held in site.seen.values())
-        while ids_held > DUPLICATE_IDS_MAX:
-            minute, name = min((minute, site.name) for site in self.sites.values() for minute in site.seen)
+        held = {(minute, site.name): n for site in self.sites.values() for minute, n in site.counts().items()}
+        ids_held = sum(held.values())
+        for minute, name in sorted(held):
+            if ids_held <= DUPLICATE_IDS_MAX:
+                break
             site = self.sites[name]
-            forgotten = len(site.seen.pop(minute))
-            site.saved.pop(minute, None)
-            ids_held -= forgotten
-            self._tally.add("forgotten_ids", forgotten)
+            ids_held -= held[minute, name]
+            self._tally.add("forgotten_ids", site.forget(minute))
             site.forgotten_minute = max(site.forgotten_minute, minute)
             site.changed = True
 
@@ -182,7 +207,7 @@ class Horizon:
         for key, value in slots.items():
             if key.startswith(b"site|"):
                 known = msgspec.msgpack.decode(value, type=_SiteSlot)
-                site = self.sites[known.name] = SiteState(known.name)
+                site = self.add(known.name)
                 site.clock_ms, site.minute = known.clock_ms, known.clock_ms // MINUTE_MS
                 site.forgotten_minute, site.skew_ms, site.beats = known.forgotten_minute, known.skew_ms, known.beats
                 site.changed, site.saved_clock_ms, site.first_ms = False, site.clock_ms, known.first_ms
@@ -195,9 +220,7 @@ class Horizon:
                 if minute > self.sites[name].floor_minute:
                     held.setdefault((name, minute), []).append(ids)
         for (name, minute), saved in held.items():
-            site, hashes = self.sites[name], np.frombuffer(b"".join(saved), np.uint64)
-            site.seen[minute] = SealedIds(hashes) if minute < site.minute else dict.fromkeys(hashes.tolist())
-            site.saved[minute] = len(site.seen[minute])
+            self.sites[name].hold(minute, np.frombuffer(b"".join(saved), np.uint64))
 
 
 class _SiteSlot(msgspec.Struct):

@@ -1,7 +1,6 @@
 """The one loop over events: what cannot be used, future, repeated or late is dealt with; the rest goes into columns."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -22,13 +21,15 @@ from schemas.events import (
 )
 from schemas.policy import OTHER
 from streams.engine.accepted import review_taker, revise_label, revise_review, take_state
-from streams.engine.batch import DeadLetter, EventBatch, Gathered, KafkaRecord, gather, settled
+from streams.engine.batch import DeadLetter, EventBatch, Gathered, KafkaRecord, column, gather, settled
 from streams.engine.decode import UNKNOWN, Rejection, decode
 from streams.engine.horizon import Horizon, SiteState
 from streams.engine.ids import SealedIds
 from streams.engine.limits import Admitted
+from streams.engine.native_reader import new_reader
 from streams.engine.numbering import Numbering
 from streams.engine.panes import MINUTE_MS, Slot
+from streams.engine.reader import Reader, Run
 from streams.engine.tally import Tally
 from streams.engine.times import (
     LONGEST_MS,
@@ -46,9 +47,6 @@ CAP_MS = 1_800_000
 #: Where the log is cut for `enforce_cap`: by offset, so that batches do not change what is forgotten.
 CAP_CHECK_RECORDS = 262_144
 
-#: Records that are decoded and decided about at a time.
-CHUNK = 512
-
 _TYPE_NAMES = {cls: tag for tag, cls in event_types().items()}
 
 
@@ -58,12 +56,16 @@ class Intake(Numbering):
     Args:
         now_ms: No record was there later than that, of those without an append time; None: nobody knows.
         admitted: Which names have figures of their own; None: by the default limits.
+        reader: Reads records; None: what there is.
     """
 
-    def __init__(self, now_ms: int | None = None, admitted: Admitted | None = None) -> None:
+    def __init__(
+        self, now_ms: int | None = None, admitted: Admitted | None = None, reader: Reader | None = None
+    ) -> None:
         super().__init__(Admitted() if admitted is None else admitted, Tally())
         self._now_ms = now_ms
-        self._horizon = Horizon(self.tally)
+        self._reader = new_reader() if reader is None else reader
+        self._horizon = Horizon(self.tally, self._reader.new_site)
         self.sites = self._horizon.sites
         #: Those that go by their own name: neither `other` nor a removed one.
         self._named: dict[str, SiteState] = {}
@@ -89,15 +91,16 @@ class Intake(Numbering):
         Returns:
             The accepted ones, in columns.
         """
-        run = _Run(gather(), self._suspicious_ms(records), dead_letters)
-        # Few at a time: decoded, used and freed while they are in the core's cache, events cost 5% less.
-        for start in range(0, len(records), CHUNK):
-            self._read_chunk(run, records[start : start + CHUNK])
-        batch = settled(run.batch)
-        self._settle(batch)
-        return batch
+        reader = self._reader
+        batch, keeps = reader.gather(), self.keeps_reviews
+        take_review = review_taker(self, batch, keep=keeps)
+        run = Run(batch, self._suspicious_ms(records), dead_letters, keeps, take_review)
+        reader.read(run, records, self, self._read_chunk)
+        decided = reader.settle(batch)
+        self._settle(decided)
+        return decided
 
-    def _read_chunk(self, run: "_Run", records: Sequence[KafkaRecord]) -> None:  # noqa: C901, PLR0915 - see below
+    def _read_chunk(self, run: Run, records: Sequence[KafkaRecord]) -> None:  # noqa: C901, PLR0915 - see below
         """Decides about a few records.
 
         This is the engine's cost: subscripts with `try` beat `.get()`, locals beat attributes, and labels, seven of ten
@@ -107,7 +110,7 @@ class Intake(Numbering):
         suspicious_ms, dead_letters = run.suspicious_ms, run.dead_letters
         label_person, label_kind, label_at, label_ms, label_class = (each.append for each in run.batch.labels)
         classes, longest_ms = self.class_ids, LONGEST_MS
-        take_review = review_taker(self, run.batch, keep=self.keeps_reviews)
+        take_review = run.take_review
         duplicates = 0
         # By number, not beside its event: a record that is only looked past need not come into the cache.
         for index, event in enumerate(decode([record.value for record in records])):
@@ -205,7 +208,7 @@ class Intake(Numbering):
         take = review_taker(self, batch, again=True)
         for event in events:
             take(self.sites[event.site_id], event)
-        return settled(batch)
+        return settled(batch, column)
 
     # --- after the loop
 
@@ -273,13 +276,12 @@ class Intake(Numbering):
             return None
         over = self.admitted.site(name)
         if not over:
-            site = self.sites[name] = self._named[name] = SiteState(name)
+            site = self._named[name] = self._horizon.add(name)
             site.first_ms = event.at
             return site, event
         if OTHER not in self.sites:
             self.admitted.other_site()
-            self.sites[OTHER] = SiteState(OTHER)
-            self.sites[OTHER].first_ms = event.at
+            self._horizon.add(OTHER).first_ms = event.at
         site = self.sites[OTHER]
         # Equal ids of two sites are no duplicates.
         site.seed = xxh3_64_intdigest(name.encode())
@@ -354,16 +356,6 @@ class Intake(Numbering):
         for site in self.sites.values():
             if site.name != OTHER and site.name not in self.admitted.removed:
                 self._named[site.name] = site
-
-
-@dataclass(slots=True)
-class _Run:
-    """What the chunks of one run of records share."""
-
-    batch: Gathered
-    #: Event times up to here are not ahead of any append time.
-    suspicious_ms: int
-    dead_letters: list[DeadLetter]
 
 
 def _odd_durations(ms: Ints) -> NDArray[np.bool_]:

@@ -124,9 +124,13 @@ class Admitted:
         self._take(things_of(place.project, place.market))
         return place
 
+    def knows_error(self, table: str, site: str, project: str, error_type: str, severity: str) -> bool:
+        """Whether an error was met before, and counts under its own project and type."""
+        return (table, site, project, error_type, severity) in self._known
+
     def error(self, table: str, site: str, project: str, error_type: str, severity: str) -> tuple[str, str]:
         """Project and error type under which an error counts, or a remark: the table tells."""
-        if (table, site, project, error_type, severity) in self._known:
+        if self.knows_error(table, site, project, error_type, severity):
             return project, error_type
         types = self._error_types.setdefault((table, site), set())
         if error_type not in types and len(types) >= ERROR_TYPES_MAX:

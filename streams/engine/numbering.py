@@ -5,7 +5,7 @@ Numbers are for speed alone: who has a row in the tables is found there again wh
 
 from schemas.policy import OTHER
 from schemas.text import visible
-from streams.engine.batch import Trait, VerdictKind, WorkKind
+from streams.engine.batch import ErrorFound, Trait, VerdictKind, WorkKind
 from streams.engine.headline import why_not_windowed
 from streams.engine.horizon import Given, SiteState
 from streams.engine.limits import Admitted
@@ -127,6 +127,15 @@ class Numbering:
                 VerdictKind(site.name, place.project, place.market, number, *named, windowed, bool(place.over))
             )
         return kinds[given]
+
+    def admitted_error(
+        self, kind: int, error_type: str, severity: str | None, is_remark: bool
+    ) -> tuple[type[ErrorFound], tuple[str, str, str, str, bool]] | None:
+        """An error of a kind of review as `ErrorFound` has it, but for its time; None where it was not met before."""
+        of, table = self.verdicts[kind], "remarks" if is_remark else "errors"
+        if not self.admitted.knows_error(table, of.site, of.project, error_type, severity or ""):
+            return None
+        return ErrorFound, (of.site, of.project, error_type, severity or "", is_remark)
 
     def _sop(self, site: SiteState, project: str, sop: str | None) -> int:
         if not sop:

@@ -30,6 +30,7 @@ from streams.engine.parts.sops import SopsPart
 from streams.engine.parts.verdicts import VerdictsPart
 from streams.engine.parts.work import WorkPart
 from streams.engine.persons import Active, Paces, PeopleView, report_paces
+from streams.engine.reader import Reader
 from streams.engine.sites import SiteView
 from streams.engine.tally import Tally
 
@@ -112,10 +113,17 @@ class PartitionEngine:
         partitions: Partitions of the topic: each has its share of the false-alarm budgets.
         now_ms: For records without an append time, a file's: what is dated later by more than 5 minutes is refused.
             None: such records are taken whatever their time is.
+        reader: Reads records; None: what there is.
     """
 
     def __init__(
-        self, partition: int, policy: Policy, topic: str = EVENTS, partitions: int = 1, now_ms: int | None = None
+        self,
+        partition: int,
+        policy: Policy,
+        topic: str = EVENTS,
+        partitions: int = 1,
+        now_ms: int | None = None,
+        reader: Reader | None = None,
     ) -> None:
         self.partition = partition
         self.topic = topic
@@ -126,7 +134,7 @@ class PartitionEngine:
         self._policy = policy
         self._removed = frozenset(policy.limits.removed_sites)
         self._rings = Rings()
-        self._intake = Intake(now_ms, Admitted(policy.limits, partitions))
+        self._intake = Intake(now_ms, Admitted(policy.limits, partitions), reader)
         self._dead_letters: list[DeadLetter] = []
         self._committed_tally: dict[str, int] = {}
         #: As restored.
@@ -279,13 +287,14 @@ class PartitionEngine:
         manifest: bytes | None,
         topic: str = EVENTS,
         partitions: int = 1,
+        reader: Reader | None = None,
     ) -> "PartitionEngine":
         """Builds the engine of a checkpoint; an empty one where there is none.
 
         Raises:
             FormatError: The checkpoint is of a newer format, or of another topic or partition.
         """
-        engine = cls(partition, policy, topic, partitions)
+        engine = cls(partition, policy, topic, partitions, reader=reader)
         if manifest is None:
             return engine
         state = _read_manifest(manifest)

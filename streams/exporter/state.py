@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from schemas.metrics import CATALOGUE, METRICS, Page
 from schemas.topics import EVENTS
+from streams import native
 from streams.engine.figures import Figures, LabelValues, PeopleFigures
 from streams.exporter.connections import CutOff
 
@@ -105,19 +106,21 @@ class ShownPartitions:
 
 
 class Build(NamedTuple):
-    """Who speaks, for `labelwatch_build_info`: two workers that differ in the last two show other figures or names.
+    """Who speaks, for `labelwatch_build_info`: two workers that differ in policy or key show other figures or names.
 
     Attributes:
         version: Of the package.
         commit: Of the sources that it was made of.
         policy: Fingerprint of the policy.
         key: Fingerprint of the key of people's names.
+        reader: Which reader of records it began with, `native` or `python`.
     """
 
     version: str = "unknown"
     commit: str = "unknown"
     policy: str = "unknown"
     key: str = "unknown"
+    reader: str = "python"
 
 
 class MonitorState:
@@ -384,6 +387,7 @@ class MonitorState:
         if self._memory_limit_bytes is not None:
             figures.add("labelwatch_memory_limit_bytes", (), self._memory_limit_bytes)
         figures.add("labelwatch_loop_timestamp_seconds", (), self._loop_turned[1] / 1000)
+        figures.add("labelwatch_native_reader_failures_total", (), native.failures)
         figures.add("labelwatch_build_info", (self.build.version, platform.python_version(), *self.build[1:]), 1)
         return figures
 

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from schemas.events import ClockAdvanced, Event
 from schemas.policy import Policy, PolicyError
 from schemas.topics import EVENTS, checkpoints_topic, topics
+from streams import native
 from streams.engine.decode import decode
 from streams.engine.intake import AHEAD_MS
 from streams.engine.times import implausible
@@ -83,6 +84,7 @@ def examine_all(settings: Settings) -> Iterator[Check]:
     """Makes every check, in the order in which a worker would stumble."""
     yield _python()
     yield _packages()
+    yield _reader()
     yield _policy(settings.policy)
     yield _data_dir(settings.data_dir)
     yield _key(settings)
@@ -122,6 +124,12 @@ def _packages() -> Check:
     if wrong:
         return Check(CheckMark.FAIL, "packages", f"{', '.join(wrong)}: install labelwatch again")
     return Check(CheckMark.OK, "packages", f"{len(own)} there")
+
+
+def _reader() -> Check:
+    if native.MODULE is None:
+        return Check(CheckMark.NOTE, "reader", f"Python's, which is slower: the native one is {native.WHY_NOT}")
+    return Check(CheckMark.OK, "reader", "native")
 
 
 def _policy(path: Path | None) -> Check:

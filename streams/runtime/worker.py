@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from aiokafka.errors import KafkaError
 
 from schemas.policy import Policy, PolicyError
+from streams import native
 from streams.exporter import (
     Build,
     MetricsServer,
@@ -99,7 +100,7 @@ class _Worker:
             key = fingerprint(names)
             state = MonitorState(
                 clock=self._settings.clock,
-                build=Build(build.version(), build.commit(), self._policy.fingerprint, key),
+                build=Build(build.version(), build.commit(), self._policy.fingerprint, key, native.name()),
             )
             server = MetricsServer(
                 state,

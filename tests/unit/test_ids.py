@@ -11,6 +11,7 @@ from schemas.policy import Policy
 from streams.engine import horizon
 from streams.engine.ids import SealedIds
 from streams.engine.partition import PartitionEngine
+from streams.engine.reader import PythonReader
 from tests.oracle.compare import Record, commit, differences
 from tests.oracle.oracle import Oracle
 from tests.oracle.traffic import START_MS
@@ -63,7 +64,7 @@ def test_repeats_are_found_in_sealed_minutes_and_after_a_crash(share: int, monke
     monkeypatch.setattr(horizon, "NEW_SHARE", share)
     rng = random.Random(share)
     records = traffic(rng, 50)
-    oracle, engine = Oracle(partition=3), PartitionEngine(3, Policy())
+    oracle, engine = Oracle(partition=3), PartitionEngine(3, Policy(), reader=PythonReader())
     oracle.feed(records)
     slots: dict[bytes, bytes] = {}
     start, sealed = 0, 0
@@ -80,7 +81,7 @@ def test_repeats_are_found_in_sealed_minutes_and_after_a_crash(share: int, monke
         (site,) = engine._intake.sites.values()
         sealed += sum(isinstance(held, SealedIds) for held in site.seen.values())
         assert not isinstance(site.seen.get(site.minute), SealedIds)
-        restored = PartitionEngine.restore(3, Policy(), dict(slots), checkpoint.manifest)
+        restored = PartitionEngine.restore(3, Policy(), dict(slots), checkpoint.manifest, reader=PythonReader())
         (same,) = restored._intake.sites.values()
         assert {minute: len(held) for minute, held in same.seen.items()} == {
             minute: len(held) for minute, held in site.seen.items()
@@ -107,7 +108,7 @@ def test_chunks_hold_the_same_bytes_whether_minutes_are_sealed_or_not(monkeypatc
     written: list[Any] = []
     for kind in (SealedIds, Unsealed):
         monkeypatch.setattr(horizon, "SealedIds", kind)
-        engine = PartitionEngine(3, Policy())
+        engine = PartitionEngine(3, Policy(), reader=PythonReader())
         written.append([])
         for start in range(0, len(records), 70):
             engine.apply(records[start : start + 70])

@@ -1,0 +1,48 @@
+"""Whether the native reader is there: the one place that looks for it, and where it is switched off.
+
+It is the twin of Python's reader for what is frequent (docs/native.md), built where cargo is there.
+"""
+
+import importlib
+import logging
+import os
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+#: `0` leaves everything to Python's reader.
+SWITCH = "LABELWATCH_NATIVE"
+
+
+def load() -> Any:
+    """The compiled module, switched off or not; None where it was not built."""
+    try:
+        return importlib.import_module("streams._native")
+    except ImportError:
+        return None
+
+
+def _look() -> tuple[Any, str]:
+    if os.environ.get(SWITCH) == "0":
+        return None, f"switched off by {SWITCH}=0"
+    module = load()
+    return module, "" if module else "not built, cargo was missing when labelwatch was installed"
+
+
+#: The compiled module, None where Python's reader runs; and why it is not there.
+MODULE, WHY_NOT = _look()
+#: How many times it has failed.
+failures = 0
+
+
+def failed(offset: int) -> None:
+    """Leaves what is read from now on to Python's reader: the native one has failed at an offset."""
+    global MODULE, WHY_NOT, failures
+    MODULE, WHY_NOT = None, f"failed at offset {offset}"
+    failures += 1
+    log.error("the native reader failed at offset %d; Python's reader goes on, and this is a defect: report it", offset)
+
+
+def name() -> str:
+    """Which reader runs: `native` or `python`."""
+    return "python" if MODULE is None else "native"

@@ -1,0 +1,1 @@
+"""The native reader and Python's, its definition: the same of everything, whatever is read."""

@@ -1,0 +1,210 @@
+"""The native reader does what Python's does, after each batch: columns, tallies, dead letters, checkpoint slots."""
+
+import dataclasses
+import json
+import os
+import random
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.load import events
+from schemas.policy import Limits
+from streams import native
+from streams.engine import horizon, intake, numbering, panes, times
+from streams.engine.batch import ColumnBatch, DeadLetter, KafkaRecord
+from streams.engine.intake import Intake
+from streams.engine.limits import Admitted
+from streams.engine.native_reader import NativeReader
+from streams.engine.reader import PythonReader, Reader, Run
+from tests.oracle.compare import Record
+from tests.oracle.test_fuzz import RAW, VALUES, mutate
+from tests.oracle.traffic import DAY_MS, START_MS, adversarial
+
+MODULE = native.load()
+pytestmark = pytest.mark.skipif(MODULE is None, reason="the native reader was not built: no cargo")
+
+ROOT = Path(__file__).parents[2]
+#: Records of each kind, of which there are four.
+COUNT = 25_000 if os.environ.get("CI") == "true" else 6_000
+
+
+def native_reader() -> Reader:
+    return NativeReader(MODULE)
+
+
+def plain(count: int, seed: int) -> list[Record]:
+    """What producers send all day, in order, with repeats."""
+    rng = random.Random(seed)
+    end_ms = START_MS + DAY_MS
+    return [
+        Record(n, end_ms, site.encode(), json.dumps(event, separators=rng.choice((None, (",", ":")))).encode())
+        for n, (site, event) in enumerate(events(count, seed=seed, end_ms=end_ms, people=200))
+    ]
+
+
+def mutated(count: int, seed: int) -> list[Record]:
+    rng = random.Random(seed)
+    valid = [record.value for record in plain(1_000, seed)] + [record.value for record in adversarial(seed, 1_000)]
+    return [Record(n, START_MS + 2 * DAY_MS, None, mutate(rng, rng.choice(valid) or b"")) for n in range(count)]
+
+
+def typical(count: int, seed: int) -> list[Record]:
+    """Labels and reviews of which each field is, now and then, what it may just be or may not."""
+    rng = random.Random(seed)
+    records = []
+    label: dict[str, tuple[Any, ...]] = {
+        "skipped": (True, False), "handle_ms": (0, 99, 100, 5_000, 604_800_000, 2**62), "label": ("a", "b", ""),
+        "market": ("US", "DE"), "sop_version": ("1", "2"), "purpose": ("gold", "production"), "attempt": (1, 0),
+        "stratum": ("hard",), "skip_reason": ("?",), "correct": (5,),
+    }  # fmt: skip
+    review: dict[str, tuple[Any, ...]] = {
+        "reviewer_id": ("q1", "q2"), "sampling": ("random", "full", "x"), "label": ("a", ""), "role": ("qa", "agent"),
+        "source": ("audit", "qa"), "review_round": (1, 2, 1.0), "score": (0, 1, 0.5, 1.5), "errors": ([], None),
+        "review_ms": (0, 50, 5_000, 2**62), "sampling_rate": (1, 0.25, 0, 1e-3), "stratum": ("hard", "easy"),
+        "error_type": ("wrong", ""), "severity": ("minor", "none"), "verdict": (True, 1), "skipped": (5,),
+    }  # fmt: skip
+    now_ms = START_MS
+    for n in range(count):
+        now_ms += rng.choice((0, 5, 500, 90_000))
+        at = now_ms - rng.choice((0, 0, 0, 0, 60_000, 1_000_000, 700_000_000))
+        event: dict[str, Any] = {
+            "type": rng.choice(("label_submitted", "label_reviewed")), "event_id": f"e{rng.randrange(n, n + 50)}",
+            "at": at, "site_id": rng.choice(("s1", "s2", "s3")), "agent_id": rng.choice("abcdef"),
+            "project_id": rng.choice(("p1", "p2")), "task_id": f"t{n}",
+        }  # fmt: skip
+        fields = label if event["type"] == "label_submitted" else review
+        if fields is review:
+            event["correct"] = rng.random() < 0.8
+            event["labeled_at"] = at - rng.choice((0, 5_000, -299_999, -300_001, 8_000_000_000))
+        for name in rng.sample(sorted(fields), rng.randrange(6)):
+            event[name] = rng.choice((*fields[name], *fields[name], None))
+        if rng.random() < 0.02:
+            event[rng.choice(sorted(event))] = rng.choice(VALUES)
+        value = json.dumps(event, ensure_ascii=rng.random() < 0.5).encode()
+        if rng.random() < 0.01:
+            value = value.replace(b":", b":" + rng.choice(RAW) + b",", 1)
+        records.append(Record(n, rng.choice((now_ms, now_ms, None)), None, value))
+    return records
+
+
+def same(of_python: ColumnBatch[Any], of_native: ColumnBatch[Any]) -> None:
+    for each in dataclasses.fields(ColumnBatch):
+        ours, theirs = getattr(of_python, each.name), getattr(of_native, each.name)
+        if isinstance(ours, tuple):
+            for left, right in zip(ours, theirs, strict=True):
+                np.testing.assert_array_equal(left, right, each.name)
+        else:
+            assert ours == theirs, each.name
+
+
+def cuts(records: list[Record], rng: random.Random) -> Iterator[list[Record]]:
+    start = 0
+    while start < len(records):
+        stop = start + rng.choice((1, 3, 20, 100, 500))
+        yield records[start:stop]
+        start = stop
+
+
+KINDS = {
+    "plain": lambda: plain(COUNT, 1),
+    "adversarial": lambda: adversarial(2, COUNT),
+    "mutated": lambda: mutated(COUNT, 3),
+    "typical": lambda: typical(COUNT, 4),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_readers_decide_the_same(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numbering, "NAMES_HELD_MAX", 300)
+    monkeypatch.setattr(horizon, "DUPLICATE_IDS_MAX", 2_000)
+    rng = random.Random(kind)
+    limits = Limits(combinations=40) if kind == "typical" else Limits()
+
+    def twins() -> list[Intake]:
+        return [Intake(None, Admitted(limits), reader) for reader in (PythonReader(), native_reader())]
+
+    both, slots = twins(), dict[bytes, bytes]()
+    letters: list[list[DeadLetter]] = [[], []]
+    restores = 0
+    for records in cuts(KINDS[kind](), rng):
+        same(*(intake.read(records, dead) for intake, dead in zip(both, letters, strict=True)))
+        assert letters[0] == letters[1]
+        assert both[0].manifest() == both[1].manifest()
+        assert both[0].persons == both[1].persons
+        assert both[0].verdicts == both[1].verdicts
+        dice = rng.random()
+        if dice < 0.1:
+            for intake in both:
+                intake.enforce_cap()
+        elif dice < 0.3 or not slots:
+            written = [list(intake.slots()) for intake in both]
+            assert written[0] == written[1]
+            for key, value in written[0]:
+                slots.pop(key, None)
+                if value is not None:
+                    slots[key] = value
+            if dice < 0.15 or not restores:
+                manifest = both[0].manifest()
+                both = twins()
+                for intake in both:
+                    intake.restore(manifest, slots)
+                restores += 1
+    assert restores
+
+
+def test_what_is_frequent_is_read_without_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the test above would compare Python with itself."""
+    intake = Intake(reader=native_reader())
+    records = plain(5_000, 5)
+    intake.read(records[:4_000], [])
+    decided: list[KafkaRecord] = []
+    loop = intake._read_chunk
+
+    def noted(run: Run, some: Sequence[KafkaRecord]) -> None:
+        decided.extend(some)
+        loop(run, some)
+
+    monkeypatch.setattr(intake, "_read_chunk", noted)
+    intake.read(records[4_000:], [])
+    values = [record.value or b"" for record in records[4_000:]]
+    rare = sum(b"state_changed" in value or b"error_type" in value for value in values)
+    assert rare <= len(decided) < rare + 150
+
+
+def test_it_has_the_engines_numbers() -> None:
+    assert MODULE.MINUTE_MS == panes.MINUTE_MS
+    assert MODULE.AHEAD_MS == intake.AHEAD_MS
+    assert (MODULE.REFERS_BACK_MS, MODULE.LONGEST_MS) == (times.REFERS_BACK_MS, times.LONGEST_MS)
+    assert MODULE.DUPLICATE_MINUTES == horizon.DUPLICATE_MINUTES
+
+
+def test_after_a_panic_pythons_reader_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(native, "MODULE", MODULE)
+    monkeypatch.setattr(native, "WHY_NOT", "")
+    monkeypatch.setattr(native, "failures", 0)
+    records, reader = plain(3_000, 6), native_reader()
+    of_python, of_native = Intake(reader=PythonReader()), Intake(reader=reader)
+    for start in range(0, 3_000, 1_000):
+        if start == 1_000:
+            reader._native.fail_at(500)  # type: ignore[attr-defined]  # the native one
+        some = records[start : start + 1_000]
+        same(of_python.read(some, []), of_native.read(some, []))
+    assert of_python.manifest() == of_native.manifest()
+    assert list(of_python.slots()) == list(of_native.slots())
+    assert (native.name(), native.failures, native.WHY_NOT) == ("python", 1, "failed at offset 1500")
+    assert "as a test asked for" in capfd.readouterr().err
+
+
+def test_the_page_names_the_licence_of_each_crate() -> None:
+    locked = tomllib.loads((ROOT / "native" / "Cargo.lock").read_text("utf-8"))["package"]
+    page = (ROOT / "docs" / "native.md").read_text("utf-8").partition("| crate | licence |")[2]
+    named = {crate for line in re.findall(r"^\| ([a-z0-9_, -]+) \|", page, re.M) for crate in line.split(", ")}
+    assert named == {crate["name"] for crate in locked if "source" in crate}
