@@ -128,14 +128,20 @@ def write(
         (producer.commit_transaction if commit else producer.abort_transaction)(WAIT_SECONDS)
 
 
-def settings_of(broker: RealKafka, worker_id: str, **more: Any) -> Settings:
-    return Settings.resolve(environ={}, bootstrap=broker.bootstrap, id=worker_id, session_timeout_seconds=2, **more)
+#: Longer than any pause of a busy machine, for tests in which nobody is to lose a partition.
+PATIENT_SECONDS = 60.0
+
+
+def settings_of(broker: RealKafka, worker_id: str, session_timeout_seconds: float = 2.0, **more: Any) -> Settings:
+    return Settings.resolve(
+        environ={}, bootstrap=broker.bootstrap, id=worker_id, session_timeout_seconds=session_timeout_seconds, **more
+    )
 
 
 async def test_every_record_once_and_in_order_from_several_partitions(
     broker: RealKafka, fresh_topics: FreshTopics
 ) -> None:
-    settings = settings_of(broker, fresh_topics(3))
+    settings = settings_of(broker, fresh_topics(3), PATIENT_SECONDS)
     counts = [60_000, 1, 25_000]
     for partition, count in enumerate(counts):
         write(broker, count, partition)
@@ -228,7 +234,7 @@ async def test_deleted_records_are_missed(broker: RealKafka, fresh_topics: Fresh
 
 async def test_nothing_comes_before_a_partition_is_opened(broker: RealKafka, fresh_topics: FreshTopics) -> None:
     """The start race: Faust resumes the partitions before it seeks; the owner may need seconds to restore."""
-    settings = settings_of(broker, fresh_topics(2))
+    settings = settings_of(broker, fresh_topics(2), PATIENT_SECONDS)
     for partition in (0, 1):
         write(broker, 5_000, partition)
     async with running(settings, Recorder(opens=False)) as recorder:
@@ -243,7 +249,7 @@ async def test_nothing_comes_before_a_partition_is_opened(broker: RealKafka, fre
 
 async def test_after_every_seek_the_next_batch_begins_there(broker: RealKafka, fresh_topics: FreshTopics) -> None:
     """Seeks in the midst of fetches and full queues: whatever was on the way must not pass for the new flow."""
-    settings = settings_of(broker, fresh_topics(2))
+    settings = settings_of(broker, fresh_topics(2), PATIENT_SECONDS)
     for partition in (0, 1):
         write(broker, 60_000, partition)
     rng = random.Random(20261123)
