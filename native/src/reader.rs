@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use crate::clock::SiteClock;
 use crate::parse::{self, Event, Kind, Label, Review, Text};
 
-// As in the engine's modules; `tests/native/test_constants.py` compares them.
+// As in the engine's modules; `tests/native/test_twins.py` compares them.
 pub const MINUTE_MS: i64 = 60_000;
 pub const AHEAD_MS: i64 = 300_000;
 pub const REFERS_BACK_MS: i64 = 90 * 86_400_000;
@@ -53,7 +53,7 @@ struct Site {
     verdicts: Numbers,
 }
 
-/// The columns, in the order of `streams/engine/native.py`.
+/// The columns, in the order of `NativeReader.gather` in `streams/engine/native_reader.py`.
 #[derive(Clone, Copy)]
 enum Column {
     LabelPerson,
