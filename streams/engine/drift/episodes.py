@@ -127,6 +127,11 @@ def shows_accuracy(stream: Stream) -> bool:
     return stream.signal.endswith("accuracy") or stream.signal == "accuracy_target"
 
 
+def shown(stream: Stream, error_rate: float) -> float:
+    """An error rate as the stream's figure has it: accuracy, or the rate itself."""
+    return 1.0 - error_rate if shows_accuracy(stream) else error_rate
+
+
 def reverse_test(stream: Stream, p0: float, n: int, wrong: float, temper: float) -> ReverseTest:
     """The test of whether the drift is over.
 

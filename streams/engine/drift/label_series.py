@@ -1,7 +1,5 @@
 """What is kept of a series of labels, and what its groups say: the figure, the class that moved, where shares went."""
 
-from typing import NamedTuple
-
 import msgspec
 
 from detectors import categorical
@@ -9,9 +7,7 @@ from detectors.categorical import Leading
 from detectors.mean_shift import GROUPS_KEPT
 from schemas.drift import Cause, DriftLevel
 from streams.engine.drift.cause import CAUSES
-from streams.engine.drift.episodes import Episode
 from streams.engine.drift.label_kinds import LABEL_MIX, SeriesKind, Sums
-from streams.engine.drift.stream import Stream
 
 #: A group as it is remembered: sums of logarithms and of their squares, or counts by class; its last label's time, ms.
 Group = tuple[list[int], int]
@@ -76,13 +72,3 @@ def append(recent: list[Group], groups: list[Group]) -> None:
     """Adds the newest groups, and forgets the oldest."""
     recent += groups
     del recent[:-GROUPS_KEPT]
-
-
-class Happened(NamedTuple):
-    """A drift that opened or cleared at a place in the batch."""
-
-    position: int
-    stream: Stream
-    status: str
-    episode: Episode
-    at_ms: int

@@ -16,15 +16,11 @@ from schemas.policy import OTHER, Policy
 from streams.engine.batch import EventBatch, WorkKind
 from streams.engine.drift import older
 from streams.engine.drift.budgets import LEAST_RUN_LENGTH, BudgetedStreams
+from streams.engine.drift.casebook import Casebook, DriftCase, FoundChange, Opening
 from streams.engine.drift.cause import CAUSES, contributions, largest, verdict
-from streams.engine.drift.episodes import (
-    Closed,
-    Episode,
-    named,
-    over,
-)
+from streams.engine.drift.episodes import Closed, Episode
 from streams.engine.drift.label_kinds import HANDLE_TIME, LABEL_MIX, SERIES, SeriesKind
-from streams.engine.drift.label_series import Group, Happened, LabelSeries, append, label_of, level_of, moves_of
+from streams.engine.drift.label_series import Group, LabelSeries, append, label_of, level_of, moves_of
 from streams.engine.drift.names import FEW, MANY, NONE, Combinations, Names
 from streams.engine.drift.recent import LABEL, Groups, PackedRows, Recent, Waiting, begins, lengths
 from streams.engine.drift.stream import DAY_SECONDS, Call, Stream, first_places, stretches
@@ -122,10 +118,7 @@ class LabelDrifts:
         self._classes: Numbers[str | None] = Numbers(lambda name: -1 if name is None else self._names.number(name))
         self._day = -1
         self._changed: set[int] = set()
-        self.episodes: dict[int, tuple[Stream, Episode]] = {}
-        self.closed: dict[int, Closed] = {}
-        self.happened: list[Happened] = []
-        self.header_changed = False
+        self.book = Casebook(policy)
 
     @property
     def watches(self) -> bool:
@@ -147,9 +140,9 @@ class LabelDrifts:
         labels = _Columns(persons, kinds, at, handle_ms, self._classes.of(given))
         for start, stop, day in stretches(at, self._day):
             if day > self._day:
-                self._streams.next_day(day * DAY_SECONDS, day - self._day if self._day >= 0 else 1, self.episodes)
+                self._streams.next_day(day * DAY_SECONDS, day - self._day if self._day >= 0 else 1, self.book.drifts)
                 self._day = day
-                self.header_changed = True
+                self.book.changed = True
             self._segment(start, stop, labels)
 
     def _meet(self, kinds: Ints, works: Sequence[WorkKind]) -> None:
@@ -237,7 +230,7 @@ class LabelDrifts:
         for number, taken, end in zip(streams.tolist(), firsts.tolist(), ends.tolist(), strict=True):
             state, series = self._states[number], self._series(number)
             while taken < end:
-                if number in self.episodes:
+                if number in self.book.drifts:
                     self._continue(number, state, groups[taken], int(positions[taken]))
                     taken += 1
                     continue
@@ -333,9 +326,6 @@ class LabelDrifts:
         series.unlearn(state.row, sums[: first.began_ago // size])
         found = series.locate(sums, state.row, lead)
         since, before = sums[: found.began_ago // size], sums[found.began_ago // size :]
-        stream = key._replace(direction=lead.direction)
-        event = f"{at_ms}/{int(state.row[0])}"
-        known_as, opening = named(stream, event, self.closed.pop(number, None), at_ms)
         began, low, high = (
             min(times[min(back // size, len(times)) - 1], at_ms)
             for back in (found.began_ago, found.began_ago_high, found.began_ago_low)
@@ -343,34 +333,30 @@ class LabelDrifts:
         # In its first days a stream may have learned the change itself.
         learned_until_ms = int(self._first_ms[number]) + LEARNING_MS
         earlier = low <= learned_until_ms or found.began_ago_high >= len(sums) * size
-        episode = Episode(
-            drift_id=known_as,
-            opening=opening,
-            opened_at=at_ms,
-            began_at=began,
-            began_at_low=min(low, began),
-            began_at_high=max(high, began),
-            began_earlier=earlier,
-            before=level_of(series, state, before, lead, found.old_rate),
-            n=len(since) * size,
-            wrong=series.total(since, lead),
-            estimate=found.new_rate,
-            evidence=statistic / run_length,
-            run_length=run_length,
-            test=series.packed(lead),
+        n, known = len(since) * size, level_of(series, state, before, lead, found.old_rate)
+        total = series.total(since, lead)
+        volume = self._streams.volume(number, later, at_ms // 1000)
+        event = f"{at_ms}/{int(state.row[0])}"
+
+        def explain(episode: Episode) -> None:
+            episode.test = series.packed(lead)
             # With nothing from before, nothing can be taken apart.
-            verdict="rate" if before else "unknown",
-            label=label_of(state, lead) if series is LABEL_MIX else "",
-            volume=self._streams.volume(number, later, at_ms // 1000),
+            episode.verdict = "rate" if before else "unknown"
+            if series is LABEL_MIX:
+                episode.label, episode.causes = label_of(state, lead), moves_of(state, since, before)
+            else:
+                self._explain(episode, self._newest(number, later), len(before) * size)
+
+        self.book.open(
+            number,
+            key._replace(direction=lead.direction),
+            Opening(position, at_ms, event, statistic / run_length, run_length, volume),
+            FoundChange(began, low, high, known, n, total, found.new_rate, found.old_rate, earlier),
+            self.book.closed.pop(number, None),
+            None,
+            explain,
         )
-        if series is LABEL_MIX:
-            episode.causes = moves_of(state, since, before)
-        else:
-            self._explain(episode, self._newest(number, later), len(before) * size)
         state.back = state.proven = 0.0
-        self.episodes[number] = (stream, episode)
-        self.header_changed = True
-        self.happened.append(Happened(position, stream, "opened", msgspec.structs.replace(episode), at_ms))
 
     def _series(self, number: int) -> SeriesKind:
         """What kind of series a stream is."""
@@ -414,25 +400,20 @@ class LabelDrifts:
         return {by: LABEL.of(rows, by) for by in ("agent", "label")} | self._kinds.columns(LABEL.of(rows, "kind"))
 
     def _continue(self, number: int, state: LabelSeries, group: Group, position: int) -> None:
-        """Takes a group of a stream with a drift open, which it may clear."""
-        stream, episode = self.episodes[number]
-        sums, at_ms = group[0], max(group[1], episode.opened_at)
+        """Takes a group of a stream with a drift open, at which it may be over."""
+        drift, series, (sums, at_ms) = self.book.drifts[number], self._series(number), group
         append(state.recent, [group])
-        series = self._series(number)
-        lead = series.leading_of(stream, episode)
-        episode.n += series.size
-        episode.wrong += series.total([sums], lead)
+        lead = series.leading_of(drift.stream, drift.episode)
+        drift.episode.n += series.size
+        drift.episode.wrong += series.total([sums], lead)
         known = state.proven
         state.back = series.back(state.back, state.row, lead, known, sums)
-        state.proven = max(known, series.proven(state.row, lead, episode.wrong, episode.n))
-        self.header_changed = True
-        if state.back < RUN_LENGTH:
-            return
-        self.happened.append(Happened(position, stream, "cleared", episode, at_ms))
-        del self.episodes[number]
-        self.closed[number] = over(episode, at_ms)
-        state.recent = []
-        series.restart(state.row)
+        state.proven = max(known, series.proven(state.row, lead, drift.episode.wrong, drift.episode.n))
+        self.book.changed = True
+        if state.back >= RUN_LENGTH:
+            self.book.end(number, position, at_ms)
+            state.recent = []
+            series.restart(state.row)
 
     # --- the durable form
 
@@ -453,11 +434,12 @@ class LabelDrifts:
             state.sums = self._sums[number, : len(state.sums)].tolist()
             yield b"%s|state|%d" % (_PREFIX, number), msgspec.msgpack.encode(state)
         self._changed.clear()
-        if self.header_changed:
-            self.header_changed = False
+        if self.book.changed:
+            self.book.changed = False
             # Numbers are given in the order of the log, whereas a batch opens and clears stream by stream.
-            episodes = [(number, *self.episodes[number]) for number in sorted(self.episodes)]
-            closed = [(number, self.closed[number]) for number in sorted(self.closed)]
+            drifts = sorted(self.book.drifts.items(), key=lambda each: each[0])
+            episodes = [(number, drift.stream, drift.episode) for number, drift in drifts]
+            closed = [(number, self.book.closed[number]) for number in sorted(self.book.closed)]
             header = (self._day, self._streams.unwatched, episodes, closed)
             yield _PREFIX + b"|header", msgspec.msgpack.encode(header)
 
@@ -469,8 +451,8 @@ class LabelDrifts:
         self._day, unwatched, episodes, closed = msgspec.msgpack.decode(
             packed, type=tuple[int, int, list[tuple[int, Stream, Episode]], list[tuple[int, Closed]]]
         )
-        self.episodes = {number: (stream, episode) for number, stream, episode in episodes}
-        self.closed = dict(closed)
+        self.book.drifts = {number: DriftCase(stream, episode, None) for number, stream, episode in episodes}
+        self.book.closed = dict(closed)
         for table in self._tables:
             table.restore(slots)
         self._streams.restore(_PREFIX, slots, self._day * DAY_SECONDS, unwatched)

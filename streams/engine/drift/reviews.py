@@ -14,12 +14,13 @@ from schemas.drift import BUDGET_OF, DriftRecord
 from schemas.events import ReviewRevised
 from schemas.policy import OTHER, Policy
 from streams.engine.batch import EventBatch, VerdictKind
-from streams.engine.drift.casebook import Casebook
 from streams.engine.drift.episodes import Closed, Episode
 from streams.engine.drift.labels import SIGNALS_OF_LABELS
 from streams.engine.drift.memory import PREFIX, ReviewMemory
 from streams.engine.drift.outcomes import OutcomeStreams
 from streams.engine.drift.recent import REVIEW, Groups, PackedRows
+from streams.engine.drift.review_casebook import ReviewCasebook
+from streams.engine.drift.review_changes import ReviewChanges
 from streams.engine.drift.river import RiverDrifts, Scene
 from streams.engine.drift.scopes import ReviewScopes
 from streams.engine.drift.segment import Segment
@@ -85,8 +86,9 @@ class ReviewDrifts:
         self.streams = OutcomeStreams(false_a_month, BUDGET_OF, self._target_error)
         self.memory = ReviewMemory()
         self._strata = SiteStrata(self.memory)
-        self.book = Casebook(policy, self.streams, self.memory, self._strata)
-        self._scopes = ReviewScopes(watched, self.streams, self.memory, self.book.episodes.__contains__)
+        self._changes = ReviewChanges(self.streams, self.memory, self._strata)
+        self.book = ReviewCasebook(policy, self.streams, self.memory, self._changes)
+        self._scopes = ReviewScopes(watched, self.streams, self.memory, self.book.drifts.__contains__)
         self.river = RiverDrifts(policy)
         self._day = -1
         # Of sites beyond the limits nothing is watched: what they do together changes with who is among them.
@@ -132,15 +134,14 @@ class ReviewDrifts:
             self._take(here, segment)
         for _, event in revised:
             self._revise(event)
-        reported = sorted(self.book.reported, key=lambda each: (each[0], each[1]))
-        self.book.reported.clear()
+        reported = sorted(self.book.take_reported(), key=lambda each: (each.position, each.stream))
         return [self.river.agreed(stream, record) if self.river.watches else record for _, stream, record in reported]
 
     def _next_day(self, day: int, position: int) -> None:
         """Begins a day at a position in the batch."""
         days = day - self._day if self._day >= 0 else 1
         self._day = day
-        kept = self.book.episodes.keys() | self.river.open_numbers()
+        kept = self.book.drifts.keys() | self.river.book.drifts.keys()
         for number in self.streams.next_day(day * DAY_SECONDS, days, kept):
             self._scopes.forget_people()
             self.book.closed.pop(number, None)
@@ -181,12 +182,13 @@ class ReviewDrifts:
             scene = Scene(
                 key=self.book.key,
                 seen=lambda stream, position, closed: self.memory.seen(stream, position, closed, segment).rows,
-                explain=partial(self.book.explain, segment=segment),
+                explain=partial(self._changes.explain, segment=segment),
                 temper=self.streams.temper,
                 ids=segment.ids,
                 clock=segment.clock,
             )
-            self.book.reported += self.river.take(call, wrong, scene)
+            self.river.take(call, wrong, scene)
+            self.book.reported += self.river.book.take_reported()
         self.memory.remember(segment, np.flatnonzero(wrong))
 
     def _call(self, here: _Taken, segment: Segment) -> Call:
@@ -217,13 +219,13 @@ class ReviewDrifts:
         """Takes the outcomes of a segment; drifts open and end."""
         book = self.book
         evaluations = self.streams.take(call, wrong)
-        if book.episodes:
-            evaluations = evaluations.of(~np.isin(evaluations.stream, list(book.episodes)))
+        if book.drifts:
+            evaluations = evaluations.of(~np.isin(evaluations.stream, list(book.drifts)))
         crossings = self.streams.evaluate(evaluations)
         for crossing in crossings:
-            book.open(crossing, segment)
+            book.cross(crossing, segment)
         follow_from = {crossing.stream: crossing.position for crossing in crossings}
-        for stream in sorted(book.episodes.keys() & call.touched.tolist()) if book.episodes else ():
+        for stream in sorted(book.drifts.keys() & call.touched.tolist()) if book.drifts else ():
             self._follow(stream, follow_from.get(stream, -1), call, wrong, segment)
 
     def _follow(self, stream: int, after: int, call: Call, wrong: Flags, segment: Segment) -> None:
@@ -237,8 +239,8 @@ class ReviewDrifts:
         passed = [0] * STRATA
         nth = since = 0
         while nth < len(bad):
-            if stream in self.book.episodes:
-                nth += self.book.follow(stream, positions, bad, nth, strata if has_strata else None, segment.clock)
+            if stream in self.book.drifts:
+                nth += self.book.go_on(stream, positions, bad, nth, strata if has_strata else None, segment.clock)
                 since, passed = 0, [0] * STRATA
                 continue
             passed[strata[nth]] += not bad[nth]
@@ -252,7 +254,7 @@ class ReviewDrifts:
                 run_length = self.streams.run_length(stream, left, second, positions[nth])
                 if statistic >= run_length:
                     volume = self.streams.volume(stream, left, second)
-                    self.book.open(Crossing(stream, positions[nth], statistic, run_length, volume), segment)
+                    self.book.cross(Crossing(stream, positions[nth], statistic, run_length, volume), segment)
             else:
                 since += 1
             nth += 1
@@ -260,7 +262,7 @@ class ReviewDrifts:
 
     def _revise(self, event: ReviewRevised) -> None:
         ring = self.memory.ring_numbers.get((event.site_id, "qa" if event.role == "qa" else "agent"))
-        if self.book.revise(ring, event, self.river.episodes()):
+        if self.book.revise_with(ring, event, self.river.book):
             self.river.revised()
 
     # --- the durable form

@@ -18,19 +18,11 @@ from schemas.drift import OURS, DriftRecord
 from schemas.policy import Policy
 from schemas.river import RiverChoice, watched
 from schemas.sentences import agreement
-from streams.engine.drift.episodes import (
-    Closed,
-    Episode,
-    level,
-    named,
-    over,
-    record_of,
-    reverse_test,
-    shows_accuracy,
-)
+from streams.engine.drift.casebook import Casebook, DriftCase, FoundChange, Opening
+from streams.engine.drift.episodes import Closed, Episode, level, reverse_test
 from streams.engine.drift.recent import REVIEW, PackedRows
 from streams.engine.drift.river_signals import LEAST_BEFORE, continued, direction_of, signals_of, split
-from streams.engine.drift.stream import Call, Stream, watches_fall
+from streams.engine.drift.stream import Call, Stream
 from streams.engine.figures import Figures
 from streams.engine.panes import Slot
 
@@ -63,14 +55,6 @@ class Scene(NamedTuple):
     clock: Ints
 
 
-class Reported(NamedTuple):
-    """A drift that opened or cleared at a place in the batch."""
-
-    position: int
-    stream: Stream
-    record: DriftRecord
-
-
 class _Packed(msgspec.Struct, array_like=True):
     """What a stream's slot holds."""
 
@@ -89,26 +73,17 @@ class _Beside:
 
     Attributes:
         stream: As ours; for errors found, where ours looks both ways, that of the rise.
-        name: The detector that opened `episode`, or the newest.
+        name: The detector that opened the drift that is open, or the newest.
         detector: None where the policy has it no more, and a drift is still open.
-        episode, test, direction: The drift that is open, the test of whether it is over, and its direction.
-        closed: The newest that is over.
+        direction: Of the last drift that opened; empty before.
         opened: How often, by stream with direction and detector.
     """
 
     stream: Stream
     name: str
     detector: RiverDetector | None
-    episode: Episode | None = None
-    test: ReverseTest | None = None
     direction: str = ""
-    closed: Closed | None = None
     opened: dict[RiverKey, int] = field(default_factory=dict)
-
-    @property
-    def directed(self) -> Stream:
-        """The stream with the direction of the drift that is open."""
-        return self.stream._replace(direction=self.direction)
 
 
 class RiverDrifts:
@@ -123,7 +98,7 @@ class RiverDrifts:
     """
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+        self.book = Casebook(policy)
         self._chosen = policy.detection.river.chosen()
         self._of = {signal: watched(signal, detector) for signal, detector in self._chosen.items()}
         self._beside: dict[int, _Beside] = {}
@@ -144,9 +119,8 @@ class RiverDrifts:
 
     # --- outcomes
 
-    def take(self, call: Call, wrong: Flags, scene: Scene) -> list[Reported]:
-        """Takes outcomes, each stream's in the order of the log; what opened and cleared."""
-        reported: list[Reported] = []
+    def take(self, call: Call, wrong: Flags, scene: Scene) -> None:
+        """Takes outcomes, each stream's in the order of the log."""
         if call.touched.max(initial=-1) >= len(self._known):
             more = np.full(max(int(call.touched.max()) + 1, 2 * len(self._known)) - len(self._known), _UNKNOWN, np.int8)
             self._known = np.concatenate((self._known, more))
@@ -157,8 +131,7 @@ class RiverDrifts:
         for place in np.flatnonzero(self._known.take(call.touched) == _YES).tolist():
             start = int(call.starts[place])
             reviews = call.order[start : start + int(call.counts[place])]
-            self._feed(int(call.touched[place]), call.positions.take(reviews), errors.take(reviews), scene, reported)
-        return reported
+            self._feed(int(call.touched[place]), call.positions.take(reviews), errors.take(reviews), scene)
 
     def _meet(self, number: int, stream: Stream) -> bool:
         """Whether a stream that is seen for the first time has a detector of river; makes it."""
@@ -177,57 +150,34 @@ class RiverDrifts:
         scope = "people" if stream.agent else "projects" if stream.project else "sites"
         return self._chosen.get(stream.signal) if scope in self._of.get(stream.signal, ()) else None
 
-    def _feed(
-        self, number: int, positions: Ints, errors: NDArray[np.uint8], scene: Scene, reported: list[Reported]
-    ) -> None:
+    def _feed(self, number: int, positions: Ints, errors: NDArray[np.uint8], scene: Scene) -> None:
         beside = self._beside[number]
         self._changed.add(number)
         outcomes: list[int] = errors.tolist()
         signals = signals_of(beside.detector, outcomes)
         following, place = next(signals, None), 0
         while True:
-            if beside.episode is not None:
-                place += self._follow(beside, errors[place:])
-                if beside.test is None or not beside.test.cleared:
+            if number in self.book.drifts:
+                place += self.book.follow(number, outcomes[place:])
+                if not self.book.is_over(number):
                     break
-                self._clear(number, beside, int(positions[place - 1]), scene, reported)
+                self._end(number, beside, int(positions[place - 1]), scene)
             while following is not None and following[0] < place:
                 following = next(signals, None)
             if following is None:
                 break
             place = following[0] + 1
-            self._open_drift(number, beside, int(positions[place - 1]), following[1], following[2], scene, reported)
+            self._open_drift(number, beside, int(positions[place - 1]), following[1], following[2], scene)
         for _ in signals:  # the detector has had them all
             pass
 
-    @staticmethod
-    def _follow(beside: _Beside, errors: NDArray[np.uint8]) -> int:
-        """Takes outcomes while a drift is open; how many until it is over, or all."""
-        episode, test = beside.episode, beside.test
-        assert episode is not None
-        assert test is not None
-        against = 1 - errors if watches_fall(beside.directed) else errors
-        taken = test.update_many(against.tolist())
-        episode.n += taken
-        episode.wrong += int(errors[:taken].sum())
-        return taken
-
-    def _clear(self, number: int, beside: _Beside, position: int, scene: Scene, reported: list[Reported]) -> None:
-        episode = beside.episode
-        assert episode is not None
-        # As of ours: the review may be an old one that comes late.
-        at = max(int(scene.clock[position]), episode.opened_at)
-        record = record_of(beside.directed, episode, "cleared", at, self._policy, beside.name)
-        reported.append(Reported(position, beside.directed, record))
-        beside.closed = over(episode, at)
-        beside.episode = beside.test = None
-        if beside.detector is None:  # the policy has it no more
-            del self._beside[number]
-            self._known[number] = _NO
-            self._changed.discard(number)
-            self._gone.add(number)
-        else:
+    def _end(self, number: int, beside: _Beside, position: int, scene: Scene) -> None:
+        self.book.end(number, position, int(scene.clock[position]))
+        if beside.detector is not None:
             beside.name = beside.detector.name
+        else:  # the policy has it no more
+            self.forget(number)
+            self._known[number] = _NO
 
     def _open_drift(
         self,
@@ -237,11 +187,10 @@ class RiverDrifts:
         since: int,
         rises: bool | None,
         scene: Scene,
-        reported: list[Reported],
     ) -> None:
         """Opens a drift where a signal is one: the detector has taken `since` outcomes since its signal before."""
         at = int(scene.clock[position])
-        closed = beside.closed
+        closed = self.book.closed.get(number)
         rows = scene.seen(beside.stream, position, closed)[: min(max(since, _LEAST_SEARCHED), _MOST_SEARCHED)]
         wrong = REVIEW.of(rows, "wrong").astype(np.uint8)
         found = split(wrong, rises)
@@ -259,51 +208,34 @@ class RiverDrifts:
         began, low, high = (
             int(times[min(max(back, 1), len(times)) - 1]) for back in (n, change.began_ago_high, change.began_ago_low)
         )
-        event = f"{beside.name}\x1f{scene.ids[position]}"
-        known_as, opening = named(stream, event, closed if beside.direction == direction else None, at)
+        same = closed if beside.direction == direction else None
         beside.direction = direction
-        episode = beside.episode = Episode(
-            drift_id=known_as,
-            opening=opening,
-            opened_at=at,
-            began_at=(began := min(began, at)),
-            began_at_low=min(low, began),
-            began_at_high=max(high, began),
-            before=level(stream, float(wrong[n:].sum()), len(wrong) - n),
-            n=n,
-            wrong=int(wrong[:n].sum()),
-            estimate=1.0 - change.new_rate if shows_accuracy(stream) else change.new_rate,
-            evidence=1.0,
-            run_length=0.0,
-            test=b"",
-            verdict="unknown",
+        wrong_since, before = int(wrong[:n].sum()), level(stream, float(wrong[n:].sum()), len(wrong) - n)
+        self.book.open(
+            number,
+            stream,
+            Opening(position, at, f"{beside.name}\x1f{scene.ids[position]}"),
+            FoundChange(began, low, high, before, n, wrong_since, change.new_rate, usual),
+            same,
+            reverse_test(stream, usual, n, wrong_since, temper),
+            lambda episode: scene.explain(stream, episode, position, closed),
+            beside.name,
         )
-        scene.explain(stream, episode, position, closed)
-        beside.test = reverse_test(stream, usual, n, episode.wrong, temper)
         key = (stream, beside.name)
         beside.opened[key] = beside.opened.get(key, 0) + 1
-        reported.append(Reported(position, stream, record_of(stream, episode, "opened", at, self._policy, beside.name)))
 
     def forget(self, number: int) -> None:
         """A stream whose number may become another's."""
         if number < len(self._known):
             self._known[number] = _UNKNOWN
+        self.book.closed.pop(number, None)
         if self._beside.pop(number, None) is not None:
             self._changed.discard(number)
             self._gone.add(number)
 
-    def open_numbers(self) -> set[int]:
-        """Streams with a drift open."""
-        return {number for number, beside in self._beside.items() if beside.episode is not None}
-
-    def episodes(self) -> list[tuple[Stream, Episode]]:
-        """The drifts that are open: stream with direction, and episode."""
-        found = ((beside.directed, beside.episode) for _, beside in sorted(self._beside.items()))
-        return [(stream, episode) for stream, episode in found if episode is not None]
-
     def revised(self) -> None:
         """Says that figures of open drifts have been moved."""
-        self._changed |= self.open_numbers()
+        self._changed |= self.book.drifts.keys()
 
     # --- who agrees with whom
 
@@ -341,15 +273,14 @@ class RiverDrifts:
         """Figures of open drifts, and of every stream of a site or project."""
         rows: list[tuple[str, tuple[str, ...], float]] = []
         counts = dict(self._committed)
-        for beside in self._beside.values():
-            if beside.episode is not None:
-                rows += _figures(beside, beside.episode)
-            elif not beside.stream.agent or beside.closed is not None:
-                direction = beside.direction or beside.stream.direction
-                labels = (*beside.stream._replace(direction=direction), beside.name)
-                rows.append(("labelwatch_river_drift_active", labels, 0))
+        for number, beside in self._beside.items():
+            if number in self.book.drifts:
+                rows += _figures(self.book.drifts[number])
+            elif not beside.stream.agent or number in self.book.closed:
+                stream = beside.stream._replace(direction=beside.direction or beside.stream.direction)
+                rows.append(("labelwatch_river_drift_active", (*stream, beside.name), 0))
                 if not beside.stream.agent:
-                    counts.setdefault((beside.stream._replace(direction=direction), beside.name), 0)
+                    counts.setdefault((stream, beside.name), 0)
 
         def report(figures: Figures) -> None:
             for name, labels, value in rows:
@@ -366,17 +297,16 @@ class RiverDrifts:
         for number in sorted(self._gone - self._beside.keys()):
             yield b"%s|%d" % (_PREFIX, number), None
         self._gone.clear()
+        self.book.pack()
         for number in sorted(self._changed):
-            beside = self._beside[number]
-            if beside.episode is not None and beside.test is not None:
-                beside.episode.test = beside.test.to_bytes()
+            beside, drift = self._beside[number], self.book.drifts.get(number)
             packed = _Packed(
                 beside.stream,
                 b"" if beside.detector is None else beside.detector.to_bytes(),
                 beside.name,
                 beside.direction,
-                beside.episode,
-                beside.closed,
+                None if drift is None else drift.episode,
+                self.book.closed.get(number),
                 [(*key, count) for key, count in beside.opened.items()],
             )
             yield b"%s|%d" % (_PREFIX, number), msgspec.msgpack.encode(packed)
@@ -406,36 +336,32 @@ class RiverDrifts:
                 detector, word = continued(packed.detector, chosen.name, chosen.params)
                 if word:
                     why[word] = why.get(word, 0) + 1
-            beside = _Beside(
-                packed.stream,
-                packed.name if packed.episode is not None or detector is None else detector.name,
-                detector,
-                packed.episode,
-                None if packed.episode is None else ReverseTest.from_bytes(packed.episode.test),
-                packed.direction,
-                packed.closed,
-                {(Stream(*stream), name): count for stream, name, count in packed.opened},
-            )
-            self._beside[number] = beside
+            name = packed.name if packed.episode is not None or detector is None else detector.name
+            opened = {(Stream(*stream), each): count for stream, each, count in packed.opened}
+            self._beside[number] = _Beside(packed.stream, name, detector, packed.direction, opened)
+            if packed.episode is not None:
+                stream = packed.stream._replace(direction=packed.direction)
+                test = ReverseTest.from_bytes(packed.episode.test)
+                self.book.drifts[number] = DriftCase(stream, packed.episode, test, name)
+            if packed.closed is not None:
+                self.book.closed[number] = packed.closed
         self.notes = [
             f"{count} detector{'s' * (count != 1)} of river start{'s' * (count == 1)} afresh: {word}"
             for word, count in sorted(why.items())
         ]
         self._open["ours"] = {stream: (found, OURS) for stream, found in ours.items()}
         self._open["river"] = {
-            beside.directed: (beside.episode.drift_id, beside.name)
-            for beside in self._beside.values()
-            if beside.episode is not None
+            drift.stream: (drift.episode.drift_id, drift.detector) for drift in self.book.drifts.values()
         }
         self._committed = self.opened()
 
 
-def _figures(beside: _Beside, episode: Episode) -> list[tuple[str, tuple[str, ...], float]]:
-    labels = (*beside.directed, beside.name)
+def _figures(drift: DriftCase) -> list[tuple[str, tuple[str, ...], float]]:
+    episode, labels = drift.episode, (*drift.stream, drift.detector)
     return [
         ("labelwatch_river_drift_active", labels, 1),
         ("labelwatch_river_drift_baseline_ratio", labels, episode.before.value),
-        ("labelwatch_river_drift_current_ratio", labels, level(beside.directed, episode.wrong, episode.n).value),
+        ("labelwatch_river_drift_current_ratio", labels, level(drift.stream, episode.wrong, episode.n).value),
         ("labelwatch_river_drift_reviews", labels, episode.n),
         ("labelwatch_river_drift_began_timestamp_seconds", labels, episode.began_at / 1000),
         ("labelwatch_river_drift_opened_timestamp_seconds", labels, episode.opened_at / 1000),

@@ -9,8 +9,7 @@ from schemas.drift import BUDGET_OF, BUDGETS, DriftRecord
 from schemas.policy import Policy
 from streams.engine.batch import EventBatch
 from streams.engine.drift.budgets import MONTH_SECONDS, Plan
-from streams.engine.drift.casebook import shown
-from streams.engine.drift.episodes import Episode, level, record_of
+from streams.engine.drift.episodes import Episode, level, shown
 from streams.engine.drift.hold import Hold
 from streams.engine.drift.labels import LABEL_SHARE, SIGNALS_OF_LABELS, LabelDrifts
 from streams.engine.drift.reviews import ReviewDrifts
@@ -52,12 +51,11 @@ class DriftPart:
         """Takes the labels of a batch, in order, and its reviews, in order: no stream has both."""
         batch = self._hold.take(batch, intake)
         self.labels.apply(batch, intake)
-        for _, stream, status, episode, at_ms in self.labels.happened:
-            if status == "opened":
+        for _, stream, record in self.labels.book.take_reported():
+            if record.status == "opened":
                 self.reviews.book.count(stream)
             self.reviews.book.changed = True
-            self._put(record_of(stream, episode, status, at_ms, self._policy))
-        self.labels.happened.clear()
+            self._put(record)
         if self.reviews.watches:
             for record in self.reviews.apply(batch, intake):
                 self._put(record)
@@ -107,7 +105,7 @@ class DriftPart:
     def episodes(self) -> list[tuple[Stream, Episode]]:
         """The drifts that are open, by stream."""
         self.reviews.book.pack()
-        both = [*self.reviews.book.open_drifts(), *self.labels.episodes.values()]
+        both = [*self.reviews.book.open_drifts(), *self.labels.book.open_drifts()]
         return sorted(both, key=lambda pair: pair[0])
 
     # --- figures
@@ -115,16 +113,16 @@ class DriftPart:
     def read(self, at_ms: int, policy: Policy) -> Report:
         """Figures of open drifts and, for sites and projects, of every stream."""
         book, streams = self.reviews.book, self.reviews.streams
-        both = (*book.open_drifts(), *self.labels.episodes.values())
+        both = (*book.open_drifts(), *self.labels.book.open_drifts())
         open_now = [(stream, msgspec.structs.replace(each)) for stream, each in both]
         of_sites = streams.of_sites()
         self._labels_of_sites.extend(_labels(stream) for _, stream in of_sites[len(self._labels_of_sites) :])
-        places = [place for place, (number, _) in enumerate(of_sites) if number not in book.episodes]
+        places = [place for place, (number, _) in enumerate(of_sites) if number not in book.drifts]
         calm = [of_sites[place] for place in places]
         run_lengths = np.array(streams.run_lengths_now([number for number, _ in calm]), np.float64)
         statistics = np.array(streams.evidences([number for number, _ in calm]), np.float64)
         baselines = [shown(stream, streams.shown_baseline(number)) for number, stream in calm]
-        cleared = [book.key(number) for number in book.closed if number not in book.episodes]
+        cleared = [book.key(number) for number in book.closed if number not in book.drifts]
         counts = dict(self._committed)
         unwatched, held = streams.unwatched, len(self._hold)
         report_river = self.reviews.river.read()

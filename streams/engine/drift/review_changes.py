@@ -1,0 +1,157 @@
+"""Of a change of reviews that a test has found: when it began, what the figure was before, and what made it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.arrays import Floats, Ints
+from detectors.falling import locate_fall
+from detectors.mixture import SHIFTS
+from detectors.outcomes import from_gaps, locate_change
+from detectors.protocol import Estimate
+from detectors.rounds import STRATA
+from schemas.drift import Cause, DriftLevel
+from streams.engine.drift.casebook import FoundChange
+from streams.engine.drift.cause import CAUSES, MAIN_SHARE, Contribution, contributions, largest, verdict
+from streams.engine.drift.episodes import Closed, Episode, level, shown, shows_accuracy
+from streams.engine.drift.memory import DIMENSIONS, ReviewMemory
+from streams.engine.drift.names import NONE
+from streams.engine.drift.outcomes import OutcomeStreams
+from streams.engine.drift.recent import REVIEW, PackedRows
+from streams.engine.drift.segment import Segment
+from streams.engine.drift.site_strata import SiteStrata
+from streams.engine.drift.stream import Stream, watches_fall
+
+#: A figure from before a change needs so many reviews; with fewer, the learned baseline speaks.
+_LEAST_BEFORE = 30
+#: Outcomes that a change is located in, where a ring has more.
+_LOCATED_IN = 6_000
+#: A stratum below this share of the work since a change needs no counterpart before it.
+_LEAST_SHARE = 0.05
+
+
+class ReviewChanges:
+    """Looks back on the reviews of a stream in which a change was found.
+
+    Args:
+        streams: What the tests know.
+        memory: The newest reviews.
+        strata: Of sites.
+    """
+
+    def __init__(self, streams: OutcomeStreams, memory: ReviewMemory, strata: SiteStrata) -> None:
+        self._streams = streams
+        self._memory = memory
+        self._strata = strata
+
+    def locate(
+        self, number: int, stream: Stream, position: int, closed: Closed | None, segment: Segment
+    ) -> FoundChange:
+        """When the change began and what the figure was before; what was learned of it is unlearned."""
+        seen, at = self._memory.seen(stream, position, closed, segment), int(segment.at[position])
+        wrong = REVIEW.of(seen.rows[:_LOCATED_IN], "wrong").astype(np.uint8)
+        gaps, times = self._streams.outcomes(number)
+        remembered = from_gaps(0, gaps)
+        from_ring = len(wrong) >= min(len(remembered), _LOCATED_IN)
+        outcomes = wrong if from_ring else np.array(remembered, np.uint8)
+        # Of errors that are remembered beyond the ring it is not known of which stratum they were; and there may be no
+        # review since the last drift was over, where old ones come late.
+        strata = None
+        if from_ring and len(wrong) and self._streams.holds_strata(number):
+            strata = self._strata.of(stream, seen.rows[: len(wrong)])
+
+        first = self._estimate(number, stream, outcomes, strata)
+        errors = int(outcomes[: first.began_ago].sum())
+        by_stratum = None
+        if strata is not None:
+            of_change, failed = strata[: first.began_ago], outcomes[: first.began_ago] > 0
+            by_stratum = np.stack([np.bincount(of_change[each], minlength=STRATA) for each in (failed, ~failed)])
+        self._streams.unlearn(number, errors, first.began_ago - errors, by_stratum)
+        found = self._estimate(number, stream, outcomes, strata)
+        n, errors = found.began_ago, int(outcomes[: found.began_ago].sum())
+        if from_ring:
+            when = REVIEW.of(seen.rows, "at")
+        else:
+            # Errors' times are known; those of correct outcomes lie between them.
+            ago = np.cumsum([1, *(gap + 1 for gap in gaps[:-1])])
+            when = np.interp(np.arange(1, len(outcomes) + 1), ago, np.array(times) * 1000.0).astype(np.int64)
+        began, low, high = (
+            int(when[min(back, len(when)) - 1]) if back and len(when) else at
+            for back in (found.began_ago, found.began_ago_high, found.began_ago_low)
+        )
+        earlier = seen.earlier[n:]
+        if strata is not None:
+            earlier = self._like_for_like(stream, seen.earlier[:n], earlier)
+        earlier = REVIEW.of(earlier, "wrong")
+        before = level(stream, float(earlier.sum()), len(earlier), at_least=seen.is_cut)
+        falls = watches_fall(stream)
+        # Where the ring holds too little of before, or another time than the baseline was learned in, this one speaks.
+        if (
+            not from_ring
+            or len(earlier) < _LEAST_BEFORE
+            or (stream.signal != "accuracy_target" and (earlier.mean() * n > errors) != falls)
+        ):
+            baseline = self._streams.baseline(number) if strata is None else found.old_rate
+            before = DriftLevel(shown(stream, baseline), self._streams.known(number))
+        earliest = 0 < len(outcomes) <= found.began_ago_high
+        usual = found.old_rate if self._streams.holds_strata(number) else self._streams.baseline(number)
+        return FoundChange(began, low, high, before, n, errors, found.new_rate, usual, earliest)
+
+    def _estimate(self, number: int, stream: Stream, outcomes: NDArray[np.uint8], strata: Ints | None) -> Estimate:
+        """When a stream's rate changed, and to what, by its baseline as it is now."""
+        usual, temper = self._streams.baseline(number), self._streams.temper(number)
+        if strata is None:
+            p0: float | Floats = min(max(usual, 1e-4), 1 - 1e-4)
+        else:
+            p0 = np.clip(self._streams.rates(number, usual).take(strata), 1e-4, 1 - 1e-4)
+        return (
+            locate_fall(outcomes, p0, temper) if watches_fall(stream) else locate_change(outcomes, p0, SHIFTS, temper)
+        )
+
+    def _like_for_like(self, stream: Stream, since: PackedRows, before: PackedRows) -> PackedRows:
+        """Of reviews before a change, newest first, as many as have strata in the shares that these have since."""
+        strata = self._strata.of(stream, before)
+        shares = np.bincount(self._strata.of(stream, since), minlength=STRATA) / max(len(since), 1)
+        there = np.bincount(strata, minlength=STRATA)
+        counted = shares >= _LEAST_SHARE
+        if not counted.any():
+            return before[:0]
+        most = (shares * (there[counted] / shares[counted]).min()).astype(np.int64)
+        kept = np.zeros(len(before), bool)
+        for stratum, many in enumerate(most.tolist()):
+            kept[np.flatnonzero(strata == stratum)[:many]] = True
+        return before[kept]
+
+    def explain(self, stream: Stream, episode: Episode, position: int, closed: Closed | None, segment: Segment) -> None:
+        """Puts causes and examples into an episode."""
+        seen = self._memory.seen(stream, position, closed, segment)
+        since, before = seen.earlier[: episode.n], seen.earlier[episode.n :]
+        number = self._streams.find(stream)
+        if len(before) != episode.before.n and number is not None and self._streams.holds_strata(number):
+            before = self._like_for_like(stream, since, before)
+        # Parts are of the change that is shown: they need the very reviews of its figures.
+        if len(since) == episode.n > 0 and len(before) == episode.before.n >= _LEAST_BEFORE:
+            columns_before, columns_since = self._memory.columns(before), self._memory.columns(since)
+            for each, rows in ((columns_before, before), (columns_since, since)):
+                # A review that was revised to correct, or that older builds took a remark of, has no error.
+                each["error_type"] = np.where(REVIEW.of(rows, "wrong") > 0, each["error_type"], NONE)
+            columns = {by: (columns_before[by], columns_since[by]) for by in DIMENSIONS}
+            y_before, y_since = (REVIEW.of(each, "wrong").astype(np.float64) for each in (before, since))
+            parts = contributions(columns, y_before, y_since, "error_type", NONE)
+            change = float(y_since.mean() - y_before.mean())
+            episode.verdict = verdict(parts, change)
+            reported = largest(parts, change, CAUSES)
+            episode.causes = tuple(self._cause(stream, part) for part in reported)
+            for part in reported:
+                # The same at every site, whichever worker has it: one incident.
+                if part.by == "sop_version" and not part.known and part.points / change >= MAIN_SHARE:
+                    projects = columns_since["project"][columns_since["sop_version"] == part.member]
+                    if len(projects):
+                        project = self._memory.names["project"][int(np.bincount(projects).argmax())]
+                        episode.incident_id = f"sop:{project}/{self._memory.names['sop_version'][part.member]}"
+                        break
+        numbers = set(seen.numbers[: episode.n].tolist())
+        episode.task_ids = self._memory.examples(stream, numbers, position, segment)
+
+    def _cause(self, stream: Stream, part: Contribution) -> Cause:
+        points = -part.points if shows_accuracy(stream) else part.points
+        return Cause(part.by, self._memory.names[part.by][part.member], part.effect, points)  # type: ignore[arg-type]  # of _DIMENSIONS
