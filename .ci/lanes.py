@@ -26,7 +26,7 @@ LOGS = ROOT / ".ci" / "logs"
 #: A step's exit code that says: this machine lacks what it needs, and nothing was tested.
 NOT_TESTED = 77
 #: No step takes so long: what hangs must not hold the check for ever.
-STEP_SECONDS = 3_000.0
+STEP_SECONDS = 4_500.0
 _LAST_LINES = 80
 #: The last line of a log says what its step took of the processors: what waits may run beside more.
 _TIMED = 'TIMEFORMAT="took %R s, %U s of a processor and %S s of the system"; time "$@"'

@@ -18,7 +18,7 @@ from streams.engine.figures import Figures
 from streams.engine.partition import PartitionEngine
 from streams.ops.explain import Explainer, Question
 from tests.oracle.compare import Record
-from tests.rules.test_promtool import PROMETHEUS, ROOT, tool
+from tests.rules.stories import PROMETHEUS, ROOT, tool
 
 NOON = 1_763_985_600_000
 #: Gold and consensus reviews are no headline here.

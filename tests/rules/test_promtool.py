@@ -1,42 +1,41 @@
 """What Prometheus' and Alertmanager's own tools say of the rules, their tests, the runbooks and the routes."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-PROMETHEUS = ROOT / "prometheus"
+from tests.rules.stories import PROMETHEUS, ROOT, RULE_FILES, TEST_FILES, needed, tell, tool
+
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
-TEST_FILES = sorted((PROMETHEUS / "tests").glob("*.yml"))
 
 pytestmark = pytest.mark.promtool
-
-
-def tool(*command: str | Path) -> str:
-    if shutil.which(str(command[0])) is None:
-        pytest.skip(f"{command[0]} is missing: on Debian, install the packages prometheus and prometheus-alertmanager")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_the_configuration_holds() -> None:
     tool("promtool", "check", "config", PROMETHEUS / "prometheus.yml")
 
 
-@pytest.mark.parametrize("file", sorted((PROMETHEUS / "rules").glob("*.yml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("file", RULE_FILES, ids=lambda path: path.stem)
 def test_the_rules_pass_every_lint(file: Path) -> None:
     tool("promtool", "check", "rules", "--lint=all", "--lint-fatal", file)
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("file", TEST_FILES, ids=lambda path: path.stem)
-def test_the_rules_do_what_their_tests_say(file: Path) -> None:
-    tool("promtool", "test", "rules", file)
+def test_the_rules_do_what_their_tests_say(file: Path, tmp_path: Path) -> None:
+    whole = yaml.safe_load(file.read_text("utf-8"))
+    tell(tmp_path, whole, whole["tests"])
+
+
+def test_a_story_has_the_rules_that_it_asks_about_and_what_they_read() -> None:
+    assert needed({"alert_rule_test": [{"alertname": "LabelwatchSiteSilent"}]}) >= {"LabelwatchSiteSilent"}
+    of_state = needed({"promql_expr_test": [{"expr": "count(site:labelwatch_state:code)"}]})
+    assert {"site:labelwatch_state:code", "LabelwatchSiteSilent"} <= of_state, "it reads an alert"
+    assert "LabelwatchAbsent" not in of_state
+    everything = needed({"promql_expr_test": [{"expr": 'count(ALERTS{severity="page"})'}]})
+    assert {"LabelwatchAbsent", "site:labelwatch_state:code"} <= everything
 
 
 def test_every_query_of_a_runbook_parses(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.rules.test_promtool import PROMETHEUS, tool
+from tests.rules.stories import PROMETHEUS, tool
 from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.promtool

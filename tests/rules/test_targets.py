@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.boards.queries import queries
-from tests.rules.test_promtool import PROMETHEUS, tool
+from tests.rules.stories import PROMETHEUS, tool
 
 pytestmark = pytest.mark.promtool
 BOARDS = PROMETHEUS.parent / "grafana" / "dashboards"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.rules.test_promtool import PROMETHEUS, tool
+from tests.rules.stories import PROMETHEUS, tool
 
 pytestmark = [pytest.mark.promtool, pytest.mark.slow, pytest.mark.timeout(1800)]
 
