@@ -54,6 +54,12 @@ impl Ids {
         true
     }
 
+    /// Takes back the newest id.
+    pub fn take_back(&mut self, id: u64) {
+        self.open.remove(&id);
+        self.unsaved.pop();
+    }
+
     fn len(&self) -> usize {
         self.sealed.len() + self.open.len()
     }
@@ -86,7 +92,7 @@ pub struct SiteClock {
 }
 
 impl SiteClock {
-    /// The state; a reader that panicked had not begun to change it.
+    /// The state; a reader that panicked takes back what it had changed.
     pub fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }

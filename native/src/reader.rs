@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
@@ -79,6 +79,23 @@ enum Column {
     DelayMs,
 }
 const COLUMNS: usize = Column::DelayMs as usize + 1;
+/// The first column of each set of parallel ones.
+const SETS: [Column; 5] =
+    [Column::LabelPerson, Column::SkipPerson, Column::ReviewPerson, Column::MadeReviewer, Column::DelayKind];
+
+/// How things were before a record changed the first of them: what is taken back if this code fails in the midst of it.
+#[derive(Default)]
+struct Before {
+    site: usize,
+    clock_ms: i64,
+    /// The minute and id that it has taken.
+    taken: Option<(i64, u64)>,
+    duplicates: u64,
+    rows: [usize; SETS.len()],
+    ids: usize,
+    mistakes: usize,
+    errors: usize,
+}
 
 /// What a run of records comes to at one of them.
 enum Step {
@@ -107,9 +124,11 @@ struct State {
     found: Vec<Py<PyTuple>>,
     found_ids: Numbers,
     key: Vec<u8>,
-    /// Whether the record at hand has changed something.
-    is_changing: bool,
-    fails_at: Option<usize>,
+    /// Of the record at hand, once it changes something.
+    before: Option<Before>,
+    /// For tests: the record at which this code fails, and after how many changes.
+    fails_at: Option<(usize, usize)>,
+    changes_left: Option<usize>,
 }
 
 /// Texts as one key: none of them has a control character.
@@ -177,7 +196,52 @@ fn place(bytes: &[u8], part: &[u8]) -> std::ops::Range<usize> {
 
 impl State {
     fn push(&mut self, column: Column, value: i64) {
+        self.may_fail();
         self.columns[column as usize].push(value);
+    }
+
+    /// Panics where a test has asked for it.
+    fn may_fail(&mut self) {
+        if let Some(left) = &mut self.changes_left {
+            assert!(*left > 0, "as a test asked for");
+            *left -= 1;
+        }
+    }
+
+    /// Notes what a record that has just moved its site's clock, and taken an id, is about to change.
+    fn begin_changing(&mut self, site: usize, clock_ms: i64, taken: Option<(i64, u64)>) {
+        self.before = Some(Before {
+            site,
+            clock_ms,
+            taken,
+            duplicates: self.duplicates,
+            rows: SETS.map(|first| self.columns[first as usize].len()),
+            ids: self.ids.len(),
+            mistakes: self.mistakes.len(),
+            errors: self.errors.len(),
+        });
+    }
+
+    /// Takes back what the record at hand has changed.
+    fn take_back(&mut self) {
+        let Some(before) = self.before.take() else { return };
+        let mut seen = self.sites[before.site].clock.get().seen();
+        seen.clock_ms = before.clock_ms;
+        if let Some((minute, id)) = before.taken {
+            if let Some(ids) = seen.ids(minute) {
+                ids.take_back(id);
+            }
+        }
+        self.duplicates = before.duplicates;
+        let ends = SETS.iter().skip(1).map(|&next| next as usize).chain([COLUMNS]);
+        for ((first, end), rows) in SETS.iter().zip(ends).zip(before.rows) {
+            for column in &mut self.columns[*first as usize..end] {
+                column.truncate(rows);
+            }
+        }
+        self.ids.truncate(before.ids);
+        self.mistakes.truncate(before.mistakes);
+        self.errors.truncate(before.errors);
     }
 
     fn step(&mut self, index: usize, bytes: &[u8], suspicious_ms: i64) -> Step {
@@ -201,10 +265,12 @@ impl State {
         if minute > seen.minute {
             return None;
         }
-        seen.ids(minute)?;
-        self.is_changing = true;
-        seen.clock_ms = seen.clock_ms.max(event.at);
-        let is_new = seen.ids(minute).is_some_and(|ids| ids.insert(id));
+        let clock_ms = seen.clock_ms;
+        let is_new = seen.ids(minute)?.insert(id);
+        seen.clock_ms = clock_ms.max(event.at);
+        drop(seen);
+        self.begin_changing(number, clock_ms, is_new.then_some((minute, id)));
+        self.may_fail();
         self.duplicates += u64::from(!is_new);
         Some(is_new)
     }
@@ -276,11 +342,14 @@ impl State {
         }
         if !review.correct {
             let reviews = self.columns[Column::ReviewAt as usize].len();
+            self.may_fail();
             self.mistakes.push((reviews, index, place(bytes, review.task_id)));
         }
         if let Some(found) = found {
+            self.may_fail();
             self.errors.push((found as usize, if review.is_windowed() { event.at } else { -1 }));
         }
+        self.may_fail();
         self.ids.push((index, place(bytes, event.event_id)));
         self.push(Column::ReviewPerson, person);
         self.push(Column::ReviewKind, kind);
@@ -305,8 +374,9 @@ impl State {
     /// Goes on until a record is not done: its number, and what it comes to.
     fn run(&mut self, records: &Records, at: &mut usize, suspicious_ms: i64) -> Step {
         while let Some(record) = records.get(*at) {
-            self.is_changing = false;
-            assert!(self.fails_at != Some(*at), "as a test asked for");
+            self.before = None;
+            self.changes_left = self.fails_at.filter(|(record, _)| record == at).map(|(_, changes)| changes);
+            self.may_fail();
             let step = match record {
                 Some(bytes) => self.step(*at, bytes, suspicious_ms),
                 None => Step::Rare,
@@ -422,29 +492,30 @@ impl State {
         Ok(true)
     }
 
-    /// Hands the reviews' ids and mistakes since the last stop over to Python's lists.
+    /// Hands the reviews' ids and mistakes since the last stop over to Python's lists; all is made before any is changed.
     fn hand_over(&mut self, py: Python, records: &Records, batch: &Bound<PyAny>) -> PyResult<()> {
-        let (ids, errors) = (batch.getattr("ids")?.cast_into::<PyList>()?, batch.getattr("errors")?);
-        let mistakes = batch.getattr("mistakes")?.cast_into::<PyDict>()?;
-        if !self.errors.is_empty() {
-            let errors = errors.cast_into::<PyList>()?;
-            for (found, windowed_at) in std::mem::take(&mut self.errors) {
-                let found = self.found[found].bind(py);
-                let (kind, known) = found.extract::<(Bound<PyAny>, Bound<PyTuple>)>()?;
-                let fields = known.add(PyTuple::new(py, [windowed_at])?)?;
-                errors.append(kind.call1(fields.cast_into::<PyTuple>()?)?)?;
-            }
-        }
-        let text = |index: usize, part: std::ops::Range<usize>| -> PyResult<Bound<PyString>> {
-            let bytes = records[index].as_ref().map_or(&[][..], |bytes| &bytes[part]);
+        let text = |index: usize, part: &std::ops::Range<usize>| -> PyResult<Bound<PyString>> {
+            let bytes = records[index].as_ref().map_or(&[][..], |bytes| &bytes[part.clone()]);
             PyString::from_bytes(py, bytes)
         };
-        for (index, part) in std::mem::take(&mut self.ids) {
-            ids.append(text(index, part)?)?;
+        let (ids, mistakes, errors) = (PyList::empty(py), PyDict::new(py), PyList::empty(py));
+        for (index, part) in &self.ids {
+            ids.append(text(*index, part)?)?;
         }
-        for (review, index, part) in std::mem::take(&mut self.mistakes) {
-            mistakes.set_item(review, text(index, part)?)?;
+        for (review, index, part) in &self.mistakes {
+            mistakes.set_item(review, text(*index, part)?)?;
         }
+        for (found, windowed_at) in &self.errors {
+            let (kind, known) = self.found[*found].bind(py).extract::<(Bound<PyAny>, Bound<PyTuple>)>()?;
+            let fields = known.add(PyTuple::new(py, [windowed_at])?)?;
+            errors.append(kind.call1(fields.cast_into::<PyTuple>()?)?)?;
+        }
+        batch.getattr("ids")?.call_method1("extend", (ids,))?;
+        batch.getattr("mistakes")?.call_method1("update", (mistakes,))?;
+        batch.getattr("errors")?.call_method1("extend", (errors,))?;
+        self.ids.clear();
+        self.mistakes.clear();
+        self.errors.clear();
         Ok(())
     }
 }
@@ -492,10 +563,8 @@ impl Reader {
         self.state.found.clear();
     }
 
-    /// Goes on at a record: the stretch of records that Python must decide about, empty at the end.
-    ///
-    /// Raises:
-    ///     RuntimeError: This code is wrong; its arguments are the record's number, and whether it has changed something.
+    /// Goes on at a record: the stretch of records that Python must decide about, empty at the end, and whether this code
+    /// has failed at the first of them, a defect. Nothing that it has done about that one is left then.
     fn run(
         &mut self,
         py: Python,
@@ -503,31 +572,40 @@ impl Reader {
         suspicious_ms: i64,
         names: &Bound<PyAny>,
         batch: &Bound<PyAny>,
-    ) -> PyResult<(usize, usize)> {
+    ) -> PyResult<(usize, usize, bool)> {
         let (state, records) = (&mut self.state, self.records.as_slice());
         let mut at = at;
         loop {
             let ran = py.detach(|| catch_unwind(AssertUnwindSafe(|| state.run(records, &mut at, suspicious_ms))));
-            let Ok(step) = ran else {
-                state.hand_over(py, records, batch)?;
-                return Err(PyRuntimeError::new_err((at, state.is_changing)));
+            let is_rare = match ran {
+                Ok(Step::Done) => Ok(false),
+                Ok(Step::Rare) => Ok(true),
+                Ok(Step::New) => match catch_unwind(AssertUnwindSafe(|| state.learn(py, &records[at], names))) {
+                    Ok(Ok(is_known)) => Ok(!is_known),
+                    Ok(Err(error)) if !error.is_instance_of::<PyException>(py) => return Err(error),
+                    Ok(Err(error)) => {
+                        error.print(py);
+                        Err(())
+                    }
+                    Err(_) => Err(()),
+                },
+                Err(_) => Err(()),
             };
-            let is_rare = match step {
-                Step::Done => false,
-                Step::Rare => true,
-                Step::New => !state.learn(py, &records[at], names)?,
-            };
-            if is_rare || at >= records.len() {
+            if is_rare.is_err() {
+                state.take_back();
+            }
+            if is_rare != Ok(false) || at >= records.len() {
                 state.hand_over(py, records, batch)?;
-                let stop = if is_rare { rare_until(records, at) } else { at };
-                return Ok((at, stop));
+                let stop = if is_rare == Ok(true) { rare_until(records, at) } else { at };
+                return Ok((at, stop, is_rare.is_err()));
             }
         }
     }
 
-    /// Panics at a record of each run, for the test of what happens then; `None`: no more.
-    fn fail_at(&mut self, at: Option<usize>) {
-        self.state.fails_at = at;
+    /// For tests: panics at a record of each run, after it has changed so many things; `None`: no more.
+    #[pyo3(signature = (at, changes = 0))]
+    fn fail_at(&mut self, at: Option<usize>, changes: usize) {
+        self.state.fails_at = at.map(|at| (at, changes));
     }
 
     /// Repeats found since the last call.

@@ -99,10 +99,6 @@ class NativeColumn:
         return np.frombuffer(self._native.take(self._number), np.int64)
 
 
-class NativeReaderError(RuntimeError):
-    """The native reader failed in the midst of a record: the partition must be read again from its checkpoint."""
-
-
 class NativeReader:
     """The native loop; where it is not certain about records, Python's decides, and it goes on behind them."""
 
@@ -151,14 +147,11 @@ class NativeReader:
 
     def _read_on(self, run: Run, records: Sequence[KafkaRecord], names: Numbering, loop: Loop, at: int) -> int:
         """Reads up to a stretch that is Python's and behind it: the number of the next record."""
-        try:
-            start, stop = self._native.run(at, run.suspicious_ms, names, run.batch)
-        except RuntimeError as error:
-            start, is_changing = error.args
+        start, stop, fails = self._native.run(at, run.suspicious_ms, names, run.batch)
+        if fails:
+            # It has taken back what it had done about that record.
             self._fails = True
             native.failed(records[start].offset)
-            if is_changing:
-                raise NativeReaderError(f"the native reader failed at offset {records[start].offset}") from error
             stop = len(records)
         PythonReader().read(run, records[start:stop], names, loop)
         return int(stop)

@@ -7,6 +7,7 @@ import random
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from streams.engine.intake import Intake
 from streams.engine.limits import Admitted
 from streams.engine.native_reader import NativeReader
 from streams.engine.reader import PythonReader, Reader, Run
+from streams.exporter import MonitorState
 from tests.oracle.compare import Record
 from tests.oracle.test_fuzz import RAW, VALUES, mutate
 from tests.oracle.traffic import DAY_MS, START_MS, adversarial
@@ -185,23 +187,65 @@ def test_it_has_the_engines_numbers() -> None:
     assert MODULE.DUPLICATE_MINUTES == horizon.DUPLICATE_MINUTES
 
 
-def test_after_a_panic_pythons_reader_goes_on(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def decided_in_python(batches: list[list[Record]], monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Offsets of what the native reader leaves to Python."""
+    intake = Intake(reader=native_reader())
+    decided: set[int] = set()
+    loop = intake._read_chunk
+
+    def noted(run: Run, some: Sequence[KafkaRecord]) -> None:
+        decided.update(record.offset for record in some)
+        loop(run, some)
+
+    monkeypatch.setattr(intake, "_read_chunk", noted)
+    for batch in batches:
+        intake.read(batch, [])
+    return decided
+
+
+@pytest.mark.parametrize(
+    ("kind", "things"),
+    [("label", 6), ("mistake", 17), ("repeat", 1)],
+)
+def test_a_panic_at_any_change_leaves_nothing_of_the_record(
+    kind: str, things: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(native, "MODULE", MODULE)
-    monkeypatch.setattr(native, "WHY_NOT", "")
-    monkeypatch.setattr(native, "failures", 0)
-    records, reader = plain(3_000, 6), native_reader()
-    of_python, of_native = Intake(reader=PythonReader()), Intake(reader=reader)
-    for start in range(0, 3_000, 1_000):
-        if start == 1_000:
-            reader._native.fail_at(500)  # type: ignore[attr-defined]  # the native one
-        some = records[start : start + 1_000]
-        same(of_python.read(some, []), of_native.read(some, []))
-    assert of_python.manifest() == of_native.manifest()
-    assert list(of_python.slots()) == list(of_native.slots())
-    assert (native.name(), native.failures, native.WHY_NOT) == ("python", 1, "failed at offset 1500")
-    assert "as a test asked for" in capfd.readouterr().err
+    """A record fails in the midst of a batch, after each of the things it changes: nothing is lost, nothing twice."""
+    records = plain(1_600, 6)
+    batches = [records[:1_000], records[1_000:1_500], records[1_500:]]
+    of_rare = decided_in_python(batches, monkeypatch)
+    signs = {"label": b"label_submitted", "mistake": b'"error_type"', "repeat": b"label_submitted"}
+    offset = next(
+        record.offset
+        for before, record in pairwise(records[1_050:1_500])
+        if record.offset not in of_rare
+        and signs[kind] in (record.value or b"")
+        and (json.loads(before.value or b"") == json.loads(record.value or b"")) == (kind == "repeat")
+    )
+    of_python = Intake(reader=PythonReader())
+    expected = [of_python.read(batch, []) for batch in batches]
+    manifest, slots = of_python.manifest(), list(of_python.slots())
+    failed = 0
+    for changes in range(30):
+        monkeypatch.setattr(native, "MODULE", MODULE)
+        monkeypatch.setattr(native, "WHY_NOT", "")
+        monkeypatch.setattr(native, "failures", 0)
+        reader = native_reader()
+        intake = Intake(reader=reader)
+        for batch, right in zip(batches, expected, strict=True):
+            fails_at = offset - 1_000 if batch is batches[1] else None
+            reader._native.fail_at(fails_at, changes)  # type: ignore[attr-defined]  # the native one
+            same(right, intake.read(batch, []))
+        assert intake.manifest() == manifest
+        assert list(intake.slots()) == slots
+        if not native.failures:
+            break
+        failed += 1
+        assert (native.name(), native.WHY_NOT) == ("python", f"failed at offset {offset}")
+        assert MonitorState().process_figures().samples["labelwatch_native_reader_failures_total"] == [((), 1)]
+        assert "as a test asked for" in capfd.readouterr().err
+    # Before all of them, and after each; only then a run that does not fail.
+    assert failed == 1 + things
 
 
 def test_the_page_names_the_licence_of_each_crate() -> None:
