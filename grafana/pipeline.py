@@ -4,6 +4,7 @@ from grafana import shared, signals
 from grafana.query import PanelQuery
 from grafana.theme import Board
 from grafana.words import NOT_KNOWN, SITE
+from schemas.conditions import CERTIFICATE_ENDS, RECORDS_REJECTED, SITE_CLOCK_WRONG, TRANSACTION_HANGS
 from schemas.states import AMBER, BLUE, GREY, LIGHT_GREY, NEUTRAL, ORANGE, PURPLE, SKY, VERMILLION
 from schemas.words import Language, Words
 
@@ -78,7 +79,7 @@ def _head(board: Board) -> None:
         Words("Rejected, last hour", "近一小时拒收"),
         [PanelQuery(signals.REJECTED_HOUR, instant=True)],
         names=False,
-        thresholds=((None, NEUTRAL), (10, AMBER)),
+        thresholds=((None, NEUTRAL), (RECORDS_REJECTED.limit, AMBER)),
         empty=NOT_KNOWN,
     )
     board.stat(
@@ -194,7 +195,7 @@ def _refused(board: Board) -> None:
         (16, 20, 8, 8),
         Words("Clock skew by site, largest 10", "各站点时钟偏差，最大 10 个"),
         [PanelQuery(signals.CLOCK_SKEW, "{{site}}", instant=True)],
-        thresholds=((None, ORANGE), (-60, GREY), (60, ORANGE)),
+        thresholds=((None, ORANGE), (-SITE_CLOCK_WRONG.limit, GREY), (SITE_CLOCK_WRONG.limit, ORANGE)),
         floor=None,
     )
 
@@ -216,9 +217,9 @@ def _failures(board: Board) -> None:
             ),
         ],
         says=Words(
-            "Left: records that nobody may read before a producer's transaction ends. Right: how long it is open. Minutes: that "
-            "producer hangs, and figures wait for it.",
-            "左轴：生产者事务结束前无人可读的记录。右轴：事务已打开多久。达数分钟：该生产者挂起，数字等待它。",
+            "Left: records that nobody may read before a producer's transaction ends. Right: how long it is open. Above "
+            f"{TRANSACTION_HANGS.said.en}: that producer hangs, and figures wait for it.",
+            f"左轴：生产者事务结束前无人可读的记录。右轴：事务已打开多久。超过 {TRANSACTION_HANGS.said.zh}：该生产者挂起，数字等待它。",
         ),
         floor=0,
         empty=NOT_KNOWN,
@@ -258,7 +259,7 @@ def _failures(board: Board) -> None:
         signals.CERTIFICATES.name,
         [PanelQuery(signals.CERTIFICATES, "{{use}}", instant=True)],
         value_size=28,
-        thresholds=((None, VERMILLION), (0, AMBER), (14 * 86400, NEUTRAL)),
+        thresholds=((None, VERMILLION), (0, AMBER), (CERTIFICATE_ENDS.limit, NEUTRAL)),
         empty=Words("○ no certificate", "○ 没有证书"),
     )
 

@@ -8,27 +8,33 @@ gauges are made within a worker first, for the same reason.
 from dataclasses import replace
 
 from grafana.query import BoardSignal
-from schemas import states
+from schemas import conditions, states
+from schemas.conditions import DRIFT_BRIDGED
 from schemas.words import Words
 
 _W = Words
 
 # --- the monitor itself
 
+_STALE = conditions.FIGURES_STALE
+_LAG = 'max(labelwatch_figures_lag_seconds{job="labelwatch"})'
 LAG = BoardSignal(
     states.LIVE.word,
     _W(
-        "Age of the oldest event not counted yet. Above a minute the figures speak of the past.",
-        "尚未计入的最早事件的时长。超过一分钟时，数字反映的是过去。",
+        f"Age of the oldest event not counted yet. Above {_STALE.said.en} the figures speak of the past.",
+        f"尚未计入的最早事件的时长。超过{_STALE.said.zh}时，数字反映的是过去。",
     ),
-    'max(labelwatch_figures_lag_seconds{job="labelwatch"}) <= 60',
+    f"{_LAG} {_STALE.is_good}",
     "s",
     1,
 )
 LATE = BoardSignal(
     states.STALE.word,
-    _W("As above, past a minute: the figures are old by this much.", "同上，已超过一分钟：数字滞后这么久。"),
-    'max(labelwatch_figures_lag_seconds{job="labelwatch"}) > 60',
+    _W(
+        f"As above, past {_STALE.said.en}: the figures are old by this much.",
+        f"同上，已超过{_STALE.said.zh}：数字滞后这么久。",
+    ),
+    f"{_LAG} {_STALE.is_bad}",
     "s",
     0,
 )
@@ -38,7 +44,7 @@ DOWN = BoardSignal(
         "No worker shows a partition: no figure is live and no drift can be found.",
         "没有监控实例提供任何分区：没有实时数字，也无法发现漂移。",
     ),
-    'vector(1) unless on () max(labelwatch_figures_lag_seconds{job="labelwatch"})',
+    f"vector(1) unless on () {_LAG}",
 )
 UNREAD = BoardSignal(
     _W("UNREAD", "未读分区"),
@@ -161,7 +167,7 @@ _DAY = f'label_replace(count_values by (site) ("day", {_shown(_of_day())}), "day
 def _of_pages(figure: str, more: str = "") -> str:
     """PromQL: a figure of the drifts that page, each for itself."""
     series = f'{figure}{{<of>,budget="page"{more}}}'
-    return f"max by (site, project, signal, direction) (last_over_time({series}[10m]))"
+    return f"max by (site, project, signal, direction) (last_over_time({series}[{DRIFT_BRIDGED}]))"
 
 
 def _moved(more: str = "") -> str:
@@ -169,7 +175,7 @@ def _moved(more: str = "") -> str:
     moved = (
         f"{_of_pages('labelwatch_drift_current_ratio', more)} - {_of_pages('labelwatch_drift_baseline_ratio', more)}"
     )
-    return f"({moved} and ({_of_pages('labelwatch_drift_active', more)} == 1))"
+    return f"({moved} and ({_of_pages('labelwatch_drift_active', more)} {conditions.DRIFT_OPEN.is_bad}))"
 
 
 _OWN = ',project=""'
@@ -279,17 +285,20 @@ STATES_WORST = BoardSignal(
 # --- open drifts, a row each
 
 _KEYS = "site, project, agent, signal, direction, budget"
-_DRIFTING = f"(max by ({_KEYS}) (last_over_time(labelwatch_drift_active{{<of>}}[10m])) == 1)"
+_DRIFTING = (
+    f"(max by ({_KEYS}) (last_over_time(labelwatch_drift_active{{<of>}}[{DRIFT_BRIDGED}]))"
+    f" {conditions.DRIFT_OPEN.is_bad})"
+)
 
 
 def _drift(metric: str, how: str = "max") -> str:
     """PromQL: a figure of every open drift, through a hand-over and a restart of Prometheus as the alert does."""
-    return f"{how} by ({_KEYS}) (last_over_time({metric}{{<of>}}[10m])) and {_DRIFTING}"
+    return f"{how} by ({_KEYS}) (last_over_time({metric}{{<of>}}[{DRIFT_BRIDGED}])) and {_DRIFTING}"
 
 
 #: PromQL: the ids of open drifts; the last known ones while nobody shows the site.
 _IDS = (
-    "(labelwatch_drift_info{<of>} or (last_over_time(labelwatch_drift_info{<of>}[10m])"
+    f"(labelwatch_drift_info{{<of>}} or (last_over_time(labelwatch_drift_info{{<of>}}[{DRIFT_BRIDGED}])"
     ' unless on (site) labelwatch_site_info{site!=""}))'
 )
 _BY_ID = 'label_replace({}, "parent", "$1", "drift_id", "(.+)")'
@@ -335,7 +344,10 @@ DRIFT_BEGAN = BoardSignal(
     "dateTimeFromNow",
 )
 _STREAM = "site, project, agent, signal, direction"
-_RIVER_TOO = f'max by ({_STREAM}) (last_over_time(labelwatch_river_drift_active{{site=~".+"}}[10m])) == 1'
+_RIVER_TOO = (
+    f'max by ({_STREAM}) (last_over_time(labelwatch_river_drift_active{{site=~".+"}}[{DRIFT_BRIDGED}]))'
+    f" {conditions.RIVER_DRIFT_OPEN.is_bad}"
+)
 DRIFT_RIVER = BoardSignal(
     _W("Second opinion", "第二意见"),
     _W(
@@ -380,7 +392,7 @@ def of_incidents(signal: BoardSignal) -> BoardSignal:
 
 _CAUSE = (
     f"sum by ({_KEYS}, by, member, effect) (max without (instance, job) "
-    "(last_over_time(labelwatch_drift_contribution{<of>}[10m])))"
+    f"(last_over_time(labelwatch_drift_contribution{{<of>}}[{DRIFT_BRIDGED}])))"
 )
 DRIFT_CAUSE = BoardSignal(
     _W("Points", "点数"),
@@ -1753,8 +1765,9 @@ CHECKPOINT_SLOW = BoardSignal(
 COMMIT_AGE = BoardSignal(
     _W("Since the last checkpoint", "距上次检查点"),
     _W(
-        "Age of the newest checkpoint by partition. Above two minutes with lag: the worker is stalled. A quiet night writes none.",
-        "各分区最新检查点的时长。超过两分钟且有滞后：处理停滞。安静的夜里不写检查点。",
+        f"Age of the newest checkpoint by partition. Above {conditions.CHECKPOINT_OLD.said.en} with lag: the worker is stalled. "
+        "A quiet night writes none.",
+        f"各分区最新检查点的时长。超过{conditions.CHECKPOINT_OLD.said.zh}且有滞后：处理停滞。安静的夜里不写检查点。",
     ),
     "time() - max by (partition) (labelwatch_last_commit_timestamp_seconds{<of>})",
     "s",
@@ -1773,8 +1786,9 @@ UNCOMMITTED = BoardSignal(
 OPEN_TRANSACTION = BoardSignal(
     _W("open since", "已打开"),
     _W(
-        "Age of the oldest open transaction by partition; 0 where none is open. Minutes: its producer hangs.",
-        "各分区最早未结束事务的时长；没有则为 0。达数分钟：其生产者挂起。",
+        f"Age of the oldest open transaction by partition; 0 where none is open. Above {conditions.TRANSACTION_HANGS.said.en}: "
+        "its producer hangs.",
+        f"各分区最早未结束事务的时长；没有则为 0。超过 {conditions.TRANSACTION_HANGS.said.zh}：其生产者挂起。",
     ),
     "max by (partition) (labelwatch_open_transaction_seconds{<of>})",
     "s",
@@ -1842,9 +1856,10 @@ READERS_CUT_OFF = BoardSignal(
 CERTIFICATES = BoardSignal(
     _W("Certificates end in", "证书剩余有效期"),
     _W(
-        "Time until the first certificate of any worker ends, by use: the metrics pages, or Kafka. Below 14 days: renew it; at 0 "
-        "nobody scrapes the worker, or it is locked out.",
-        "各实例中最先到期证书的剩余时间，按用途：指标页面或 Kafka。不足 14 天：应更新；为 0：无法抓取，或实例被拒绝连接。",
+        "Time until the first certificate of any worker ends, by use: the metrics pages, or Kafka. Below "
+        f"{conditions.CERTIFICATE_ENDS.said.en}: renew it; at 0 nobody scrapes the worker, or it is locked out.",
+        "各实例中最先到期证书的剩余时间，按用途：指标页面或 Kafka。不足 "
+        f"{conditions.CERTIFICATE_ENDS.said.zh}：应更新；为 0：无法抓取，或实例被拒绝连接。",
     ),
     "min by (use) (labelwatch_certificate_expiry_timestamp_seconds{<of>}) - time()",
     "s",
@@ -1879,8 +1894,9 @@ WORKER_STARTED = BoardSignal(
 WORKER_MEMORY = BoardSignal(
     _W("Memory", "内存"),
     _W(
-        "Resident memory. Near the container's limit: people or sites have grown; see docs/scaling.md.",
-        "常驻内存。接近容器上限：人员或站点增长；见 docs/scaling.md。",
+        f"Resident memory. Above {conditions.MEMORY_NEAR_LIMIT.said.en} of the container's limit: people or sites have grown; see "
+        "docs/scaling.md.",
+        f"常驻内存。超过容器上限的 {conditions.MEMORY_NEAR_LIMIT.said.zh}：人员或站点增长；见 docs/scaling.md。",
     ),
     "max by (instance) (process_resident_memory_bytes{<of>})",
     "bytes",
@@ -1923,11 +1939,13 @@ SERIES_DROPPED = BoardSignal(
     "short",
     0,
 )
+_SKEWED = conditions.SITE_CLOCK_WRONG.said
 CLOCK_SKEW = BoardSignal(
     _W("Clock skew by site", "各站点时钟偏差"),
     _W(
-        "Broker time minus event time, the ten largest. Above 60 s: late arrival; below -60 s the site's clock is ahead, and at 5 minutes its events are rejected.",
-        "broker 时间减事件时间，最大的十个。高于 60 秒：到达迟；低于 -60 秒：站点时钟超前，达 5 分钟事件将被拒收。",
+        f"Broker time minus event time, the ten largest. Above {_SKEWED.en}: late arrival; below -{_SKEWED.en} the site's clock "
+        "is ahead, and at 5 minutes its events are rejected.",
+        f"broker 时间减事件时间，最大的十个。高于 {_SKEWED.zh}：到达迟；低于 -{_SKEWED.zh}：站点时钟超前，达 5 分钟事件将被拒收。",
     ),
     "topk(10, max by (site) (labelwatch_clock_skew_seconds{<of>}))",
     "s",

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from schemas.conditions import WORKER_CLOCK_WRONG
 from schemas.metrics import CATALOGUE, METRICS, Page
 from schemas.topics import EVENTS
 from streams import native
@@ -23,7 +24,7 @@ FigureClock = Literal["wall", "event"]
 #: Why a worker is not ready, in the order in which it becomes so.
 REASONS = ("member", "assigned", "restored", "caught_up", "dead_letters", "clock")
 #: Clocks of worker and broker further apart move every window by more than its newest pane.
-CLOCK_OFFSET_SECONDS_MAX = 60.0
+CLOCK_OFFSET_SECONDS_MAX = WORKER_CLOCK_WRONG.limit
 #: Why a checkpoint can fail, as `streams.runtime.checkpoints.failure` says.
 CHECKPOINT_FAILURES = ("fenced", "dead_letters", "too_large", "not_allowed", "no_topic", "no_answer", "refused")
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaError
 
+from schemas.conditions import CERTIFICATE_ENDS
 from schemas.events import ClockAdvanced, Event
 from schemas.policy import Policy, PolicyError
 from schemas.topics import EVENTS, checkpoints_topic, topics
@@ -53,8 +54,6 @@ _MANIFESTS = 16
 _RECORDS = 1_000
 #: Clocks further apart than this shift the windows visibly.
 _SKEW_SECONDS = 5
-#: As the alert LabelwatchCertificateExpiring has it.
-_RENEW_SECONDS = 14 * 86_400
 #: A newest record older than this says nothing about the broker's clock.
 _FRESH_SECONDS = 60
 #: How long to wait for a record that does.
@@ -233,7 +232,7 @@ def _holds(about: str, file: Path | None, until_seconds: float) -> Check:
     left_seconds = until_seconds - time.time()
     if left_seconds < 0:
         return Check(CheckMark.FAIL, about, f"{file} ended at {when(until_seconds)}: renew it")
-    mark = CheckMark.NOTE if left_seconds < _RENEW_SECONDS else CheckMark.OK
+    mark = CheckMark.NOTE if left_seconds < CERTIFICATE_ENDS.limit else CheckMark.OK
     return Check(
         mark, about, f"{file} holds until {when(until_seconds)}{': renew it' if mark is CheckMark.NOTE else ''}"
     )

@@ -10,14 +10,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from schemas.conditions import TRANSACTION_HANGS
 from schemas.topics import EVENTS
 from streams.runtime.ends import LogEnds
 from streams.runtime.settings import Settings
 
 #: Producers end their transactions within seconds, or with a checkpoint of their own.
 NOTED_SECONDS = 60.0
-#: `LabelwatchTransactionHanging` begins here, too.
-FAILS_SECONDS = 900.0
+FAILS_SECONDS = TRANSACTION_HANGS.limit
 _ANSWER_MS = 5_000
 
 

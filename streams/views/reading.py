@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from schemas.conditions import FIGURES_STALE, SITE_SILENT, SITE_STALE, WORKER_CLOCK_WRONG
 from schemas.states import (
     AT_TARGET,
     BELOW,
@@ -31,9 +32,6 @@ WINDOW = "24h"
 RECENT_WINDOW = "15m"
 #: Speed and utilization.
 NOW_WINDOW = "1h"
-SILENT_SECONDS = 900.0
-#: More than this behind, figures are not live.
-LAG_SECONDS = 10.0
 #: A worker's loop turns each second; Prometheus may have asked it up to a minute ago.
 HUNG_SECONDS = 75.0
 #: Sites that are not on the page any more stay on the board for so long, as unknown.
@@ -52,7 +50,7 @@ _WAITS = {
     "restored": "it restores its state",
     "caught_up": "it reads what has piled up",
     "dead_letters": "dead letters cannot be written",
-    "clock": "its clock and the broker's differ by more than a minute, so figures are of another time",
+    "clock": f"its clock is off the broker's by more than {WORKER_CLOCK_WRONG.said.en}: figures are of another time",
 }
 #: Without these no figure is on the page.
 _VITAL = ("member", "assigned")
@@ -268,9 +266,9 @@ def monitor(reading: Reading | None, trouble: str | None, now_seconds: float) ->
         return (DOWN if pipeline.not_ready[0] in _VITAL else STALE), why
     if pipeline.loop_seconds is not None and reading.at_seconds - pipeline.loop_seconds > HUNG_SECONDS:
         return STALE, f"the worker has hung for {span(reading.at_seconds - pipeline.loop_seconds)}"
-    if pipeline.lag_seconds > LAG_SECONDS:
+    if pipeline.lag_seconds > FIGURES_STALE.limit:
         return STALE, f"{span(pipeline.lag_seconds)} behind, {pipeline.lag_records:,} records to read"
-    if pipeline.held_up_seconds > LAG_SECONDS:
+    if pipeline.held_up_seconds > SITE_STALE.limit:
         return STALE, (
             f"a producer's transaction, open for {span(pipeline.held_up_seconds)}, keeps "
             f"{pipeline.held_up_records:,} records from being read: see `labelwatch doctor`"
@@ -280,7 +278,7 @@ def monitor(reading: Reading | None, trouble: str | None, now_seconds: float) ->
     age = now_seconds - pipeline.newest_event_seconds
     if age > _REPLAY_SECONDS and any(line.labels_per_hour for line in reading.sites):
         return REPLAY, ""
-    return (NO_EVENTS, f"for {span(age)}") if age > SILENT_SECONDS else (LIVE, "")
+    return (NO_EVENTS, f"for {span(age)}") if age > SITE_SILENT.limit else (LIVE, "")
 
 
 def percent(ratio: float, decimals: int = 1) -> str:
@@ -462,7 +460,7 @@ def _site(samples: Samples, site: str, drifting: bool, newest_event_seconds: flo
 def _state(line: SiteLine, drifting: bool) -> SiteStatus:
     if drifting:
         return DRIFT
-    if line.silent_seconds > SILENT_SECONDS:
+    if line.silent_seconds > SITE_SILENT.limit:
         return SILENT if line.working + line.waiting else NO_SHIFT
     if line.accuracy.ratio is None and not line.labels_per_hour:
         return NO_SHIFT

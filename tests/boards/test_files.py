@@ -10,7 +10,6 @@ from typing import Any
 
 import grafana_foundation_sdk.builders as sdk
 import jsonschema
-import promql_parser
 import pytest
 import yaml
 
@@ -19,7 +18,8 @@ from grafana.fields import UNITS
 from grafana.query import BoardSignal
 from schemas import states
 from schemas.metrics import CATALOGUE, METRICS, Kind, Origin
-from tests.boards.queries import boards, panels, queries, seconds, substitute
+from tests.boards.queries import boards, filled, panels, queries, seconds
+from tests.support.promql import selectors
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "tests" / "data" / "grafana_schemas"
@@ -44,35 +44,6 @@ PANEL_TYPES = {"stat", "timeseries", "table", "bargauge", "state-timeline", "hea
 TRANSFORMATIONS = {"organize", "merge", "sortBy", "joinByField", "limit", "labelsToFields", "reduce"}
 EACH = pytest.mark.parametrize("uid", BOARDS)
 PAIRS = sorted(uid for uid in BOARDS if not uid.endswith("-zh"))
-
-
-def selectors(expr: str) -> Iterator[promql_parser.VectorSelector]:
-    """Every selector of an expression."""
-    found: list[promql_parser.VectorSelector] = []
-
-    def visit(node: Any) -> None:
-        if isinstance(node, promql_parser.VectorSelector):
-            found.append(node)
-            return
-        if isinstance(node, promql_parser.MatrixSelector):
-            visit(node.vector_selector)
-            return
-        if isinstance(node, promql_parser.Call):
-            for each in node.args:
-                visit(each)
-        for name in ("lhs", "rhs", "expr", "param"):
-            inner = getattr(node, name, None)
-            if inner is not None and not isinstance(inner, str):
-                visit(inner)
-
-    visit(promql_parser.parse(expr))
-    return iter(found)
-
-
-def filled(board: dict[str, Any], expr: str) -> str:
-    """An expression that parses: each variable stands for anything."""
-    anything = {each["name"]: "1h" if each["name"] == "window" else "x" for each in board["templating"]["list"]}
-    return substitute(expr, anything, seconds(board["time"]["from"]), 60)
 
 
 def promql(board: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -272,11 +272,11 @@ def test_before_the_first_figures_it_is_starting_and_after_them_live() -> None:
 def test_a_monitor_behind_or_not_ready_does_not_look_live() -> None:
     behind = Scrape()
     behind.site("lima-1", (0.97, 0.955, 0.98))
-    behind.add("labelwatch_figures_lag_seconds", 60, topic="t", partition="0")
+    behind.add("labelwatch_figures_lag_seconds", 75, topic="t", partition="0")
     behind.add("labelwatch_consumer_lag_records", 5_000, topic="t", partition="0")
     text = picture(behind.reading())
     assert "STALE" in text
-    assert "60 s behind, 5,000 records" in text
+    assert "75 s behind, 5,000 records" in text
     held_up = Scrape()
     held_up.site("lima-1", (0.97, 0.955, 0.98))
     held_up.add("labelwatch_open_transaction_seconds", 300, topic="t", partition="0")
