@@ -7,7 +7,6 @@ from grafana.words import NOT_KNOWN, SITE, WINDOW
 from schemas.states import BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION, YELLOW
 from schemas.words import Language, Words
 
-DASHED = {"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}}
 DAILY = "1h"
 
 
@@ -65,7 +64,7 @@ def _utilization(board: Board) -> None:
                 shades=True,
                 props={"custom.lineWidth": 1},
             ),
-            PanelQuery(signals.UTILIZATION_TARGET, colour=ORANGE, props=DASHED),
+            shared.target(signals.UTILIZATION_TARGET),
         ],
         interval=DAILY,
         legend_right=True,
@@ -141,7 +140,7 @@ def _speed(board: Board) -> None:
         [
             PanelQuery(signals.HANDLE_WORST, "{{project}}", colour=VERMILLION, shades=True),
             PanelQuery(signals.HANDLE_OTHER, "{{project}}", colour=LIGHT_GREY, shades=True),
-            PanelQuery(signals.HANDLE_TARGET, colour=ORANGE, props=DASHED),
+            shared.target(signals.HANDLE_TARGET),
         ],
         interval=DAILY,
     )

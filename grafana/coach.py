@@ -74,12 +74,7 @@ def _who(board: Board) -> None:
         Words("People, worst against target first", "人员，相对目标最差者在前"),
         [("agent", AGENT)],
         [
-            PanelQuery(signals.AGENT_GAP, Words("Against target", "对照目标")),
-            PanelQuery(signals.AGENT_RISK),
-            PanelQuery(signals.AGENT_ACCURACY),
-            PanelQuery(signals.AGENT_LOWER),
-            PanelQuery(signals.AGENT_UPPER),
-            PanelQuery(signals.AGENT_REVIEWS),
+            *shared.PERSON,
             PanelQuery(signals.AGENT_SPEED, Words("Labels/h", "标注/小时")),
             PanelQuery(signals.AGENT_HANDLE),
             PanelQuery(signals.AGENT_UTILIZATION),
@@ -91,13 +86,7 @@ def _who(board: Board) -> None:
         ),
         ascending=True,
         hidden=("site",),
-        key_props={
-            "agent": {
-                "links": board.cell_link(
-                    Words("Only this person", "只看此人"), "coach", "agent", "&var-site=${site:percentencode}"
-                )
-            }
-        },
+        key_props=shared.person_keys(board, Words("Only this person", "只看此人")),
     )
     board.scatter(
         (15, 4, 9, 11),
@@ -125,16 +114,7 @@ def _drifts(board: Board) -> None:
             ("signal", Words("What", "指标")),
             ("direction", Words("Moved", "方向")),
         ],
-        [
-            PanelQuery(each, of=people)
-            for each in (
-                signals.DRIFT_EVIDENCE,
-                signals.DRIFT_BEFORE,
-                signals.DRIFT_SINCE,
-                signals.DRIFT_REVIEWS,
-                signals.DRIFT_BEGAN,
-            )
-        ],
+        [PanelQuery(each, of=people) for each in shared.DRIFT],
         says=Words(
             "Open drifts of people, surest first: what changed, from what to what, since when. Ask what happened then. Without "
             "a person: the site's own. Below it, marked ↳, the people whose change belongs to it: the cause is likely not theirs.",
@@ -143,11 +123,7 @@ def _drifts(board: Board) -> None:
         empty=Words("✓ nobody's work has changed", "✓ 没有人的工作发生变化"),
         order=PanelQuery(signals.DRIFT_ORDER, of=people),
         hidden=("site", "budget", "project"),
-        key_props={
-            "under": shared.UNDER_PROPS,
-            "signal": {"mappings": board.mappings(shared.DRIFT_SIGNALS)},
-            "direction": {"mappings": board.mappings(shared.DIRECTIONS)},
-        },
+        key_props=shared.drift_keys(board),
     )
     board.bars(
         (13, 15, 11, 7),
@@ -164,12 +140,7 @@ def _course(board: Board) -> None:
         Words("Accuracy of those worst against target, over $window", "相对目标最差者的准确率，$window"),
         [
             PanelQuery(signals.AGENTS_AT_RISK, "{{agent}}", colour=VERMILLION, shades=True),
-            PanelQuery(
-                signals.SITE_TARGET,
-                of='site="$site"',
-                colour=ORANGE,
-                props={"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}},
-            ),
+            shared.target(signals.SITE_TARGET, of='site="$site"'),
         ],
         legend_right=True,
         interval=shared.HALF_HOUR,

@@ -194,11 +194,7 @@ def _below(board: Board) -> None:
         [
             PanelQuery(signals.of_incidents(each), of=_PAGES, mapping=mapping)
             for each, mapping in (
-                (signals.DRIFT_EVIDENCE, None),
-                (signals.DRIFT_BEFORE, None),
-                (signals.DRIFT_SINCE, None),
-                (signals.DRIFT_REVIEWS, None),
-                (signals.DRIFT_BEGAN, None),
+                *((each, None) for each in shared.DRIFT),
                 (signals.DRIFT_WITHIN, shared.NONE_WITHIN),
                 (signals.DRIFT_RIVER, shared.RIVER_AGREES),
                 (signals.DRIFT_CAUSE, None),

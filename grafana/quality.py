@@ -7,8 +7,6 @@ from grafana.words import REVIEWER, SITE, WINDOW
 from schemas.states import BLUE, GREY, LIGHT_GREY, ORANGE, PURPLE, SKY, VERMILLION
 from schemas.words import Language, Words
 
-DASHED = {"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}}
-
 
 def make(language: Language) -> Board:
     """The board in one language."""
@@ -88,7 +86,7 @@ def _verdicts(board: Board) -> None:
         [
             PanelQuery(signals.QA_WORST, "{{site}}", colour=VERMILLION, shades=True),
             PanelQuery(signals.QA_OTHER, "{{site}}", colour=LIGHT_GREY, shades=True),
-            PanelQuery(signals.QA_TARGET, colour=ORANGE, props=DASHED),
+            shared.target(signals.QA_TARGET),
         ],
         interval=shared.HALF_HOUR,
     )

@@ -6,7 +6,7 @@ from grafana.query import BoardSignal, PanelQuery, ValueWords
 from grafana.theme import Board
 from grafana.words import NOT_KNOWN
 from schemas import words
-from schemas.states import AMBER, DOWN, LIGHT_GREY, NEUTRAL, STALE, VERMILLION
+from schemas.states import AMBER, DOWN, LIGHT_GREY, NEUTRAL, ORANGE, STALE, VERMILLION
 from schemas.words import SIGNAL_NAMES, Words
 
 #: From point to point of a window of hours or days: so slow a figure needs no more.
@@ -40,13 +40,49 @@ EFFECTS = {
 }
 
 
+#: What a table says of a drift, whatever it is of.
+DRIFT = (
+    signals.DRIFT_EVIDENCE,
+    signals.DRIFT_BEFORE,
+    signals.DRIFT_SINCE,
+    signals.DRIFT_REVIEWS,
+    signals.DRIFT_BEGAN,
+)
+#: What a table says of a person's accuracy.
+PERSON = (
+    PanelQuery(signals.AGENT_GAP, Words("Against target", "对照目标")),
+    PanelQuery(signals.AGENT_RISK),
+    PanelQuery(signals.AGENT_ACCURACY),
+    PanelQuery(signals.AGENT_LOWER),
+    PanelQuery(signals.AGENT_UPPER),
+    PanelQuery(signals.AGENT_REVIEWS),
+)
 #: Of a table with `signals.DRIFT_ORDER`: marks what belongs to the drift above it.
 UNDER = ("under", Words(" ", " "))
-UNDER_PROPS = {"custom.width": 36}
 #: Of `signals.DRIFT_RIVER`.
 RIVER_AGREES: ValueWords = {0: ("", None), 1: (Words("river agrees", "river 结论一致"), NEUTRAL)}
 #: Of `signals.DRIFT_WITHIN`.
 NONE_WITHIN: ValueWords = {0: ("", None)}
+
+
+def drift_keys(board: Board) -> dict[str, dict[str, object]]:
+    """Field options of the columns that name a drift, in a table with `UNDER`."""
+    return {
+        "under": {"custom.width": 36},
+        "signal": {"mappings": board.mappings(DRIFT_SIGNALS)},
+        "direction": {"mappings": board.mappings(DIRECTIONS)},
+    }
+
+
+def person_keys(board: Board, title: Words) -> dict[str, dict[str, object]]:
+    """Field options of the column that names a person: a link to the Coach board, under a title."""
+    return {"agent": {"links": board.cell_link(title, "coach", "agent", "&var-site=${site:percentencode}")}}
+
+
+def target(signal: BoardSignal, legend: Words | None = None, of: str | None = None) -> PanelQuery:
+    """The dashed line of a target beside its figure; the arguments are those of `PanelQuery`."""
+    dashed = {"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}}
+    return PanelQuery(signal, legend, of=of, colour=ORANGE, props=dashed)
 
 
 def from_one(colour: str) -> dict[str, object]:

@@ -7,8 +7,6 @@ from grafana.words import AGENT, MARKET, NOT_KNOWN, PROJECT, REVIEWER, SITE, WIN
 from schemas.states import BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION, YELLOW
 from schemas.words import Language, Words
 
-DASHED = {"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}}
-
 
 def make(language: Language) -> Board:
     """The board in one language."""
@@ -91,11 +89,7 @@ def _why(board: Board) -> None:
             ("direction", Words("Moved", "方向")),
         ],
         [
-            PanelQuery(signals.DRIFT_EVIDENCE),
-            PanelQuery(signals.DRIFT_BEFORE),
-            PanelQuery(signals.DRIFT_SINCE),
-            PanelQuery(signals.DRIFT_REVIEWS),
-            PanelQuery(signals.DRIFT_BEGAN),
+            *(PanelQuery(each) for each in shared.DRIFT),
             PanelQuery(signals.DRIFT_RIVER, mapping=shared.RIVER_AGREES),
         ],
         says=Words(
@@ -106,11 +100,7 @@ def _why(board: Board) -> None:
         empty=Words("✓ no open drift", "✓ 没有进行中的漂移"),
         order=PanelQuery(signals.DRIFT_ORDER),
         hidden=("site", "budget"),
-        key_props={
-            "under": shared.UNDER_PROPS,
-            "signal": {"mappings": board.mappings(shared.DRIFT_SIGNALS)},
-            "direction": {"mappings": board.mappings(shared.DIRECTIONS)},
-        },
+        key_props=shared.drift_keys(board),
     )
     board.table(
         (14, 4, 10, 6),
@@ -147,7 +137,7 @@ def _course(board: Board) -> None:
                 props={"custom.lineWidth": 1, "custom.fillBelowTo": upper, "custom.fillOpacity": 15},
             ),
             PanelQuery(signals.SITE_ACCURACY, colour=BLUE, props={"custom.lineWidth": 3}),
-            PanelQuery(signals.SITE_TARGET, colour=ORANGE, props=DASHED),
+            shared.target(signals.SITE_TARGET),
         ],
         says=Words(
             "The band is the 95% interval. Band below the dashed target: proven worse. A gap: too few reviews, or no worker.",
@@ -160,7 +150,7 @@ def _course(board: Board) -> None:
         [
             PanelQuery(signals.PROJECTS_WORST, "{{project}}", colour=VERMILLION, shades=True),
             PanelQuery(signals.PROJECTS_OTHER, "{{project}}", colour=LIGHT_GREY, shades=True),
-            PanelQuery(signals.SITE_TARGET, Words("site's target", "站点目标"), colour=ORANGE, props=DASHED),
+            shared.target(signals.SITE_TARGET, Words("site's target", "站点目标")),
         ],
     )
 
@@ -214,7 +204,7 @@ def _parts(board: Board) -> None:
         [
             PanelQuery(signals.MARKETS_WORST, "{{market}}", colour=VERMILLION, shades=True),
             PanelQuery(signals.MARKETS_OTHER, "{{market}}", colour=LIGHT_GREY, shades=True),
-            PanelQuery(signals.SITE_TARGET, Words("site's target", "站点目标"), colour=ORANGE, props=DASHED),
+            shared.target(signals.SITE_TARGET, Words("site's target", "站点目标")),
         ],
     )
 
@@ -224,14 +214,7 @@ def _people(board: Board) -> None:
         (0, 33, 13, 8),
         Words("People at risk over $window", "$window 有风险的人员"),
         [("agent", AGENT)],
-        [
-            PanelQuery(signals.AGENT_GAP, Words("Against target", "对照目标")),
-            PanelQuery(signals.AGENT_RISK),
-            PanelQuery(signals.AGENT_ACCURACY),
-            PanelQuery(signals.AGENT_LOWER),
-            PanelQuery(signals.AGENT_UPPER),
-            PanelQuery(signals.AGENT_REVIEWS),
-        ],
+        shared.PERSON,
         says=Words(
             "People worst against target first: below 0, the whole 95% interval is below it by so many points. Open a name to "
             "coach. Who has too few reviews is not listed.",
@@ -240,11 +223,7 @@ def _people(board: Board) -> None:
         ascending=True,
         most=10,
         hidden=("site",),
-        key_props={
-            "agent": {
-                "links": board.cell_link(Words("Coach", "辅导"), "coach", "agent", "&var-site=${site:percentencode}")
-            }
-        },
+        key_props=shared.person_keys(board, shared.BOARDS["coach"]),
     )
     board.table(
         (13, 33, 11, 8),
@@ -318,7 +297,7 @@ def _work(board: Board) -> None:
         Words("Handling time over $window against target", "$window 处理时长对照目标"),
         [
             PanelQuery(signals.SITE_HANDLE, colour=BLUE),
-            PanelQuery(signals.SITE_HANDLE_TARGET, colour=ORANGE, props=DASHED),
+            shared.target(signals.SITE_HANDLE_TARGET),
         ],
         soft_floor=0,
     )
