@@ -87,7 +87,7 @@ def color_by(mode: str) -> dashboard.FieldColor:
 
 
 def unit_of(signal: BoardSignal, language: Language) -> str:
-    """Grafana's name of a signal's unit, a unit with a word in it in the language."""
+    """Grafana's name of a signal's unit; its words, if any, in the language."""
     unit = _counted(signal)
     return UNITS[unit].of(language) if unit in UNITS else unit
 

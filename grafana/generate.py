@@ -17,7 +17,7 @@ MAKERS = (operations.make, site.make, coach.make, capacity.make, quality.make, p
 
 
 def boards() -> dict[str, str]:
-    """File names and what stands in them."""
+    """File names and their content."""
     made = {}
     for make in MAKERS:
         for language in LANGUAGES:

@@ -38,7 +38,7 @@ def make(language: Language) -> Board:
         "operations",
         shared.BOARDS["operations"],
         Words(
-            "For whoever is on duty: which site needs somebody now, how bad it is, since when, and what to do.",
+            "For the person on duty: which site needs somebody now, how bad it is, since when, and what to do.",
             "供值班人员使用：哪个站点现在需要处理、多严重、从何时起、该做什么。",
         ),
         language,

@@ -1,4 +1,4 @@
-"""Panels in one look: every panel of every board is made here, from signals, in either language."""
+"""Panels in one style: every panel of every board is made here, from signals, in either language."""
 
 import itertools
 import string
@@ -97,7 +97,7 @@ class Panels:
             title_size: Of the names, pixels.
             thresholds: From which value on which colour.
             empty: Shown where there is no series.
-            names: The name of each tile stands above its figure.
+            names: The name of each tile is above its figure.
             sparkline: The course over the time range stands behind it.
             change: Against the begin of the time range, in percent.
             filled: The colour fills the tile; else it is the figure's own.

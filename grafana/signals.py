@@ -1,6 +1,6 @@
 """What boards measure: each signal declared once, from recorded series where there are such, for all boards.
 
-`<of>` stands for the matchers of the sites that a board means, `<window>` for the length of its window. Gauges of a
+`<of>` is replaced by the matchers of the sites that a board means, `<window>` by the length of its window. Gauges of a
 site are taken by `max by (site)`: one worker has a site whole, and during a hand-over two show it. Sums of additive
 gauges are made within a worker first, for the same reason.
 """
@@ -990,7 +990,7 @@ PEOPLE_TOO_FEW = BoardSignal(
 PEOPLE_BELOW = BoardSignal(
     _W("proven below target", "确定低于目标"),
     _W(
-        "People whose whole 95% interval is below the site's target. By chance alone one in forty stands here.",
+        "People whose whole 95% interval is below the site's target. By chance alone one in forty is here.",
         "95% 区间全部低于站点目标的人数。仅凭偶然，四十人中也会有一人。",
     ),
     f"count(max by (site, agent) (labelwatch_agent_accuracy_upper_ratio{{{_AGENT}}})"

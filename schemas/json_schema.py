@@ -26,7 +26,7 @@ _ABOUT = {
 
 
 def documents() -> dict[str, str]:
-    """By topic, its schema as it stands in the file."""
+    """By topic, its schema as in the file."""
     kinds: dict[str, Any] = {EVENTS: AnyEvent, DRIFT: DriftRecord}
     return {topic: _document(topic, kind) for topic, kind in kinds.items()}
 

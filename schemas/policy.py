@@ -293,7 +293,7 @@ class Policy:
 
 
 def fallback(scope: tuple[str, str, str], exported: Container[tuple[str, str, str]]) -> tuple[str, str, str]:
-    """The scope whose exported numbers stand for another's: the first that is there, the narrowest first."""
+    """The scope whose exported numbers apply to a scope: the first that is exported, from narrow to wide."""
     site, project, market = scope
     wider = (scope, (site, project, ""), ("", project, market), ("", project, ""), (site, "", ""))
     return next((each for each in wider if each in exported), ("", "", ""))

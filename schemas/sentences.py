@@ -1,4 +1,4 @@
-"""A drift in a sentence, in English and in Chinese, that can be forwarded to the site as it stands.
+"""A drift in a sentence, in English and in Chinese, that can be forwarded to the site unchanged.
 
 What is said agrees with the record: a figure "fell" only where the figures shown fell, and parts are in its own unit.
 """

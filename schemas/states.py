@@ -26,7 +26,7 @@ _LIVE = f"bold #ffffff on {BLUE}"
 
 
 class SiteStatus(NamedTuple):
-    """One state of a site, as `site:labelwatch_state:code` gives it; never told by colour alone.
+    """One state of a site, as `site:labelwatch_state:code` gives it; never shown by colour alone.
 
     Attributes:
         code: Value of the series. The greater, the worse.

@@ -16,7 +16,7 @@ DEAD_LETTER_HEADROOM_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic as it must stand on the broker.
+    """One topic as it must be on the broker.
 
     Attributes:
         name: Topic name.

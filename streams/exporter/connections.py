@@ -1,4 +1,4 @@
-"""Who is connected to the pages, who gives way to whom, and how much of the pages stands in memory; for the server.
+"""Who is connected to the pages, who gives way to whom, and how much of the pages is in memory; for the server.
 
 Two kinds of places. Each connection begins among the **askers**, who owe a request: when those places are taken, the
 oldest asker gives way. Probes are answered there. Who has asked for a page moves to the **readers**: when those places
@@ -83,7 +83,7 @@ class Connections:
     """All connections of the server; safe from any thread.
 
     Args:
-        cut_off: Told of each reader that does not get its page.
+        cut_off: Called for each reader that does not get its page.
     """
 
     def __init__(self, cut_off: Callable[[CutOff], None]) -> None:

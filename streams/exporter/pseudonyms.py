@@ -71,7 +71,7 @@ def plain(site: str, agent: str) -> str:
 
 
 def fingerprint(names: AgentNames) -> str:
-    """By which key agents have their names, or `plain`: whoever has the same calls everybody the same."""
+    """Of the key from which agents have their names, or `plain`: the same fingerprint, the same names."""
     return names.fingerprint if isinstance(names, Pseudonyms) else PLAIN
 
 

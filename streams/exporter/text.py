@@ -1,6 +1,6 @@
 """Metric families as Prometheus text 0.0.4, byte for byte as prometheus_client writes them, in a fraction of its time.
 
-A family here is a prometheus_client family to whoever asks for `samples`, so `generate_latest`
+A family here is a prometheus_client family for anyone who asks for `samples`, so `generate_latest`
 can render it, in tests and elsewhere; the pages ask for `pieces` and never build a sample.
 """
 
@@ -41,7 +41,7 @@ _go_float: Callable[[float], str] = floatToGoString
 
 
 def label_value(text: str) -> str:
-    """A value as it may stand on a page: at most 128 characters, and encodable whatever it holds."""
+    """A value as a page may have it: at most 128 characters, and encodable whatever it holds."""
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
     return text[:LABEL_LENGTH_MAX]
@@ -240,7 +240,7 @@ class HistogramFamily(MetricFamily):
     """A histogram; every one of the catalogue has labels.
 
     Attributes:
-        heads: What stands before the values of a histogram's lines, by label values; kept from page to page.
+        heads: What is before the values of a histogram's lines, by label values; kept from page to page.
         rows: Label values to (counts by bucket, not cumulative, +Inf last; sum).
     """
 

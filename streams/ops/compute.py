@@ -78,7 +78,7 @@ class FileRun:
     """Engines that have gone through a file.
 
     Attributes:
-        engines: As they stand at the end, one a partition.
+        engines: As they are at the end, one a partition.
         began_ms: The first event time.
         rejected: (line number, reason, detail) of lines that cannot be used.
         drifts: Records of drifts that opened and cleared, in order of event time.
@@ -333,7 +333,7 @@ _NAMES = ("site", "role", "agent")
 def _table(
     headings: tuple[str, ...], rows: Sequence[tuple[SiteStatus, tuple[str, ...]]], width: int
 ) -> Iterator[Table | Text]:
-    """A table without frames; what does not fit stands below its row. Ids are what a person copies: they fold."""
+    """A table without frames; what does not fit is below its row. Ids are what a person copies: they fold."""
     columns = [
         FoldedColumn(heading, right=heading not in _NAMES, goes=_GOES.get(heading, 0), folds=heading in _NAMES)
         for heading in headings

@@ -310,7 +310,7 @@ class _Known:
     """A letter's record with its people under other names.
 
     Attributes:
-        text: The record; None where it is no JSON object, in which nobody can be told from other text.
+        text: The record; None where it is no JSON object, in which people cannot be distinguished from other text.
     """
 
     def __init__(self, letter: Letter, names: AgentNames) -> None:

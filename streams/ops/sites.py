@@ -32,7 +32,7 @@ class SiteUse(NamedTuple):
         last_seconds: Time of its newest event.
         events: Labels, skips and reviews, as last checkpointed.
         combinations: Projects by market that have figures of their own.
-        named: Whether the policy names it; never `other`, which stands for the sites beyond the limits.
+        named: Whether the policy names it; never `other`, which counts the sites beyond the limits.
     """
 
     site: str

@@ -121,7 +121,7 @@ def watch(watcher: Watcher, console: Console, *, plain: bool, seconds: float | N
     """Shows what somebody else runs, until the time is over or Ctrl-C.
 
     Raises:
-        CommandError: Nobody answers at the first time of asking.
+        CommandError: No answer at the first time of asking.
     """
     require(watcher)
     until = None if seconds is None else time.monotonic() + seconds
@@ -133,7 +133,7 @@ def require(watcher: Watcher) -> None:
     """Reads once, for a command that is of no use without an answer.
 
     Raises:
-        CommandError: Nobody answers.
+        CommandError: No answer.
     """
     watcher.turn()
     if watcher.trouble is not None:
@@ -167,7 +167,7 @@ def save_svg(watcher: Watcher, path: Path, seconds: float | None = None) -> None
     """Writes one picture of the board, after having watched for so long: a rate of events needs some seconds.
 
     Raises:
-        CommandError: Nobody answers, or the file cannot be written.
+        CommandError: No answer, or the file cannot be written.
     """
     require(watcher)
     until = time.monotonic() + (seconds or 0.0)

@@ -1,4 +1,4 @@
-"""Tables that keep every column: what has no room stands below its row, each value behind its heading."""
+"""Tables that keep every column: what has no room is below its row, each value behind its heading."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def lines(
 def _places(
     columns: Sequence[FoldedColumn], widths: Sequence[int], width: int, gap: int
 ) -> tuple[list[int], list[int]]:
-    """Which columns stay in the line, and which stand below it."""
+    """Which columns stay in the line, and which are below it."""
     kept = list(range(len(columns)))
     for place in sorted(kept, key=lambda place: -columns[place].goes):
         if sum(widths[each] + gap for each in kept) - gap <= width or not columns[place].goes:

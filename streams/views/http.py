@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 
 class Unreachable(Exception):
-    """Nobody answers at the address, or not what was expected; the message is one sentence."""
+    """No answer from the address, or not what was expected; the message is one sentence."""
 
 
 def request_to(url: str, data: bytes | None = None) -> urllib.request.Request:
@@ -34,7 +34,7 @@ def open_url(
     Raises:
         Unreachable: What answers does not speak HTTP.
         urllib.error.HTTPError: Who answers refuses.
-        OSError: Nobody answers.
+        OSError: No answer.
     """
     url = request.full_url
     host = _host(url)

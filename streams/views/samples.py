@@ -50,7 +50,7 @@ def read_worker(url: str, login: tuple[str, str] | None = None, trust: ssl.SSLCo
         trust: Whose certificates are accepted, with https; None: the system's authorities decide.
 
     Raises:
-        Unreachable: Nobody answers there, it lets us not in, or it is not a metrics page.
+        Unreachable: No answer, it lets us not in, or it is not a metrics page.
     """
     samples = Samples()
     try:
@@ -70,7 +70,7 @@ def read_prometheus(url: str, trust: ssl.SSLContext | None = None) -> Samples:
         trust: See `read_worker`.
 
     Raises:
-        Unreachable: Nobody answers there, or it is no Prometheus.
+        Unreachable: No answer, or it is no Prometheus.
     """
     query = urllib.parse.urlencode({"query": _SERIES})
     try:
@@ -86,7 +86,7 @@ def read_prometheus(url: str, trust: ssl.SSLContext | None = None) -> Samples:
 
 
 def _shown(labels: SampleLabels) -> SampleLabels:
-    """Names as a terminal may show them, whoever wrote the page."""
+    """Names as a terminal may show them, no matter who wrote the page."""
     return {key: visible(value) for key, value in labels.items()}
 
 

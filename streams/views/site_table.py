@@ -68,7 +68,7 @@ def shown_sites(sites: Sequence[SiteLine], room: int) -> tuple[Sequence[SiteLine
 def site_table(
     lines: Sequence[SiteLine], every: Sequence[SiteLine], width: int, room: int, dim: bool
 ) -> tuple[list[Table | Text], list[str]]:
-    """A line a site; what is too wide stands below it, where the terminal is tall enough.
+    """A line a site; what is too wide is below it, where the terminal is tall enough.
 
     Returns:
         What to draw, and the headings of columns for which there is no room either way.

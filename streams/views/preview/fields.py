@@ -29,7 +29,7 @@ class ShownValue:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What dates are told by: the page's own time, epoch seconds, the zone, and the language."""
+    """How dates are written: ages from the page's own time, epoch seconds; in its zone and language."""
 
     now: float = 0.0
     zone: tzinfo = UTC
@@ -43,7 +43,7 @@ class DisplayField:
         column: The values.
         config: The panel's defaults with the overrides that match the column.
         index: Its number among the panel's series, for colours in turn.
-        moment: What dates are told by.
+        moment: The time from which ages are counted.
     """
 
     def __init__(self, column: FrameColumn, config: Mapping[str, Any], index: int, moment: Moment) -> None:
@@ -234,7 +234,7 @@ class FieldConfig:
 
     Args:
         config: As in the board.
-        moment: What dates are told by.
+        moment: The time from which ages are counted.
     """
 
     def __init__(self, config: Mapping[str, Any], moment: Moment) -> None:

@@ -30,7 +30,7 @@ class Prometheus:
 
         Raises:
             QueryRefused: The query is wrong or too expensive.
-            Unreachable: Nobody answers there, or it is no Prometheus.
+            Unreachable: No answer, or it is no Prometheus.
         """
         answer = self._ask("query", query=query, time=f"{at:.3f}")
         if answer["resultType"] in ("scalar", "string"):

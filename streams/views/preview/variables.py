@@ -1,4 +1,4 @@
-"""A board's variables: what they stand for now, and putting them into queries and titles."""
+"""A board's variables: their values now, and putting them into queries and titles."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ class Variable:
         name: Without `$`.
         label: Shown at the top of the board.
         chosen: The chosen values; all there are for "All" without an `all_value`.
-        all_value: What stands in a query for "All"; taken as it is.
+        all_value: What a query has for "All"; taken as it is.
         is_all: "All" is chosen.
         is_multi: More than one may be chosen, so that queries match it by a regular expression.
         is_hidden: Not shown at the top.
@@ -82,7 +82,7 @@ _FORMS: dict[str, Callable[[Sequence[str]], str]] = {
 
 @dataclass(slots=True)
 class VariableScope:
-    """What names stand for: the board's variables, and those that Grafana has of itself."""
+    """Values by name: the board's variables, and those that Grafana has of itself."""
 
     variables: dict[str, Variable] = field(default_factory=dict)
     built_in: dict[str, str] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class VariableScope:
 def resolve(
     declared: Sequence[Mapping[str, Any]], given: Mapping[str, Sequence[str]], prometheus: Prometheus, window: TimeRange
 ) -> dict[str, Variable]:
-    """What each variable stands for, in the board's order, as one may use those before it.
+    """The value of each variable, in the board's order, as one may use those before it.
 
     Args:
         declared: The board's `templating.list`.

@@ -35,7 +35,7 @@ class Canvas:
         width: Of its content, pixels.
         height: Of its content, pixels.
         scope: Variables, for texts.
-        moment: What dates are told by.
+        moment: The time from which ages are counted.
         language: Of the page's own words.
         marks: Annotations.
     """
