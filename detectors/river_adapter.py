@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterable
 from importlib.machinery import PathFinder
@@ -25,6 +26,8 @@ _MODULES = {
     "HDDMA": "drift.binary.hddm_a",
     "HDDMW": "drift.binary.hddm_w",
 }
+#: Partitions are restored in threads: none may see a module that another has only begun to load.
+_LOADING = threading.Lock()
 _SCALARS = (bool, int, float, str, type(None))
 
 
@@ -222,13 +225,16 @@ def _module(name: str) -> Any:
     module alone is 1 MB. Others find river's own where that is imported already.
     """
     own = f"{__name__}.{name}"
-    found = sys.modules.get(name) or sys.modules.get(own)
-    if found is None:
-        _, *folders, _ = name.split(".")
-        folder = "/".join((importlib.import_module("river").__path__[0], *folders))
-        spec = PathFinder.find_spec(own, [folder])
-        if spec is None or spec.loader is None:
-            raise ImportError(f"river {river_version()} has no {name}: install the version that labelwatch asks for")
-        found = sys.modules[own] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(found)
-    return found
+    with _LOADING:
+        found = sys.modules.get(name) or sys.modules.get(own)
+        if found is None:
+            _, *folders, _ = name.split(".")
+            folder = "/".join((importlib.import_module("river").__path__[0], *folders))
+            spec = PathFinder.find_spec(own, [folder])
+            if spec is None or spec.loader is None:
+                raise ImportError(
+                    f"river {river_version()} has no {name}: install the version that labelwatch asks for"
+                )
+            found = sys.modules[own] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(found)
+        return found

@@ -90,6 +90,19 @@ def test_adwin_alone_does_not_import_the_rest_of_river() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_partitions_that_are_restored_at_once_load_river_once() -> None:
+    """Each in a thread of its own, in a new process: none may see a module that another has only begun to load."""
+    code = (
+        "import sys, threading; from concurrent.futures import ThreadPoolExecutor; "
+        "from detectors import RiverDetector; "
+        "sys.setswitchinterval(1e-6); together = threading.Barrier(8); "
+        "of_one = lambda _: (together.wait(), RiverDetector('ADWIN'))[1]._river.__class__; "
+        "assert len(set(ThreadPoolExecutor(8).map(of_one, range(8)))) == 1"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
 # --- in the policy
 
 
