@@ -24,7 +24,7 @@ from streams.cli.flags import (
 from streams.cli.groups import boards, policy, sites, topics
 from streams.ops import terminal
 from streams.ops.errors import FAILED, WRONG_USE, CommandError
-from streams.runtime.settings import CONNECTION, LOGIN, Settings, SettingsError
+from streams.runtime.settings import CONNECTION, LOGIN, PROTECTION, Settings, SettingsError
 from streams.sources.errors import SourceError
 from streams.sources.scenarios import SCENARIOS
 
@@ -157,11 +157,11 @@ def demo(
     from streams.ops.demo import DemoOptions, run_demo
 
     _scenario(scenario)
-    settings = settings_of(metrics_port=metrics_port, policy=policy)
+    settings = settings_of(*PROTECTION, metrics_port=metrics_port, policy=policy)
     policy_of(settings.policy)
     if not settings.metrics_port:
         raise CommandError("--metrics-port 0: the demo needs a port that it can name; use 1 to 65535", WRONG_USE)
-    run_demo(DemoOptions(scenario, seconds, plain, rate, settings.metrics_port, settings.policy), Console())
+    run_demo(DemoOptions(scenario, seconds, plain, rate, settings), Console())
 
 
 @app.command()

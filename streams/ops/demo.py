@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from streams.ops.errors import CommandError
 from streams.ops.ports import is_free
 from streams.ops.topics import create
 from streams.ops.watch import Watcher, show, source_of
-from streams.runtime.settings import Settings
+from streams.runtime.certificates import trust_only
+from streams.runtime.settings import PROTECTION, Settings, variable_of
 from streams.sources.scenarios import SCENARIOS
 from streams.sources.world import PLACES
 
@@ -34,6 +35,8 @@ POINTS = 0.18
 PARTITIONS = 2
 _STOP_SECONDS = 15.0
 _LAST_LINES = 5
+#: Variables that a part of the demo gets, too.
+_PASSED_ON = frozenset(map(variable_of, PROTECTION))
 #: What ends the demo in order; a closed terminal is a hang-up.
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -47,16 +50,15 @@ class DemoOptions:
         seconds: End after so long; None: until Ctrl-C.
         plain: Lines for scripts in place of a picture.
         rate: Events a second.
-        metrics_port: Port of /metrics.
-        policy: Policy file; None: one that fits the simulated sites.
+        settings: Port of /metrics, how its pages are protected, and the policy file; without one, one that fits the
+            simulated sites.
     """
 
     scenario: str = "site-dip"
     seconds: float | None = None
     plain: bool = False
     rate: float = 30.0
-    metrics_port: int = 9464
-    policy: Path | None = None
+    settings: Settings = field(default_factory=lambda: Settings.resolve(environ={}))
 
 
 def run_demo(options: DemoOptions, console: Console) -> None:
@@ -65,7 +67,10 @@ def run_demo(options: DemoOptions, console: Console) -> None:
     Raises:
         CommandError: A port is in use, the embedded broker is missing, or a part of the demo ended by itself.
     """
-    port = options.metrics_port
+    port = options.settings.metrics_port
+    # Wrong files are said before anything is started.
+    options.settings.metrics_login()
+    options.settings.metrics_certificate()
     if not is_free(port):
         raise CommandError(f"port {port} is in use, perhaps by another worker; end that one or give --metrics-port")
     with _stoppable() as stopped, tempfile.TemporaryDirectory(prefix="labelwatch-demo-") as folder:
@@ -78,14 +83,18 @@ def run_demo(options: DemoOptions, console: Console) -> None:
 
 
 def _run(options: DemoOptions, console: Console, folder: Path, stopped: threading.Event) -> Watcher:
-    url = f"http://127.0.0.1:{options.metrics_port}"
+    settings = options.settings
+    scheme, trust = "http", None
+    if settings.metrics_certfile is not None:
+        scheme, trust = "https", trust_only(settings.metrics_certfile)
+    url = f"{scheme}://127.0.0.1:{settings.metrics_port}"
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(EmbeddedBroker())
         urls = (f"{url}/metrics", f"{url}/metrics/agents", f"{url}/readyz", f"kafka {broker.bootstrap}")
         if options.plain:
             console.print("metrics {}  agents {}  ready {}  {}".format(*urls), soft_wrap=True, highlight=False)
         watcher = Watcher(
-            source_of(url, prometheus=False),
+            source_of(url, False, settings.metrics_login(), trust),
             urls,
             f"{_story(options.scenario)} An hour of history, then live. Ctrl-C ends everything.",
             patient=True,
@@ -124,12 +133,12 @@ def _story(scenario: str) -> str:
 
 
 def _worker(options: DemoOptions, bootstrap: str, folder: Path) -> list[str]:
-    policy = options.policy
+    policy = options.settings.policy
     if policy is None:
         policy = folder / "policy.toml"
         policy.write_text(demo_policy(), encoding="utf-8")
     return [
-        *("worker", "--bootstrap", bootstrap, "--metrics-port", str(options.metrics_port)),
+        *("worker", "--bootstrap", bootstrap, "--metrics-port", str(options.settings.metrics_port)),
         # A short session: the embedded broker answers a join after half of it.
         *("--data-dir", str(folder / "data"), "--session-timeout-seconds", "6", "--policy", str(policy)),
     ]
@@ -165,8 +174,12 @@ class _Child:
                 stderr=log,
                 # Ctrl-C reaches the demo alone, which then ends its parts in order.
                 start_new_session=True,
-                # What a person's shell says for a worker of their own is not for the demo's.
-                env={name: value for name, value in os.environ.items() if not name.startswith("LABELWATCH_")},
+                # What a person's shell says for a worker of their own is not for the demo's, but for who may read it.
+                env={
+                    name: value
+                    for name, value in os.environ.items()
+                    if not name.startswith("LABELWATCH_") or name in _PASSED_ON
+                },
             )
 
     def __enter__(self) -> "_Child":

@@ -5,7 +5,6 @@ import contextlib
 import importlib.metadata
 import os
 import re
-import ssl
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +36,7 @@ from streams.ops.records import TopicReader
 from streams.ops.transactions import FAILS_SECONDS, NOTED_SECONDS, oldest_open, told, whose
 from streams.runtime.access import denied
 from streams.runtime.broker import Findings, WorkerRefusal, examine, recreated
-from streams.runtime.certificates import when
+from streams.runtime.certificates import trust_only, when
 from streams.runtime.checkpoint_layout import KEY_FINGERPRINT, MANIFEST_KEY, OWN_TOPIC_ID, TOPIC_ID
 from streams.runtime.checkpoints import other_key
 from streams.runtime.ends import LogEnds
@@ -193,7 +192,7 @@ def _port(settings: Settings) -> Check:
         shown = f"[{host}]" if ":" in host else host
         scheme, trust = "http", None
         if settings.metrics_certfile is not None:
-            scheme, trust = "https", _exactly(settings.metrics_certfile)
+            scheme, trust = "https", trust_only(settings.metrics_certfile)
         if read_worker(f"{scheme}://{shown}:{port}", settings.metrics_login(), trust).by_name.get(
             "labelwatch_build_info"
         ):
@@ -203,14 +202,6 @@ def _port(settings: Settings) -> Check:
         "metrics port",
         f"{host}:{port} is in use by something else, or not allowed: give --metrics-port",
     )
-
-
-def _exactly(certfile: Path) -> ssl.SSLContext:
-    """Accepts this machine's own certificate, by whatever name it is asked: the password goes to its holder alone."""
-    context = ssl.create_default_context(cafile=certfile)
-    context.check_hostname = False
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context
 
 
 def _certificates(settings: Settings) -> Iterator[Check]:

@@ -39,6 +39,15 @@ CONNECTION = (
     "ssl_key_password",
 )
 LOGIN = ("metrics_username", "metrics_password_file", "metrics_password", "metrics_cafile")
+#: How a worker's pages are protected.
+PROTECTION = (
+    "metrics_username",
+    "metrics_password_file",
+    "metrics_password",
+    "metrics_certfile",
+    "metrics_keyfile",
+    "metrics_key_password_file",
+)
 
 
 class SettingsError(ValueError):

@@ -3,27 +3,37 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from streams.runtime.settings import variable_of
+from tests.support.certificates import Authority
 from tests.support.ports import free_port
 
 _WAIT_SECONDS = 180
 
 
 @contextmanager
-def demo(folder: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """A demo whose temporary files go to a folder; ended with the block."""
+def demo(folder: Path, *arguments: object, **settings: object) -> Iterator[subprocess.Popen[str]]:
+    """A demo whose temporary files go to a folder, with settings in its environment; ended with the block."""
     folder.mkdir(exist_ok=True)
     own = {name: value for name, value in os.environ.items() if not name.startswith("LABELWATCH_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "streams.cli", "demo", "--plain", *map(str, arguments)],
-        env={**own, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+        env={
+            **own,
+            **{variable_of(name): str(value) for name, value in settings.items()},
+            "TMPDIR": str(folder),
+            "PYTHONUNBUFFERED": "1",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -91,6 +101,35 @@ def test_ctrl_c_sigterm_and_a_closed_terminal_end_it_in_order(tmp_path: Path, nu
     assert alive(below) == set()
     assert list((tmp_path / "own").iterdir()) == []
     assert err == ""
+
+
+def test_its_pages_have_the_password_and_the_certificate_that_the_settings_name(tmp_path: Path) -> None:
+    certificate = Authority(tmp_path / "tls").issue("demo", "demo.example")
+    port = free_port()
+    with demo(
+        tmp_path / "own", "--metrics-port", port, metrics_password="secret", metrics_certfile=certificate
+    ) as process:
+        (first,) = first_lines(process, 1)
+        assert f"metrics https://127.0.0.1:{port}/metrics" in first
+        assert process.stdout is not None
+        # The board has read the page with them.
+        assert next(line for line in process.stdout if line.startswith("site="))
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"https://127.0.0.1:{port}/metrics", timeout=10, context=context)
+        refused.value.close()
+    assert refused.value.code == 401
+
+
+def test_a_certificate_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
+    missing = tmp_path / "no.pem"
+    with demo(tmp_path / "own", "--metrics-port", free_port(), metrics_certfile=missing) as process:
+        out, err = process.communicate(timeout=_WAIT_SECONDS)
+    assert process.returncode == 2
+    assert out == ""
+    assert err.startswith(f"labelwatch: LABELWATCH_METRICS_CERTFILE: cannot use {missing}")
+    assert err.count("\n") == 1
 
 
 def test_a_part_that_ends_by_itself_ends_all_with_its_name(tmp_path: Path) -> None:
