@@ -75,6 +75,11 @@ class DeadLettersRefused(Exception):
     """A dead letter could not be written, so the checkpoint was not; the message says why."""
 
 
+def transactional_id(settings: Settings, partition: int) -> str:
+    """As whom the checkpoints of a partition are written: whoever is its newest user fences the others."""
+    return f"{settings.group}-{partition}"
+
+
 def failure(error: BaseException) -> str:
     """Which reason of `labelwatch_checkpoint_failures_total` an error is."""
     if isinstance(error, Fenced):
@@ -171,7 +176,7 @@ class CheckpointStore:
         transaction: dict[str, Any] = {}
         if self._transactional:
             transaction = {
-                "transactional_id": f"{self._settings.group}-{self.partition}",
+                "transactional_id": transactional_id(self._settings, self.partition),
                 "transaction_timeout_ms": int(_TRANSACTION_SECONDS * 1000),
             }
         self._producer = AIOKafkaProducer(

@@ -17,7 +17,7 @@ from streams.engine.partition import Checkpoint, FormatError, PartitionEngine
 from streams.exporter import MonitorState
 from streams.runtime.access import denied
 from streams.runtime.broker import WorkerRefusal, why_unwritten
-from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced, failure
+from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced, failure, transactional_id
 from streams.runtime.fetched import FetchedBatch
 from streams.runtime.memory import FreedMemory
 from streams.runtime.open_partition import OpenPartition, restore
@@ -409,7 +409,8 @@ class Partitions:
             owned.engine.committed(checkpoint)
             owned.durable = self._durable[owned.partition] = checkpoint.applied + 1
             owned.unwritten, owned.letter_bytes = None, 0
-            self._failures.pop(owned.partition, None)
+            if failures := self._failures.pop(owned.partition, 0):
+                log.info("partition=%d checkpoints are written again, after %d failures", owned.partition, failures)
             self._state.committed(owned.partition, time.monotonic() - started)
             owned.say_limits()
         if owned.halted and not now:
@@ -464,7 +465,18 @@ class Partitions:
             # By a new owner, of which a rebalance tells; or after a pause so long that the broker ended the
             # transaction. Its owner is whoever the group says, so wait for it to say.
             delay = max(delay, self._settings.session_timeout_seconds / 3)
-            log.warning("partition=%d fenced: its state is dropped and restored if it is still ours", partition)
+            what = "fenced: its state is dropped and restored if it is still ours"
+            if failures == 1:
+                log.warning("partition=%d %s", partition, what)
+            else:
+                own = transactional_id(self._settings, partition)
+                log.error(
+                    "partition=%d %s; %d times in a row: no checkpoint is written, since another program writes with "
+                    "the transactional id %s, or this worker stands still for long: end the other one, often a "
+                    "worker with the same --id that is not of this group; `kafka-transactions.sh --bootstrap-server "
+                    "%s describe --transactional-id %s` shows when it last began.",
+                    *(partition, what, failures, own, self._settings.bootstrap, own),
+                )
         else:
             what = "checkpoint failed, its figures go on" if keep else "checkpoint failed, it is restored"
             self._spawn(self._say_unwritten(f"partition={partition} {what}", owned.store.at, delay, error))

@@ -3,10 +3,13 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
 
 import pytest
+from confluent_kafka import KafkaException, Producer
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from schemas.topics import DRIFT, EVENTS, REJECTED, checkpoints_topic, topics
@@ -85,6 +88,38 @@ def test_checkpoints_that_cannot_be_written_cost_no_figure(
     assert len({dict(m.headers())["origin-offset"] for m in letters}) == len(letters)
     drifts = [m.value() for m in read_all(broker.bootstrap, DRIFT, 1)]
     assert len(set(drifts)) == len(drifts)
+    assert_same(durable(broker.bootstrap, worker_id, 1), recomputed(broker.bootstrap, 1))
+
+
+def test_fencing_in_a_loop_names_the_transactional_id_and_ends_by_itself(
+    broker: RealKafka, fresh_topics: FreshTopics, tmp_path: Path
+) -> None:
+    worker_id = fresh_topics(1)
+    own = f"labelwatch-{worker_id}-0"
+    load = make_load(2_000, seed=44)
+    over = Event()
+
+    def takes_it_away() -> None:
+        while not over.wait(0.2):
+            other = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": own, "log_level": 0})
+            with suppress(KafkaException):
+                other.init_transactions()
+
+    with WorkerProcess(tmp_path, broker.bootstrap, id=worker_id) as worker, ThreadPoolExecutor(1) as pool:
+        worker.wait_for("partition=0 caught up")
+        fencing = pool.submit(takes_it_away)
+        try:
+            produce(broker.bootstrap, EVENTS, load.records)
+            said = worker.wait_for(r"ERROR .*partition=0 fenced: .*; 2 times in a row: (.*)")[1]
+            assert f"another program writes with the transactional id {own}" in said
+            assert f"describe --transactional-id {own}`" in said
+            assert failures(worker.figures()) == {"fenced": 2}
+        finally:
+            over.set()
+        fencing.result()
+        worker.wait_for(r"partition=0 checkpoints are written again, after \d failures")
+        worker.wait_until("labelwatch_events_total", load.accepted)
+        assert worker.terminate() == 0
     assert_same(durable(broker.bootstrap, worker_id, 1), recomputed(broker.bootstrap, 1))
 
 
