@@ -61,6 +61,8 @@ _REQUEST_SECONDS = 10.0
 #: deleted already and hence can be skipped"), so that the next commit makes its dead letters and slots count.
 #: An open transaction harms nobody: whoever takes the partition ends it.
 _TRANSACTION_SECONDS = 600.0
+#: The broker ends a fenced owner's transaction within moments.
+_HIDDEN_SECONDS = 10.0
 _CLOSE_SECONDS = 3.0
 _DETAIL_BYTES = 1000
 
@@ -69,6 +71,10 @@ _FENCED = (ProducerFenced, InvalidProducerEpoch)
 
 class Fenced(Exception):
     """Another producer has taken this partition's transactional id: what this worker holds may be out of date."""
+
+
+class CheckpointsHidden(TimeoutError):
+    """What was written last cannot be read, and the state before it must not go on; the message says what to do."""
 
 
 class DeadLettersRefused(Exception):
@@ -199,6 +205,7 @@ class CheckpointStore:
         Raises:
             WorkerRefusal: It was written for another topic or number of partitions, under another pseudonym key, by a
                 newer version, or in another form.
+            CheckpointsHidden: A transaction of somebody else is open in the partition; try again.
             KafkaError: The broker failed; try again.
         """
         reader = CheckpointReader(self._transactional)
@@ -218,17 +225,31 @@ class CheckpointStore:
             consumer.assign([partition])
             await consumer.seek_to_beginning(partition)
             end = (await consumer.end_offsets([partition]))[partition]
-            while await consumer.position(partition) < end:
+            hidden_since: float | None = None
+            # With transactions, the log's own end is known once something was fetched.
+            highwater = None
+            while await consumer.position(partition) < end or (
+                self._transactional and (highwater is None or end < highwater)
+            ):
                 # A short wait: control records alone never end one early.
                 for record in (await consumer.getmany(partition, timeout_ms=20)).get(partition, ()):
                     reader.take(record.key, record.value, record.headers, record.timestamp)
-                highwater = consumer.highwater(partition) or 0
-                if highwater > end and await consumer.position(partition) >= end:
-                    # An open transaction of a fenced owner hides what follows it until the broker has ended it.
-                    # The embedded broker tells its ends too low.
-                    await asyncio.sleep(0.02 if self._transactional else 0)
-                    ends = await consumer.end_offsets([partition])
-                    end = ends[partition] if self._transactional else highwater
+                highwater = consumer.highwater(partition)
+                if highwater is None or highwater <= end or await consumer.position(partition) < end:
+                    continue
+                if not self._transactional:
+                    end = highwater  # the embedded broker tells its ends too low
+                    continue
+                # An open transaction hides what follows it: of a fenced owner, until the broker has ended it.
+                hidden_since = hidden_since or time.monotonic()
+                if time.monotonic() - hidden_since > _HIDDEN_SECONDS:
+                    raise CheckpointsHidden(
+                        f"an open transaction hides what follows offset {end} in partition {self.partition} of "
+                        f"{self._topic}: another program writes there, or a broker has lost a transaction's end; "
+                        "roll it back as docs/operations.md says (A transaction that stays open), with this topic."
+                    )
+                await asyncio.sleep(0.02)
+                end = (await consumer.end_offsets([partition]))[partition]
         finally:
             with contextlib.suppress(KafkaError, OSError):
                 await asyncio.shield(consumer.stop())

@@ -17,7 +17,14 @@ from streams.engine.partition import Checkpoint, FormatError, PartitionEngine
 from streams.exporter import MonitorState
 from streams.runtime.access import denied
 from streams.runtime.broker import WorkerRefusal, why_unwritten
-from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced, failure, transactional_id
+from streams.runtime.checkpoints import (
+    CheckpointsHidden,
+    CheckpointStore,
+    DeadLettersRefused,
+    Fenced,
+    failure,
+    transactional_id,
+)
 from streams.runtime.fetched import FetchedBatch
 from streams.runtime.memory import FreedMemory
 from streams.runtime.open_partition import OpenPartition, restore
@@ -234,6 +241,9 @@ class Partitions:
 
     async def _say_unrestored(self, partition: int, delay: float, error: BaseException) -> None:
         what = f"partition {partition} of {checkpoints_topic(self._settings.id)}"
+        if isinstance(error, CheckpointsHidden):
+            log.warning("partition=%d not restored, tried again in %.1f s: %s", partition, delay, error)
+            return
         if isinstance(error, TimeoutError):
             bound = self._settings.restore_seconds
             what = f"reading {what} took longer than {option_of('restore_seconds')} {bound:g}, which may be raised"

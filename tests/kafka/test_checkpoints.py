@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from confluent_kafka import Producer
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from schemas.topics import DRIFT, EVENTS, REJECTED, checkpoints_topic
@@ -15,7 +16,7 @@ from streams.engine.partition import Checkpoint
 from streams.runtime import checkpoints
 from streams.runtime.broker import WorkerRefusal
 from streams.runtime.checkpoint_layout import PART_BYTES
-from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced
+from streams.runtime.checkpoints import CheckpointsHidden, CheckpointStore, DeadLettersRefused, Fenced
 from streams.runtime.settings import Settings
 from tests.kafka.conftest import FreshTopics, end_offsets, read_all
 from tests.support.kafka import COMPACTS_SOON, RealKafka
@@ -105,6 +106,26 @@ async def test_a_later_owner_fences_the_earlier_one(settings: Settings) -> None:
     assert await restored(settings) == ({b"a": b"1", b"b": b"2"}, b"two")
     assert read_all(settings.bootstrap, REJECTED) == []
     assert read_all(settings.bootstrap, DRIFT) == []
+
+
+async def test_what_an_open_transaction_of_another_hides_is_waited_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older state would be shown, and written over the newer one slot by slot."""
+    monkeypatch.setattr(checkpoints, "_HIDDEN_SECONDS", 0.5)
+    other = Producer({"bootstrap.servers": settings.bootstrap, "transactional.id": f"other-{settings.id}"})
+    other.init_transactions()
+    async with opened(settings) as store:
+        await store.restore()
+        await store.write(checkpoint(b"one", a=b"1"))
+        other.begin_transaction()
+        other.produce(checkpoints_topic(settings.id), key=b"x", value=b"x", partition=0)
+        other.flush()
+        await store.write(checkpoint(b"two", a=b"2"))
+    with pytest.raises(CheckpointsHidden, match=f"open transaction.*partition 0 of {checkpoints_topic(settings.id)}"):
+        await restored(settings)
+    other.abort_transaction()
+    assert await restored(settings) == ({b"a": b"2"}, b"two")
 
 
 async def test_an_owner_that_stopped_in_the_midst_of_a_checkpoint_leaves_nothing(
