@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dashboards", type=_link, help="address in place of the external label")
     told = parser.parse_args(arguments)
     if unknown := [name for name, _ in told.severity if name not in SEVERITIES]:
-        parser.error(f"--severity {unknown[0]}: one of {', '.join(SEVERITIES)} is mapped")
+        parser.error(f"--severity {unknown[0]}: use {', '.join(SEVERITIES[:-1])} or {SEVERITIES[-1]}")
     links = {name: value for name in ("runbooks", "dashboards") if (value := getattr(told, name))}
     told.out.mkdir(parents=True, exist_ok=True)
     for file in sorted(RULES.glob("*.yml")):

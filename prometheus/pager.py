@@ -23,6 +23,7 @@ from typing import Any
 
 BODY_BYTES_MAX = 4 << 20
 KINDS = ("feishu", "lark", "dingtalk", "wecom")
+_CHOICE = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 #: Alerts with their whole text in one message; the others are counted.
 SHOWN_MAX = 3
 #: What a robot takes: WeCom's texts end at 2,048 bytes, the others' messages at 20,000.
@@ -264,7 +265,7 @@ def _robot(argument: str) -> tuple[str, Robot]:
     receiver, _, rest = argument.partition("=")
     kind, _, file = rest.partition(":")
     if not receiver or kind not in KINDS or not file:
-        raise argparse.ArgumentTypeError(f"{argument!r}: RECEIVER=KIND:FILE is needed, KIND one of {', '.join(KINDS)}")
+        raise argparse.ArgumentTypeError(f"{argument!r}: RECEIVER=KIND:FILE is needed; for KIND use " + _CHOICE)
     try:
         return receiver, read_robot(kind, Path(file))
     except RobotError as error:

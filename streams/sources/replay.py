@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from schemas.events import EVERY_SITE, AnyEvent
+from schemas.text import choice
 from streams.sources.errors import SourceError
 from streams.sources.lines import json_lines
 from streams.sources.sinks import KafkaSink, KafkaTarget, Outgoing, pump, run, write_file
@@ -210,7 +211,7 @@ def _rows(options: ReplayOptions) -> Iterator[dict[str, str]]:
     if "event_id" in options.constants:
         raise SourceError("--set event_id: each row needs an id of its own; give --map event_id=COLUMN or leave it out")
     if unknown:
-        raise SourceError(f"--map and --set know {', '.join(MAPPED)}; {', '.join(unknown)} is not among them")
+        raise SourceError(f"--map and --set {unknown[0]!r}: use {choice(MAPPED)}")
     try:
         with options.file.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)

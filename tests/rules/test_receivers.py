@@ -352,7 +352,7 @@ def test_a_robot_that_refuses_gets_the_message_again(told: Bench) -> None:
 @pytest.mark.parametrize(
     ("robot", "said", "why"),
     [
-        ("oncall=telegram:{file}", "https://robot", "KIND one of feishu, lark, dingtalk, wecom"),
+        ("oncall=telegram:{file}", "https://robot", "for KIND use feishu, lark, dingtalk or wecom"),
         ("oncall=feishu:{file}", "robot", "must be on the first line"),
         ("oncall=wecom:{file}", "https://robot\nsecret", "WeCom's robots have no signing secret"),
         ("oncall=feishu:{file}-gone", "", "cannot be read: No such file"),

@@ -151,8 +151,8 @@ def test_what_is_too_long_for_the_contract_is_cut(tmp_path: Path) -> None:
     ("options", "says"),
     [
         ({"mapping": {"agent_id": "nobody"}}, r"no column for agent_id=nobody; the file has who, what: give --map"),
-        ({"mapping": {"colour": "who"}}, r"--map and --set know agent_id.*; colour is not among them"),
-        ({"mapping": {}, "constants": {"colour": "red"}}, r"--map and --set know .*; colour is not among them"),
+        ({"mapping": {"colour": "who"}}, r"--map and --set 'colour': use agent_id, .* or "),
+        ({"mapping": {}, "constants": {"colour": "red"}}, r"--map and --set 'colour': use .* or "),
         ({"mapping": {}, "constants": {"event_id": "e1"}}, r"--set event_id: each row needs an id of its own"),
     ],
 )

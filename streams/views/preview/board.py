@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from schemas.text import choice
 from streams.views.preview.errors import PreviewError
 from streams.views.preview.transform import TRANSFORMATIONS, unknown
 
@@ -135,7 +136,7 @@ def _panel(data: Mapping[str, Any], uid: str) -> Panel:
 
 def _trouble(panel: Panel, repeats: bool) -> str:
     if panel.kind not in KINDS:
-        return f"panels of the kind {panel.kind!r} are not drawn here; known: {', '.join(KINDS)}"
+        return f"panels of the kind {panel.kind!r} are not drawn here: use {choice(KINDS)}"
     if repeats:
         return "a panel that repeats by a variable is not drawn here"
     for step in panel.transformations:
@@ -151,7 +152,7 @@ def _trouble(panel: Panel, repeats: bool) -> str:
     cells.append(((panel.field_config.get("defaults") or {}).get("custom") or {}).get("cellOptions"))
     for cell in cells:
         if cell and cell.get("type", "auto") not in CELLS:
-            return f"table cells of the kind {cell['type']!r} are not drawn here; known: {', '.join(CELLS)}"
+            return f"table cells of the kind {cell['type']!r} are not drawn here: use {choice(CELLS)}"
     for query in panel.queries:
         source = query.get("datasource") or {}
         if isinstance(source, dict) and source.get("type", "prometheus") != "prometheus":

@@ -291,8 +291,8 @@ def matches(matcher: Mapping[str, Any], column: FrameColumn) -> bool:
         excludes = isinstance(options, dict) and options.get("mode") == "exclude"
         return (column.title in (wanted or ())) != excludes
     raise PreviewError(
-        f"an override matches by {how!r}, which is not drawn here; "
-        "known: byFrameRefID, byName, byNames, byRegexp, byType"
+        f"an override matches by {how!r}, which is not drawn here: "
+        "use byFrameRefID, byName, byNames, byRegexp or byType"
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from schemas.text import choice
 from streams.views.preview.errors import PreviewError
 from streams.views.preview.frames import Frame, FrameColumn, Value, one_frame
 
@@ -28,7 +29,7 @@ def transform(frames: list[Frame], steps: Sequence[Mapping[str, Any]]) -> list[F
 
 def unknown(name: str) -> str:
     """What to say about a transformation that is not known here."""
-    return f"the transformation {name!r} is not drawn here; known: {', '.join(sorted(TRANSFORMATIONS))}"
+    return f"the transformation {name!r} is not drawn here: use {choice(sorted(TRANSFORMATIONS))}"
 
 
 def _organize(frames: list[Frame], options: Options) -> list[Frame]:

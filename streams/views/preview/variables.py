@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from schemas.text import choice
 from streams.views.preview.errors import PreviewError
 from streams.views.preview.prometheus import Prometheus
 from streams.views.preview.times import TimeRange
@@ -133,7 +134,7 @@ def resolve(
     for each in declared:
         name, kind = each["name"], each["type"]
         if kind not in _KINDS:
-            raise PreviewError(f"variable {name!r} is of the kind {kind!r}; known here: {', '.join(sorted(_KINDS))}")
+            raise PreviewError(f"variable {name!r} is of the kind {kind!r}: use {choice(sorted(_KINDS))}")
         options = _KINDS[kind](each, scope, prometheus, window)
         scope.variables[name] = _chosen(each, options, given.get(name))
     return scope.variables
@@ -191,7 +192,7 @@ def _query(declared: Mapping[str, Any], scope: VariableScope, prometheus: Promet
         found = [name for name in names if re.search(match["pattern"] or "", name)]
     else:
         raise PreviewError(
-            f"variable {declared['name']!r} asks {text!r}; known here: label_values(), query_result() and metrics()"
+            f"variable {declared['name']!r} asks {text!r}: use label_values(), query_result() or metrics()"
         )
     return _ordered(_matched(found, declared.get("regex") or ""), declared.get("sort") or 0)
 
