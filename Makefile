@@ -45,7 +45,7 @@ stack: $(STAMP) ## The same stack without Docker: what pages, what does not, and
 	@.ci/tools
 	@$(BIN)/pytest -m promtool -o log_cli=true -o log_cli_level=INFO tests/stack/test_stack.py
 
-test: $(STAMP) ## Every test that needs no Java
+test: $(STAMP) ## The quick tests: no Java, no Prometheus
 	@$(BIN)/pytest $(SIDE_BY_SIDE) -m "not kafka and not slow and not promtool"
 
 test-slow: $(STAMP) ## Long simulations: weeks of a large site, fleets of streams
