@@ -8,6 +8,8 @@ _SHAPED = (
     "\u0600-\u07ff\u0840-\u08ff\u0900-\u0dff\u1000-\u109f\u1780-\u18af\u1b00-\u1bff\ua840-\ua8ff"
     "\ufb50-\ufdff\ufe70-\ufefe"
 )
+#: What a spreadsheet takes for the beginning of a formula; the wide ones where it speaks Chinese or Japanese.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _EMOJI = "\u2190-\u2bff\ufe0f\U0001f000-\U0001faff"
 #: Joiners that shape a word or put emoji together; elsewhere they make twins that look alike.
 _JOINING = f"(?<=[{_SHAPED}])[\u200c\u200d](?=[{_SHAPED}])|(?<=[{_EMOJI}])\u200d(?=[{_EMOJI}])"
@@ -32,7 +34,7 @@ def visible(text: str) -> str:
 
 def cell(text: str) -> str:
     """The same for a table that a spreadsheet may open: what it would take for a formula begins with an apostrophe."""
-    return f"'{visible(text)}" if text.startswith(("=", "+", "-", "@")) else visible(text)
+    return f"'{visible(text)}" if text.startswith(_FORMULA) else visible(text)
 
 
 def choice(values: Iterable[object]) -> str:

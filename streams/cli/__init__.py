@@ -106,7 +106,7 @@ def compute(
         ops.print_json(computed, sys.stdout)
     else:
         ops.print_tables(computed, rules, Console())
-    for line in ops.trouble_lines(computed.rejected):
+    for line in (*ops.trouble_lines(computed.rejected), *ops.limit_lines([computed.limits])):
         terminal.say(line, err=True)
 
 
@@ -129,7 +129,7 @@ def backtest(
     from rich.console import Console
 
     from streams.ops import backtest as ops
-    from streams.ops.compute import trouble_lines
+    from streams.ops.compute import limit_lines, trouble_lines
 
     rules = policy_of(settings_of(policy=policy).policy)
     result = ops.backtest(file, rules, partitions, compare)
@@ -138,7 +138,8 @@ def backtest(
         ops.print_json(result, sys.stdout)
     else:
         ops.print_report(result, rules, Console())
-    for line in trouble_lines(result.run.rejected):
+    uses = [engine.limits() for engine in result.run.engines]
+    for line in (*trouble_lines(result.run.rejected), *limit_lines(uses)):
         terminal.say(line, err=True)
 
 
@@ -234,7 +235,7 @@ def backfill(
     """A file's history for the boards: what they would have shown, as blocks for a Prometheus. Needs promtool."""
     from streams.exporter.pseudonyms import PseudonymKeyError, agent_names
     from streams.ops import backfill as ops
-    from streams.ops.compute import trouble_lines
+    from streams.ops.compute import limit_lines, trouble_lines
 
     settings = settings_of(policy=policy, data_dir=data_dir, agent_labels=agent_labels)
     try:
@@ -243,7 +244,7 @@ def backfill(
         raise CommandError(str(error), WRONG_USE) from error
     options = ops.BackfillOptions(file, prometheus_dir, policy_of(settings.policy), names, days, partitions, rules)
     past = ops.backfill(options, lambda line: terminal.say(line, err=True))
-    for line in trouble_lines(past.rejected):
+    for line in (*trouble_lines(past.rejected), *limit_lines(past.limits)):
         terminal.say(line, err=True)
 
 

@@ -20,6 +20,7 @@ import msgspec
 
 from schemas.policy import Policy
 from streams.engine.intake import AHEAD_MS
+from streams.engine.limits import LimitUse
 from streams.engine.partition import PartitionEngine
 from streams.exporter import MonitorState
 from streams.exporter.collector import PeopleCollector, SitesCollector
@@ -131,6 +132,7 @@ class Past:
         samples: How many were written.
         taken: How many events were read.
         rejected: (number from 1, reason, detail) of events that cannot be used.
+        limits: How much of each limit of the policy each partition used at the end.
     """
 
     events: Iterator[Known]
@@ -146,6 +148,7 @@ class Past:
     samples: int = 0
     taken: int = 0
     rejected: list[tuple[int, str, str]] = field(default_factory=list)
+    limits: list[dict[str, LimitUse]] = field(default_factory=list)
     _began: float = field(default_factory=time.time)
     _last: float = 0.0
     _told: float = 0.0
@@ -247,6 +250,7 @@ class Past:
             if time.monotonic() - self._told > _SAY_SECONDS:
                 self._told = time.monotonic()
                 self.say(f"to {_when(at)}: {self.taken:,} events, {self.samples:,} samples")
+        self.limits = [engine.limits() for engine in engines]
 
     def _lines(self, job: str, collector: Any, at: int, segment: int) -> Iterator[str]:
         add = f'job="{job}",instance="{_INSTANCE}"'

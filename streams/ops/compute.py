@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,11 @@ from rich.text import Text
 
 from schemas.drift import DriftRecord
 from schemas.metrics import METRICS
-from schemas.policy import Policy
+from schemas.policy import OTHER, Policy
 from schemas.states import SiteStatus
 from schemas.text import visible
 from streams.engine.figures import Figures, PeopleFigures
+from streams.engine.limits import LimitUse
 from streams.engine.partition import PartitionEngine
 from streams.exporter.state import wall_ms
 from streams.ops.errors import CommandError
@@ -71,6 +72,7 @@ class Computed(NamedTuple):
     people: PeopleFigures
     rejected: list[tuple[int, str, str]]
     drifts: list[DriftRecord]
+    limits: dict[str, LimitUse]
 
 
 @dataclass(slots=True)
@@ -112,7 +114,9 @@ def compute(path: Path, policy: Policy, now_ms: int | None = None) -> Computed:
     """
     run = run_file(path, policy, now_ms=now_ms)
     (engine,), at_ms = run.engines, run.at_ms
-    return Computed(at_ms, run.began_ms, engine.figures(at_ms), engine.people(at_ms), run.rejected, run.drifts)
+    return Computed(
+        at_ms, run.began_ms, engine.figures(at_ms), engine.people(at_ms), run.rejected, run.drifts, engine.limits()
+    )
 
 
 def run_file(path: Path, policy: Policy, partitions: int = 1, now_ms: int | None = None) -> FileRun:
@@ -235,6 +239,24 @@ def trouble_lines(rejected: Sequence[tuple[int, str, str]]) -> Iterator[str]:
         yield (
             f"{count:,} event{'s are' if count != 1 else ' is'} dated more than 5 minutes after now, the first on line "
             f"{first}, and left out, as a worker would: check the clock of who wrote the file, and that `at` is in ms"
+        )
+
+
+def limit_lines(uses: Iterable[dict[str, LimitUse]]) -> Iterator[str]:
+    """Which limits of the policy events are beyond, so that they have no figures of their own, and what to do.
+
+    Args:
+        uses: Of each partition's engine.
+    """
+    over: Counter[str] = Counter()
+    for use in uses:
+        over.update({kind: of_kind.over for kind, of_kind in use.items()})
+    for kind, events in (+over).items():
+        are, their = ("are", "their") if events != 1 else ("is", "its")
+        yield (
+            f"{events:,} event{'s' * (events != 1)} {are} beyond the policy's limit of {kind}, under `{OTHER}` and "
+            f"without figures of {their} own: raise {kind} in [limits] of the policy, or name forged and closed sites "
+            "in removed_sites"
         )
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from schemas.metrics import METRICS
 from schemas.policy import Policy
 from streams.cli import app
-from streams.ops.compute import Computed, as_json, compute, print_json, print_tables, trouble_lines
+from streams.ops.compute import Computed, as_json, compute, limit_lines, print_json, print_tables, trouble_lines
 from streams.ops.errors import WRONG_USE, CommandError
 from streams.views.reading import percent
 
@@ -234,3 +234,18 @@ def test_people_stand_by_how_far_the_whole_interval_is_below_target_then_by_n(tm
 def test_what_is_below_100_percent_never_reads_100(ratio: float, shown: str) -> None:
     assert percent(ratio) == shown
     assert percent(0.996, 0) == "99.6%"
+
+
+def test_names_beyond_a_limit_of_the_policy_are_said_with_what_to_do(tmp_path: Path) -> None:
+    many = [event(number, site_id=f"site-{number}", correct=True) for number in range(5)]
+    beyond = computed(tmp_path, *many, policy="[limits]\nsites = 2")
+    (line,) = limit_lines([beyond.limits])
+    assert line.startswith("3 events are beyond the policy's limit of sites, under `other`")
+    assert "raise sites in [limits] of the policy" in line
+    file, policy = tmp_path / "events.jsonl", tmp_path / "policy.toml"
+    policy.write_text("[limits]\nsites = 2\n")
+    for command in ("compute", "backtest"):
+        said = CliRunner().invoke(app, [command, str(file), "--policy", str(policy)])
+        assert said.exit_code == 0
+        assert "beyond the policy's limit of sites" in said.stderr
+    assert list(limit_lines([computed(tmp_path, *many).limits])) == []

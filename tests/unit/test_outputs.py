@@ -30,7 +30,7 @@ CLASSES = {
     "joiners between Latin letters": "a\u200da\u200cb",
 }
 EACH = pytest.mark.parametrize("hidden", CLASSES.values(), ids=CLASSES)
-FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "=\u202e1")
+FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "=\u202e1", "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(A1)")
 
 
 def lines_of(text: str) -> list[str]:
