@@ -1,4 +1,4 @@
-"""People and their paid time over four weeks: have we enough, where is time lost, at which hours, which way it goes."""
+"""People and their paid time over four weeks: are they enough, where is time lost, at which hours, and what is the trend."""
 
 from grafana import shared, signals
 from grafana.query import PanelQuery

@@ -1,4 +1,4 @@
-"""People of one site: who needs coaching, how sure that is, speed beside quality, who is going down."""
+"""People of one site: who needs coaching, how sure that is, speed beside quality, whose accuracy falls."""
 
 from grafana import shared, signals
 from grafana.query import PanelQuery

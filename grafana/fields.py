@@ -62,7 +62,7 @@ def values_of(props: dict[str, Any]) -> list[models.DynamicConfigValue]:
 
 
 def grid_of(at: PanelPlace) -> models.GridPos:
-    """Where a panel stands."""
+    """A panel's place on the board."""
     x, y, w, h = at
     return models.GridPos(x=x, y=y, w=w, h=h)
 
@@ -73,7 +73,7 @@ def last_value() -> common.ReduceDataOptions:
 
 
 def thresholds_of(steps: Iterable[tuple[float | None, str]]) -> dashboard.ThresholdsConfig:
-    """From which value on which colour."""
+    """The colour from each value on."""
     return (
         dashboard.ThresholdsConfig()
         .mode(models.ThresholdsMode.ABSOLUTE)

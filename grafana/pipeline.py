@@ -1,4 +1,4 @@
-"""The monitor itself: does it read everything, in time, and what does it refuse; for who keeps it running."""
+"""The monitor itself: does it read everything, in time, and what does it reject; for the people who keep it running."""
 
 from grafana import shared, signals
 from grafana.query import PanelQuery

@@ -1,4 +1,4 @@
-"""Reviews of reviews: can the accuracy figures be trusted, is enough looked at, who is lenient, how late it comes."""
+"""Reviews of reviews: can the accuracy figures be trusted, is enough reviewed, who is lenient, how late are reviews."""
 
 from grafana import shared, signals
 from grafana.query import PanelQuery

@@ -17,7 +17,7 @@ class BoardSignal:
     Attributes:
         name: What it is called, in a legend or at the head of a column.
         says: What it is, and what a bad value means.
-        expr: PromQL. `<of>` is replaced by the matchers of the sites meant, `<window>` for the length of the window.
+        expr: PromQL. `<of>` is replaced by the matchers of the sites meant, `<window>` by the length of the window.
         unit: Grafana's name of its unit.
         decimals: Digits after the point; None leaves it to Grafana.
     """

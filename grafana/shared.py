@@ -1,4 +1,4 @@
-"""What every board has: its way to the others, its marks in time, and whether the monitor is alive."""
+"""What every board has: links to the others, marks in time, and whether the monitor is live."""
 
 from grafana import signals
 from grafana.fields import PanelPlace

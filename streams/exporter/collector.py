@@ -206,7 +206,7 @@ class _PageCollector:
         self._histogram_heads: dict[str, dict[LabelValues, list[str]]] = {}
 
     def describe(self) -> list[MetricFamily]:
-        """Nothing: a registry must not collect in order to learn names."""
+        """Describes nothing, so that registering it does not collect."""
         return []
 
     def _ask(self, shown: ShownPartitions, question: Callable[[Engine, int], T]) -> list[T]:

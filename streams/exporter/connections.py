@@ -143,7 +143,7 @@ class Connections:
                     self._close(request, CutOff.MEMORY)
 
     def tend(self) -> None:
-        """Ends who owes a request for too long, and who reads too slowly; called several times a second."""
+        """Closes connections that send no request for too long or read too slowly; called several times a second."""
         now = time.monotonic()
         with self._lock:
             for request, visit in list(self._visits.items()):

@@ -1,4 +1,4 @@
-"""One page: rendered once at a time, shared by who asks meanwhile, and never sent once it has stopped being true."""
+"""One page: rendered once at a time, shared by all who ask meanwhile, and never sent when it is out of date."""
 
 import logging
 import threading
@@ -47,7 +47,7 @@ class Rendering:
 
 
 class PageSource:
-    """Renders one page, once at a time; who comes meanwhile shares the next rendering.
+    """Renders one page, once at a time; requests that come meanwhile share the next rendering.
 
     A rendering is shared only if it starts after the request came, so nobody gets figures from
     before the question (a partition may have left between). After each one there is a rest of as much

@@ -1,7 +1,7 @@
-"""`labelwatch backfill`: what boards would have shown of a past, as blocks for a Prometheus' folder of data.
+"""`labelwatch backfill`: what boards would have shown of a file's history, as blocks for a Prometheus' data folder.
 
-The same engine and exporter go over the events, step by step, and what their pages would have said is stored by
-promtool. The recording rules are then evaluated over it, each after those that it uses.
+The same engine and exporter go over the events, step by step, and promtool stores what their pages would have shown.
+The recording rules are then evaluated over it, each after those that it uses.
 """
 
 import json
@@ -50,7 +50,7 @@ _SAY_SECONDS = 5.0
 
 
 class Known(NamedTuple):
-    """An event and when the monitor came to know it.
+    """An event, and when the monitor received it.
 
     Attributes:
         at_ms: The broker's append time, or the highest event time up to there.
@@ -82,7 +82,7 @@ class Rule:
 
 
 def rules_in(folder: Path, wanted: set[str] | None = None) -> list[Rule]:
-    """The recording rules of a folder that some names need, with those that these need; None takes all."""
+    """The recording rules of a folder that some names depend on, directly or not; None takes all."""
     try:
         import yaml
     except ModuleNotFoundError as error:
@@ -267,7 +267,7 @@ class Past:
 
 
 def keeping(events: Iterable[Known], from_ms: int, kept: "deque[Known]") -> Iterator[Known]:
-    """The events, of which those from a time on are kept for later, too."""
+    """Passes the events on, and keeps those from a time on."""
     for event in events:
         if event.at_ms >= from_ms:
             kept.append(event)
@@ -288,7 +288,7 @@ class BackfillOptions:
 
     Attributes:
         file: JSON lines, one event each, in the order of the log.
-        prometheus_dir: Prometheus' folder of data.
+        prometheus_dir: Prometheus' data folder.
         policy: The workers' own.
         names: How people are called, as the workers do.
         days: At most so much of the newest past gets figures; what is before it only counts.

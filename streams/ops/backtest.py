@@ -1,4 +1,4 @@
-"""`labelwatch backtest`: what would have been paged in a history, when and why; held against the truth, if known."""
+"""`labelwatch backtest`: what would have been paged in a history, when and why; how much was right, if known."""
 
 import json
 from collections import Counter
@@ -45,7 +45,7 @@ class _Truth(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class ChangeOutcome:
-    """An injected change and what was said of it.
+    """An injected change and the drifts that found it.
 
     Attributes:
         scenario: What was injected.
@@ -127,7 +127,7 @@ def backtest(path: Path, policy: Policy, partitions: int = 1, compared: bool = F
 
 
 def alerting(records: Sequence[DriftRecord]) -> list[DriftRecord]:
-    """Those of opened drifts that page or are a ticket, of records in order of time.
+    """The opened drifts that page or become a ticket, from records in order of time.
 
     What belongs to a site's drift is no ticket, and an incident that has paged already pages no second time.
     """
@@ -144,7 +144,7 @@ def alerting(records: Sequence[DriftRecord]) -> list[DriftRecord]:
 
 
 def under_parents(records: Sequence[DriftRecord]) -> list[tuple[DriftRecord, bool]]:
-    """Records as they are read: what belonged to a site's drift as it opened comes below it, and is marked.
+    """Records in the order for a reader: below each site's drift, marked, those that belonged to it as it opened.
 
     Args:
         records: In order of time.
@@ -183,7 +183,7 @@ def _truth(path: Path) -> _Truth | None:
 
 
 def _explained(record: DriftRecord, changes: Sequence[_Change]) -> bool:
-    """Whether a change has come by then where the drift is."""
+    """Whether a change had begun, by then, where the drift is."""
     return any(
         record.opened_at >= change.at_ms
         and change.site in (None, record.site_id)
@@ -242,7 +242,7 @@ def print_json(result: Backtest, out: TextIO) -> None:
 
 
 def print_report(result: Backtest, policy: Policy, console: Console) -> None:
-    """Writes what would have been paged and ticketed, and how good that was."""
+    """Writes what would have been paged and ticketed, and how much of it was right."""
     if not result.run.at_ms:
         console.print("No event in the file.")
         return

@@ -1,4 +1,4 @@
-"""Blocks of a Prometheus written from text, and a Prometheus of our own that evaluates rules over them."""
+"""Writes blocks of a Prometheus from text, and starts a Prometheus of our own that evaluates rules over them."""
 
 import json
 import socket
@@ -20,7 +20,7 @@ _ANSWER_SECONDS = 300.0
 
 
 class Blocks:
-    """Samples in the order of time, to blocks of a Prometheus."""
+    """Writes samples, in the order of time, as blocks of a Prometheus."""
 
     def __init__(self, scratch: Path, data: Path) -> None:
         self._path, self._data = scratch / "past.txt", data

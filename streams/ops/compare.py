@@ -25,7 +25,7 @@ _Taken = TypeVar("_Taken", bound=Change, contravariant=True)
 
 
 class Explains(Protocol[_Taken]):
-    """Whether one of some changes has come by then where a drift is."""
+    """Whether one of some changes had begun, by then, where a drift is."""
 
     def __call__(self, record: DriftRecord, changes: Sequence[_Taken], /) -> bool:
         """Of one record."""
@@ -53,7 +53,7 @@ class Compared:
 
 
 def beside(policy: Policy) -> Policy:
-    """The policy with detectors of river to compare: its own, or ADWIN for the accuracy of sites and projects."""
+    """The policy with detectors to compare: those that it names, or ADWIN for the accuracy of sites and projects."""
     if policy.detection.river.chosen() or "accuracy" not in policy.detection.signals:
         return policy
     return policy.with_river(RiverPolicy(accuracy=DETECTORS["ADWIN"]()))

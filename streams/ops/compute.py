@@ -54,7 +54,7 @@ _OF_PEOPLE = (
 
 
 class FileRecord(NamedTuple):
-    """A line of a file as a record: no append time, so that it is held against the time of the command."""
+    """A line of a file as a record. It has no append time, so it is compared with the time of the command."""
 
     offset: int
     value: bytes | None
@@ -77,7 +77,7 @@ class Computed(NamedTuple):
 
 @dataclass(slots=True)
 class FileRun:
-    """Engines that have gone through a file.
+    """Engines that have read a file.
 
     Attributes:
         engines: As they are at the end, one a partition.
@@ -120,7 +120,7 @@ def compute(path: Path, policy: Policy, now_ms: int | None = None) -> Computed:
 
 
 def run_file(path: Path, policy: Policy, partitions: int = 1, now_ms: int | None = None) -> FileRun:
-    """Runs the engine over a file, or one for each partition that workers would read it from; as `compute`.
+    """Runs one engine over a file, or one a partition, as workers would have it.
 
     Args:
         path: One event a line.

@@ -124,7 +124,7 @@ def _run(options: DemoOptions, console: Console, folder: Path, stopped: threadin
 
 
 def _story(scenario: str) -> str:
-    """What there is to see."""
+    """What a person will see, in a few lines."""
     began = datetime.fromtimestamp(time.time() + CHANGE_SECONDS, UTC).strftime("%H:%M UTC")
     if scenario == "steady":
         return "Demo, scenario steady: nothing changes."
@@ -204,7 +204,7 @@ class _Child:
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[threading.Event]:
-    """Notes a wish to end in place of raising it: an exception between two lines could leave a part running."""
+    """Notes a signal to end and raises nothing: an exception between two lines could leave a part running."""
     stopped = threading.Event()
     before: dict[int, Callable[..., object] | int | None] = {
         number: signal.signal(number, lambda *_: stopped.set()) for number in _SIGNALS

@@ -63,7 +63,7 @@ _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:.*?==\s*([0-9.]+))?")
 
 
 class CheckMark(StrEnum):
-    """How a check went; a note is worth knowing, and no worker refuses for it."""
+    """The result of a check; a worker starts in spite of a note."""
 
     OK = "ok"
     NOTE = "note"
@@ -79,7 +79,7 @@ class Check(NamedTuple):
 
 
 def examine_all(settings: Settings) -> Iterator[Check]:
-    """Makes every check, in the order in which a worker would stumble."""
+    """Makes every check, in the order in which a worker would fail."""
     yield _python()
     yield _packages()
     yield _reader()
@@ -173,7 +173,7 @@ def _key(settings: Settings) -> Check:
 
 
 def _fingerprint(settings: Settings) -> str:
-    """Of the key that a worker would have here; empty where it would make a new one, or none can be read."""
+    """The fingerprint of a worker's key here; empty where it would make a new one, or none can be read."""
     if settings.agent_labels == "plain":
         return PLAIN
     if key_source(settings.data_dir) is None:
@@ -205,7 +205,7 @@ def _port(settings: Settings) -> Check:
 
 
 def _certificates(settings: Settings) -> Iterator[Check]:
-    """Until when our certificates hold."""
+    """Until when our certificates are valid."""
     try:
         own = settings.metrics_certificate()
         if own is not None:
@@ -294,7 +294,7 @@ def _topics(settings: Settings, findings: Findings) -> Iterator[Check]:
 
 
 async def _checkpoints(settings: Settings, topic_ids: Mapping[str, str]) -> list[Check]:
-    """Whether the group's checkpoints speak of the events topic that there is, and of people by the key here."""
+    """Whether the group's checkpoints are of this events topic, and name people by the key here."""
     about, topic = "checkpoints", checkpoints_topic(settings.id)
     try:
         async with TopicReader(settings, topic) as reader:
@@ -371,7 +371,7 @@ async def _open_transactions(settings: Settings, ends: Mapping[int, LogEnds], no
 
 
 async def _wait_for_news(events: TopicReader, newest: Sequence[Sequence[Any]], began: float) -> Check:
-    """The clocks by a record that comes while we wait: it was appended after we began, whatever our clock shows.
+    """Compares clocks by a record that comes while we wait: it was appended after we began, whatever our clock shows.
 
     Args:
         events: The topic.
@@ -416,7 +416,7 @@ def _skew(records: Sequence[Any], now_seconds: float) -> Check | None:
 
 
 def _producers(newest: Sequence[Sequence[Any]]) -> Iterator[Check]:
-    """Whether sites stand where the Java partitioner puts them, and their clocks are not ahead."""
+    """Whether sites are in the partitions of the Java partitioner, and their clocks are not ahead."""
     looked_at, astray, ahead = 0, "", ""
     odd: dict[tuple[str, str, str], str] = {}
     for partition, records in enumerate(newest):
@@ -455,7 +455,7 @@ _TIMES_TOLD = 5
 
 
 def _times(odd: Mapping[tuple[str, str, str], str]) -> Check:
-    """Times that cannot be meant, each kind once, with an event that has it."""
+    """Implausible times, each kind once, with an event that has it."""
     if not odd:
         return Check(CheckMark.OK, "times", "all can be meant")
     told = [

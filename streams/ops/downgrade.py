@@ -17,7 +17,7 @@ from streams.runtime.settings import Settings
 def downgrade(settings: Settings) -> Iterator[str]:
     """Rewrites each partition's checkpoint, in a transaction where the broker has them; a sentence for each.
 
-    A worker that owns a partition is fenced. Again is harmless.
+    A worker that owns a partition is fenced. Running it again does no harm.
 
     Raises:
         CommandError: The broker or a checkpoint refuses; partitions that were said to be done are done.

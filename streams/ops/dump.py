@@ -54,7 +54,7 @@ def dump(path: Path, settings: Settings) -> Dumped:
 
 @contextlib.contextmanager
 def _draft(path: Path) -> Iterator[BinaryIO]:
-    """A file beside it, which takes its name at a good end and is removed at any other."""
+    """A file beside it, which is renamed to it where all went well, and removed otherwise."""
     draft = path.with_name(f".{path.name}.part")
     try:
         # Events name people: for the owner alone.

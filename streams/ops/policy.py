@@ -85,7 +85,7 @@ class WatchedStream(NamedTuple):
         a_month: Reviews a month.
         run_length: Promised mean number of reviews to a false alarm.
         error_rate: What it is held to, 0 to 1.
-        design_effect: How much errors come in clusters: so many reviews tell what one independent one would.
+        design_effect: How much errors come in clusters: as many reviews say as much as one independent one.
     """
 
     name: str
@@ -97,7 +97,7 @@ class WatchedStream(NamedTuple):
 
 
 def watched_in(engine: "PartitionEngine") -> list[WatchedStream]:
-    """The streams of a history that an engine has gone through, with their volumes as it knows them at its end."""
+    """The streams of a history that an engine has read, with their volumes at its end."""
     return [
         WatchedStream(
             " ".join(part for part in (stream.site, stream.project, stream.agent, stream.signal) if part),

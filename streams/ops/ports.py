@@ -1,4 +1,4 @@
-"""Whether a port can be had: asked before a worker is started on it."""
+"""Whether a port is free: asked before a worker is started on it."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""`labelwatch rejected`: what the worker turned away and why, from the dead-letter topic; and its bytes back out."""
+"""`labelwatch rejected`: what the worker rejected and why, from the dead-letter topic; and the original bytes."""
 
 import asyncio
 import base64
@@ -68,7 +68,7 @@ class Letter(NamedTuple):
 
 @dataclass(slots=True)
 class LettersFound:
-    """What a reading of the topic has found.
+    """What was found in the topic.
 
     Attributes:
         count: Letters by reason.

@@ -1,4 +1,4 @@
-"""`labelwatch sites`: which sites a worker has, who takes room within the limits; and how a site is removed."""
+"""`labelwatch sites`: which sites a worker has, how much of the limits each uses; and how a site is removed."""
 
 import json
 import re
@@ -24,7 +24,7 @@ _LIST = re.compile(r"^[ \t]*removed_sites[ \t]*=[ \t]*\[", re.MULTILINE)
 
 
 class SiteUse(NamedTuple):
-    """A site, and what it takes.
+    """A site, and how much of the limits it uses.
 
     Attributes:
         site: Its id.

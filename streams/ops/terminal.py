@@ -1,4 +1,4 @@
-"""Standard output and error on any machine: what their encoding lacks is written in ASCII, and ends no command."""
+"""Standard output and error on any machine: what their encoding lacks is written in ASCII, in place of an error."""
 
 import codecs
 import io

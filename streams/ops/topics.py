@@ -1,4 +1,4 @@
-"""`labelwatch topics`: creates what is missing and says what is set otherwise."""
+"""`labelwatch topics`: creates missing topics and says which settings differ."""
 
 import asyncio
 import time

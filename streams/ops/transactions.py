@@ -75,7 +75,7 @@ async def oldest_open(settings: Settings, ends: Mapping[int, LogEnds]) -> list[O
 
 
 async def whose(settings: Settings, held: OpenTransaction) -> str:
-    """The producer in words, as far as the broker tells this user; empty where it tells nothing."""
+    """The producer in words, as far as this user may see it; empty where it may not."""
     return await asyncio.to_thread(_whose, settings, held)
 
 

@@ -118,7 +118,7 @@ def source_of(
 
 
 def watch(watcher: Watcher, console: Console, *, plain: bool, seconds: float | None) -> None:
-    """Shows what somebody else runs, until the time is over or Ctrl-C.
+    """Shows a monitor that runs elsewhere, until the time is over or Ctrl-C.
 
     Raises:
         CommandError: No answer at the first time of asking.
@@ -130,7 +130,7 @@ def watch(watcher: Watcher, console: Console, *, plain: bool, seconds: float | N
 
 
 def require(watcher: Watcher) -> None:
-    """Reads once, for a command that is of no use without an answer.
+    """Reads once, and fails without an answer.
 
     Raises:
         CommandError: No answer.

@@ -177,7 +177,7 @@ class TerminalBoard:
 
 
 def _operation(reading: Reading) -> list[Text]:
-    """The whole operation in a line: how many sites stand how, accuracy, work and people."""
+    """The whole operation in a line: sites by state, accuracy, work and people."""
     sites = reading.sites
     counts = Counter(line.state for line in sites)
     parts = [Text(f"{len(sites)} site{'s' * (len(sites) != 1)}", style="bold")]

@@ -86,7 +86,7 @@ def _places(
 
 
 def _shrink(columns: Sequence[FoldedColumn], widths: list[int], kept: Sequence[int], width: int, gap: int) -> None:
-    """Takes from the widest names what the line is too long by."""
+    """Shortens the widest names until the line fits."""
     folding = [place for place in kept if columns[place].folds]
     while folding and sum(widths[each] + gap for each in kept) - gap > width:
         widest = max(folding, key=lambda place: widths[place])

@@ -1,4 +1,4 @@
-"""The one way out over HTTP, to workers and Prometheus: to a sound address, through a proxy only where one belongs."""
+"""The one way out over HTTP, to workers and Prometheus: checks addresses, uses a proxy only where one is needed."""
 
 import ipaddress
 import ssl

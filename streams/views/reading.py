@@ -161,7 +161,7 @@ class OpenDrift:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """How the monitor itself does."""
+    """The monitor's own health."""
 
     answers: bool = False
     not_ready: tuple[str, ...] = ()
@@ -216,7 +216,7 @@ def read(samples: Samples, at_seconds: float) -> Reading:
 
 
 def remember(reading: Reading, before: Reading | None, seen: dict[str, float]) -> Reading:
-    """Adds the sites of the last hour that the newest page does not have: a site must not vanish in silence.
+    """Adds the sites of the last hour that the newest page lacks, as unknown: no site vanishes unnoticed.
 
     Args:
         reading: The newest.
@@ -240,12 +240,12 @@ def _whole_site_first(drift: OpenDrift) -> tuple[bool, bool, float]:
 
 
 def unknown(reading: Reading) -> Reading:
-    """The same figures when nobody knows whether they still hold: no site looks calm, no drift is forgotten."""
+    """The same figures when they may be out of date: every site is unknown, open drifts stay."""
     return replace(reading, sites=tuple(replace(line, state=UNSEEN) for line in reading.sites))
 
 
 def monitor(reading: Reading | None, trouble: str | None, now_seconds: float) -> tuple[LiveStatus, str]:
-    """How the monitor stands, and why if it is not live.
+    """The state of the monitor, and why if it is not live.
 
     Args:
         reading: The newest good one.
