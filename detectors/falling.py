@@ -6,10 +6,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.likelihood import FREEZE_AFTER, fall_on_correct, learnable, middle_rate, warm_up
 from detectors.mixture import R_MAX, check_run_length, pack, run, unpack
 from detectors.outcomes import Outcomes, locate_change
 from detectors.protocol import Estimate, checked_outcome, until_drift
-from detectors.self_starting import FREEZE_AFTER, PRIOR, ROW, check_prior, fresh, warm_up
+from detectors.self_starting import PRIOR, ROW, check_prior, fresh
 
 #: What the rate falls to, as shares of the baseline.
 FALLS = (0.75, 0.5, 0.25)
@@ -34,11 +35,11 @@ def advance(row: list[float], correct: int, wrong: bool, temper: float = 1.0, le
         Mean of the R_f: a drift is signalled where it reaches the run length.
     """
     a, b, seen = row[:3]
-    learned = temper * min(correct, max(FREEZE_AFTER - seen, 0.0)) if learns else 0.0
-    p = a / (a + b + learned / 2)
+    learned = temper * learnable(seen, correct) if learns else 0.0
+    p = middle_rate(a, b, learned)
     total = 0.0
     for number, fall in enumerate(FALLS, 3):
-        factor = ((1.0 - fall * p) / (1.0 - p)) ** temper
+        factor = fall_on_correct(p, fall) ** temper
         times, plus = run(factor, correct)
         on_error = fall**temper if wrong else 1.0
         r = row[number] = min(row[number] * (times * on_error) + (plus + wrong) * on_error, R_MAX)

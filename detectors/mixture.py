@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Protocol, Self
 
+from detectors.likelihood import rise_on_correct, rise_on_error, run_adds
 from detectors.outcomes import Outcomes, locate_change
 from detectors.protocol import Estimate, checked_outcome
 
@@ -21,9 +22,9 @@ ROW = ("r1", "r2", "r3")
 
 
 def run(factor: float, correct: int) -> tuple[float, float]:
-    """What R <- (R + 1) * factor, so many times over, multiplies R by and adds to it: closed form."""
+    """What a run of correct outcomes multiplies R by and adds to it."""
     power = factor**correct
-    return power, factor * (1.0 - power) / (1.0 - factor)
+    return power, run_adds(factor, power)
 
 
 def grow(r: float, factor: float, correct: int) -> float:
@@ -69,8 +70,7 @@ def evidence_after(
 @lru_cache(maxsize=4096)
 def factors(p0: float, shift: float, temper: float) -> tuple[float, float]:
     """L on an error and on a correct outcome, tempered; the risen rate stays below 1."""
-    q = 1.0 - p0
-    return (1.0 + min(shift, q / 2) / p0) ** temper, (1.0 - min(shift / q, 0.5)) ** temper
+    return rise_on_error(p0, shift) ** temper, rise_on_correct(1.0 - p0, shift) ** temper
 
 
 class MixtureShiryaevRoberts:

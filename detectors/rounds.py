@@ -8,8 +8,17 @@ import numpy as np
 from detectors import cluster
 from detectors.arrays import Flags, Floats, Ints
 from detectors.falling import FALLS
+from detectors.likelihood import (
+    FREEZE_AFTER,
+    fall_on_correct,
+    learnable,
+    middle_rate,
+    rise_on_correct,
+    rise_on_error,
+    run_adds,
+    warm_up,
+)
 from detectors.mixture import SHIFTS
-from detectors.self_starting import FREEZE_AFTER, WARM_UP, WARM_UP_BEYOND, WARM_UP_PER_RATE
 
 _SHIFTS, _FALLS = np.array(SHIFTS)[:, None], np.array(FALLS)[:, None]
 
@@ -229,16 +238,15 @@ def take_strata(
     counted = rounds.along(np.add, seen0, passed + failed)
     seen, seen_after = (np.minimum(each, FREEZE_AFTER) for each in (rounds.before(counted), counted[:, streams:]))
     held = np.minimum(seen + passed, FREEZE_AFTER)
-    learned = temper * (held - seen)
+    learned = temper * learnable(seen, passed, np.minimum, np.maximum)
     grown = rounds.along(
         np.add, np.concatenate((a0, b0)), np.concatenate((temper * (failed & (held < FREEZE_AFTER)), learned))
     )
     before, after = rounds.before(grown), grown[:, streams:]
     (a, b), (a_after, b_after) = np.split(before, 2), np.split(after, 2)
-    tests = seen >= np.maximum(WARM_UP, WARM_UP_PER_RATE * (a / (a + b) - WARM_UP_BEYOND))
+    tests = seen >= warm_up(a / (a + b), np.maximum)
 
-    middle = a / (a + b + learned / 2)
-    q = 1.0 - middle
+    middle = middle_rate(a, b, learned)
     # The bet, as before the evaluation; with one stratum, L is that of `take`.
     pooled = np.full((2, tests.shape[1]), 1e-9)
     for stratum, is_tested in enumerate(tests):
@@ -246,7 +254,7 @@ def take_strata(
     usual = pooled[0] / (pooled[0] + pooled[1])
     bets = np.minimum(_SHIFTS, (1.0 - usual) / 2) / (usual * (1.0 - usual))
     bets = np.minimum(bets, 0.5 / (tests * a / (a + b)).max(axis=0, initial=1e-9))[:, None]
-    on_correct = np.where(falling, (1.0 - _FALLS[:, None] * middle) / q, 1.0 - bets * middle)
+    on_correct = np.where(falling, fall_on_correct(middle, _FALLS[:, None]), 1.0 - bets * middle)
     on_correct = np.where(tests, on_correct, 0.5)  # counts for nothing
     of_error = np.argmax(failed, axis=0)[None]
     p = np.take_along_axis(a / (a + b_after), of_error, axis=0)[0]
@@ -264,7 +272,7 @@ def take_strata(
     for stratum in range(len(used)):
         times, mean = times * each_times[:, stratum], mean * each_mean[:, stratum]
     mean = np.where(total > 0, mean, 0.5)
-    plus = mean * (1.0 - times) / (1.0 - mean)
+    plus = run_adds(mean, times)
     judged = wrong & np.take_along_axis(tests, of_error, axis=0)[0]
     on_error = np.where(judged, on_error, 1.0)
     times, plus = times * on_error, (plus + judged) * on_error
@@ -311,30 +319,28 @@ def take(
     seen = seen.take(rounds.evaluations) - seen[evaluations.starts[rounds.order]].take(rounds.of)
     baseline = np.where(is_own, rows[:, :3].T, np.array([[1.0], [1.0], [FREEZE_AFTER]]))
     seen = baseline[2].take(rounds.of) + seen
+    learned = temper * learnable(seen, correct, np.minimum, np.maximum)
     passed = np.minimum(seen + correct, FREEZE_AFTER)
-    learned = temper * np.maximum(passed - seen, 0.0)
     learns = wrong & (passed < FREEZE_AFTER)
     grown = rounds.along(np.add, baseline[:2], np.stack((temper * learns, learned)))
     (a, b), (a_after, b_after), seen_after = rounds.before(grown), grown[:, len(rows) :], passed + learns
 
     # A target is a baseline that is known.
     p = np.where(own, a / (a + b_after), p0)
-    middle = np.where(own, a / (a + b + learned / 2), p0)
-    q = 1.0 - middle
-    on_correct = np.where(falling, (1.0 - _FALLS * middle) / q, 1.0 - np.minimum(_SHIFTS / q, 0.5))
-    on_error = np.where(falling, _FALLS, 1.0 + np.minimum(_SHIFTS, (1.0 - p) / 2) / p)
+    middle = np.where(own, middle_rate(a, b, learned), p0)
+    risen = rise_on_correct(1.0 - middle, _SHIFTS, np.minimum)
+    on_correct = np.where(falling, fall_on_correct(middle, _FALLS), risen)
+    on_error = np.where(falling, _FALLS, rise_on_error(p, _SHIFTS, np.minimum))
     # The C library's power, which Python's own is: `power` differs from it in the last bit on some processors, and
     # what a stream keeps must not depend on how a log was cut.
     (tempered,) = np.nonzero(temper != 1.0)
     for factors in (on_correct, on_error):
         factors[:, tempered] = np.float_power(factors.take(tempered, axis=1), temper[tempered])
-    # What a run of correct outcomes does to an R, as `mixture.run`.
     times = np.float_power(on_correct, correct)
-    plus = on_correct * (1.0 - times) / (1.0 - on_correct)
+    plus = run_adds(on_correct, times)
     on_error = np.where(wrong, on_error, 1.0)
     # There is no test until enough is known.
-    rate = a_after / (a_after + b_after)
-    tests = ~own | (seen_after >= np.maximum(WARM_UP, WARM_UP_PER_RATE * (rate - WARM_UP_BEYOND)))
+    tests = ~own | (seen_after >= warm_up(a_after / (a_after + b_after), np.maximum))
     times, plus = times * on_error * tests, (plus + wrong) * on_error * tests
 
     r, last, taken, reached = _grow(

@@ -3,17 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Self
 
+from detectors.likelihood import FREEZE_AFTER, learnable, middle_rate, rise_on_correct, rise_on_error, run_adds, warm_up
 from detectors.mixture import R_MAX, SHIFTS, check, grow, pack, take_until, unpack
 from detectors.outcomes import Outcomes, locate_change
 from detectors.protocol import Estimate, checked_outcome
 
-#: Outcomes after which the baseline is taken as known. After 2,000 it is still too rough: false alarms rise by half.
-FREEZE_AFTER = 10_000
 PRIOR = (0.6, 9.4)
-#: Outcomes that a stream only learns from: against the prior alone, one that is simply worse than most looks changed.
-WARM_UP = 100
-#: The same at high rates, from which the prior is further: so many for each unit of the rate beyond the first.
-WARM_UP_PER_RATE, WARM_UP_BEYOND = 2_000.0, 0.1
 #: What the functions below keep of a stream, in a list of floats that its owner stores as it likes.
 ROW = ("a", "b", "seen", "r1", "r2", "r3")
 
@@ -26,11 +21,6 @@ def check_prior(prior: tuple[float, float]) -> None:
     """
     if not min(prior) > 0:
         raise ValueError(f"both numbers of prior must be above 0, not {prior!r}")
-
-
-def warm_up(rate: float) -> float:
-    """Outcomes that a stream of a rate only learns from."""
-    return max(WARM_UP, WARM_UP_PER_RATE * (rate - WARM_UP_BEYOND))
 
 
 def fresh(prior: tuple[float, float] = PRIOR) -> list[float]:
@@ -59,25 +49,21 @@ def advance(
     # Written out for the three shifts: with a loop over them it takes twice as long.
     a, b, seen, r1, r2, r3 = row
     d1, d2, d3 = shifts
-    learned = 0.0
-    if learns and seen < FREEZE_AFTER:
-        learned = temper * (correct if seen + correct <= FREEZE_AFTER else FREEZE_AFTER - seen)
-    # Each correct outcome lowers the baseline a little; the one in the middle stands for all.
-    q = 1.0 - a / (a + b + learned / 2)
-    c1, c2, c3 = 1.0 - min(d1 / q, 0.5), 1.0 - min(d2 / q, 0.5), 1.0 - min(d3 / q, 0.5)
+    learned = temper * learnable(seen, correct) if learns else 0.0
+    q = 1.0 - middle_rate(a, b, learned)
+    c1, c2, c3 = rise_on_correct(q, d1), rise_on_correct(q, d2), rise_on_correct(q, d3)
     b += learned
     p = a / (a + b)
-    half = (1.0 - p) / 2
-    e1, e2, e3 = 1.0 + min(d1, half) / p, 1.0 + min(d2, half) / p, 1.0 + min(d3, half) / p
+    e1, e2, e3 = rise_on_error(p, d1), rise_on_error(p, d2), rise_on_error(p, d3)
     if temper != 1.0:
         c1, c2, c3 = c1**temper, c2**temper, c3**temper
         e1, e2, e3 = e1**temper, e2**temper, e3**temper
     power = c1**correct
-    r1 = r1 * (power * e1) + (c1 * (1.0 - power) / (1.0 - c1) + 1.0) * e1
+    r1 = r1 * (power * e1) + (run_adds(c1, power) + 1.0) * e1
     power = c2**correct
-    r2 = r2 * (power * e2) + (c2 * (1.0 - power) / (1.0 - c2) + 1.0) * e2
+    r2 = r2 * (power * e2) + (run_adds(c2, power) + 1.0) * e2
     power = c3**correct
-    r3 = r3 * (power * e3) + (c3 * (1.0 - power) / (1.0 - c3) + 1.0) * e3
+    r3 = r3 * (power * e3) + (run_adds(c3, power) + 1.0) * e3
     if r3 > R_MAX or r2 > R_MAX or r1 > R_MAX:
         r1, r2, r3 = min(r1, R_MAX), min(r2, R_MAX), min(r3, R_MAX)
     if learns:
@@ -98,9 +84,9 @@ def evidence_after(
     a, b, seen, *rs = row
     if not correct:
         return sum(rs) / 3.0
-    learned = temper * min(correct, max(FREEZE_AFTER - seen, 0.0)) if learns else 0.0
-    q = 1.0 - a / (a + b + learned / 2)
-    return sum(grow(r, (1.0 - min(d / q, 0.5)) ** temper, correct) for r, d in zip(rs, shifts, strict=True)) / 3.0
+    learned = temper * learnable(seen, correct) if learns else 0.0
+    q = 1.0 - middle_rate(a, b, learned)
+    return sum(grow(r, rise_on_correct(q, d) ** temper, correct) for r, d in zip(rs, shifts, strict=True)) / 3.0
 
 
 def unlearn(row: list[float], errors: int, correct: int, temper: float = 1.0) -> None:

@@ -8,10 +8,11 @@ from typing import Self
 import msgspec
 import numpy as np
 
+from detectors.likelihood import FREEZE_AFTER, rise_on_correct, rise_on_error, warm_up
 from detectors.mixture import R_MAX, SHIFTS, check
 from detectors.outcomes import locate_change
 from detectors.protocol import Estimate, checked_outcome, count_until
-from detectors.self_starting import FREEZE_AFTER, PRIOR, check_prior, warm_up
+from detectors.self_starting import PRIOR, check_prior
 
 #: Strata with a rate of their own; those that come later share the last one.
 STRATA_MAX = 32
@@ -144,9 +145,8 @@ class StratifiedMixture:
         self._kept.append(known.number | is_wrong << 7)
         p, temper = known.rate, self.temper
         if self._open or known.seen >= warm_up(p):
-            q, half = 1.0 - p, (1.0 - p) / 2
             for at, d in enumerate(self._shifts):
-                ratio = 1.0 + min(d, half) / p if is_wrong else 1.0 - min(d / q, 0.5)
+                ratio = rise_on_error(p, d) if is_wrong else rise_on_correct(1.0 - p, d)
                 self._r[at] = min((self._r[at] + 1.0) * ratio**temper, R_MAX)
         if not self._open and known.seen < FREEZE_AFTER:
             known.seen += 1

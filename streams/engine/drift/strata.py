@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from detectors import self_starting
 from detectors.arrays import Flags, Floats, Ints
+from detectors.likelihood import FREEZE_AFTER, WARM_UP
 from detectors.rounds import STRATA
 from streams.engine.drift.budgets import BLOCK, CORE
 from streams.engine.drift.recent import begins, lengths
@@ -61,7 +62,7 @@ def without_strata(prefix: bytes, slots: Mapping[bytes, bytes]) -> Iterator[Slot
     known, (a, b, _) = strata["known"], self_starting.fresh()[:3]
     rate = _mixed(known, strata["recent"])
     learned = (known[:, :, :2] - (a, b)).sum(axis=(1, 2)) + a + b
-    seen = np.minimum(known[:, :, 2].sum(axis=1), self_starting.FREEZE_AFTER)
+    seen = np.minimum(known[:, :, 2].sum(axis=1), FREEZE_AFTER)
     baselines = np.stack((rate * learned, (1.0 - rate) * learned, seen), axis=1)
     order = np.argsort(strata["stream"])
     streams, baselines = strata["stream"][order].astype(np.int64), baselines[order]
@@ -226,7 +227,7 @@ class StreamStrata:
     def rates(self, stream: int, otherwise: float) -> Floats:
         """The error rate of each stratum of a stream; `otherwise` where too little is known."""
         a, b, seen = self.rows["known"][self.row_of[stream]].T
-        return np.where(seen >= self_starting.WARM_UP, a / (a + b), otherwise)
+        return np.where(seen >= WARM_UP, a / (a + b), otherwise)
 
     def unlearn(self, stream: int, errors: int, correct: int, strata: Ints | None, temper: float) -> None:
         """As `OutcomeStreams.unlearn`."""
