@@ -4,31 +4,23 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from aiokafka.errors import KafkaError
-
 from schemas.policy import Policy
-from schemas.topics import checkpoints_topic
 from streams.engine.batch import KafkaRecord
 from streams.engine.partition import Checkpoint, FormatError, PartitionEngine
 from streams.exporter import MonitorState
 from streams.runtime.access import denied
-from streams.runtime.broker import WorkerRefusal, why_unwritten
-from streams.runtime.checkpoints import (
-    CheckpointsHidden,
-    CheckpointStore,
-    DeadLettersRefused,
-    Fenced,
-    failure,
-    transactional_id,
-)
+from streams.runtime.background import BackgroundTasks
+from streams.runtime.broker import WorkerRefusal
+from streams.runtime.checkpoints import CheckpointStore, DeadLettersRefused, Fenced, failure
+from streams.runtime.failures import TRANSIENT, PartitionFailures, longer
 from streams.runtime.fetched import FetchedBatch
 from streams.runtime.memory import FreedMemory
 from streams.runtime.open_partition import OpenPartition, restore
-from streams.runtime.settings import Settings, option_of
+from streams.runtime.settings import Settings
 from streams.runtime.transport import BatchConsumer
 from streams.runtime.watchdog import repartitioned
 
@@ -43,11 +35,6 @@ _WRITE_SECONDS = 30.0
 _TICK_SECONDS = 0.1
 _SHOW_SECONDS = 1.0
 _MEMORY_SECONDS = 10.0
-_FIRST_RETRY_SECONDS = 0.5
-_LAST_RETRY_SECONDS = 15.0
-
-#: What comes and goes with brokers and networks, and is tried again.
-_TRANSIENT = (KafkaError, OSError, TimeoutError)
 
 
 class Partitions:
@@ -96,8 +83,8 @@ class Partitions:
         #: Engines of revoked partitions, at their last checkpoint: often the same worker gets them back.
         self._parked: dict[int, OpenPartition] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
-        self._failures: dict[int, int] = {}
-        self._background: set[asyncio.Task[Any]] = set()
+        self._failures = PartitionFailures(settings, fail)
+        self._background = BackgroundTasks(fail)
         self._shown_offsets: dict[int, int] = {}
         #: Where the next owner would go on, of each partition that is assigned and was once opened here.
         self._durable: dict[int, int] = {}
@@ -145,7 +132,7 @@ class Partitions:
         log.info("assigned partitions=%s of %d", _list(partitions), topic_partitions)
         self._state.assign(partitions, topic_partitions)
         for partition in self._parked.keys() - partitions:
-            self._spawn(self._parked.pop(partition).store.close())
+            self._background.spawn(self._parked.pop(partition).store.close())
         self._cancel_openings()
         self._mine = set(partitions)
         self._durable = {p: offset for p, offset in self._durable.items() if p in self._mine}
@@ -180,7 +167,7 @@ class Partitions:
         kept = {p: o for p, o in self._owned.items() if o.is_written and not o.lock.locked()}
         for partition, each in self._owned.items():
             if partition not in kept:
-                self._spawn(each.store.close())
+                self._background.spawn(each.store.close())
         self._owned.clear()
         self._parked.update(kept)
         for each in owned:
@@ -196,8 +183,7 @@ class Partitions:
         written = len(self._parked) >= had
         stores = [self._parked.popitem()[1].store for _ in range(len(self._parked))]
         await asyncio.gather(*(store.close() for store in stores))
-        if self._background:
-            await asyncio.wait(self._background, timeout=within_seconds / 4)
+        await self._background.wait(within_seconds / 4)
         return written
 
     # --- opening
@@ -212,7 +198,7 @@ class Partitions:
     def _opened(self, partition: int, task: "asyncio.Task[None]") -> None:
         if self._opening.get(partition) is task:
             del self._opening[partition]
-        self._report(task)
+        self._background.report(task)
 
     def _cancel_openings(self) -> None:
         for task in self._opening.values():
@@ -223,7 +209,7 @@ class Partitions:
         """Opens a partition, again and again until it stands or the group takes it away."""
         while True:
             await asyncio.sleep(delay)
-            delay = min(max(2 * delay, _FIRST_RETRY_SECONDS), _LAST_RETRY_SECONDS)
+            delay = longer(delay)
             try:
                 # A heartbeat first: a worker that stood still and lost the partition must not fence its new owner.
                 if not await self.consumer.prove():
@@ -235,20 +221,9 @@ class Partitions:
             except (WorkerRefusal, FormatError) as error:
                 self._fail(1, str(error))
                 return
-            except _TRANSIENT as error:
+            except TRANSIENT as error:
                 self._state.restore_failed(partition)
-                self._spawn(self._say_unrestored(partition, delay, error))
-
-    async def _say_unrestored(self, partition: int, delay: float, error: BaseException) -> None:
-        what = f"partition {partition} of {checkpoints_topic(self._settings.id)}"
-        if isinstance(error, CheckpointsHidden):
-            log.warning("partition=%d not restored, tried again in %.1f s: %s", partition, delay, error)
-            return
-        if isinstance(error, TimeoutError):
-            bound = self._settings.restore_seconds
-            what = f"reading {what} took longer than {option_of('restore_seconds')} {bound:g}, which may be raised"
-        why = await why_unwritten(error, what, self._settings)
-        log.warning("partition=%d not restored, tried again in %.1f s: %s", partition, delay, why)
+                self._background.spawn(self._failures.say_unrestored(partition, delay, error))
 
     async def _open_once(self, partition: int) -> bool:
         started = time.monotonic()
@@ -263,7 +238,7 @@ class Partitions:
                 raise TimeoutError("a rebalance came first")
         except BaseException:
             self._state.dropped(partition)
-            self._spawn(owned.store.close())
+            self._background.spawn(owned.store.close())
             raise
         owned.checkpointed = time.monotonic()
         self._owned[partition] = owned
@@ -288,7 +263,7 @@ class Partitions:
             proven = await parked.store.prove()
         finally:
             if not proven:
-                self._spawn(parked.store.close())
+                self._background.spawn(parked.store.close())
         return parked if proven else None
 
     async def _restore(self, partition: int) -> tuple[OpenPartition, str]:
@@ -303,7 +278,7 @@ class Partitions:
         try:
             owned, restored = await restore(store, partition, self._policy, self._topic_partitions)
         except BaseException:
-            self._spawn(store.close())
+            self._background.spawn(store.close())
             raise
         if restored.at_ms:
             self._state.committed_before(partition, restored.at_ms / 1000)
@@ -374,10 +349,10 @@ class Partitions:
                 self.consumer.close_partition(owned.partition)
         elif engine.urgent and not owned.lock.locked():
             # A page waits for no timer: its record goes out with a checkpoint.
-            self._spawn(self._checkpoint(owned))
+            self._background.spawn(self._checkpoint(owned))
         elif (fill := self._fill(engine)) >= 1:
             if not owned.lock.locked():
-                self._spawn(self._checkpoint(owned))
+                self._background.spawn(self._checkpoint(owned))
             elif fill >= 2:
                 await self._checkpoint(owned)
 
@@ -413,14 +388,13 @@ class Partitions:
                     await owned.store.write(checkpoint)
             except BaseException as error:
                 self._failed(owned, checkpoint if owned.cut.done() else None, error)
-                if not isinstance(error, (Fenced, DeadLettersRefused, *_TRANSIENT)):
+                if not isinstance(error, (Fenced, DeadLettersRefused, *TRANSIENT)):
                     raise
                 return
             owned.engine.committed(checkpoint)
             owned.durable = self._durable[owned.partition] = checkpoint.applied + 1
             owned.unwritten, owned.letter_bytes = None, 0
-            if failures := self._failures.pop(owned.partition, 0):
-                log.info("partition=%d checkpoints are written again, after %d failures", owned.partition, failures)
+            self._failures.over(owned.partition)
             self._state.committed(owned.partition, time.monotonic() - started)
             owned.say_limits()
         if owned.halted and not now:
@@ -429,7 +403,7 @@ class Partitions:
     async def _resume(self, owned: OpenPartition) -> None:
         """Opens the flow of a halted partition where it stands."""
         owned.halted = False
-        with contextlib.suppress(*_TRANSIENT):
+        with contextlib.suppress(*TRANSIENT):
             if await self.consumer.open_at(owned.partition, owned.expected):
                 return
         if self._drop(owned):
@@ -453,20 +427,19 @@ class Partitions:
         del self._owned[owned.partition]
         self.consumer.close_partition(owned.partition)
         self._state.dropped(owned.partition)
-        self._spawn(owned.store.close())
+        self._background.spawn(owned.store.close())
         return True
 
     def _failed(self, owned: OpenPartition, checkpoint: Checkpoint | None, error: BaseException) -> None:
         """A checkpoint was not written, or nobody knows: keeps it for the next one, or drops the engine."""
-        known = isinstance(error, (DeadLettersRefused, *_TRANSIENT))
+        known = isinstance(error, (DeadLettersRefused, *TRANSIENT))
         keep = known and checkpoint is not None and owned.store.nothing_counts
         if keep:
             owned.unwritten = checkpoint
         elif not self._drop(owned) or not (known or isinstance(error, Fenced)):
             return
         partition = owned.partition
-        failures = self._failures[partition] = self._failures.get(partition, 0) + 1
-        delay = min(_FIRST_RETRY_SECONDS * 2 ** (failures - 1), _LAST_RETRY_SECONDS)
+        delay = self._failures.add(partition)
         owned.retry_at = time.monotonic() + delay
         self._state.checkpoint_failed(partition, failure(error))
         if isinstance(error, DeadLettersRefused):
@@ -475,33 +448,14 @@ class Partitions:
             # By a new owner, of which a rebalance tells; or after a pause so long that the broker ended the
             # transaction. Its owner is whoever the group says, so wait for it to say.
             delay = max(delay, self._settings.session_timeout_seconds / 3)
-            what = "fenced: its state is dropped and restored if it is still ours"
-            if failures == 1:
-                log.warning("partition=%d %s", partition, what)
-            else:
-                own = transactional_id(self._settings, partition)
-                log.error(
-                    "partition=%d %s; %d times in a row: no checkpoint is written, since another program writes with "
-                    "the transactional id %s, or this worker stands still for long: end the other one, often a "
-                    "worker with the same --id that is not of this group; `kafka-transactions.sh --bootstrap-server "
-                    "%s describe --transactional-id %s` shows when it last began.",
-                    *(partition, what, failures, own, self._settings.bootstrap, own),
-                )
+            self._failures.say_fenced(partition)
         else:
             what = "checkpoint failed, its figures go on" if keep else "checkpoint failed, it is restored"
-            self._spawn(self._say_unwritten(f"partition={partition} {what}", owned.store.at, delay, error))
+            self._background.spawn(
+                self._failures.say_unwritten(f"partition={partition} {what}", owned.store.at, delay, error)
+            )
         if not keep:
             self._start_opening(partition, delay)
-
-    async def _say_unwritten(self, what: str, at: str, delay: float, error: BaseException) -> None:
-        why = await why_unwritten(
-            error.__cause__ if isinstance(error, DeadLettersRefused) else error, at, self._settings
-        )
-        if at == checkpoints_topic(self._settings.id) and "not exist" in why:
-            # In a new one, what has changed since would stand alone, and pass for the whole state.
-            self._fail(1, f"{why} It was deleted while this worker ran; with a new one the group counts the log anew.")
-            return
-        log.error("%s, tried again in %.1f s: %s", what, delay, why)
 
     async def tick(self) -> None:
         """Runs for ever: checkpoints by time, signs of life, offsets for Kafka's own tools, freed memory."""
@@ -517,14 +471,14 @@ class Partitions:
                     self._follow(owned)
                 due = now - owned.checkpointed >= self._settings.checkpoint_seconds or now >= owned.retry_at > 0
                 if due and not owned.is_written and not owned.lock.locked():
-                    self._spawn(self._checkpoint(owned))
+                    self._background.spawn(self._checkpoint(owned))
             if now - shown >= _SHOW_SECONDS and (showing is None or showing.done()):
                 shown = now
-                showing = self._spawn(self._show_offsets())
+                showing = self._background.spawn(self._show_offsets())
             if now - looked >= _MEMORY_SECONDS:
                 looked = now
                 if memory.is_due:
-                    self._spawn(asyncio.to_thread(memory.give_back))
+                    self._background.spawn(asyncio.to_thread(memory.give_back))
 
     async def _show_offsets(self) -> None:
         offsets = {}
@@ -535,20 +489,6 @@ class Partitions:
                 offsets[partition] = offset
         if offsets and await self.consumer.commit_for_show(offsets):
             self._shown_offsets.update(offsets)
-
-    # --- tasks of its own
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        task = asyncio.ensure_future(work)
-        self._background.add(task)
-        task.add_done_callback(self._report)
-        return task
-
-    def _report(self, task: "asyncio.Task[Any]") -> None:
-        self._background.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a task of the worker failed", exc_info=error)
-            self._fail(70, "The worker failed, which is a defect: please report it with the lines above.")
 
 
 def _list(partitions: Iterable[int]) -> str:

@@ -17,6 +17,7 @@ from streams.runtime.broker import WorkerRefusal
 from streams.runtime.checkpoint_layout import Restored
 from streams.runtime.checkpoints import DeadLettersRefused, Fenced
 from streams.runtime.ends import LogEnds
+from streams.runtime.failures import PartitionFailures
 from streams.runtime.fetched import FetchedBatch
 from streams.runtime.open_partition import DEAD_LETTERS_PENDING
 from streams.runtime.partitions import Partitions
@@ -128,7 +129,7 @@ class Bench:
         self.failures: list[tuple[int, str]] = []
         self.policy = Policy.load(None) if policy is None else policy
         monkeypatch.setattr(module, "CheckpointStore", self.disk.store)
-        monkeypatch.setattr(module, "_FIRST_RETRY_SECONDS", 0.001)
+        monkeypatch.setattr("streams.runtime.failures._FIRST_RETRY_SECONDS", 0.001)
         self.partitions = Partitions(
             Settings.resolve(environ={}, session_timeout_seconds=0.01, **settings),
             self.policy,
@@ -484,3 +485,12 @@ async def test_the_log_names_a_limit_once_as_it_nears_and_once_as_it_is_met(
                 )
             else:
                 assert not lines, offset
+
+
+def test_a_broker_that_is_away_for_a_day_is_tried_every_fifteen_seconds() -> None:
+    failures = PartitionFailures(Settings.resolve(environ={}), lambda code, why: None)
+    delays = [failures.add(3) for _ in range(24 * 3600 // 15)]
+    assert delays[:6] == [0.5, 1, 2, 4, 8, 15]
+    assert set(delays[6:]) == {15}
+    failures.over(3)
+    assert failures.add(3) == 0.5
