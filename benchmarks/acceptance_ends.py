@@ -1,7 +1,7 @@
 """Point 9 of acceptance: when a drift is said to be over."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,8 @@ from detectors import (
     mean_shift,
 )
 from detectors.arrays import Floats
-from schemas.drift import Direction
+from detectors.categorical import Leading
+from streams.engine.drift.label_kinds import HANDLE_TIME, LABEL_MIX, NO_CLASS, SeriesKind
 
 
 @dataclass(slots=True)
@@ -93,66 +94,68 @@ def dips(
     return ends
 
 
-def ends_of_means(factor: float, runs: int, rng: np.random.Generator, lasting: int = 30_000) -> tuple[int, list[int]]:
-    """Changes of handling time by a factor: how many lasting ones ended, and labels from a recovery to the end."""
-    size, false, delays = 64, 0, []
+def _ends(
+    series: SeriesKind,
+    lead: Leading,
+    groups: Callable[[bool, int], Sequence[Sequence[int]]],
+    runs: int,
+    lasting: int,
+) -> tuple[int, list[int]]:
+    """Changes of labels: how many lasting ones ended, and labels from the recovery of others to their end.
 
-    def sums(seconds: float, count: int) -> list[tuple[int, int]]:
-        logs = mean_shift.quantised((rng.lognormal(math.log(seconds), 0.5, (count // size, size)) * 1000).astype(int))
-        return list(zip(logs.sum(axis=1).tolist(), (logs * logs).sum(axis=1).tolist(), strict=True))
-
-    way: Direction = "up" if factor > 1 else "down"
+    Args:
+        series: What the labels are: the very steps that the engine takes.
+        lead: What the change is of.
+        groups: Makes groups of so many labels, during the change or outside it.
+        runs: How many streams, each with a change that lasts and with one of 1,280 labels.
+        lasting: Labels of one that lasts.
+    """
+    false, delays = 0, []
     for _ in range(runs):
-        row = mean_shift.fresh()
-        for total, squares in sums(30.0, 10_000):
-            mean_shift.advance(row, size, total, squares)
+        row = series.fresh()
+        for usual in groups(False, 10_000):
+            series.run(row, [usual], [True])
         for stays in (True, False):
-            r = known = found = 0.0
-            values, taken = 0, 0
-            changed = sums(30.0 * factor, lasting if stays else 1_280)
-            for at, (total, _) in enumerate([*changed, *(() if stays else sums(30.0, 20_000))]):
-                r = mean_shift.back(r, row, way, known, size, total)
-                found, values = found + total / mean_shift.UNIT, values + size
-                known = max(known, mean_shift.proven(row, way, found, values, size))
-                taken = max(at + 1 - len(changed), 0) * size
+            r = known = total = 0.0
+            n = taken = 0
+            changed = groups(True, lasting if stays else 1_280)
+            for at, group in enumerate([*changed, *(() if stays else groups(False, 20_000))]):
+                r = series.back(r, row, lead, known, group)
+                total, n = total + series.total([group], lead), n + series.size
+                known = max(known, series.proven(row, lead, total, n))
+                taken = max(at + 1 - len(changed), 0) * series.size
                 if r >= PROMISED:
                     break
             false += stays and r >= PROMISED
             if not stays:
                 delays.append(taken)
     return false, delays
+
+
+def ends_of_means(factor: float, runs: int, rng: np.random.Generator, lasting: int = 30_000) -> tuple[int, list[int]]:
+    """Changes of handling time by a factor, as `_ends`."""
+    size = HANDLE_TIME.size
+
+    def groups(changed: bool, count: int) -> list[tuple[int, int]]:
+        seconds = rng.lognormal(math.log(30.0 * factor if changed else 30.0), 0.5, (count // size, size))
+        logs = mean_shift.quantised((seconds * 1000).astype(int))
+        return list(zip(logs.sum(axis=1).tolist(), (logs * logs).sum(axis=1).tolist(), strict=True))
+
+    return _ends(HANDLE_TIME, Leading(NO_CLASS, "up" if factor > 1 else "down"), groups, runs, lasting)
 
 
 def ends_of_mixes(
     share: float, now: float, runs: int, rng: np.random.Generator, lasting: int = 30_000
 ) -> tuple[int, list[int]]:
-    """Changes of a class's share: how many lasting ones ended, and labels from a recovery to the end."""
-    size, false, delays = 128, 0, []
+    """Changes of a class's share, as `_ends`."""
+    size = LABEL_MIX.size
 
-    def groups(of: float, count: int) -> list[list[int]]:
+    def groups(changed: bool, count: int) -> list[list[int]]:
+        of = now if changed else share
         found = rng.multinomial(size, [of, 1 - of], count // size).tolist()
         return [[*each, *[0] * (categorical.CLASSES - 2)] for each in found]
 
-    lead = categorical.Leading(0, "up" if now > share else "down")
-    for _ in range(runs):
-        row = categorical.fresh()
-        for counts in groups(share, 10_000):
-            categorical.advance(row, counts)
-        for stays in (True, False):
-            r = known = 0.0
-            of = items = taken = 0
-            changed = groups(now, lasting if stays else 1_280)
-            for at, counts in enumerate([*changed, *(() if stays else groups(share, 20_000))]):
-                r = categorical.back(r, row, lead, known, counts)
-                of, items = of + counts[0], items + size
-                known = max(known, categorical.proven(row, lead, of, items, size))
-                taken = max(at + 1 - len(changed), 0) * size
-                if r >= PROMISED:
-                    break
-            false += stays and r >= PROMISED
-            if not stays:
-                delays.append(taken)
-    return false, delays
+    return _ends(LABEL_MIX, Leading(0, "up" if now > share else "down"), groups, runs, lasting)
 
 
 def point_9(rng: np.random.Generator, runs: int = 200) -> Iterator[Finding]:

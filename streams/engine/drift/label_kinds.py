@@ -16,7 +16,7 @@ from streams.engine.drift.stream import Stream
 #: Sums of groups of labels, one sequence a group.
 Sums = Sequence[Sequence[int]]
 #: Of handling time, whose change is of no class.
-_NO_CLASS = -1
+NO_CLASS = -1
 
 
 class SeriesKind(ABC):
@@ -96,11 +96,11 @@ class HandleTime(SeriesKind):
 
     def leading(self, row: Sequence[float]) -> Leading:
         """As of `SeriesKind`."""
-        return Leading(_NO_CLASS, mean_shift.leaning(row))
+        return Leading(NO_CLASS, mean_shift.leaning(row))
 
     def leading_of(self, stream: Stream, episode: Episode) -> Leading:
         """As of `SeriesKind`."""
-        return Leading(_NO_CLASS, _direction_of(stream))
+        return Leading(NO_CLASS, _direction_of(stream))
 
     def packed(self, lead: Leading) -> bytes:
         """As of `SeriesKind`."""
