@@ -1,4 +1,4 @@
-//! Bytes to a label or a review, where nothing about them is unusual.
+//! Bytes to a label, a review or a state, where nothing about them is unusual.
 //!
 //! `streams/engine/decode.py` is the definition. Whatever is not certain to be accepted there, with the very same
 //! values, gives `None` here, and Python looks at it: an escape, a character beyond ASCII, a nested value, a field that
@@ -16,6 +16,7 @@ pub const SOURCES: &[&[u8]] = &[b"qa", b"audit", b"consensus", b"gold"];
 pub const SAMPLINGS: &[&[u8]] = &[b"random", b"stratified", b"targeted", b"full", b"unknown"];
 pub const PURPOSES: &[&[u8]] = &[b"production", b"gold", b"calibration", b"training", b"test"];
 const SEVERITIES: &[&[u8]] = &[b"minor", b"major", b"critical"];
+const STATES: &[&[u8]] = &[b"productive", b"available", b"break", b"training", b"meeting", b"offline"];
 const ORGANISATIONS: &[&[u8]] = &[b"vendor", b"client"];
 
 /// A text, or none, which stands for a default.
@@ -47,6 +48,8 @@ pub struct Review<'a> {
 pub enum Kind<'a> {
     Label(Label<'a>),
     Review(Review<'a>),
+    /// What a person's state is from now on.
+    State(&'a [u8]),
 }
 
 pub struct Event<'a> {
@@ -54,7 +57,8 @@ pub struct Event<'a> {
     pub at: i64,
     pub site_id: &'a [u8],
     pub agent_id: &'a [u8],
-    pub project_id: &'a [u8],
+    /// Always there but for a state.
+    pub project_id: Text<'a>,
     pub market: Text<'a>,
     pub sop_version: Text<'a>,
     pub kind: Kind<'a>,
@@ -87,15 +91,16 @@ enum Rule {
     Nothing,
 }
 
-/// Fields that both types have, then those of either; `OF_LABEL` and `OF_REVIEW` say the rule where a type has it.
+/// All fields, and the rule of each for labels, reviews and states, where those have it.
 macro_rules! fields {
-    ($($field:ident $name:literal $label:expr, $review:expr;)*) => {
+    ($($field:ident $name:literal $label:expr, $review:expr, $state:expr;)*) => {
         #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
         #[derive(Clone, Copy)]
         enum Field { $($field),* }
         const FIELDS: usize = [$(Field::$field),*].len();
         const OF_LABEL: [Option<Rule>; FIELDS] = [$($label),*];
         const OF_REVIEW: [Option<Rule>; FIELDS] = [$($review),*];
+        const OF_STATE: [Option<Rule>; FIELDS] = [$($state),*];
         fn field(name: &[u8]) -> Option<Field> {
             match name { $($name => Some(Field::$field),)* _ => None }
         }
@@ -105,51 +110,54 @@ macro_rules! fields {
 use Rule::{Duration, Epoch, Flag, FreeText, Identifier, Nothing, OneOf, Positive, PositiveRatio, Ratio, Required};
 
 fields! {
-    Type b"type" Some(Required), Some(Required);
-    EventId b"event_id" Some(Required), Some(Required);
-    At b"at" Some(Epoch), Some(Epoch);
-    SiteId b"site_id" Some(Required), Some(Required);
-    AgentId b"agent_id" Some(Required), Some(Required);
-    ProjectId b"project_id" Some(Required), Some(Required);
-    TaskId b"task_id" Some(Required), Some(Required);
-    Label b"label" Some(FreeText), Some(FreeText);
-    HandleMs b"handle_ms" Some(Duration), None;
-    Market b"market" Some(Identifier), Some(Identifier);
-    SopVersion b"sop_version" Some(Identifier), Some(Identifier);
-    Skipped b"skipped" Some(Flag), None;
-    SkipReason b"skip_reason" Some(FreeText), None;
-    LabelId b"label_id" Some(Identifier), Some(Identifier);
-    Attempt b"attempt" Some(Positive), None;
-    Purpose b"purpose" Some(OneOf(PURPOSES)), Some(OneOf(PURPOSES));
-    RequestId b"request_id" Some(Identifier), Some(Identifier);
-    Queue b"queue" Some(Identifier), Some(Identifier);
-    ContentType b"content_type" Some(Identifier), Some(Identifier);
-    Language b"language" Some(Identifier), Some(Identifier);
-    Skill b"skill" Some(Identifier), Some(Identifier);
-    Stratum b"stratum" Some(Identifier), Some(Identifier);
-    PolicyCode b"policy_code" Some(Identifier), None;
-    ShiftId b"shift_id" Some(Identifier), None;
-    Prelabel b"prelabel" Some(FreeText), None;
-    ReviewerId b"reviewer_id" None, Some(Identifier);
-    Sampling b"sampling" None, Some(OneOf(SAMPLINGS));
-    Correct b"correct" None, Some(Flag);
-    Expected b"expected" None, Some(FreeText);
-    ErrorType b"error_type" None, Some(Identifier);
-    Severity b"severity" None, Some(OneOf(SEVERITIES));
-    LabeledAt b"labeled_at" None, Some(Epoch);
-    Role b"role" None, Some(OneOf(ROLES));
-    Verdict b"verdict" None, Some(Flag);
-    ReviewId b"review_id" None, Some(Identifier);
-    ReviewRound b"review_round" None, Some(Positive);
-    ReviewerOrg b"reviewer_org" None, Some(OneOf(ORGANISATIONS));
-    ReviewerSiteId b"reviewer_site_id" None, Some(Identifier);
-    Source b"source" None, Some(OneOf(SOURCES));
-    SamplingRate b"sampling_rate" None, Some(PositiveRatio);
-    Blind b"blind" None, Some(Flag);
-    Score b"score" None, Some(Ratio);
-    Errors b"errors" None, Some(Nothing);
-    ReviewMs b"review_ms" None, Some(Duration);
-    ReviewSopVersion b"review_sop_version" None, Some(Identifier);
+    Type b"type" Some(Required), Some(Required), Some(Required);
+    EventId b"event_id" Some(Required), Some(Required), Some(Required);
+    At b"at" Some(Epoch), Some(Epoch), Some(Epoch);
+    SiteId b"site_id" Some(Required), Some(Required), Some(Required);
+    AgentId b"agent_id" Some(Required), Some(Required), Some(Required);
+    ProjectId b"project_id" Some(Required), Some(Required), Some(Identifier);
+    TaskId b"task_id" Some(Required), Some(Required), None;
+    Label b"label" Some(FreeText), Some(FreeText), None;
+    HandleMs b"handle_ms" Some(Duration), None, None;
+    Market b"market" Some(Identifier), Some(Identifier), None;
+    SopVersion b"sop_version" Some(Identifier), Some(Identifier), None;
+    Skipped b"skipped" Some(Flag), None, None;
+    SkipReason b"skip_reason" Some(FreeText), None, None;
+    LabelId b"label_id" Some(Identifier), Some(Identifier), None;
+    Attempt b"attempt" Some(Positive), None, None;
+    Purpose b"purpose" Some(OneOf(PURPOSES)), Some(OneOf(PURPOSES)), None;
+    RequestId b"request_id" Some(Identifier), Some(Identifier), None;
+    Queue b"queue" Some(Identifier), Some(Identifier), Some(Identifier);
+    ContentType b"content_type" Some(Identifier), Some(Identifier), None;
+    Language b"language" Some(Identifier), Some(Identifier), None;
+    Skill b"skill" Some(Identifier), Some(Identifier), None;
+    Stratum b"stratum" Some(Identifier), Some(Identifier), None;
+    PolicyCode b"policy_code" Some(Identifier), None, None;
+    ShiftId b"shift_id" Some(Identifier), None, Some(Identifier);
+    Prelabel b"prelabel" Some(FreeText), None, None;
+    ReviewerId b"reviewer_id" None, Some(Identifier), None;
+    Sampling b"sampling" None, Some(OneOf(SAMPLINGS)), None;
+    Correct b"correct" None, Some(Flag), None;
+    Expected b"expected" None, Some(FreeText), None;
+    ErrorType b"error_type" None, Some(Identifier), None;
+    Severity b"severity" None, Some(OneOf(SEVERITIES)), None;
+    LabeledAt b"labeled_at" None, Some(Epoch), None;
+    Role b"role" None, Some(OneOf(ROLES)), None;
+    Verdict b"verdict" None, Some(Flag), None;
+    ReviewId b"review_id" None, Some(Identifier), None;
+    ReviewRound b"review_round" None, Some(Positive), None;
+    ReviewerOrg b"reviewer_org" None, Some(OneOf(ORGANISATIONS)), None;
+    ReviewerSiteId b"reviewer_site_id" None, Some(Identifier), None;
+    Source b"source" None, Some(OneOf(SOURCES)), None;
+    SamplingRate b"sampling_rate" None, Some(PositiveRatio), None;
+    Blind b"blind" None, Some(Flag), None;
+    Score b"score" None, Some(Ratio), None;
+    Errors b"errors" None, Some(Nothing), None;
+    ReviewMs b"review_ms" None, Some(Duration), None;
+    ReviewSopVersion b"review_sop_version" None, Some(Identifier), None;
+    State b"state" None, None, Some(OneOf(STATES));
+    Reason b"reason" None, None, Some(FreeText);
+    Paid b"paid" None, None, Some(Flag);
 }
 
 fn is_allowed(rule: Rule, value: Value) -> bool {
@@ -258,7 +266,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The label or review of a record; `None` where Python must look.
+/// The label, review or state of a record; `None` where Python must look.
 pub fn parse(bytes: &[u8]) -> Option<Event<'_>> {
     let mut values = [Value::Absent; FIELDS];
     let mut met = [0u8; FIELDS];
@@ -288,14 +296,15 @@ pub fn parse(bytes: &[u8]) -> Option<Event<'_>> {
     cursor.blanks();
     (cursor.at == bytes.len()).then_some(())?;
 
-    let is_label = match values[Field::Type as usize] {
-        Value::Text(b"label_submitted") => true,
-        Value::Text(b"label_reviewed") => false,
+    let Value::Text(name) = values[Field::Type as usize] else { return None };
+    let rules = match name {
+        b"label_submitted" => &OF_LABEL,
+        b"label_reviewed" => &OF_REVIEW,
+        b"state_changed" => &OF_STATE,
         _ => return None,
     };
-    let rules = if is_label { &OF_LABEL } else { &OF_REVIEW };
     for &place in &met[..count] {
-        // A field of the other type is none of this one's: whatever it holds is passed over.
+        // A field of another type is none of this one's: whatever it holds is passed over.
         if let Some(rule) = rules[usize::from(place)] {
             is_allowed(rule, values[usize::from(place)]).then_some(())?;
         }
@@ -313,16 +322,19 @@ pub fn parse(bytes: &[u8]) -> Option<Event<'_>> {
         Value::Bool(flag) => Some(flag),
         _ => None,
     };
-    let task_id = text(Field::TaskId)?;
-    let kind = if is_label {
+    let kind = if name == b"state_changed" {
+        Kind::State(text(Field::State)?)
+    } else if name == b"label_submitted" {
+        (text(Field::TaskId).is_some() && text(Field::ProjectId).is_some()).then_some(())?;
         Kind::Label(Label {
             skipped: flag(Field::Skipped).unwrap_or(false),
             handle_ms: int(Field::HandleMs),
             label: text(Field::Label),
         })
     } else {
+        text(Field::ProjectId)?;
         Kind::Review(Review {
-            task_id,
+            task_id: text(Field::TaskId)?,
             reviewer_id: text(Field::ReviewerId),
             role: text(Field::Role),
             source: text(Field::Source),
@@ -343,7 +355,7 @@ pub fn parse(bytes: &[u8]) -> Option<Event<'_>> {
         at: int(Field::At)?,
         site_id: text(Field::SiteId)?,
         agent_id: text(Field::AgentId)?,
-        project_id: text(Field::ProjectId)?,
+        project_id: text(Field::ProjectId),
         market: text(Field::Market),
         sop_version: text(Field::SopVersion),
         kind,

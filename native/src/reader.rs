@@ -1,4 +1,4 @@
-//! The loop over records, for labels and reviews of which nothing is new.
+//! The loop over records, for labels, reviews and states of which nothing is new.
 //!
 //! `Intake._read_chunk` in `streams/engine/intake.py` is the definition. This one stops at each record that it is not
 //! certain about, before it has changed anything for it; Python decides about that record by its own loop, on the same
@@ -51,6 +51,7 @@ struct Site {
     reviewers: Numbers,
     works: Numbers,
     verdicts: Numbers,
+    states: Numbers,
 }
 
 /// The columns, in the order of `NativeReader.gather` in `streams/engine/native_reader.py`.
@@ -77,11 +78,21 @@ enum Column {
     MadeAudit,
     DelayKind,
     DelayMs,
+    StatePerson,
+    StateKind,
+    StateAt,
+    StateClock,
 }
-const COLUMNS: usize = Column::DelayMs as usize + 1;
+const COLUMNS: usize = Column::StateClock as usize + 1;
 /// The first column of each set of parallel ones.
-const SETS: [Column; 5] =
-    [Column::LabelPerson, Column::SkipPerson, Column::ReviewPerson, Column::MadeReviewer, Column::DelayKind];
+const SETS: [Column; 6] = [
+    Column::LabelPerson,
+    Column::SkipPerson,
+    Column::ReviewPerson,
+    Column::MadeReviewer,
+    Column::DelayKind,
+    Column::StatePerson,
+];
 
 /// How things were before a record changed the first of them: what is taken back if this code fails in the midst of it.
 #[derive(Default)]
@@ -144,7 +155,7 @@ fn verdict_key(key: &mut Vec<u8>, event: &Event, review: &Review) {
     join(
         key,
         &[
-            Some(event.project_id),
+            event.project_id,
             event.market,
             event.sop_version,
             review.role,
@@ -253,6 +264,7 @@ impl State {
         match &event.kind {
             Kind::Label(label) => self.label(number, &event, label),
             Kind::Review(review) => self.review(number, index, bytes, &event, review),
+            Kind::State(state) => self.state(number, &event, state),
         }
     }
 
@@ -278,7 +290,7 @@ impl State {
     fn label(&mut self, number: usize, event: &Event, label: &Label) -> Step {
         let site = &self.sites[number];
         let Some(&person) = site.agents.get(event.agent_id) else { return Step::New };
-        join(&mut self.key, &[Some(event.project_id), event.market, event.sop_version]);
+        join(&mut self.key, &[event.project_id, event.market, event.sop_version]);
         let Some(&kind) = site.works.get(self.key.as_slice()) else { return Step::New };
         let class = if label.skipped {
             0
@@ -371,6 +383,24 @@ impl State {
         Step::Done
     }
 
+    fn state(&mut self, number: usize, event: &Event, state: &[u8]) -> Step {
+        let site = &self.sites[number];
+        let Some(&person) = site.agents.get(event.agent_id) else { return Step::New };
+        join(&mut self.key, &[event.project_id, Some(state)]);
+        let Some(&kind) = site.states.get(self.key.as_slice()) else { return Step::New };
+        match self.is_new(number, event) {
+            None => return Step::Rare,
+            Some(false) => return Step::Done,
+            Some(true) => {}
+        }
+        let clock_ms = self.sites[number].clock.get().seen().clock_ms;
+        self.push(Column::StatePerson, person);
+        self.push(Column::StateKind, kind);
+        self.push(Column::StateAt, event.at);
+        self.push(Column::StateClock, clock_ms);
+        Step::Done
+    }
+
     /// Goes on until a record is not done: its number, and what it comes to.
     fn run(&mut self, records: &Records, at: &mut usize, suspicious_ms: i64) -> Step {
         while let Some(record) = records.get(*at) {
@@ -410,6 +440,7 @@ impl State {
                     reviewers: Numbers::default(),
                     works: Numbers::default(),
                     verdicts: Numbers::default(),
+                    states: Numbers::default(),
                 });
                 self.site_ids.insert(event.site_id.into(), self.sites.len() - 1);
                 self.sites.len() - 1
@@ -430,16 +461,26 @@ impl State {
         let any =
             |value: Option<Py<PyString>>| -> Py<PyAny> { value.map_or_else(|| py.None(), |text| text.into_any()) };
         let work = || -> PyResult<[Py<PyAny>; 3]> {
-            Ok([text(event.project_id)?.into_any(), any(option(event.market)?), any(option(event.sop_version)?)])
+            Ok([any(option(event.project_id)?), any(option(event.market)?), any(option(event.sop_version)?)])
         };
         match &event.kind {
+            Kind::State(entered) => {
+                let Some(person) = known(&state.getattr("agents")?, &[text(event.agent_id)?.into_any()])? else {
+                    return Ok(false);
+                };
+                site.agents.insert(event.agent_id.into(), person);
+                let names = [any(option(event.project_id)?), text(entered)?.into_any()];
+                let Some(kind) = known(&state.getattr("states")?, &names)? else { return Ok(false) };
+                join(&mut self.key, &[event.project_id, Some(entered)]);
+                site.states.insert(self.key.as_slice().into(), kind);
+            }
             Kind::Label(label) => {
                 let Some(person) = known(&state.getattr("agents")?, &[text(event.agent_id)?.into_any()])? else {
                     return Ok(false);
                 };
                 site.agents.insert(event.agent_id.into(), person);
                 let Some(kind) = known(&state.getattr("works")?, &work()?)? else { return Ok(false) };
-                join(&mut self.key, &[Some(event.project_id), event.market, event.sop_version]);
+                join(&mut self.key, &[event.project_id, event.market, event.sop_version]);
                 site.works.insert(self.key.as_slice().into(), kind);
                 if !label.skipped {
                     let Some(class) = known(&names.getattr("class_ids")?, &[any(option(label.label)?)])? else {
@@ -553,8 +594,11 @@ impl Reader {
     /// Forgets the numbers of names: Python has begun to number anew.
     fn forget_names(&mut self) {
         for site in &mut self.state.sites {
-            for numbers in [&mut site.agents, &mut site.qas, &mut site.reviewers, &mut site.works, &mut site.verdicts] {
-                numbers.clear();
+            for people in [&mut site.agents, &mut site.qas, &mut site.reviewers] {
+                people.clear();
+            }
+            for kinds in [&mut site.works, &mut site.verdicts, &mut site.states] {
+                kinds.clear();
             }
         }
         self.state.classes.clear();

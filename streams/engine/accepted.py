@@ -1,11 +1,9 @@
-"""What an accepted review, state or revision means: the columns of the batch that it goes into.
+"""What an accepted review, state, profile or revision means: the columns of the batch that it goes into.
 
 Labels, seven of ten events, are taken by the loop itself (`streams.engine.intake`).
 """
 
 from collections.abc import Callable
-
-import msgspec
 
 from schemas.events import (
     AgentProfiled,
@@ -14,7 +12,6 @@ from schemas.events import (
     ReviewRevised,
     StateChanged,
 )
-from schemas.policy import OTHER
 from streams.engine.batch import ErrorFound, Gathered
 from streams.engine.headline import why_not_windowed
 from streams.engine.horizon import SiteState
@@ -116,15 +113,20 @@ def _find_errors(names: Numbering, batch: Gathered, event: LabelReviewed, kind: 
         batch.errors.append(ErrorFound(site, project, shown, severity or "", event.correct, at))
 
 
-def take_state(names: Numbering, batch: Gathered, site: SiteState, event: StateChanged | AgentProfiled) -> None:
+def take_state(names: Numbering, batch: Gathered, site: SiteState, event: StateChanged) -> None:
+    """Takes the state that a person entered."""
+    person = names.person(site, None, event.agent_id)
+    try:
+        kind = site.states[event.project_id][event.state]
+    except KeyError:
+        kind = names.state_kind(site, event.project_id, event.state)
+    for values, value in zip(batch.states, (person, kind, event.at, site.clock_ms), strict=True):
+        values.append(value)
+
+
+def take_profile(names: Numbering, batch: Gathered, site: SiteState, event: AgentProfiled) -> None:
     """Takes what is known of a person from now on."""
-    names.person(site, None, event.agent_id)
-    if isinstance(event, StateChanged):
-        place = names.admitted.project(site.name, event.project_id or "")
-        if place.over:
-            names.tally.add(f"over/{place.over}", site.name != OTHER)
-            event = msgspec.structs.replace(event, project_id=place.project)
-    batch.states.append((site.name, event, site.clock_ms))
+    batch.profiles.append((len(batch.states.at), names.person(site, None, event.agent_id), event))
 
 
 def revise_review(names: Numbering, batch: Gathered, site: SiteState, event: ReviewRevised) -> None:

@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from detectors.arrays import Ints
-from schemas.events import AgentProfiled, LabelReviewed, ReviewRevised, StateChanged
+from schemas.events import AgentProfiled, LabelReviewed, ReviewRevised
 
 #: A column: a list of whole numbers while the loop runs, an array for the parts after it.
 C = TypeVar("C")
@@ -81,6 +81,15 @@ class Trait(NamedTuple):
     error_type: str | None
 
 
+class StateKind(NamedTuple):
+    """A combination under which people's states are counted."""
+
+    site: str
+    #: Empty where none is given.
+    project: str
+    state: str
+
+
 class ErrorFound(NamedTuple):
     """One error found by a first-given review; a remark where the review found the work correct all the same."""
 
@@ -146,6 +155,15 @@ class DelayColumns(NamedTuple, Generic[C]):
     delay_ms: C
 
 
+class StateColumns(NamedTuple, Generic[C]):
+    """States that people entered; `clock_ms` is the site's clock after each."""
+
+    person: C
+    kind: C
+    at: C
+    clock_ms: C
+
+
 class LabelChangeColumns(NamedTuple, Generic[C]):
     """What revisions take from windows and add to them: labels with a weight of -1 or +1."""
 
@@ -173,7 +191,7 @@ class ColumnBatch(Generic[C]):
     Attributes:
         implausible: Times that cannot be meant and are left out, by site, field and reason.
         errors: Errors found, and remarks on correct work, one by one.
-        states: `state_changed` and `agent_profiled` with the site's name and its clock after the event.
+        profiles: Each `agent_profiled` with the person, and the number of states in the batch that came before it.
         ids: `event_id` of each of `reviews`.
         mistakes: The task of each of `reviews` that found an error, by its place.
         to_hold: The event behind each of `reviews`, where the intake keeps them.
@@ -186,11 +204,12 @@ class ColumnBatch(Generic[C]):
     reviews: ReviewColumns[C]
     made: ReviewsMadeColumns[C]
     delays: DelayColumns[C]
+    states: StateColumns[C]
     label_changes: LabelChangeColumns[C]
     review_changes: ReviewChangeColumns[C]
     implausible: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     errors: list[ErrorFound] = field(default_factory=list)
-    states: list[tuple[str, StateChanged | AgentProfiled, int]] = field(default_factory=list)
+    profiles: list[tuple[int, int, AgentProfiled]] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     mistakes: dict[int, str] = field(default_factory=dict)
     to_hold: list[LabelReviewed] = field(default_factory=list)
@@ -224,6 +243,7 @@ def gather() -> Gathered:
         ReviewColumns([], [], [], [], [], []),
         ReviewsMadeColumns([], [], [], [], []),
         DelayColumns([], []),
+        StateColumns([], [], [], []),
         LabelChangeColumns([], [], [], [], []),
         ReviewChangeColumns([], [], [], [], []),
     )
@@ -237,11 +257,12 @@ def settled(gathered: Gathered, column: Callable[[Growing], Ints]) -> EventBatch
         ReviewColumns(*map(column, gathered.reviews)),
         ReviewsMadeColumns(*map(column, gathered.made)),
         DelayColumns(*map(column, gathered.delays)),
+        StateColumns(*map(column, gathered.states)),
         LabelChangeColumns(*map(column, gathered.label_changes)),
         ReviewChangeColumns(*map(column, gathered.review_changes)),
         gathered.implausible,
         gathered.errors,
-        gathered.states,
+        gathered.profiles,
         gathered.ids,
         gathered.mistakes,
         gathered.to_hold,

@@ -46,6 +46,7 @@ class SiteState:
         "seen",
         "skew_ms",
         "sops",
+        "states",
         "verdicts",
         "works",
     )
@@ -73,6 +74,8 @@ class SiteState:
         self.reviewers: dict[str, int] = {}
         self.works: WorkNumbers = {}
         self.verdicts: VerdictNumbers = {}
+        #: By project as it came, and state.
+        self.states: dict[str | None, dict[str, int]] = {}
         self.sops: dict[tuple[str, str], int] = {}
         #: Newest event time by type.
         self.beats: dict[str, int] = {}

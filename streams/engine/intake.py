@@ -20,7 +20,7 @@ from schemas.events import (
     event_types,
 )
 from schemas.policy import OTHER
-from streams.engine.accepted import review_taker, revise_label, revise_review, take_state
+from streams.engine.accepted import review_taker, revise_label, revise_review, take_profile, take_state
 from streams.engine.batch import DeadLetter, EventBatch, Gathered, KafkaRecord, column, gather, settled
 from streams.engine.decode import UNKNOWN, Rejection, decode
 from streams.engine.horizon import Horizon, SiteState
@@ -182,6 +182,8 @@ class Intake(Numbering):
                     label_class(self.new_class(event.label))
             elif cls is LabelReviewed:
                 take_review(site, event)
+            elif cls is StateChanged:
+                take_state(self, run.batch, site, event)
             else:
                 self._take_rare(run.batch, site, event)
         self.tally.add("duplicates", duplicates)
@@ -191,8 +193,8 @@ class Intake(Numbering):
         self.tally.add(f"events/{name}")
         site.beat(name, event.at)
         batch.implausible.update((site.name, field, reason) for field, reason in implausible(event))
-        if isinstance(event, StateChanged | AgentProfiled):
-            take_state(self, batch, site, event)
+        if isinstance(event, AgentProfiled):
+            take_profile(self, batch, site, event)
         elif isinstance(event, ReviewRevised):
             revise_review(self, batch, site, event)
         elif isinstance(event, LabelRevised):
@@ -213,13 +215,15 @@ class Intake(Numbering):
     # --- after the loop
 
     def _settle(self, batch: EventBatch) -> None:
-        """Counts labels and reviews, moves the partition's clocks and the sites' newest events past the batch."""
+        """Counts what is in columns, moves the partition's clocks and the sites' newest events past the batch."""
         self.tally.add("events/label_submitted", len(batch.labels.at) + len(batch.skips.at))
         self.tally.add("events/label_reviewed", len(batch.reviews.at))
+        self.tally.add("events/state_changed", len(batch.states.at))
         for columns, kinds, name in (
             (batch.labels, self.works, "label_submitted"),
             (batch.skips, self.works, "label_submitted"),
             (batch.reviews, self.verdicts, "label_reviewed"),
+            (batch.states, self.states, "state_changed"),
         ):
             if len(columns.at):
                 newest = np.full(len(kinds), -1, np.int64)
@@ -236,7 +240,12 @@ class Intake(Numbering):
 
     def _leave_out_implausible(self, batch: EventBatch) -> None:
         """Takes durations that cannot be meant out of the columns; counts them, and event times of 1973 and before."""
-        for columns, kinds in ((batch.labels, self.works), (batch.skips, self.works), (batch.reviews, self.verdicts)):
+        for columns, kinds in (
+            (batch.labels, self.works),
+            (batch.skips, self.works),
+            (batch.reviews, self.verdicts),
+            (batch.states, self.states),
+        ):
             old = columns.at < OLDEST_MS
             if old.any():
                 sites = (kinds[kind].site for kind in columns.kind[old].tolist())

@@ -20,6 +20,7 @@ from streams.engine.batch import (
     ReviewColumns,
     ReviewsMadeColumns,
     SkipColumns,
+    StateColumns,
     column,
     gather,
     settled,
@@ -117,12 +118,13 @@ class NativeReader:
         """A batch of native columns; the rare ones are lists."""
         columns = iter(self._columns)
         batch = gather()
-        batch.labels, batch.skips, batch.reviews, batch.made, batch.delays = (
+        batch.labels, batch.skips, batch.reviews, batch.made, batch.delays, batch.states = (
             LabelColumns(*islice(columns, 5)),
             SkipColumns(*islice(columns, 3)),
             ReviewColumns(*islice(columns, 6)),
             ReviewsMadeColumns(*islice(columns, 5)),
             DelayColumns(*islice(columns, 2)),
+            StateColumns(*islice(columns, 4)),
         )
         return batch
 

@@ -5,7 +5,7 @@ Numbers are for speed alone: who has a row in the tables is found there again wh
 
 from schemas.policy import OTHER
 from schemas.text import visible
-from streams.engine.batch import ErrorFound, Trait, VerdictKind, WorkKind
+from streams.engine.batch import ErrorFound, StateKind, Trait, VerdictKind, WorkKind
 from streams.engine.headline import why_not_windowed
 from streams.engine.horizon import Given, SiteState
 from streams.engine.limits import Admitted
@@ -36,6 +36,7 @@ class Numbering:
         self.reviewers: list[tuple[str, str]] = []
         self.works: list[WorkKind] = []
         self.verdicts: list[VerdictKind] = []
+        self.states: list[StateKind] = []
         self.sops: list[tuple[str, str, str]] = []
         self.classes: list[str | None] = []
         self.traits: list[Trait] = []
@@ -49,10 +50,10 @@ class Numbering:
             self.persons, self.reviewers = [], []
             for site in sites.values():
                 site.agents, site.qas, site.reviewers = {}, {}, {}
-        if len(self.works) + len(self.verdicts) + len(self.sops) > NAMES_HELD_MAX:
-            self.works, self.verdicts, self.sops = [], [], []
+        if len(self.works) + len(self.verdicts) + len(self.states) + len(self.sops) > NAMES_HELD_MAX:
+            self.works, self.verdicts, self.states, self.sops = [], [], [], []
             for site in sites.values():
-                site.works, site.verdicts, site.sops = {}, {}, {}
+                site.works, site.verdicts, site.states, site.sops = {}, {}, {}, {}
         if len(self.classes) + len(self.traits) > NAMES_HELD_MAX:
             self.classes, self.traits, self.class_ids, self.trait_ids = [], [], {}, {}
 
@@ -127,6 +128,18 @@ class Numbering:
                 VerdictKind(site.name, place.project, place.market, number, *named, windowed, bool(place.over))
             )
         return kinds[given]
+
+    def state_kind(self, site: SiteState, project: str | None, state: str) -> int:
+        """The number of a kind of state; beyond a limit as for work."""
+        place = self.admitted.project(site.name, project or "")
+        if place.over:
+            project = _BEYOND
+            self.tally.add(f"over/{place.over}", site.name != OTHER)
+        kinds = site.states.setdefault(project, {})
+        if state not in kinds:
+            kinds[state] = len(self.states)
+            self.states.append(StateKind(site.name, place.project, state))
+        return kinds[state]
 
     def admitted_error(
         self, kind: int, error_type: str, severity: str | None, is_remark: bool

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from detectors.arrays import Ints
-from schemas.events import ROLES, STATES, AgentProfiled, StateChanged
+from schemas.events import ROLES, STATES
 from schemas.metrics import WINDOWS
 from schemas.policy import Policy
-from streams.engine.batch import EventBatch
+from streams.engine.batch import EventBatch, StateColumns, StateKind
 from streams.engine.figures import Figures
 from streams.engine.intake import Intake
 from streams.engine.panes import HOUR_MS, Key, Panes, Ring, Rings, Table
-from streams.engine.parts import Grouping, Report, has_room, read_totals
+from streams.engine.parts import Grouping, Numbers, Report, has_room, read_totals, rows_of
 
 #: A state open for longer is closed here, and counted as forgotten unless it is a night or a weekend: offline.
 FORGOTTEN_MS = 12 * HOUR_MS
@@ -64,6 +64,10 @@ class PresencePart:
             attributes=("state", "since_ms", "cell", "newest_ms", "role"),
         )
         self.states = Table("states", rings, {"ms": Panes()}, totals=("ms",))
+        self._cells: Numbers[StateKind] = rows_of(self.states, lambda kind: kind)
+        #: The intake's people, and the row of each that has entered a state here; -1 beyond `PEOPLE_MAX`.
+        self._persons: list[tuple[str, str, str]] = []
+        self._row_of: dict[int, int] = {}
         self._of_window = {window: Grouping(self.states, _within_window(window)) for window in WINDOWS}
         self._of_site = Grouping(self.states, lambda key: (key[0], key[2]))
         self._sites = Table("presence_sites", rings, totals=("forgotten", "late"))
@@ -74,24 +78,22 @@ class PresencePart:
 
     def apply(self, batch: EventBatch, intake: Intake) -> None:
         """Takes states and profiles in order, then closes what the sites' clocks have passed."""
+        # What the intake has admitted has its row, also where the state is then passed over.
+        self._cells.sync(intake.states)
+        if intake.persons is not self._persons:  # the intake has begun a new list
+            self._persons, self._row_of = intake.persons, {}
         closed: list[Interval] = []
         changed: list[tuple[int, int]] = []
-        for site, event, clock_ms in batch.states:
-            cell = 0
-            if isinstance(event, StateChanged):
-                # First of all: what the intake has admitted has its row, also where the state is then passed over.
-                cell = self.states.row((site, event.project_id or "", event.state), site)
-            if not has_room(self.people, (site, event.agent_id)):
-                intake.tally.add("unnamed")
-                continue
-            person = self.people.row((site, event.agent_id), site)
-            self._sites.row((site,), site)
-            if isinstance(event, AgentProfiled):
-                if event.role is not None:
-                    self.people.set(person, role=ROLES.index(event.role))
-            else:
-                changed.append((person, event.at))
-                self._state_changed(site, person, cell, event, clock_ms, closed)
+        begin = 0
+        for place, number, profile in (*batch.profiles, (len(batch.states.at), -1, None)):
+            self._take_states(StateColumns(*(column[begin:place] for column in batch.states)), intake, closed, changed)
+            begin = place
+            if profile is not None:
+                person = self._row(number)
+                if person < 0:
+                    intake.tally.add("unnamed")
+                elif profile.role is not None:
+                    self.people.set(person, role=ROLES.index(profile.role))
         for site, oldest_ms in list(self._oldest_ms.items()):
             clock_ms = intake.sites[site].clock_ms
             if clock_ms - oldest_ms > FORGOTTEN_MS:
@@ -102,24 +104,44 @@ class PresencePart:
             rows, at = np.array(changed, np.int64).T
             self.people.add(rows, at, {"changes": np.ones(len(rows), np.int64)})
 
-    def _state_changed(
-        self, site: str, person: int, cell: int, event: StateChanged, clock_ms: int, closed: list[Interval]
+    def _row(self, number: int) -> int:
+        """The row of a person by number; -1 for one beyond `PEOPLE_MAX`."""
+        row = self._row_of.get(number)
+        if row is None:
+            site, _, agent_id = self._persons[number]
+            row = -1
+            if has_room(self.people, (site, agent_id)):
+                row = self.people.row((site, agent_id), site)
+                self._sites.row((site,), site)
+            self._row_of[number] = row
+        return row
+
+    def _take_states(
+        self, states: StateColumns[Ints], intake: Intake, closed: list[Interval], changed: list[tuple[int, int]]
     ) -> None:
-        people = self.people
-        # Stored plus one, so that 0 means none.
-        if event.at < people.get(person, "newest_ms") - 1:
-            self._sites.add_total(self._sites.row((site,), site), "late")
-            return
-        state = people.get(person, "state")
-        if state:
-            since_ms = people.get(person, "since_ms")
-            end_ms = event.at
-            if clock_ms - since_ms > FORGOTTEN_MS:
-                end_ms = since_ms + FORGOTTEN_MS
-                self._count_forgotten(site, state)
-            closed.append(Interval(person, people.get(person, "cell"), state, since_ms, end_ms))
-        people.set(person, state=_CODES[event.state], since_ms=event.at, cell=cell, newest_ms=event.at + 1)
-        self._oldest_ms[site] = min(self._oldest_ms.get(site, event.at), event.at)
+        people, kinds = self.people, intake.states
+        cells = self._cells.of(states.kind).tolist()
+        for cell, number, kind, at, clock_ms in zip(cells, *(column.tolist() for column in states), strict=True):
+            person = self._row(number)
+            if person < 0:
+                intake.tally.add("unnamed")
+                continue
+            changed.append((person, at))
+            site, _, entered = kinds[kind]
+            # Stored plus one, so that 0 means none.
+            if at < people.get(person, "newest_ms") - 1:
+                self._sites.add_total(self._sites.row((site,), site), "late")
+                continue
+            state = people.get(person, "state")
+            if state:
+                since_ms = people.get(person, "since_ms")
+                end_ms = at
+                if clock_ms - since_ms > FORGOTTEN_MS:
+                    end_ms = since_ms + FORGOTTEN_MS
+                    self._count_forgotten(site, state)
+                closed.append(Interval(person, people.get(person, "cell"), state, since_ms, end_ms))
+            people.set(person, state=_CODES[entered], since_ms=at, cell=cell, newest_ms=at + 1)
+            self._oldest_ms[site] = min(self._oldest_ms.get(site, at), at)
 
     def _forget(self, site: str, clock_ms: int, closed: list[Interval]) -> None:
         """Closes a site's states that are open for too long."""
