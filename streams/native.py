@@ -12,6 +12,8 @@ log = logging.getLogger(__name__)
 
 #: `0` leaves everything to Python's reader.
 SWITCH = "LABELWATCH_NATIVE"
+#: Of what Python and the module hand each other: one more with each change to it, here and in native/src/lib.rs.
+INTERFACE = 2
 
 
 def load() -> Any:
@@ -22,11 +24,21 @@ def load() -> Any:
         return None
 
 
+def is_stale() -> bool:
+    """Whether a module is there that was built for other code than this."""
+    module = load()
+    return module is not None and getattr(module, "INTERFACE", 1) != INTERFACE
+
+
 def _look() -> tuple[Any, str]:
     if os.environ.get(SWITCH) == "0":
         return None, f"switched off by {SWITCH}=0"
     module = load()
-    return module, "" if module else "not built, cargo was missing when labelwatch was installed"
+    if module is None:
+        return None, "not built, cargo was missing when labelwatch was installed"
+    if is_stale():
+        return None, "of another version of labelwatch: run make setup"
+    return module, ""
 
 
 #: The compiled module, None where Python's reader runs; and why it is not there.

@@ -7,11 +7,15 @@ mod reader;
 
 use pyo3::prelude::*;
 
+/// What Python and this module hand each other; `streams/native.py` has the same number, and loads no other.
+const INTERFACE: u32 = 2;
+
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<clock::SiteClock>()?;
     module.add_class::<clock::MinuteIds>()?;
     module.add_class::<reader::Reader>()?;
+    module.add("INTERFACE", INTERFACE)?;
     module.add("DUPLICATE_MINUTES", clock::DUPLICATE_MINUTES)?;
     module.add("MINUTE_MS", reader::MINUTE_MS)?;
     module.add("AHEAD_MS", reader::AHEAD_MS)?;

@@ -90,6 +90,8 @@ class _Worker:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self._loop.add_signal_handler(number, self._stop, signal.Signals(number).name)
         log.info("worker of group %s starts, broker %s", self._settings.group, self._settings.bootstrap)
+        if native.is_stale():
+            log.warning("the native reader is %s; Python's, which is slower, reads", native.WHY_NOT)
         for sentence in service_links():
             log.warning("%s", sentence)
         findings = await self._unless_ended(self._examine())

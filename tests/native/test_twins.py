@@ -22,7 +22,7 @@ from streams.engine import horizon, intake, numbering, panes, times
 from streams.engine.batch import ColumnBatch, DeadLetter, KafkaRecord
 from streams.engine.intake import Intake
 from streams.engine.limits import Admitted
-from streams.engine.native_reader import NativeReader
+from streams.engine.native_reader import NativeReader, new_reader
 from streams.engine.reader import PythonReader, Reader, Run
 from streams.exporter import MonitorState
 from tests.oracle.compare import Record
@@ -266,6 +266,16 @@ def test_a_panic_at_any_change_leaves_nothing_of_the_record(
         assert "as a test asked for" in capfd.readouterr().err
     # Before all of them, and after each; only then a run that does not fail.
     assert failed == 1 + things
+
+
+def test_a_module_that_was_built_for_other_code_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an update without `make setup`."""
+    assert not native.is_stale()
+    monkeypatch.delattr(MODULE, "INTERFACE")
+    assert native.is_stale()
+    assert native._look() == (None, "of another version of labelwatch: run make setup")
+    monkeypatch.setattr(native, "MODULE", None)
+    assert isinstance(new_reader(), PythonReader)
 
 
 def test_the_page_names_the_licence_of_each_crate() -> None:
