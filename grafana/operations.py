@@ -28,6 +28,8 @@ from schemas.states import (
 from schemas.words import Language, Words
 
 _SITE = Words("{{site}}", "{{site}}")
+#: Names in a table of many columns; without it Grafana gives each 150 pixels, and the last columns are out of sight.
+_NAME = {"custom.minWidth": 90}
 #: What may wake somebody.
 _PAGES = 'site!="",budget="page"'
 
@@ -126,7 +128,8 @@ def _sites(board: Board) -> None:
     nothing = {"nothing": (NOT_ENOUGH, None)}
 
     interval = Words(*["{{site}} {{low}} – {{high}}"] * 2)
-    since = Words("{{site}} {{project}} {{day}}, since:", "{{site}} {{project}} {{day}}，此后：")
+    # 24 hours are of the site, what follows of the project that moved, where it is one.
+    since = Words("{{site}} {{day}}, {{project}} since:", "{{site}} {{day}}，{{project}} 此后：")
 
     def tile(
         signal: BoardSignal,
@@ -181,7 +184,7 @@ def _sites(board: Board) -> None:
 
 def _below(board: Board) -> None:
     board.table(
-        (0, 16, 15, 6),
+        (0, 16, 18, 6),
         Words("What now", "现在处理"),
         [
             ("site", SITE),
@@ -210,14 +213,16 @@ def _below(board: Board) -> None:
         most=4,
         hidden=("budget", "signal"),
         key_props={
-            "site": {"links": board.cell_link(Words("Why? Open the site", "为什么?打开站点"), "site", "site")},
+            "site": {**_NAME, "links": board.cell_link(Words("Why? Open the site", "为什么?打开站点"), "site", "site")},
+            "project": _NAME,
+            "member": _NAME,
             "direction": {"mappings": board.mappings(shared.DIRECTIONS), "custom.width": 78},
             "by": {"mappings": board.mappings(shared.DIMENSIONS), "custom.width": 120},
             "effect": {"mappings": board.mappings(shared.EFFECTS), "custom.width": 144},
         },
     )
     board.timeline(
-        (15, 16, 9, 6),
+        (18, 16, 6, 6),
         Words("Last 24 hours, worst sites", "近 24 小时，最差站点"),
         [PanelQuery(signals.STATES_WORST, "{{site}}", states=True)],
     )

@@ -1139,7 +1139,8 @@ QA_AUDITS = BoardSignal(
 QA_SITE_TARGET = BoardSignal(
     _W("Target", "目标"),
     _W("The policy's target for reviewers of the site.", "策略中该站点的质检准确率目标。"),
-    "site:labelwatch_qa_accuracy_target:ratio{<of>}",
+    # Without the name of the series, which a table would show as a column.
+    "max by (site) (site:labelwatch_qa_accuracy_target:ratio{<of>})",
     "percentunit",
     1,
 )

@@ -19,6 +19,8 @@ BUDGETS: tuple[str, ...] = get_args(Budget)
 DIMENSIONS: tuple[str, ...] = get_args(Dimension)
 #: Which budget a signal draws on.
 BUDGET_OF: dict[str, Budget] = {signal: "page" if signal == "accuracy" else "ticket" for signal in SIGNALS}
+#: Children that a record names at most.
+CHILDREN_MAX = 200
 #: The detector of a drift that labelwatch's own test has found; all others are river's.
 OURS = "labelwatch"
 
@@ -79,7 +81,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
         incident_id: What is one thing, and one page: the drift that paged first, or `sop:PROJECT/VERSION` where a new
             SOP version is the cause, at every site.
         parent: The `drift_id` of the site's drift that this one belongs to; empty where it stands alone.
-        children: The `drift_id` of those that belong to it by now, in the order in which they came.
+        children: The `drift_id` of those that belong to it by now, in the order in which they came; the first 200.
         within: Of an opening: the projects and people that `children` are of, projects first.
         opening: 1, or how often this drift has opened by now.
         at: Time of this record's event, by the data's own clock.
@@ -101,7 +103,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
         run_length_days: How long these take at the stream's volume as the drift opened; null where that is not known.
         verdict: `rate`, `mix`, `spread` where no part of the work stands out, or `unknown` where too little is known
             from before.
-        causes: The largest parts of the change, largest first.
+        causes: The parts of the change that go furthest beyond their fair share, furthest first.
         task_ids: Examples, newest first.
         detector: `labelwatch`, or the detector of river that found it, such as `ADWIN`: a second opinion, always a
             ticket.

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from schemas.drift import OURS, Cause, DriftRecord
+from schemas.drift import CHILDREN_MAX, OURS, Cause, DriftRecord
 from schemas.words import DIMENSIONS, SUBJECTS
 
 _TASKS_TOLD = 3
@@ -62,9 +62,9 @@ def english(record: DriftRecord, timezone: str) -> str:
         found = (
             "1 drift that was found before belongs"
             if len(record.children) == 1
-            else (f"{len(record.children)} drifts that were found before belong")
+            else (f"{_at_least(record, 'At least ')}{len(record.children)} drifts that were found before belong")
         )
-        parts.append(f"{found} to it{_within(record, ': ', ', ', ' and {} more', 0)}.")
+        parts.append(f"{found} to it{_within(record, ': ', ', ', ' and {}{} more', 0)}.")
     if record.task_ids:
         parts.append(f"For example {', '.join(record.task_ids[:_TASKS_TOLD])}.")
     return " ".join(parts)
@@ -103,8 +103,8 @@ def chinese(record: DriftRecord, timezone: str) -> str:
     if record.parent:
         parts.append(f"属于站点异常 {record.parent}。")
     if record.children:
-        named = _within(record, "：", "、", " 等，另有 {} 项", 1)
-        parts.append(f"此前检出的 {len(record.children)} 项变化属于此次异常{named}。")
+        named = _within(record, "：", "、", " 等，另有{} {} 项", 1)
+        parts.append(f"此前检出的{_at_least(record, '至少')} {len(record.children)} 项变化属于此次异常{named}。")
     if record.task_ids:
         parts.append(f"示例任务：{'、'.join(record.task_ids[:_TASKS_TOLD])}。")
     return "".join(parts)
@@ -117,7 +117,12 @@ def _within(record: DriftRecord, head: str, between: str, more: str, language: i
     named = between.join(f"{DIMENSIONS[each.by][language]} {each.member}" for each in record.within[:_MEMBERS_TOLD])
     # Of the site's own, which have no name, too: what is named and the rest are as many as were counted.
     rest = len(record.children) - min(len(record.within), _MEMBERS_TOLD)
-    return head + named + (more.format(rest) if rest > 0 else "")
+    return head + named + (more.format(_at_least(record, ("at least ", "至少")[language]), rest) if rest > 0 else "")
+
+
+def _at_least(record: DriftRecord, words: str) -> str:
+    """The words where a record may not name all that belong to its drift."""
+    return words if len(record.children) >= CHILDREN_MAX else ""
 
 
 def has_moved(record: DriftRecord) -> bool:
@@ -154,7 +159,8 @@ def _why(record: DriftRecord, say: _Say) -> list[str]:
     if record.verdict == "spread":
         return [say.spread]
     told = [cause for cause in record.causes if not (record.signal == "label_mix" and cause.member == record.label)]
-    told = told[:_CAUSES_TOLD]
+    # Chosen by how far each goes beyond its fair share; read by size.
+    told = sorted(told[:_CAUSES_TOLD], key=lambda cause: -abs(cause.points))
     parts = [say.mix(record)] if record.verdict == "mix" else []
     if told:
         beyond = record.signal != "label_mix" and any(abs(_points(record, each)) > abs(whole) for each in told)

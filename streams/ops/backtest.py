@@ -267,7 +267,7 @@ def print_report(result: Backtest, policy: Policy, console: Console) -> None:
         line += f"; the budget is {allowed[budget]:g} false a month, here {allowed[budget] * result.months:.2f}"
         console.print(line, highlight=False)
     for found in result.found:
-        when = datetime.fromtimestamp(found.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+        when = datetime.fromtimestamp(found.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
         said = "; ".join(
             f"{budget} by {signal} after {span(delay)} ({n:,} reviews or labels)"
             for budget, (signal, delay, n) in found.by.items()

@@ -283,7 +283,7 @@ def print_tables(computed: Computed, policy: Policy, console: Console) -> None:
 
 def drift_line(record: DriftRecord) -> Text:
     """A drift that opened or cleared: when, for whose attention, and in a sentence."""
-    when = datetime.fromtimestamp(record.at / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    when = datetime.fromtimestamp(record.at / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
     style = "" if record.status == "cleared" else "bold orange1" if record.budget == "page" else "orange1"
     return Text.assemble((f"{when}  {record.budget} {record.status}  ", style), record.text)
 

@@ -13,6 +13,7 @@ from schemas.policy import Policy
 from schemas.text import visible
 from streams.views import fold
 from streams.views.fold import FoldedColumn
+from streams.views.reading import span
 
 if TYPE_CHECKING:
     # Without a history this command needs no engine, which takes a second to load.
@@ -134,7 +135,7 @@ def print_budget(watched: Sequence[WatchedStream], console: Console) -> None:
         streams = sorted((each for each in watched if each.budget == budget), key=lambda each: -each.a_month)
         if not streams:
             continue
-        title = f"What the budget of {budget}s buys: a drop is found after so many reviews (days)"
+        title = f"What the budget of {budget}s buys: a drop is found after so many reviews, about so long"
         # Without a history nothing is known of clusters.
         effects = ("design effect",) if any(each.design_effect > 1 for each in streams) else ()
         rows = []
@@ -143,8 +144,8 @@ def print_budget(watched: Sequence[WatchedStream], console: Console) -> None:
             cells = [f"{each.design_effect:.1f}"] if effects else []
             for points in _POINTS:
                 reviews = delay_reviews(each.error_rate, points, each.run_length, design_effect=each.design_effect)
-                days = reviews / max(each.a_month, 1.0) * DAYS_A_MONTH
-                cells.append(f"{reviews:,.0f} ({days:,.1f} d)" if math.isfinite(reviews) else "-")
+                seconds = reviews / max(each.a_month, 1.0) * DAYS_A_MONTH * 86_400
+                cells.append(f"{reviews:,.0f} ({span(seconds)})" if math.isfinite(reviews) else "-")
             rows.append((each.name, f"{each.a_month:,.0f}", f"{each.run_length:,.0f}", *cells))
         _print_table(title, ("stream",), numbers, rows, console)
         if effects:

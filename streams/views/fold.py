@@ -19,7 +19,7 @@ class FoldedColumn:
     Attributes:
         heading: At its top.
         right: Figures stand at the right.
-        goes: How early it goes below where the terminal is narrow, the greatest first; 0 stays.
+        goes: How early it goes below where the terminal is narrow, the greatest first; 0 last, from the right.
         folds: A name, which goes on in the next line where it is too long.
     """
 
@@ -82,6 +82,10 @@ def _places(
         if sum(widths[each] + gap for each in kept) - gap <= width or not columns[place].goes:
             break
         kept.remove(place)
+    # Where not even names at their narrowest make room, figures go from the right: none is ever cut.
+    least = [min(each, _LEAST) if column.folds else each for column, each in zip(columns, widths, strict=True)]
+    while len(kept) > 1 and sum(least[each] + gap for each in kept) - gap > width:
+        kept.pop()
     return kept, [place for place in range(len(columns)) if place not in kept]
 
 

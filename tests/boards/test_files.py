@@ -10,6 +10,7 @@ from typing import Any
 
 import grafana_foundation_sdk.builders as sdk
 import jsonschema
+import promql_parser
 import pytest
 import yaml
 
@@ -137,6 +138,27 @@ def test_panels_neither_overlap_nor_leave_the_grid(uid: str) -> None:
         for cell in ((x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])):
             assert cell not in taken, f"{panel['title']} lies upon {taken[cell]}"
             taken[cell] = panel["title"]
+
+
+@EACH
+def test_no_table_has_the_name_of_a_series_for_a_column(uid: str) -> None:
+    for panel in panels(BOARDS[uid]):
+        for target in panel.get("targets", []) if panel["type"] == "table" else []:
+            bare = isinstance(promql_parser.parse(filled(BOARDS[uid], target["expr"])), promql_parser.VectorSelector)
+            assert not bare, f"{panel['title']}: {target['expr']}"
+
+
+@pytest.mark.parametrize("uid", ["labelwatch-operations", "labelwatch-operations-zh"])
+def test_no_column_of_the_walls_table_is_out_of_sight(uid: str) -> None:
+    (table,) = (panel for panel in panels(BOARDS[uid]) if panel["type"] == "table")
+    organize = next(each["options"] for each in table["transformations"] if each["id"] == "organize")
+    # Grafana gives a column 150 pixels where nothing else is said.
+    widths = dict.fromkeys(organize["renameByName"].values(), 150)
+    for override in table["fieldConfig"]["overrides"]:
+        for each in override["properties"]:
+            if each["id"] in ("custom.width", "custom.minWidth"):
+                widths[override["matcher"]["options"]] = each["value"]
+    assert sum(widths.values()) <= 1920 * table["gridPos"]["w"] / 24 - 32
 
 
 @pytest.mark.parametrize("uid", ["labelwatch-operations", "labelwatch-operations-zh"])

@@ -101,6 +101,11 @@ def test_a_sentence_names_some_of_what_belongs_to_it_and_counts_the_rest() -> No
     assert "2 drifts that were found before belong to it: agent a-1 and 1 more." in own[0]
     assert "标注员 a-1 等" in own[1]
     assert "另有 1 项。" in own[1]
+    # A record names the first 200: there may be more.
+    most = told(Member("agent", "a-1"), count=200)
+    assert "At least 200 drifts that were found before belong to it: agent a-1 and at least 199 more." in most[0]
+    assert "检出的至少 200 项变化" in most[1]
+    assert "另有至少 199 项。" in most[1]
 
 
 def test_a_site_that_recovers_before_its_project_pages_no_second_time() -> None:

@@ -18,6 +18,7 @@ from streams.engine.drift import river as room
 from streams.engine.drift.river_signals import split
 from streams.engine.partition import PartitionEngine
 from tests.drift.test_exact import history, run
+from tests.drift.test_signals import Log
 from tests.faults.recording import FOLDER, PARTITION, load, reader_of
 from tests.oracle.compare import Record, commit
 
@@ -149,6 +150,17 @@ def test_who_agrees_is_told_in_both_records_and_languages() -> None:
             del here[river]
     assert said[True]
     assert said[False]
+
+
+def test_causes_are_said_where_more_is_known_than_is_searched() -> None:
+    log = Log()
+    log.reviews(8_000, 0.05)
+    log.reviews(600, 0.3, error_type="brand")
+    _, records = log.run('[detection]\nsignals = ["accuracy"]\n[detection.river]\naccuracy = "ADWIN"')
+    (opened,) = [record for record in records if record.detector == "ADWIN"]
+    assert opened.before.n > 5_000
+    assert "Too little is known" not in opened.text
+    assert opened.causes
 
 
 # --- what a restore finds

@@ -86,6 +86,35 @@ def test_n_before_a_change_is_said_to_be_at_least_where_older_reviews_are_forgot
     assert (opened.before.n < reviews - 100) == is_cut
 
 
+def test_causes_of_a_person_are_said_where_more_is_remembered_of_them_than_the_ring_has() -> None:
+    # One error in hundreds: a person's stream remembers all of its outcomes, the site's ring its newest 12,288 reviews.
+    log = Log()
+    log.reviews(14_000, 0.002)
+    for _ in range(400):
+        log.reviews(1, 0.4, agent_id="a-1", error_type="brand")
+        log.reviews(5, 0.002)
+    _, records = log.run('[detection]\nsignals = ["agent_accuracy"]')
+    (opened,) = of(records, "agent_accuracy")
+    assert opened.agent_id == "a-1"
+    assert opened.before.n > 300
+    assert opened.before.at_least
+    assert "brand" in {cause.member for cause in opened.causes}
+    assert "Too little is known" not in opened.text
+
+
+def test_parts_of_a_rise_are_no_causes_of_a_site_below_its_target() -> None:
+    # Two points below its target all the time, and by luck a little more so at first.
+    log = Log(17)
+    log.reviews(3_000, 0.07)
+    _, records = log.run('[detection]\nsignals = ["accuracy_target"]')
+    opened = [record for record in of(records, "accuracy_target") if record.status == "opened"]
+    assert opened
+    for record in opened:
+        assert record.before.n >= 30
+        assert record.before.value < record.since.value < 0.95
+        assert (record.verdict, record.causes) == ("spread", ())
+
+
 def test_a_drop_opens_once_clears_once_and_says_where_since_when_and_how_much() -> None:
     log = Log()
     log.reviews(4000, 0.05)

@@ -112,6 +112,7 @@ def _parts_disagree(record: DriftRecord, rest: str, english: bool, others: bool)
     log = record.signal == "handle_time" and change
     scale = change / math.log(record.since.value / record.before.value) if log else 1.0
     told = [cause for cause in record.causes if record.signal != "label_mix" or cause.member != record.label][:3]
+    told.sort(key=lambda cause: abs(cause.points), reverse=True)
     expected = [cause.points * scale for cause in told]
     if record.signal != "label_mix":
         expected.insert(0, change)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 from typer.testing import CliRunner
 
 from schemas.metrics import METRICS
@@ -16,6 +17,7 @@ from schemas.policy import Policy
 from streams.cli import app
 from streams.ops.compute import Computed, as_json, compute, limit_lines, print_json, print_tables, trouble_lines
 from streams.ops.errors import WRONG_USE, CommandError
+from streams.views.fold import FoldedColumn, lines
 from streams.views.reading import percent
 
 AT = 1_763_985_600_000
@@ -249,3 +251,22 @@ def test_names_beyond_a_limit_of_the_policy_are_said_with_what_to_do(tmp_path: P
         assert said.exit_code == 0
         assert "beyond the policy's limit of sites" in said.stderr
     assert list(limit_lines([computed(tmp_path, *many).limits])) == []
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 60, 80])
+def test_no_figure_of_a_table_is_cut_in_a_terminal_of_any_width(width: int) -> None:
+    columns = [
+        FoldedColumn(""),
+        FoldedColumn("site", folds=True),
+        FoldedColumn("accuracy", right=True),
+        FoldedColumn("95% interval", right=True),
+        FoldedColumn("reviews", right=True),
+    ]
+    row = [Text(each) for each in ("BELOW", "manila-1-of-the-north", "19.89%", "19.2 to 20.6", "13,939")]
+    out = io.StringIO()
+    console = Console(file=out, width=width)
+    for part in lines(columns, [row, row], width):
+        console.print(part)
+    assert max(map(len, out.getvalue().splitlines())) <= width
+    for figure in ("19.89%", "19.2 to 20.6", "13,939"):
+        assert out.getvalue().count(figure) == 2

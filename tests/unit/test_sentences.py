@@ -36,6 +36,7 @@ def causes(*parts: float) -> tuple[Cause, ...]:
     [
         ({"causes": causes(-0.0812)}, "accuracy fell from 96.0% to 87.6% (95% interval 82.1% to 91.6%) over 186"),
         ({"causes": causes(-0.0812)}, "Largest causes of the -8.4 points: label l0 (changed in itself, -8.1 points)."),
+        ({"causes": causes(-0.02, -0.05)}, "l1 (changed in itself, -5.0 points); label l0 (changed in itself, -2.0"),
         ({"causes": causes(-0.12)}, "-12.0 points). Other parts went the other way, so that one part can be more"),
         # What averages do not show has not fallen.
         ({"before": Level(0.818, 50), "since": Level(0.827, 60)}, "a fall of accuracy was found that averages do not"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from schemas.drift import BUDGET_OF, Member
+from schemas.drift import BUDGET_OF, CHILDREN_MAX, Member
 from streams.engine.drift.episodes import Episode
 from streams.engine.drift.stream import Stream
 
@@ -18,8 +18,6 @@ _WITHIN = {
     ("qa_accuracy", "down"): (("qa_accuracy", "down"),),
 }
 _OF = {within: of for of, several in _WITHIN.items() for within in several}
-#: Children that a parent names.
-CHILDREN_MAX = 200
 
 
 def parent_of(stream: Stream) -> Stream | None:

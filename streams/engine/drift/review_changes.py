@@ -78,15 +78,17 @@ class ReviewChanges:
             int(when[min(back, len(when)) - 1]) if back and len(when) else at
             for back in (found.began_ago, found.began_ago_high, found.began_ago_low)
         )
+        # More errors may be remembered than the ring has reviews; a change that lies within it is told by these.
+        in_ring = from_ring or (int(REVIEW.of(seen.rows[:n], "wrong").sum()) == errors and len(seen.rows) >= n)
         earlier = seen.earlier[n:]
-        if strata is not None:
+        if in_ring and len(wrong) and self._streams.holds_strata(number):
             earlier = self._like_for_like(stream, seen.earlier[:n], earlier)
         earlier = REVIEW.of(earlier, "wrong")
         before = level(stream, float(earlier.sum()), len(earlier), at_least=seen.is_cut)
         falls = watches_fall(stream)
         # Where the ring holds too little of before, or another time than the baseline was learned in, this one speaks.
         if (
-            not from_ring
+            not in_ring
             or len(earlier) < _LEAST_BEFORE
             or (stream.signal != "accuracy_target" and (earlier.mean() * n > errors) != falls)
         ):
@@ -121,10 +123,28 @@ class ReviewChanges:
             kept[np.flatnonzero(strata == stratum)[:many]] = True
         return before[kept]
 
-    def explain(self, stream: Stream, episode: Episode, position: int, closed: Closed | None, segment: Segment) -> None:
-        """Puts causes and examples into an episode."""
+    def explain(
+        self,
+        stream: Stream,
+        episode: Episode,
+        position: int,
+        closed: Closed | None,
+        segment: Segment,
+        searched: int | None = None,
+    ) -> None:
+        """Puts causes and examples into an episode.
+
+        Args:
+            stream: Whose.
+            episode: The drift; its figures are known.
+            position: Where it opened.
+            closed: The drift before.
+            segment: At hand.
+            searched: How many of the newest reviews since the drift before its figures are of; None: of all.
+        """
         seen = self._memory.seen(stream, position, closed, segment)
-        since, before = seen.earlier[: episode.n], seen.earlier[episode.n :]
+        known = seen.earlier if searched is None else seen.rows[:searched]
+        since, before = known[: episode.n], known[episode.n :]
         number = self._streams.find(stream)
         if len(before) != episode.before.n and number is not None and self._streams.holds_strata(number):
             before = self._like_for_like(stream, since, before)
@@ -138,8 +158,10 @@ class ReviewChanges:
             y_before, y_since = (REVIEW.of(each, "wrong").astype(np.float64) for each in (before, since))
             parts = contributions(columns, y_before, y_since, "error_type", NONE)
             change = float(y_since.mean() - y_before.mean())
-            episode.verdict = verdict(parts, change)
-            reported = largest(parts, change, CAUSES)
+            # Reviews before a site fell below its target may have been worse: parts of a rise are no causes of a fall.
+            goes_its_way = change != 0 and (change < 0) == watches_fall(stream)
+            episode.verdict = verdict(parts, change) if goes_its_way else "spread"
+            reported = largest(parts, change, CAUSES) if goes_its_way else []
             episode.causes = tuple(self._cause(stream, part) for part in reported)
             for part in reported:
                 # The same at every site, whichever worker has it: one incident.

@@ -1,7 +1,6 @@
 """Reviews in order: put to their streams, whose tests open drifts; the twin of `labels`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -182,7 +181,9 @@ class ReviewDrifts:
             scene = Scene(
                 key=self.book.key,
                 seen=lambda stream, position, closed: self.memory.seen(stream, position, closed, segment).rows,
-                explain=partial(self._changes.explain, segment=segment),
+                explain=lambda stream, episode, position, closed, searched: self._changes.explain(
+                    stream, episode, position, closed, segment, searched
+                ),
                 temper=self.streams.temper,
                 ids=segment.ids,
                 clock=segment.clock,

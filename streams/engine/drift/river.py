@@ -42,14 +42,14 @@ class Scene(NamedTuple):
     Attributes:
         key: The stream of a number.
         seen: The newest reviews of a stream's scope up to a position, since a drift was over: rows, newest first.
-        explain: Puts causes and examples into an episode.
+        explain: Puts causes and examples into an episode whose figures are of so many of the reviews that were `seen`.
         temper: 1 / design effect of a stream's errors.
         ids, clock: By position, a review's event id, and when it counts, ms.
     """
 
     key: Callable[[int], Stream]
     seen: Callable[[Stream, int, Closed | None], PackedRows]
-    explain: Callable[[Stream, Episode, int, Closed | None], None]
+    explain: Callable[[Stream, Episode, int, Closed | None, int], None]
     temper: Callable[[int], float]
     ids: Sequence[str]
     clock: Ints
@@ -218,7 +218,7 @@ class RiverDrifts:
             FoundChange(began, low, high, before, n, wrong_since, change.new_rate, usual),
             same,
             reverse_test(stream, usual, n, wrong_since, temper),
-            lambda episode: scene.explain(stream, episode, position, closed),
+            lambda episode: scene.explain(stream, episode, position, closed, len(rows)),
             beside.name,
         )
         key = (stream, beside.name)
