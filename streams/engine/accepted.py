@@ -1,6 +1,6 @@
-"""What an accepted review, state, profile or revision means: the columns of the batch that it goes into.
+"""Puts accepted reviews, states, profiles and revisions into the columns of a batch.
 
-Labels, seven of ten events, are taken by the loop itself (`streams.engine.intake`).
+Labels, seven of ten events, are put there by the loop itself (`streams.engine.intake`).
 """
 
 from collections.abc import Callable
@@ -22,12 +22,14 @@ from streams.engine.times import LONGEST_MS, REFERS_BACK_MS, why_not_duration, w
 def review_taker(  # noqa: PLR0915 - mostly lookups, made once a chunk so that no event pays for them
     names: Numbering, batch: Gathered, *, again: bool = False, keep: bool = False
 ) -> Callable[[SiteState, LabelReviewed], None]:
-    """What takes each review into a batch: made once a batch, with all that a method would look up event by event.
+    """A function that puts one review into a batch.
+
+    It is made once a batch and holds all attributes in local variables, so that no event pays for looking them up.
 
     Args:
-        names: Numbers what is new.
+        names: Gives numbers to new names.
         batch: Gets the reviews.
-        again: They were taken before: neither what they found nor who made them counts once more.
+        again: These reviews were taken before: their errors and their reviewers are not counted a second time.
         keep: The batch keeps the events too.
     """
     person, kind, at, correct, trait, reviewer = (each.append for each in batch.reviews)
@@ -97,7 +99,7 @@ def review_taker(  # noqa: PLR0915 - mostly lookups, made once a chunk so that n
 
 
 def _error_type(event: LabelReviewed) -> str | None:
-    """The first error that a review found; None where it found the work correct: what it says of it is a remark."""
+    """The first error that a review found; None where it found the work correct: an error named there is a remark."""
     if event.correct:
         return None
     return event.errors[0].type if event.errors else event.error_type
@@ -114,7 +116,7 @@ def _find_errors(names: Numbering, batch: Gathered, event: LabelReviewed, kind: 
 
 
 def take_state(names: Numbering, batch: Gathered, site: SiteState, event: StateChanged) -> None:
-    """Takes the state that a person entered."""
+    """Adds the state that a person entered to the batch."""
     person = names.person(site, None, event.agent_id)
     try:
         kind = site.states[event.project_id][event.state]
@@ -125,19 +127,19 @@ def take_state(names: Numbering, batch: Gathered, site: SiteState, event: StateC
 
 
 def take_profile(names: Numbering, batch: Gathered, site: SiteState, event: AgentProfiled) -> None:
-    """Takes what is known of a person from now on."""
+    """Adds a person's profile, which holds from now on, to the batch."""
     batch.profiles.append((len(batch.states.at), names.person(site, None, event.agent_id), event))
 
 
 def revise_review(names: Numbering, batch: Gathered, site: SiteState, event: ReviewRevised) -> None:
-    """Takes the old version out of its windows, and puts the new one in."""
+    """Notes a revised review: the old version leaves its windows (weight -1), the new one enters (weight +1)."""
     names.tally.add("revised_reviews")
     batch.revised.append((len(batch.reviews.at), event))
     person = names.person(site, event.role, event.agent_id)
     changes = batch.review_changes
     for version, weight in ((event.old, -1), (event.new, 1)):
         if version is not None:
-            # Without SOP version, whose totals no revision moves.
+            # Without SOP version: totals by SOP version are not revised.
             given = (event.role, version.source, version.sampling, None, None)
             kind = names.verdict_kind(site, event.project_id, version.market, None, given, counts=False)
             changes.person.append(person)
@@ -148,7 +150,7 @@ def revise_review(names: Numbering, batch: Gathered, site: SiteState, event: Rev
 
 
 def revise_label(names: Numbering, batch: Gathered, site: SiteState, event: LabelRevised) -> None:
-    """The same of a label; skips have no windows."""
+    """The same as `revise_review` for a label; skipped versions are in no window."""
     person = names.person(site, None, event.agent_id)
     kind = names.work_kind(site, event.project_id, event.market, None, counts=False)
     changes = batch.label_changes

@@ -1,4 +1,4 @@
-"""What goes between the engine's steps: the broker's records in; a batch of columns out, named by what they hold."""
+"""What the engine's steps hand to each other: Kafka's records, and the batch of columns that is made of them."""
 
 import struct
 from collections import Counter
@@ -16,7 +16,7 @@ C = TypeVar("C")
 
 
 class KafkaRecord(Protocol):
-    """What the engine needs of a Kafka record; aiokafka's fits."""
+    """What the engine needs of a Kafka record; aiokafka's `ConsumerRecord` has it."""
 
     @property
     def offset(self) -> int:
@@ -36,7 +36,7 @@ class KafkaRecord(Protocol):
 
 
 class DeadLetter(NamedTuple):
-    """A record that cannot be used, as it came."""
+    """A record that cannot be used, unchanged, with the reason."""
 
     offset: int
     key: bytes | None
@@ -53,7 +53,7 @@ class WorkKind(NamedTuple):
     market: str
     #: Id of the SOP version, -1 for none.
     sop: int
-    #: Whether it is what is beyond the limits: a mixture, of which nobody expects that it stays as it is.
+    #: Whether it is `other`, all that is beyond the limits: a mixture that changes by itself, so drift leaves it out.
     mixed: bool
 
 
@@ -68,16 +68,16 @@ class VerdictKind(NamedTuple):
     source: str
     sampling: str
     windowed: bool
-    #: As above.
+    #: As of `WorkKind`.
     mixed: bool
 
 
 class Trait(NamedTuple):
-    """What a review says beside its kind: what drifts are explained by."""
+    """What else a review says, beside its kind; causes of drifts are looked for among these."""
 
     label: str | None
     stratum: str | None
-    #: The first, where it names several.
+    #: The first one, where a review names several.
     error_type: str | None
 
 
@@ -91,7 +91,7 @@ class StateKind(NamedTuple):
 
 
 class ErrorFound(NamedTuple):
-    """One error found by a first-given review; a remark where the review found the work correct all the same."""
+    """One error named by a review as first given; a remark where the review found the work correct all the same."""
 
     site: str
     project: str
@@ -102,8 +102,8 @@ class ErrorFound(NamedTuple):
     windowed_at: int
 
 
-# Parallel columns, shape (n,) each, in the order of the log. People, reviewers, kinds, classes and traits are numbers
-# of `streams.engine.numbering`; times are epoch ms.
+# Parallel columns, shape (n,) each, in the order of the log. People, reviewers, kinds, classes and traits are given by
+# their numbers (`streams.engine.numbering`); times are epoch ms.
 
 
 class LabelColumns(NamedTuple, Generic[C]):
@@ -125,7 +125,7 @@ class SkipColumns(NamedTuple, Generic[C]):
 
 
 class ReviewColumns(NamedTuple, Generic[C]):
-    """Reviews; `correct` is 0 or 1, `reviewer` -1 where it does not say."""
+    """Reviews; `correct` is 0 or 1, `reviewer` is -1 where the review names none."""
 
     person: C
     kind: C
@@ -136,7 +136,7 @@ class ReviewColumns(NamedTuple, Generic[C]):
 
 
 class ReviewsMadeColumns(NamedTuple, Generic[C]):
-    """The same reviews by reviewer, of those that name one; `review_ms` is -1 where not given.
+    """Of the same reviews those that name a reviewer, as that person's work; `review_ms` is -1 where not given.
 
     `found_error` and `is_audit` (the work reviewed is a reviewer's) are 0 or 1.
     """
@@ -165,7 +165,7 @@ class StateColumns(NamedTuple, Generic[C]):
 
 
 class LabelChangeColumns(NamedTuple, Generic[C]):
-    """What revisions take from windows and add to them: labels with a weight of -1 or +1."""
+    """What revisions of labels change in the windows: old versions with weight -1, new ones with weight +1."""
 
     person: C
     kind: C
@@ -175,7 +175,7 @@ class LabelChangeColumns(NamedTuple, Generic[C]):
 
 
 class ReviewChangeColumns(NamedTuple, Generic[C]):
-    """The same of reviews."""
+    """What revisions of reviews change in the windows, in the same way."""
 
     person: C
     kind: C
@@ -189,14 +189,14 @@ class ColumnBatch(Generic[C]):
     """The accepted events of one run of records: columns for what is frequent, events for what is rare.
 
     Attributes:
-        implausible: Times that cannot be meant and are left out, by site, field and reason.
+        implausible: How many implausible times were left out, by site, field and reason.
         errors: Errors found, and remarks on correct work, one by one.
         profiles: Each `agent_profiled` with the person, and the number of states in the batch that came before it.
         ids: `event_id` of each of `reviews`.
-        mistakes: The task of each of `reviews` that found an error, by its place.
-        to_hold: The event behind each of `reviews`, where the intake keeps them.
+        mistakes: The task of each of `reviews` that found an error, by the review's index.
+        to_hold: The event of each of `reviews`, where the intake keeps them.
         revised: Each `review_revised`, with the number of reviews in the batch that came before it.
-        clock_ms: When each of `reviews` counts, where that is not its own time.
+        clock_ms: The time at which each of `reviews` counts, where that is not its own time.
     """
 
     labels: LabelColumns[C]
@@ -217,21 +217,21 @@ class ColumnBatch(Generic[C]):
     clock_ms: Ints | None = None
 
     def leave_out(self, field: str, sites: Iterable[str], reasons: Iterable[str]) -> None:
-        """Counts times that cannot be meant: the site of each, and why."""
+        """Counts implausible values of a field, given the site of each and the reason."""
         self.implausible.update((site, field, reason) for site, reason in zip(sites, reasons, strict=True))
 
 
 class Growing(Sized, Iterable[int], Protocol):
-    """A column while the loop runs: a list of whole numbers, or what does the same."""
+    """A column while the loop runs: a list of whole numbers, or an object with the same methods."""
 
     @property
     def append(self) -> Callable[[int], None]:
         """Adds a value."""
 
 
-#: While the loop runs, which appends.
+#: The batch while the loop runs and appends to it.
 Gathered = ColumnBatch[Growing]
-#: For the parts, which only read.
+#: The batch for the parts, which only read it.
 EventBatch = ColumnBatch[Ints]
 
 
@@ -250,7 +250,7 @@ def gather() -> Gathered:
 
 
 def settled(gathered: Gathered, column: Callable[[Growing], Ints]) -> EventBatch:
-    """The batch when the loop is over, its columns as arrays."""
+    """The batch after the loop, its columns as arrays."""
     return ColumnBatch(
         LabelColumns(*map(column, gathered.labels)),
         SkipColumns(*map(column, gathered.skips)),
@@ -271,5 +271,5 @@ def settled(gathered: Gathered, column: Callable[[Growing], Ints]) -> EventBatch
 
 
 def column(values: Growing) -> Ints:
-    """Whole numbers as an array that is not written to: by `struct` in half of the time that numpy takes."""
+    """A read-only array of whole numbers; packing them by `struct` takes half of the time of `np.array`."""
     return np.frombuffer(struct.pack(f"{len(values)}q", *values), np.int64)

@@ -1,4 +1,4 @@
-"""Bytes to events, or to the reason why not: the engine's first step, and the only place that reads JSON."""
+"""Decodes records: bytes to an event, or to the reason why not. The first step, and the only one that reads JSON."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, get_args
@@ -8,7 +8,7 @@ import msgspec
 from schemas.events import AnyEvent, Envelope, Event, Identifier, ReviewError, ReviewVersion, event_types
 from schemas.text import HIDDEN, SUSPECT
 
-#: Records decoded by one call. One bad record makes its chunk take the slow way, not the whole batch.
+#: Records checked together. A bad record sends only the records of its chunk the slow way, not the whole batch.
 _CHUNK = 512
 
 _decode = msgspec.json.Decoder(AnyEvent).decode
@@ -17,7 +17,7 @@ _KNOWN = frozenset(event_types())
 
 
 class Rejection(NamedTuple):
-    """Why a record cannot be used: one of a few reasons, and a detail for people."""
+    """Why a record cannot be used: one of `REASONS` (`streams.engine.partition`), and a detail for people."""
 
     reason: str
     detail: str
@@ -49,13 +49,13 @@ def decode(values: Sequence[bytes | None]) -> list[Any]:
 
 
 def _decode_clean(chunk: Sequence[bytes | None]) -> list[Any] | None:
-    """Decodes records of which none can hide anything; None: look at each.
+    """Decodes records if none of them can have a hidden character; None where each must be checked by itself.
 
-    One scan of all is cheaper than a look at each (.1 us a record), and a pattern on each field would
-    cost 2 us. The blanks keep a UTF-8 sequence from running on into the next record.
+    One scan of the joined text is cheaper than a scan of each record (.1 us a record), and a pattern on each field
+    would cost 2 us. The blanks keep a UTF-8 sequence from running on into the next record.
     """
     try:
-        # A None raises TypeError and takes the slow way.
+        # A None raises TypeError and sends the chunk the slow way.
         text = b" ".join(chunk)  # type: ignore[arg-type]  # a null raises TypeError
         if b"\\" in text or (b"\x7f" in text if text.isascii() else _may_hide(text.decode())):
             return None
@@ -65,7 +65,10 @@ def _decode_clean(chunk: Sequence[bytes | None]) -> list[Any] | None:
 
 
 def _may_hide(text: str) -> bool:
-    """Whether a text may have what no identifier may; all of that is unprintable, which is known sooner."""
+    """Whether a text may have a character that identifiers must not have.
+
+    All such characters are unprintable, and `isprintable` is the quicker test.
+    """
     return not text.isprintable() and SUSPECT.search(text) is not None
 
 

@@ -1,6 +1,6 @@
-"""A checkpoint of this build in the format before, for the build that an operator rolls back to.
+"""Rewrites a checkpoint in the format before this one, so that an operator can roll back to the build before.
 
-What that build does not know is left out; the rest, and every figure that both builds have, stays as it is.
+What that build does not know is left out; the rest, and every figure that both builds have, stays unchanged.
 """
 
 import struct
@@ -13,26 +13,26 @@ from streams.engine.drift.strata import without_strata
 from streams.engine.panes import Slot
 from streams.engine.partition import FORMAT, FORMATS
 
-#: The only format that is written but this build's own.
+#: The only format, beside its own, that this build can write.
 OLDER = FORMAT - 1
-#: What came with this format, by its keys' beginnings: tables, what river's detectors keep, names of sites' strata,
-#: windows of errors.
+#: How keys of slots begin that are new in this format: tables, the state of river's detectors, names of sites' strata;
+#: and the windows of errors, a table that was there without windows.
 _NEW = (b"implausible|", b"remarks|", b"drift|river|", b"drift|strata-names|")
 _NEW_WINDOWS = b"errors|"
-#: And columns of a table that was there.
+#: A table that was there before, and its new columns.
 _NEW_COLUMNS = (b"reviewers|", ("audits", "audit_errors"))
 _SITE = b"site|"
 _DRIFT = b"drift"
 _DRIFT_HEADER = _DRIFT + b"|header"
-#: Kinds of a table's slots that hold no window: keys, and scalars with the totals.
+#: Kinds of a table's slots that hold no window: `k`, its keys; `s`, its totals and attributes.
 _NOT_WINDOWS = (b"k", b"s")
 
 
 def downgraded(slots: Mapping[bytes, bytes], manifest: bytes) -> tuple[list[Slot], bytes] | None:
-    """The slots to change, None for those to delete, and the manifest; None where it is of that format or an older one.
+    """The slots to change (None: to delete) and the new manifest; None where the checkpoint is of that format or older.
 
-    Tests of whether an open drift is over start afresh, as they do at the upgrade. Streams that were held to their
-    strata have one baseline again, that of their work of today.
+    Tests of whether an open drift is over start afresh, as they do at the upgrade. Streams that had one baseline for
+    each stratum have a single one again, that of their present work.
     """
     fields = msgspec.msgpack.decode(manifest)
     if fields["format"] <= OLDER:

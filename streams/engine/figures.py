@@ -1,4 +1,4 @@
-"""What the engine says at a time t: plain values under catalogue names, for the exporter and `labelwatch compute`."""
+"""The engine's figures at a time t: plain values under catalogue names, for the exporter and `labelwatch compute`."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ Sample = tuple[LabelValues, float | int]
 
 
 class SeriesColumn(NamedTuple):
-    """A column of a table as it stands: most series of a page, and none of them becomes an object by itself.
+    """Series of one metric as a column of a table: most series of a page are such, without a Python object for each.
 
     Attributes:
-        labels: By row of the table; the same list from time to time, so that what is made of a row can be kept. It only
-            grows, and a row that is not in use yet has none.
+        labels: Label values by row of the table. Always the same list, which only grows, so that what is rendered of a
+            row can be kept; a row that is not in use yet has an empty tuple.
         rows: The rows that have a series.
         values: Their values.
     """
@@ -41,7 +41,7 @@ class Figures:
 
     Attributes:
         rows: Metric name to (label values in catalogue order, value).
-        columns: Metric name to series that have a place in a table.
+        columns: Metric name to series that are rows of a table.
         histograms: Metric name to (label values, counts by bucket with +Inf last, sum in the metric's unit).
             Counts are not cumulative.
     """
@@ -77,9 +77,9 @@ class PeopleGroup:
     """People's figures in columns: a row a person, NaN where a figure is absent.
 
     Attributes:
-        labels: (site, agent, role), or (site, agent) for reviewers; ids are plain.
+        labels: (site, agent, role), or (site, agent) for reviewers; ids are real ones, not yet pseudonyms.
         columns: (metric name, window) to values by row.
-        priority: By row; under a series cap the higher is kept first.
+        priority: By row; where the number of series is capped, the rows with the highest are shown.
     """
 
     labels: list[LabelValues]
@@ -95,7 +95,7 @@ class PeopleFigures:
 
 
 def without_sites(figures: Figures, removed: Collection[str]) -> Figures:
-    """Figures that name none of the removed sites. Sums over sites must leave them out by themselves."""
+    """Figures without series of the removed sites. Sums over sites must leave these out where they are made."""
     left = Figures()
     for name in {**figures.rows, **figures.columns, **figures.histograms}:
         names = METRICS[name].labels

@@ -1,4 +1,4 @@
-"""Sites' clocks, and the ids by which repeats are found: what decides whether an event is new, and its durable form."""
+"""Each site's clock, and the ids by which repeats are found: whether an event is new; and how both are kept durable."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -11,18 +11,19 @@ from streams.engine.ids import NEW_SHARE, SealedIds
 from streams.engine.panes import HOUR_MS, MINUTE_MS, WINDOW_PANES, Slot
 from streams.engine.tally import Tally
 
-#: A repeat is found while its minute is among the last 15 behind the site's clock.
+#: A repeat is found if the event's minute is one of the last 15 up to the site's clock.
 DUPLICATE_MINUTES = 15
-#: Ids held in a partition (8 bytes each, about 75 in the newest minutes); above it the oldest minute is forgotten.
+#: Ids held in a partition (8 bytes each, about 75 in the newest minutes); beyond it the oldest minutes are forgotten.
 DUPLICATE_IDS_MAX = 4_000_000
 
 _WEEK_HOURS = WINDOW_PANES["7d"][1]
 
-#: Project, market and SOP version as they came, None for a default, each leading to the next: three look-ups cost half
-#: of one with a tuple of three.
+#: Project to market to SOP version to number of the kind of work; names as they came, None where not given. Three
+#: look-ups by a name each cost half of one by a tuple of three.
 WorkNumbers = dict[str, dict[str | None, dict[str | None, int]]]
-#: The same, then role, source, sampling, purpose and round.
+#: Role, source, sampling, purpose and round of a review, as they came.
 Given = tuple[str | None, str | None, str | None, str | None, int | None]
+#: Project to market to SOP version to what is given to number of the kind of review.
 VerdictNumbers = dict[str, dict[str | None, dict[str | None, dict[Given, int]]]]
 
 
@@ -53,9 +54,9 @@ class SiteState:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        #: Stable over processes and versions, unlike hash().
+        #: Of the ids' hashes. The same in all processes and versions, unlike hash().
         self.seed = xxh3_64_intdigest(name.encode())
-        #: Time of the first event, in the order of the log; -1 where a checkpoint of before does not say.
+        #: Time of the first event, in the order of the log; -1 where an older checkpoint does not have it.
         self.first_ms = -1
         self.clock_ms = -1
         self.minute = -1
@@ -63,10 +64,10 @@ class SiteState:
         self.forgotten_minute = -1
         #: Append time minus event time of the first event of the newest minute; None without append times.
         self.skew_ms: int | None = None
-        #: Minute to the hashes of its ids, in order; a dict, so that the newest can be told from the saved. Those of a
-        #: minute that is over are sealed when all are saved.
+        #: Minute to the hashes of its ids. A dict keeps their order, and so those that no checkpoint has yet are the
+        #: last ones. When a minute is over and all are in a checkpoint, they are packed (`SealedIds`).
         self.seen: dict[int, dict[int, None] | SealedIds] = {}
-        #: Minute to how many of its hashes are in a checkpoint; and the clock that is.
+        #: Minute to how many of its hashes are in a checkpoint; and the clock that is in it.
         self.saved: dict[int, int] = {}
         self.saved_clock_ms = -1
         self.agents: dict[str, int] = {}
@@ -74,7 +75,7 @@ class SiteState:
         self.reviewers: dict[str, int] = {}
         self.works: WorkNumbers = {}
         self.verdicts: VerdictNumbers = {}
-        #: By project as it came, and state.
+        #: Project as it came to state to number of the kind of state.
         self.states: dict[str | None, dict[str, int]] = {}
         self.sops: dict[tuple[str, str], int] = {}
         #: Newest event time by type.
@@ -83,30 +84,30 @@ class SiteState:
 
     @property
     def floor_minute(self) -> int:
-        """The newest minute that is beyond the horizon."""
+        """The newest minute behind the horizon: repeats in it or before it are no longer found."""
         return max(self.minute - DUPLICATE_MINUTES, self.forgotten_minute)
 
     def beat(self, type_name: str, at: int) -> None:
-        """Notes an event's time, if it is the newest of its type."""
+        """Keeps an event's time if it is the newest of its type."""
         if at > self.beats.get(type_name, -1):
             self.beats[type_name] = at
             self.changed = True
 
     def advance(self, minute: int, append_ms: int | None) -> None:
-        """Moves the minute; minutes that leave the horizon are dropped."""
+        """Moves on to a newer minute and drops the minutes that leave the horizon."""
         self.minute = minute
         self.skew_ms = None if append_ms is None else append_ms - self.clock_ms
         for old in [old for old in self.seen if old <= minute - DUPLICATE_MINUTES]:
             self.forget(old)
 
     def open_minute(self, minute: int) -> dict[int, None]:
-        """The ids of a minute that has none yet."""
+        """Begins a minute that has no ids yet; returns its dict, to be filled."""
         held: dict[int, None] = {}
         self.seen[minute] = held
         return held
 
     def forget(self, minute: int) -> int:
-        """Drops a minute; how many ids it had."""
+        """Drops a minute; returns how many ids it had."""
         self.saved.pop(minute, None)
         return len(self.seen.pop(minute))
 
@@ -120,7 +121,10 @@ class SiteState:
         self.saved[minute] = len(self.seen[minute])
 
     def fresh(self) -> dict[int, bytes]:
-        """Minute to its ids since the last call, which are saved by that: the moment to seal minutes that are over."""
+        """Minute to its ids since the last call, packed for a checkpoint; from then on they count as saved.
+
+        Minutes that are over are sealed here, since now all of their ids are saved.
+        """
         fresh = {}
         for minute, held in self.seen.items():
             unsaved = len(held) - self.saved.get(minute, 0)
@@ -136,11 +140,11 @@ class SiteState:
 
 
 class Horizon:
-    """The sites of a partition, with what each has seen.
+    """The sites of a partition, with the clock and the ids of each.
 
     Args:
-        tally: Counts what could not be checked.
-        new_site: Makes a site of a name.
+        tally: Counts events that could not be checked for repeats.
+        new_site: Makes a site's state, given its name.
     """
 
     def __init__(self, tally: Tally, new_site: Callable[[str], SiteState] = SiteState) -> None:
@@ -152,12 +156,12 @@ class Horizon:
         self._chunks: dict[str, list[tuple[int, bytes]]] = {}
 
     def add(self, name: str) -> SiteState:
-        """A site that is met for the first time."""
+        """Adds a site that is met for the first time."""
         site = self.sites[name] = self._new_site(name)
         return site
 
     def open_minute(self, site: SiteState, minute: int, at: int) -> dict[int, None] | None:
-        """The ids of a minute without any yet; None beyond the horizon, where an event is taken as new."""
+        """Begins a minute that has no ids yet; None where it is behind the horizon: its events are taken as new."""
         if minute > site.floor_minute:
             return site.open_minute(minute)
         self._tally.add("unchecked")
@@ -181,7 +185,10 @@ class Horizon:
     # --- the durable form
 
     def slots(self) -> Iterator[Slot]:
-        """Ids since the last call, in one chunk a site; chunks whose minutes have all left are deleted."""
+        """What has changed since the last call: of each site its new ids, as one chunk, and its clock.
+
+        Chunks whose minutes have all left the horizon are deleted.
+        """
         for site in self.sites.values():
             chunks = self._chunks.setdefault(site.name, [])
             fresh = site.fresh()
@@ -206,7 +213,7 @@ class Horizon:
                 yield b"site|" + site.name.encode(), msgspec.msgpack.encode(state)
 
     def restore(self, slots: Mapping[bytes, bytes]) -> None:
-        """Takes the slots `site|` and `ids|`; there are no sites yet."""
+        """Restores sites from the slots `site|` and `ids|` of a checkpoint; called while there are none."""
         for key, value in slots.items():
             if key.startswith(b"site|"):
                 known = msgspec.msgpack.decode(value, type=_SiteSlot)

@@ -1,4 +1,4 @@
-"""Ids of a minute that is over, in a ninth of a dict's memory."""
+"""Hashes of the event ids of a minute that is over, in a ninth of a dict's memory."""
 
 from array import array
 from bisect import bisect_left
@@ -7,19 +7,20 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-#: A minute is sealed, and sealed again, by this share of its ids: at a checkpoint that brings it no more than that,
-#: and when that many have come late. With a checkpoint every 5 s, a minute under way gets at least a twelfth each time.
+#: A share of a minute's ids, 1 in 16. A minute is sealed at a checkpoint that adds no more than this share to it, and
+#: sealed again when more than this share has come late. While a minute is under way, a checkpoint every 5 s adds at
+#: least a twelfth, so it is not sealed too soon.
 NEW_SHARE = 16
 
 
 class SealedIds:
-    """Sorted ids, 8 bytes each where a dict takes 72; what comes late stands beside them in a dict.
+    """Sorted ids, 8 bytes each where a dict takes 72; late ones are in a dict beside them.
 
-    Does what the intake does with a minute's dict: `in`, `[id] = None`, `len`, and `reversed`, which gives late ones,
-    the newest first. A look-up takes 1 us, not .05: few events come for a minute that is over.
+    The intake uses it like a minute's dict: `in`, `[id] = None`, `len`, and `reversed`, which gives the late ones
+    alone, the newest first. A look-up takes 1 us instead of .05, but few events come for a minute that is over.
 
     Args:
-        ids: Each once, in any order.
+        ids: Each id once, in any order.
     """
 
     __slots__ = ("_late", "_sorted")
@@ -44,7 +45,7 @@ class SealedIds:
         return reversed(self._late)
 
     def seal(self) -> None:
-        """Sorts late ones in, where they have become many."""
+        """Sorts the late ids in among the others, if there are many of them."""
         if len(self._late) * NEW_SHARE > len(self._sorted):
             late = np.fromiter(self._late, np.uint64, len(self._late))
             ids = np.concatenate((np.frombuffer(self._sorted, np.uint64), late))

@@ -1,4 +1,4 @@
-"""Which sites and combinations of a partition have figures of their own; what is beyond a limit counts as `other`."""
+"""Decides which sites and combinations have figures of their own; what is beyond a limit counts as `other`."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -8,31 +8,31 @@ from streams.engine.panes import Key
 
 #: What is limited, by the policy's keys.
 KINDS = ("sites", "combinations", "series")
-#: A limit is shared by so many partitions at most: a worker that holds no more of them stays within it.
+#: A limit is divided among at most this many partitions: a worker with no more of them stays within the limit.
 SHARING_MAX = 10
-#: The share of a limit from which on it is said.
+#: From this share of a limit on, operators are warned.
 NEAR = 0.8
 #: Error types of a site that have a series of their own, of errors and of remarks each.
 ERROR_TYPES_MAX = 100
-#: Series of the page that a site can have at most without its projects.
+#: The most series that a site can have on the page, those of its projects aside.
 SITE_SERIES = 150
-#: The same of a project at a site (handling time, states, SOP versions, drift), of that at a market, and of the reviews
-#: of one role, source and sampling there; sums over the partition's sites among them.
+#: The most that a project at a site adds (handling time, states, SOP versions, drift), that a market of it adds, and
+#: that the reviews of one role, source and sampling there add; sums over the partition's sites are among them.
 _PROJECT_SERIES, _MARKET_SERIES, _REVIEW_SERIES = 90, 8, 14
-#: And of an error type.
+#: The most that are added by an error type.
 _ERROR_SERIES = 4
 
-#: Things to admit together, each with its series. Keys of different kinds differ in length.
+#: Things that are admitted together, each with the number of its series. The length of a key shows its kind.
 _Things = dict[Key, int]
 _COMBINATION_LENGTH = 3
 
 
 class Admission(NamedTuple):
-    """Where something counts.
+    """Under which names something counts.
 
     Attributes:
-        project: Its own, or `other`.
-        market: Its own, or none.
+        project: Its own project, or `other`.
+        market: Its own market, or empty.
         over: The limit that it is beyond; empty where it has figures of its own.
     """
 
@@ -45,9 +45,9 @@ class LimitUse(NamedTuple):
     """How much of its share of a limit a partition uses.
 
     Attributes:
-        used: Sites, combinations, or series at most.
-        limit: The share.
-        over: Events beyond it since the engine was made or restored: before, the limit may have been another.
+        used: Sites, combinations, or the most series that these can have.
+        limit: The partition's share of the limit.
+        over: Events beyond it since the engine was made or restored; before that the limit may have been another.
     """
 
     used: int
@@ -56,25 +56,25 @@ class LimitUse(NamedTuple):
 
     @property
     def is_met(self) -> bool:
-        """Whether what is new counts under `other`."""
+        """Whether new names count under `other`."""
         return self.over > 0 or self.used >= self.limit
 
     @property
     def is_near(self) -> bool:
-        """Whether it is time to look into it."""
+        """Whether an operator should look into it."""
         return self.is_met or self.used >= NEAR * self.limit
 
 
 class Admitted:
-    """The names that have figures of their own: in the order in which they come, until a limit is met.
+    """The names that have figures of their own: first come, first served, until a limit is met.
 
-    Decided record by record, so that it does not depend on how the log is cut into batches. Whoever was admitted has a
-    row in a table, and stays; a restart finds the same in the tables. What counts under `other` is never refused, so
-    that sums stay exact.
+    This is decided record by record, so it does not depend on how the log is cut into batches. A name that was admitted
+    has a row in a table and stays; after a restart the tables give the same names. Events beyond a limit are not
+    refused: they count under `other`, so that sums stay exact.
 
     Args:
-        limits: The policy's, of a worker's page.
-        partitions: Partitions of the topic, which share them.
+        limits: The policy's limits, for a worker's page.
+        partitions: Partitions of the topic, among which the limits are divided.
     """
 
     def __init__(self, limits: Limits = Limits(), partitions: int = 1) -> None:  # noqa: B008 - immutable
@@ -89,7 +89,7 @@ class Admitted:
         self._error_types: dict[tuple[str, str], set[str]] = {}
 
     def site(self, name: str) -> str:
-        """The limit that a site that was not met before is beyond; empty: it has figures of its own from now on."""
+        """Admits a site that is met for the first time; returns the limit that it is beyond, or empty if admitted."""
         if self.used["sites"] >= self.limit["sites"]:
             return "sites"
         if self.used["series"] + SITE_SERIES > self.limit["series"]:
@@ -98,7 +98,7 @@ class Admitted:
         return ""
 
     def other_site(self) -> None:
-        """Counts the site of what is beyond the limit, when it is first needed."""
+        """Counts the series of the site `other`, when an event first counts there."""
         self._take_site(OTHER)
 
     def _take_site(self, name: str) -> None:
@@ -106,30 +106,30 @@ class Admitted:
         self.used["series"] += SITE_SERIES
 
     def project(self, site: str, project: str) -> Admission:
-        """Where a state counts."""
+        """The names under which a state counts."""
         return self._place(project, "", lambda project, _: _project(site, project))
 
     def work(self, site: str, project: str, market: str) -> Admission:
-        """Where a label counts."""
+        """The names under which a label counts."""
         return self._place(project, market, lambda project, market: _work(site, project, market))
 
     def review(self, site: str, project: str, market: str, given: Key) -> Admission:
-        """Where a review counts; `given` is its role, source and sampling."""
+        """The names under which a review counts; `given` is its role, source and sampling."""
         return self._place(project, market, lambda project, market: _review(site, project, market, given))
 
     def _place(self, project: str, market: str, things_of: Callable[[str, str], _Things]) -> Admission:
-        """Its own place where there is room for what is new of its things, else `other`; either is taken."""
+        """Its own names where the limits have room for what is new among its things, else `other`; admits either."""
         over = self._room_for(things_of(project, market))
         place = Admission(OTHER, "", over) if over else Admission(project, market)
         self._take(things_of(place.project, place.market))
         return place
 
     def knows_error(self, table: str, site: str, project: str, error_type: str, severity: str) -> bool:
-        """Whether an error was met before, and counts under its own project and type."""
+        """Whether an error was met before and counts under its own project and type."""
         return (table, site, project, error_type, severity) in self._known
 
     def error(self, table: str, site: str, project: str, error_type: str, severity: str) -> tuple[str, str]:
-        """Project and error type under which an error counts, or a remark: the table tells."""
+        """Project and error type under which an error counts (table `errors`) or a remark (table `remarks`)."""
         if self.knows_error(table, site, project, error_type, severity):
             return project, error_type
         types = self._error_types.setdefault((table, site), set())
@@ -143,7 +143,7 @@ class Admitted:
         return project, error_type
 
     def _room_for(self, things: _Things) -> str:
-        """The limit that has no room for what is new of some things; empty where all have it."""
+        """The limit that has no room for what is new among some things; empty where all limits have."""
         new = things.keys() - self._known
         combinations = sum(map(_is_combination, new))
         if combinations and self.used["combinations"] + combinations > self.limit["combinations"]:
@@ -166,14 +166,14 @@ class Admitted:
         states: Iterable[Key],
         **errors: Iterable[Key],
     ) -> None:
-        """Admits what has a row in a checkpoint, whatever the limits are now; a removed site needs no room.
+        """Admits what has a row in a checkpoint, even beyond the limits of today; removed sites are left out.
 
         Args:
-            sites: Sites met.
-            works: Keys of `work`.
-            reviews: Keys of `verdicts`.
-            states: Keys of `states`.
-            **errors: Keys of `errors` and `remarks`, by the table's name.
+            sites: Names of the sites met.
+            works: Keys of the table `work`.
+            reviews: Keys of the table `verdicts`.
+            states: Keys of the table `states`.
+            **errors: Keys of the tables `errors` and `remarks`, by the table's name.
         """
         for name in sites:
             if name not in self.removed:
@@ -193,11 +193,11 @@ class Admitted:
 
 
 def _is_combination(key: Key) -> bool:
-    """Whether a thing counts as a combination: the one of what is beyond the limits needs no room."""
+    """Whether a thing counts for the limit of combinations; the combination `other` does not."""
     return len(key) == _COMBINATION_LENGTH and key[1:] != (OTHER, "")
 
 
-# The project first: its key begins with the site.
+# The project comes first in each: `restore` reads the site from the first key.
 
 
 def _project(site: str, project: str) -> _Things:

@@ -1,4 +1,4 @@
-"""The native reader from Python's side: docs/native.md says what it does, and what it leaves to Python's loop."""
+"""Calls the native reader from Python. What it does, and what it leaves to Python's loop, is in docs/native.md."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -32,12 +32,12 @@ from streams.engine.reader import Loop, PythonReader, Reader, Run
 
 
 def new_reader() -> Reader:
-    """The reader that runs here: the one place that chooses."""
+    """Chooses the reader: the native one where it was built, else Python's."""
     return PythonReader() if native.MODULE is None else NativeReader(native.MODULE)
 
 
 class NativeSite(SiteState):
-    """A site whose clock and ids the native module holds, for both readers."""
+    """A site whose clock and ids are in the native module; both readers use them there."""
 
     __slots__ = ("native",)
 
@@ -46,7 +46,7 @@ class NativeSite(SiteState):
         super().__init__(name)
         self.seen = clock
 
-    # The plain attributes of a site in Python.
+    # Plain attributes in `SiteState`.
     clock_ms = property(lambda self: self.native.clock_ms, lambda self, ms: setattr(self.native, "clock_ms", ms))
     minute = property(lambda self: self.native.minute, lambda self, minute: setattr(self.native, "minute", minute))
     forgotten_minute = property(
@@ -81,7 +81,7 @@ class NativeSite(SiteState):
 
 
 class NativeColumn:
-    """A column that the native reader holds, as the loop in Python appends to it."""
+    """A column in the native reader, to which Python's loop can append as to a list."""
 
     __slots__ = ("_native", "_number", "append")
 
@@ -96,12 +96,12 @@ class NativeColumn:
         return iter(self.take().tolist())
 
     def take(self) -> Ints:
-        """Its values, once."""
+        """Its values; may be called once, since it empties the column."""
         return np.frombuffer(self._native.take(self._number), np.int64)
 
 
 class NativeReader:
-    """The native loop; where it is not certain about records, Python's decides, and it goes on behind them."""
+    """The native loop. Records about which it is not certain go to Python's loop, and it goes on after them."""
 
     def __init__(self, module: Any) -> None:
         self._module = module
@@ -111,7 +111,7 @@ class NativeReader:
         self._fails = False
 
     def new_site(self, name: str) -> SiteState:
-        """A site's state in the native module."""
+        """A site whose state is in the native module."""
         return NativeSite(name, self._module.SiteClock())
 
     def gather(self) -> Gathered:
@@ -129,11 +129,11 @@ class NativeReader:
         return batch
 
     def read(self, run: Run, records: Sequence[KafkaRecord], names: Numbering, loop: Loop) -> None:
-        """As the protocol says; with a hold on reviews, Python reads all, whose events it keeps."""
+        """As the protocol says. With a hold on reviews Python's loop reads everything, since it keeps the events."""
         if self._fails or run.keeps_reviews:
             PythonReader().read(run, records, names, loop)
             return
-        # The very lists: when names are numbered anew, there are others.
+        # Compared by identity: when names are numbered anew, these are new lists.
         numbered = (names.persons, names.works, names.classes)
         if any(now is not before for now, before in zip(numbered, self._numbered, strict=False)):
             self._native.forget_names()
@@ -148,10 +148,10 @@ class NativeReader:
             names.tally.add("duplicates", self._native.duplicates())
 
     def _read_on(self, run: Run, records: Sequence[KafkaRecord], names: Numbering, loop: Loop, at: int) -> int:
-        """Reads up to a stretch that is Python's and behind it: the number of the next record."""
+        """Reads natively up to records that Python must decide about, then these; returns the next record's index."""
         start, stop, fails = self._native.run(at, run.suspicious_ms, names, run.batch)
         if fails:
-            # It has taken back what it had done about that record.
+            # The native reader has undone what it had done with that record.
             self._fails = True
             native.failed(records[start].offset)
             stop = len(records)
@@ -159,7 +159,7 @@ class NativeReader:
         return int(stop)
 
     def settle(self, batch: Gathered) -> EventBatch:
-        """The native columns as arrays, and the rare ones."""
+        """The batch with its columns, native ones and lists, as arrays."""
         return settled(batch, _array)
 
 

@@ -1,6 +1,6 @@
-"""Names become small numbers, in order of appearance: people, reviewers, kinds of work and of reviews, classes, traits.
+"""Gives small numbers to names, in order of appearance: people, reviewers, kinds of work or review, classes, traits.
 
-Numbers are for speed alone: who has a row in the tables is found there again when they begin anew.
+Numbers are for speed alone. They may begin anew at any time, since rows of the tables are found by names.
 """
 
 from schemas.policy import OTHER
@@ -11,13 +11,13 @@ from streams.engine.horizon import Given, SiteState
 from streams.engine.limits import Admitted
 from streams.engine.tally import Tally
 
-#: Names kept as numbers, of people and of kinds of work; above it they are looked up afresh, so that a million of
-#: them cost no memory.
+#: The most names that have numbers, of people and of kinds each. Beyond it numbers begin anew, so that a million names
+#: cost no memory.
 NAMES_HELD_MAX = 250_000
 
-#: The project of what is beyond the limits, among the numbers of a site's work; no event's, since theirs are not empty.
+#: The key, in place of a project, of all that is beyond the limits; no event's project is empty.
 _BEYOND = ""
-#: Characters of a label that drift tells apart: as many as an identifier has.
+#: Drift distinguishes labels by this many first characters, as many as an identifier has.
 _LABEL_CHARACTERS = 128
 
 
@@ -45,7 +45,7 @@ class Numbering:
         self.trait_ids: dict[str | None, dict[str | None, dict[str | None, int]]] = {}
 
     def begin_anew_where_many(self, sites: dict[str, SiteState]) -> None:
-        """Drops numbers of which there are too many, for all sites."""
+        """Drops all numbers of a kind, for all sites, if there are too many of them."""
         if len(self.persons) + len(self.reviewers) > NAMES_HELD_MAX:
             self.persons, self.reviewers = [], []
             for site in sites.values():
@@ -57,7 +57,7 @@ class Numbering:
         if len(self.classes) + len(self.traits) > NAMES_HELD_MAX:
             self.classes, self.traits, self.class_ids, self.trait_ids = [], [], {}, {}
 
-    # --- who and what is new; the loop itself looks up what is known
+    # --- numbers of new names; known ones the loop looks up by itself
 
     def new_person(self, site: SiteState, people: dict[str, int], agent_id: str) -> int:
         """Numbers one of the site's `agents` or `qas`."""
@@ -72,19 +72,19 @@ class Numbering:
         return site.reviewers[reviewer_id]
 
     def new_class(self, label: str | None) -> int:
-        """Numbers a label that was given."""
+        """Numbers the class of a label."""
         self.class_ids[label] = len(self.classes)
         self.classes.append(_shown(label))
         return self.class_ids[label]
 
     def person(self, site: SiteState, role: str | None, agent_id: str) -> int:
-        """The number of whose work it is."""
+        """The number of the person whose work it is."""
         people = site.qas if role == "qa" else site.agents
         known = people.get(agent_id)
         return self.new_person(site, people, agent_id) if known is None else known
 
     def trait(self, label: str | None, stratum: str | None, error_type: str | None) -> int:
-        """The number of what a review says beside its kind."""
+        """The number of a review's label, stratum and error type together."""
         known = self.trait_ids.setdefault(label, {}).setdefault(stratum, {})
         if error_type not in known:
             known[error_type] = len(self.traits)
@@ -94,10 +94,11 @@ class Numbering:
     def work_kind(
         self, site: SiteState, project: str, market: str | None, sop: str | None, *, counts: bool = True
     ) -> int:
-        """The number of a kind of work; an event beyond a limit is counted, if it `counts` and its site has not been.
+        """The number of a kind of work.
 
-        What is beyond a limit is looked at event by event and has no number of its own: it would take memory, and its
-        limit could be another one after a restart.
+        An event beyond a limit is counted as such, if `counts` is true and its site was not counted already. Names
+        beyond a limit are checked again at every event and have no numbers of their own: these would take memory, and
+        after a restart the limit can be another one.
         """
         place = self.admitted.work(site.name, project, market or "")
         if place.over:
@@ -113,7 +114,7 @@ class Numbering:
     def verdict_kind(
         self, site: SiteState, project: str, market: str | None, sop: str | None, given: Given, *, counts: bool = True
     ) -> int:
-        """The number of a kind of review; beyond a limit as for work."""
+        """The number of a kind of review; beyond a limit as in `work_kind`."""
         role, source, sampling, purpose, review_round = given
         named = role or "agent", source or "qa", sampling or "unknown"
         place = self.admitted.review(site.name, project, market or "", named)
@@ -130,7 +131,7 @@ class Numbering:
         return kinds[given]
 
     def state_kind(self, site: SiteState, project: str | None, state: str) -> int:
-        """The number of a kind of state; beyond a limit as for work."""
+        """The number of a kind of state; beyond a limit as in `work_kind`."""
         place = self.admitted.project(site.name, project or "")
         if place.over:
             project = _BEYOND
@@ -144,7 +145,7 @@ class Numbering:
     def admitted_error(
         self, kind: int, error_type: str, severity: str | None, is_remark: bool
     ) -> tuple[type[ErrorFound], tuple[str, str, str, str, bool]] | None:
-        """An error of a kind of review as `ErrorFound` has it, but for its time; None where it was not met before."""
+        """`ErrorFound` and its arguments but the time, for the native reader; None if the error was not met before."""
         of, table = self.verdicts[kind], "remarks" if is_remark else "errors"
         if not self.admitted.knows_error(table, of.site, of.project, error_type, severity or ""):
             return None
@@ -161,5 +162,5 @@ class Numbering:
 
 
 def _shown(label: str | None) -> str | None:
-    """A label as drifts name it, in records, metrics and sentences: bounded, hidden characters written out."""
+    """A label as drift records, metrics and sentences show it: cut to a bound, hidden characters written out."""
     return None if label is None else visible(label[:_LABEL_CHARACTERS])[:_LABEL_CHARACTERS]

@@ -1,4 +1,4 @@
-"""Columns of counts by row and by pane of time: the one store that every part of the engine is made of."""
+"""Tables of counts by row and by pane of time: the one store on which every part of the engine is built."""
 
 import math
 import mmap
@@ -19,17 +19,19 @@ Slot = tuple[bytes, bytes | None]
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
-#: 60 of the longest window, 5 for events ahead of the append time, 5 for revisions ahead of their event, 2 spare.
+#: 60 for the longest window of minutes, 5 for events ahead of the append time, 5 for revisions ahead of their event,
+#: 2 spare.
 MINUTE_PANES = 72
 #: A week of hours, one for the minutes ahead, one for the current hour.
 HOUR_PANES = 170
-#: Rows of a block: what one slot of a checkpoint holds. Fewer: more slots; more: more bytes for one touched row.
+#: Rows of a block, which is what one slot of a checkpoint holds. Smaller blocks make more slots, larger ones more bytes
+#: for one changed row.
 BLOCK = 64
 _SHIFT = 6
-#: From here on a column gets pages of its own.
+#: From this size on a column gets memory pages of its own.
 _OWN_PAGES_BYTES = 1 << 20
 
-#: Window name to (ring, panes): at time t it holds the current pane and the ones before it.
+#: Window name to (ring, number of panes): at time t a window is the current pane and the ones before it.
 WINDOW_PANES: dict[str, tuple[str, int]] = {
     "15m": ("m", 15),
     "1h": ("m", 60),
@@ -37,7 +39,7 @@ WINDOW_PANES: dict[str, tuple[str, int]] = {
     "7d": ("h", 168),
 }
 
-#: Beside the committed totals: 1 for a row that was there.
+#: Name, beside the committed totals, of a column that is 1 for rows that the checkpoint has.
 _KNOWN = ""
 
 _WIDER: dict[str, type[np.signedinteger[Any]]] = {"int16": np.int32, "uint16": np.int32, "int32": np.int64}
@@ -45,7 +47,7 @@ _WIDER: dict[str, type[np.signedinteger[Any]]] = {"int16": np.int32, "uint16": n
 
 @dataclass(slots=True)
 class Ring:
-    """Which pane of time stands at which position; shared by all tables of a partition.
+    """Which pane of time is at which position; shared by all tables of a partition.
 
     Attributes:
         name: `m` for minutes, `h` for hours.
@@ -69,11 +71,11 @@ class Ring:
         return [p % self.size for p in range(first, pane + 1)]
 
     def held(self, pane: int) -> bool:
-        """Whether the pane is in the ring."""
+        """Whether a pane is in the ring."""
         return self.head - self.size < pane <= self.head
 
     def pane_at(self, position: int) -> int:
-        """The pane id that stands at a position."""
+        """The id of the pane at a position."""
         return self.head - (self.head - position) % self.size
 
     def window(self, at_ms: int, panes: int) -> list[slice]:
@@ -109,7 +111,10 @@ class Rings:
 
 @dataclass(frozen=True, slots=True)
 class Panes:
-    """A windowed column: its types in minute and hour panes, as narrow as usual values allow; wider ones widen it."""
+    """The types of a windowed column in minute and hour panes.
+
+    They are as narrow as usual values allow; a larger value widens the column.
+    """
 
     minute: type[np.integer[Any]] = np.int64
     hour: type[np.integer[Any]] = np.int64
@@ -118,15 +123,15 @@ class Panes:
 class Table:
     """Rows by key, in blocks; windowed columns in two rings, durable totals and live attributes.
 
-    A block belongs to one group (a site), so that a quiet site's blocks stay untouched. What a
-    batch changes is marked by block and pane, and `slots` writes only that.
+    A block belongs to one group (a site), so that a quiet site's blocks stay unchanged. What a batch changes is marked
+    by block and pane, and `slots` gives only that.
 
     Args:
-        name: Short and stable: it is part of the slots' keys.
+        name: Short, and never changed: it is part of the slots' keys.
         rings: The partition's rings.
         windows: Windowed columns.
-        totals: Durable counters: exported as last checkpointed.
-        attributes: Live values (a state, a time); not counters.
+        totals: Durable counters; exported as of the last acknowledged checkpoint.
+        attributes: Live values (a state, a time) that are no counters.
     """
 
     def __init__(
@@ -145,7 +150,7 @@ class Table:
         self.index: dict[Key, int] = {}
         self.keys: list[Key | None] = []
         self.committed: dict[str, Ints] = {}
-        #: Names of the groups, in order of appearance, and by row which one it belongs to.
+        #: Names of the groups, in order of appearance; and by row the index of its group.
         self.group_names: list[str] = []
         self._row_groups = np.zeros(0, np.int64)
         self._group_ids: dict[str, int] = {}
@@ -170,7 +175,7 @@ class Table:
         return len(self.keys)
 
     def row(self, key: Key, group: str) -> int:
-        """The row of a key; a new one in its group's newest block if there is none."""
+        """The row of a key; if there is none, a new one in its group's newest block."""
         found = self.index.get(key)
         return self._add_row(key, group) if found is None else found
 
@@ -195,7 +200,7 @@ class Table:
         return row
 
     def _assign(self, block: int, group: str) -> None:
-        """Gives a block to a group; the group's next rows go there."""
+        """Gives a block to a group, whose next rows go there."""
         number = self._group_ids.get(group)
         if number is None:
             number = self._group_ids[group] = len(self.group_names)
@@ -206,7 +211,7 @@ class Table:
     def _grow(self, blocks: int) -> None:
         self._row_groups = _longer(self._row_groups, blocks * BLOCK)
         old, self._capacity = self._capacity, blocks * BLOCK
-        # One column at a time, the old one freed before the next: the peak is one column, not the table.
+        # Column by column, each old one freed before the next grows: this takes one column more memory, not a table.
         for name, kinds in self.windows.items():
             for ring, kind in ((self.rings.minutes, kinds.minute), (self.rings.hours, kinds.hour)):
                 before = self._columns.pop((name, ring.name), None)
@@ -236,11 +241,11 @@ class Table:
             self._dirty_panes[ring.name][positions] = False
 
     def add(self, rows: Ints, at_ms: Ints, values: Mapping[str, Ints]) -> None:
-        """Adds values to the panes of their times; times whose pane has left a ring are passed over.
+        """Adds values to the panes of their times; values whose pane has left a ring are left out there.
 
         Args:
             rows: Row of each value.
-            at_ms: Time of each value; at most the ring's newest.
+            at_ms: Time of each value, not later than the ring's newest pane.
             values: Column name to values, which may be negative.
         """
         for ring in self.rings:
@@ -260,7 +265,7 @@ class Table:
             key = (name, ring.name)
             column = self._columns[key]
             cells = column.reshape(-1)
-            # 64 bits hold whatever comes. Elsewhere a bound that costs two passes; the exact check only where it fails.
+            # 64 bits hold any sum. For narrower columns a cheap bound first (two passes), the exact check if it fails.
             if column.dtype != np.int64 and (
                 int(np.abs(cells.take(flat).astype(np.int64)).max()) + int(np.abs(added).sum())
                 > int(np.iinfo(column.dtype).max)
@@ -315,7 +320,7 @@ class Table:
         return self._scalars[name][: self.rows]
 
     def committed_total(self, name: str) -> Ints:
-        """A total by row as last checkpointed; 0 for rows that are newer."""
+        """A total by row as of the last acknowledged checkpoint; 0 for rows that are newer."""
         total = self.committed.get(name)
         return np.zeros(self.rows, np.int64) if total is None else _longer(total, self.rows)
 
@@ -331,19 +336,19 @@ class Table:
         return out
 
     def group_sums(self, values: Ints) -> Ints:
-        """Sums of a column of rows by group, in the order of `group_names`."""
+        """Sums by group of values given by row, in the order of `group_names`."""
         sums = np.bincount(self._row_groups[: len(values)], weights=values, minlength=len(self.group_names))
         whole: Ints = sums.astype(np.int64)
         return whole
 
     def by_group(self, values: Ints) -> dict[str, int]:
-        """Sums of a column of rows by group, where not 0."""
+        """Sums by group of values given by row; groups with a sum of 0 are left out."""
         sums = self.group_sums(values)
         found = np.flatnonzero(sums)
         return {self.group_names[group]: n for group, n in zip(found.tolist(), sums[found].tolist(), strict=True)}
 
     def groups_of(self, rows: Ints) -> Ints:
-        """The group of each row, as its place in `group_names`."""
+        """The group of each row, as its index in `group_names`."""
         groups: Ints = self._row_groups[rows]
         return groups
 
@@ -359,7 +364,7 @@ class Table:
         return self._known_rows
 
     def labels(self, suffix: Key = ()) -> list[Key]:
-        """By row its key with a suffix; kept, since a scrape asks for the same ones again."""
+        """Each row's key with a suffix. The list is kept, since the next scrape asks for the same one."""
         kept = self._labels.setdefault(suffix, [])
         kept.extend((*key, *suffix) if key is not None else () for key in self.keys[len(kept) :])
         return kept
@@ -373,10 +378,10 @@ class Table:
         return sum(int(np.count_nonzero(flags)) for flags in (self._dirty_keys, self._dirty_scalars, *panes))
 
     def slots(self) -> Iterator[Slot]:
-        """What has changed since the last call, and clears the marks.
+        """The slots that have changed since the last call.
 
         Keys: `table|block|k` (the rows' keys), `|s` (totals and attributes), `|m17` or `|h3` (a pane's position).
-        A pane's value starts with its id, so that a slot of a pane that has left the ring is known as stale.
+        A pane's value starts with its id, which shows at a restore whether the pane has left the ring since.
         """
         for block in np.flatnonzero(self._dirty_keys).tolist():
             yield self._slot_key(block, "k"), msgspec.msgpack.encode(self._blocks[block])
@@ -407,20 +412,20 @@ class Table:
         return msgspec.msgpack.encode((ring.pane_at(position), packed))
 
     def totals_now(self) -> dict[str, Ints]:
-        """A copy of the durable totals, to be shown once their checkpoint is acknowledged."""
+        """A copy of the durable totals, which is exported once their checkpoint is acknowledged."""
         if not self.totals_names:
             return {}
         known = np.array([key is not None for key in self.keys], np.int64)
         return {_KNOWN: known, **{name: self._scalars[name][: self.rows].copy() for name in self.totals_names}}
 
     def committed_rows(self) -> NDArray[np.bool_]:
-        """Which rows the last checkpoint knows."""
+        """Which rows are in the last acknowledged checkpoint."""
         known = self.committed.get(_KNOWN)
         rows: NDArray[np.bool_] = _longer(known, self.rows) > 0
         return rows
 
     def restore(self, slots: Mapping[tuple[int, str], bytes]) -> None:
-        """Takes the slots of this table, by (block, kind), into an empty table; the rings' heads stand already."""
+        """Restores an empty table from its slots, by (block, kind); the rings' heads must be restored before."""
         names = {block: value for (block, kind), value in slots.items() if kind == "k"}
         for block in range(len(names)):
             keys = [tuple(key) for key in msgspec.msgpack.decode(names[block], type=list[list[str]])]
@@ -430,7 +435,7 @@ class Table:
             self.keys.extend([*keys, *([None] * (BLOCK - len(keys)))])
             for offset, key in enumerate(keys):
                 self.index[key] = block * BLOCK + offset
-            # A key's first part is its group; the newest block of a group takes the next rows.
+            # A key's first part is its group; a later block of the same group replaces an earlier one as its newest.
             self._assign(block, keys[0][0])
         by_name = {ring.name: ring for ring in self.rings}
         for (block, kind), value in slots.items():
@@ -457,10 +462,10 @@ class Table:
 
 
 def _panes(shape: tuple[int, ...], dtype: npt.DTypeLike) -> NDArray[Any]:
-    """A column of zeros; a large one in pages of its own, each of which takes memory from its first use on.
+    """A column of zeros; a large one in memory pages of its own, each of which takes memory from its first use on.
 
-    numpy asks for huge pages, which takes the memory of all that is reserved; and a freed column that the allocator
-    keeps serves nothing else.
+    numpy asks for huge pages, with which all that is reserved takes memory at once. And the allocator may keep a freed
+    column for itself, where pages of its own go back to the system.
     """
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize

@@ -1,4 +1,4 @@
-"""The engine of one partition: records in; checkpoints and figures out. What the runtime drives."""
+"""The engine of one partition, which the runtime drives: records in; checkpoints and figures out."""
 
 import dataclasses
 from bisect import bisect_left
@@ -34,18 +34,18 @@ from streams.engine.reader import Reader
 from streams.engine.sites import SiteView
 from streams.engine.tally import Tally
 
-#: Format of manifests and slots. A newer one is refused. Format 1 has no drift slots: detectors then start afresh.
-#: Formats 2 and 3 have rings of reviews and labels in another form, and larger ones; these are taken over. Format 4 has
-#: an older test of whether a drift is over; it starts afresh.
+#: Format of manifests and slots. This build refuses a newer one and reads all older ones. Format 1 has no drift slots:
+#: detectors start afresh. Formats 2 and 3 have larger rings of reviews and labels in another form, which are converted.
+#: Format 4 has another test of whether a drift is over: the test starts afresh.
 FORMAT = 5
-#: The build that writes each format: this one reads all of them. Build 0.1.0 had four while it was made, and ends with
-#: format 4. docs/operations.md has the table.
+#: The build that writes each format. Build 0.1.0 had four formats while it was made, and ends with format 4.
+#: docs/operations.md has the table.
 FORMATS = {1: "0.1.0", 2: "0.1.0", 3: "0.1.0", 4: "0.1.0", 5: "0.2.0"}
 BUILD = FORMATS[FORMAT]
 
 #: Every reason for which a record can be rejected.
 REASONS = ("null", "encoding", "json", "schema", "future")
-#: Counts of the tally to metrics with (topic, partition).
+#: Names of the tally's counts to metrics with the labels topic and partition.
 _TALLIES = {
     "hold_skipped": "labelwatch_hold_skipped_total",
     "unknown": "labelwatch_unknown_events_total",
@@ -70,9 +70,9 @@ class Checkpoint:
     Attributes:
         applied: Offset of the last applied source record, -1 for none.
         slots: Changed slots; None deletes one.
-        manifest: Written last, under its own key.
+        manifest: Written last, under a key of its own.
         dead_letters: Records for the dead-letter topic since the last checkpoint.
-        drift_records: Key and value for `labeling.drift.v1`.
+        drift_records: Keys and values for `labeling.drift.v1` since the last checkpoint.
     """
 
     applied: int
@@ -110,10 +110,10 @@ class PartitionEngine:
         partition: Partition number.
         policy: The business' own numbers.
         topic: Topic name, for labels.
-        partitions: Partitions of the topic: each has its share of the false-alarm budgets.
-        now_ms: For records without an append time, a file's: what is dated later by more than 5 minutes is refused.
-            None: such records are taken whatever their time is.
-        reader: Reads records; None: what there is.
+        partitions: Partitions of the topic, among which the false-alarm budgets are divided.
+        now_ms: For records without an append time, such as a file's: those dated more than 5 minutes later are
+            rejected. None: they are accepted whatever their time is.
+        reader: Reads records; None: the native one where it was built, else Python's.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class PartitionEngine:
         self._intake = Intake(now_ms, Admitted(policy.limits, partitions), reader)
         self._dead_letters: list[DeadLetter] = []
         self._committed_tally: dict[str, int] = {}
-        #: As restored.
+        #: The tally as restored from a checkpoint.
         self._tally_before: dict[str, int] = {}
         work, verdicts, sops = WorkPart(self._rings), VerdictsPart(self._rings, policy), SopsPart(self._rings)
         people, reviewers = PeoplePart(self._rings, policy), ReviewersPart(self._rings)
@@ -163,41 +163,41 @@ class PartitionEngine:
 
     @property
     def clock_ms(self) -> int:
-        """Highest event time seen, or where `clock_advanced` has put it; 0 before the first event."""
+        """Highest event time seen, or the time that a later `clock_advanced` has given; 0 before the first event."""
         return self._intake.clock_ms
 
     @property
     def dead_letters_pending(self) -> int:
-        """Dead letters that no checkpoint has handed over yet."""
+        """How many dead letters no checkpoint has taken yet."""
         return len(self._dead_letters)
 
     @property
     def slots_pending(self) -> int:
-        """Slots of the tables that have changed since the last checkpoint."""
+        """How many slots of the tables have changed since the last checkpoint."""
         return sum(table.slots_pending for table in self._tables)
 
     @property
     def urgent(self) -> bool:
-        """Whether a drift that pages has opened and no checkpoint has handed it over yet."""
+        """Whether a drift that pages has opened and no checkpoint has taken it yet."""
         return self._drift.pages_pending
 
     def drifts(self) -> list[tuple[Stream, Episode]]:
-        """The drifts that are open, with all that is known of them."""
+        """Copies of the drifts that are open, each with its stream."""
         with self.lock:
             return [(stream, msgspec.structs.replace(episode)) for stream, episode in self._drift.episodes()]
 
     def detection_plan(self) -> list[Plan]:
-        """What the false-alarm budgets give each stream."""
+        """The run length that the false-alarm budgets give each stream."""
         with self.lock:
             return self._drift.plan()
 
     @property
     def notes(self) -> list[str]:
-        """What an operator should know of the restore: sentences."""
+        """Sentences on what an operator should know about the restore."""
         return self._drift.notes
 
     def sites(self) -> list[str]:
-        """Sites seen in this partition, by name: a compacted topic gives them back in another order."""
+        """Sites seen in this partition, sorted: after a restore from a compacted topic their order is another."""
         return sorted(self._intake.sites)
 
     def limits(self) -> dict[str, LimitUse]:
@@ -207,7 +207,7 @@ class PartitionEngine:
         return {kind: LimitUse(admitted.used[kind], admitted.limit[kind], over[kind]) for kind in KINDS}
 
     def apply(self, records: Sequence[KafkaRecord]) -> None:
-        """Applies one fetched batch; records at or below `applied` are skipped. Never raises for a record."""
+        """Applies one fetched batch; records up to the offset `applied` are skipped. Never raises for a record."""
         with self.lock:
             if records and records[0].offset <= self.applied:
                 records = [record for record in records if record.offset > self.applied]
@@ -244,7 +244,10 @@ class PartitionEngine:
     # --- checkpoints
 
     def checkpoint(self) -> Checkpoint:
-        """Takes what has changed. If it cannot be written, drop this engine, or let `with_earlier` take it along."""
+        """What has changed since the last checkpoint, to be written.
+
+        If it cannot be written, either drop this engine, or write it with the next one (`Checkpoint.with_earlier`).
+        """
         with self.lock:
             slots = [
                 *self._intake.slots(),
@@ -266,7 +269,7 @@ class PartitionEngine:
             )
 
     def committed(self, checkpoint: Checkpoint) -> None:
-        """Shows a checkpoint's durable counters, now that it is acknowledged."""
+        """Exports a checkpoint's durable counters from now on, since it is acknowledged."""
         with self.lock:
             for table, totals in zip(self._tables, checkpoint._totals, strict=True):
                 table.committed = totals
@@ -275,7 +278,7 @@ class PartitionEngine:
 
     @staticmethod
     def manifest_offset(manifest: bytes) -> int:
-        """The applied offset that a manifest speaks of."""
+        """The offset of the last applied record, from a manifest."""
         return _read_manifest(manifest).applied
 
     @classmethod
@@ -289,7 +292,7 @@ class PartitionEngine:
         partitions: int = 1,
         reader: Reader | None = None,
     ) -> "PartitionEngine":
-        """Builds the engine of a checkpoint; an empty one where there is none.
+        """Builds an engine from a checkpoint; an empty one where there is none.
 
         Raises:
             FormatError: The checkpoint is of a newer format, or of another topic or partition.
@@ -342,12 +345,12 @@ class PartitionEngine:
     # --- figures
 
     def figures(self, at_ms: int) -> Figures:
-        """Site and pipeline figures at a time; windows end there."""
+        """Site and pipeline figures at a time, at which all windows end."""
         with self.lock:
             reports: list[Report] = [part.read(at_ms, self._policy) for part in self._parts]
             reports.append(self._sites.read(at_ms, self._policy, self.sites()))
             reports.append(self._read_pipeline(at_ms))
-            # Each taking of the lock may wait for a batch, so few people are counted at once.
+            # Taking the lock may mean waiting for a batch, so few people are counted here, while it is held.
             of_people = self._of_people(at_ms) if self._people.are_few else None
         figures = Figures()
         for report in reports:

@@ -1,4 +1,4 @@
-"""People's figures in columns, read in short pieces: 100,000 people must not stall the event loop."""
+"""People's figures in columns, read in short pieces so that 100,000 people do not stall the event loop."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -20,20 +20,20 @@ from streams.engine.ratios import below_target_probability, ratio, wilson
 
 #: Rows summed while the lock is held once: a few milliseconds.
 _PIECE = 8192
-#: From this probability on a person is at risk and comes first under a series cap.
+#: From this probability on a person is at risk, and shown before others where the number of series is capped.
 _AT_RISK = 0.9
 _AT_RISK_PRIORITY = 1e9
-#: Who has handed in no label within it does not label.
+#: A person without a label within this window does not label.
 _LONGEST = "7d"
 _AGENT = ROLES.index("agent")
-#: People with an event by window, role and site.
+#: Number of people with an event, by window, role and site.
 Active = dict[str, dict[str, dict[str, int]]]
-#: Labels and productive ms of the same people by window and site.
+#: Labels and productive ms, by window and site, both of the same people.
 Paces = dict[str, dict[str, tuple[int, int]]]
 
 
 class PeopleView:
-    """Puts people's tables together; figures are taken from the rendering thread."""
+    """Makes people's figures from several parts' tables; called by the thread that renders the page."""
 
     def __init__(
         self, lock: AbstractContextManager[bool], people: PeoplePart, reviewers: ReviewersPart, presence: PresencePart
@@ -43,12 +43,12 @@ class PeopleView:
         self._people = people.table
         self._presence = presence
         self._reviewers = reviewers.table
-        #: By row of presence the row of people, -1 for who has none there; and how many keys were looked at.
+        #: By row of presence the same person's row of people, -1 where there is none; and how many keys were paired.
         self._person_of = np.zeros(0, np.int64)
         self._presence_known = 0
 
     def read(self, at_ms: int, policy: Policy) -> list[PeopleGroup]:
-        """Agents' and reviewers' figures of every window."""
+        """Agents' and reviewers' figures in every window."""
         return [self._agents(at_ms, policy), self._made(at_ms)]
 
     def _agents(self, at_ms: int, policy: Policy) -> PeopleGroup:
@@ -65,9 +65,9 @@ class PeopleView:
         risk = np.zeros(len(rows))
         volume = np.zeros(len(rows))
         (of_week,) = self._sums(self._people, ("labels",), (_LONGEST,), at_ms)
-        # A speed of 0 is one of people who label: reviewers have none.
+        # Only people who label can have a speed of 0; reviewers have no speed.
         labels_at_all = of_week[rows] > 0
-        # What is not logged-in time by the policy cannot be worked in it.
+        # Productive time that the policy does not count as logged-in time is no part of utilization.
         counts_as_worked = "productive" in policy.logged_in
         for window in WINDOWS:
             sums = self._sums(self._people, ("labels", "handled", "handle_ms", "reviews", "correct"), (window,), at_ms)
@@ -104,13 +104,13 @@ class PeopleView:
 
     @property
     def are_few(self) -> bool:
-        """Whether all of them can be counted at once, in a few milliseconds."""
+        """Whether there are so few people that all are counted at once, in a few milliseconds."""
         return self._people.rows + self._presence.people.rows + self._reviewers.rows <= _PIECE
 
     def active(self, windows: Sequence[str], at_ms: int) -> Active:
-        """People with an event within windows, by window, role and site, each once.
+        """The number of people with an event within each window, by window, role and site; each person counts once.
 
-        An agent is active by a label, a skip or a change of state; a QA by a review made.
+        An agent is active by a label, a skip or a change of state; a reviewer by a review made.
         """
         people, presence, made = self._people, self._presence.people, self._reviewers
         acts, changes, reviews = (
@@ -130,11 +130,10 @@ class PeopleView:
         return found
 
     def paces(self, windows: Sequence[str], at_ms: int) -> Paces:
-        """Labels and productive milliseconds by window and site, both of the same people: those who label.
+        """Labels and productive milliseconds by window and site, both of the same people: those whose speed is known.
 
-        These are people who have handed in a label within the longest window, who are no QAs by their profile, and who
-        have productive time within the window: whose speed can be known. Labels of others say nothing of it, nor
-        does the time of those who only review.
+        These have handed in a label within the longest window, are agents by their profile, and have productive time
+        within the window. Labels of others say nothing about speed, nor does the time of people who only review.
         """
         labels = self._sums(self._people, ("labels",), (*windows, _LONGEST), at_ms)
         presence = self._presence.people
@@ -189,14 +188,14 @@ class PeopleView:
         return np.array([row for row, _ in used], np.int64), [key for _, key in used]
 
     def _sums(self, table: Table, names: Sequence[str], windows: Sequence[str], at_ms: int) -> list[Ints]:
-        """Sums by row of each column within each window, a column's windows side by side."""
+        """Sums by row of each column within each window; all windows of a column come before the next column."""
         wanted = [(name, window) for name in names for window in windows]
         return self._in_pieces(
             table, len(wanted), lambda piece: [table.window_sum(name, window, at_ms, piece) for name, window in wanted]
         )
 
     def _in_pieces(self, table: Table, columns: int, read: Callable[[slice], list[Ints]]) -> list[Ints]:
-        """Reads columns by row; a row's columns are of one moment, rows of different pieces may not be."""
+        """Reads columns piece by piece. All columns of a row are of one moment; different pieces may not be."""
         pieces: list[list[Ints]] = []
         first = 0
         while first < table.rows:
@@ -208,7 +207,7 @@ class PeopleView:
         return [np.concatenate(column) for column in zip(*pieces, strict=True)]
 
     def _person_ms(self, window: str, at_ms: int) -> tuple[Ints, Ints]:
-        """Productive and logged-in milliseconds by row of people."""
+        """Productive and logged-in milliseconds by row of the table of people."""
         presence = self._presence.people
         with self._lock:
             presence_rows, person_rows = self._pairs(presence.rows, self._people.rows)
@@ -221,9 +220,14 @@ class PeopleView:
         return out[0], out[1]
 
     def _pairs(self, presence_rows: int, people_rows: int) -> tuple[Ints, Ints]:
-        """Rows of presence, and of people, that are the same agents, of the first so many of each (under the lock).
+        """Pairs of rows of presence and of people that are the same agent. Call it under the lock.
 
-        Who says a state has a row of people by then, or finds no room there for good.
+        A key of presence is looked up once: an agent with a state either has a row of people by then, or there is no
+        room for one and never will be.
+
+        Args:
+            presence_rows: How many rows of presence to pair, from the first on.
+            people_rows: How many rows of people to pair, from the first on.
         """
         people, presence = self._people.index, self._presence.people.index
         if self._presence.people.rows > len(self._person_of):
@@ -243,12 +247,12 @@ def _above_0(values: NDArray[np.number]) -> NDArray[np.float64]:
 
 
 def report_paces(figures: Figures, paces: Paces, policy: Policy) -> None:
-    """Says the speed of the sites' people who report states, their time, and for which share of the labels they stand.
+    """Adds each site's speed, the productive time behind it, and the share of the site's labels that it is based on.
 
     Args:
-        figures: Have the sites' labels already.
-        paces: By window and site.
-        policy: Says how much time a speed needs.
+        figures: Must have the sites' labels already.
+        paces: By window and site, see `PeopleView.paces`.
+        policy: How much productive time a speed needs.
     """
     for window, by_site in paces.items():
         for site, (labels, ms) in by_site.items():

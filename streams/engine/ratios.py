@@ -1,4 +1,4 @@
-"""Ratios and their intervals, vectorised; the last step between counts and figures."""
+"""Ratios and their intervals, vectorised: the last step from counts to figures."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from detectors.arrays import Floats
 
 #: Two-sided 95% quantile of the normal distribution.
 Z95 = 1.959963984540054
-#: So that no value can hold a scrape for ever; a hundred million outcomes need fewer.
+#: Bounds the loop, so that no value can hold up a scrape; a hundred million outcomes need fewer steps.
 _BETA_STEPS_MAX = 20_000
 
 
@@ -108,7 +108,7 @@ def regularized_beta(a: Floats, b: Floats, x: Floats) -> Floats:
 
 
 def _stirling_rest(z: Floats) -> Floats:
-    """What Stirling's formula leaves of ln(gamma(z)), z at least 0.5; Abramowitz and Stegun 6.1.41."""
+    """The difference of ln(gamma(z)) from Stirling's formula, for z at least 0.5; Abramowitz and Stegun 6.1.41."""
     rest, z = np.zeros_like(z), z.copy()
     while (small := z < 10).any():
         low = z[small]

@@ -1,4 +1,4 @@
-"""How a run of records is read: by Python's loop, which is the definition, or by the native one, its twin."""
+"""How a run of records is read: by Python's loop, which defines the result, or by the native one, which must agree."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from streams.engine.batch import DeadLetter, EventBatch, Gathered, KafkaRecord, 
 from streams.engine.horizon import SiteState
 from streams.engine.numbering import Numbering
 
-#: Records that are decoded and decided about at a time.
+#: Records that Python's loop takes at a time.
 CHUNK = 512
 
 
@@ -18,7 +18,7 @@ class Run:
     """What a reader and the loop share about one run of records."""
 
     batch: Gathered
-    #: Event times up to here are not ahead of any append time.
+    #: Event times up to this one are ahead of no append time.
     suspicious_ms: int
     dead_letters: list[DeadLetter]
     #: Whether the batch keeps the events of its reviews.
@@ -32,7 +32,7 @@ Loop = Callable[[Run, Sequence[KafkaRecord]], None]
 
 
 class Reader(Protocol):
-    """What the intake asks of a reader."""
+    """What the intake needs of a reader."""
 
     def new_site(self, name: str) -> SiteState:
         """The state of a site that is met for the first time."""
@@ -44,14 +44,14 @@ class Reader(Protocol):
         """Decides about each record, in order.
 
         Args:
-            run: Gets what is decided.
-            records: Of the partition.
-            names: Numbers what is new.
-            loop: Decides in Python.
+            run: Gets the accepted events and the dead letters.
+            records: Records of the partition.
+            names: Gives numbers to new names.
+            loop: Python's loop, which decides where the reader does not.
         """
 
     def settle(self, batch: Gathered) -> EventBatch:
-        """The batch when the loop is over, its columns as arrays."""
+        """The batch after the loop, its columns as arrays."""
 
 
 class PythonReader:
@@ -66,7 +66,7 @@ class PythonReader:
         return gather()
 
     def read(self, run: Run, records: Sequence[KafkaRecord], names: Numbering, loop: Loop) -> None:
-        """Few records at a time: decoded, used and freed while they are in the core's cache, events cost 5% less."""
+        """A few records at a time: events that are freed while they are still in the core's cache cost 5% less."""
         for start in range(0, len(records), CHUNK):
             loop(run, records[start : start + CHUNK])
 

@@ -1,4 +1,4 @@
-"""Figures that need several parts together: a site's accuracy, speed, utilization, targets; sums over sites."""
+"""Sites' figures that need several parts' tables: accuracy, handling time, utilization, targets; sums over sites."""
 
 from collections.abc import Sequence
 
@@ -20,13 +20,13 @@ _TARGET_KINDS = ("accuracy", "qa_accuracy", "critical_error", "utilization")
 
 
 class SiteView:
-    """Puts the parts' tables together: by site, and over the partition's sites by project and market.
+    """Makes figures from several parts' tables: by site; and over all sites of the partition by project and market.
 
     Args:
-        work: Labels.
-        verdicts: Reviews.
-        presence: States.
-        here: Topic and partition, for labels.
+        work: The part with labels.
+        verdicts: The part with reviews.
+        presence: The part with people's states.
+        here: Topic and partition, for the labels of series.
     """
 
     def __init__(self, work: WorkPart, verdicts: VerdictsPart, presence: PresencePart, here: tuple[str, str]) -> None:
@@ -45,7 +45,7 @@ class SiteView:
         self._targets: tuple[Policy | None, int, Figures] = (None, 0, Figures())
 
     def read(self, at_ms: int, policy: Policy, sites: list[str]) -> Report:
-        """Sums of every window (under the engine's lock), and the targets of the sites seen."""
+        """Takes the sums of every window and the sites' targets, under the engine's lock; the report needs no lock."""
         verdicts, states = self._verdicts.verdicts, self._presence.states
         purposes = self._purposes.now()
         headline = {
@@ -79,7 +79,7 @@ class SiteView:
         return report
 
     def _targets_of(self, sites: list[str], policy: Policy) -> Figures:
-        """The policy's numbers for the sites seen; kept, since no site leaves."""
+        """The policy's targets for the sites seen; made again only for another policy or a new site."""
         known_policy, known_sites, targets = self._targets
         if known_policy is not policy or known_sites != len(sites):
             targets = _targets(policy, sites)
@@ -116,7 +116,7 @@ class SiteView:
 
 
 class _Sums:
-    """One window's sums by site, and what they are sums of by row."""
+    """One window's sums by site, and the counts by row that they are sums of."""
 
     def __init__(self) -> None:
         self.labels_by_row: Ints = np.zeros(0, np.int64)
@@ -129,7 +129,7 @@ class _Sums:
         self.state_ms: dict[str, dict[str, int]] = {}
 
     def report(self, figures: Figures, window: str, policy: Policy) -> None:
-        """Says the window's figures of every site."""
+        """Adds the window's figures of every site."""
         productive, available = self.state_ms["productive"], self.state_ms["available"]
         for site, labels in self.labels.items():
             if labels > 0:
@@ -144,7 +144,7 @@ class _Sums:
                 logged_in[site] = logged_in.get(site, 0) + ms
         for site, ms in logged_in.items():
             if ms >= policy.min_time_ms:
-                # What is not logged-in time by the policy cannot be worked in it.
+                # Productive time that the policy does not count as logged-in time is no part of utilization.
                 worked = productive.get(site, 0) if "productive" in policy.logged_in else 0
                 waited = available.get(site, 0) if "available" in policy.logged_in else 0
                 figures.add("labelwatch_site_utilization_ratio", (site, window), worked / ms)
@@ -157,7 +157,7 @@ class _Sums:
     def tell_projects(
         self, figures: Figures, window: str, projects: tuple[Grouped, Grouped], here: tuple[str, str]
     ) -> None:
-        """Says the window's labels and headline reviews of the partition: all sites together, by project and market."""
+        """Adds the window's labels and headline reviews of all sites of the partition, by project and market."""
         of_work, of_verdicts = projects
         for scope, labels in zip(of_work.labels, of_work.sums(self.labels_by_row).tolist(), strict=False):
             if labels > 0:
@@ -172,16 +172,16 @@ class _Sums:
 
 
 def _tell_accuracy(figures: Figures, labels: list[LabelValues], n: Ints, k: Ints, least: Ints) -> None:
-    """Says a role's reviews, and the accuracy where they are enough, of every site in a window.
+    """Adds every site's reviews of a role in a window, and the accuracy where there are enough of them.
 
     Args:
-        figures: Where to.
-        labels: By site.
+        figures: Get the series.
+        labels: Label values of the series, by site.
         n: Headline reviews by site.
-        k: Correct ones.
-        least: Reviews that the policy asks for.
+        k: Correct ones among them, by site.
+        least: Reviews that the policy asks for, by site.
     """
-    # Revisions of reviews that never came may leave correct ones and no reviews.
+    # Revisions of reviews that never came can leave correct reviews where there are no reviews.
     reviewed, right = np.flatnonzero(n > 0), np.flatnonzero((n > 0) & (k > 0))
     figures.add_column("labelwatch_site_reviews", labels, reviewed, n[reviewed])
     figures.add_column("labelwatch_site_correct_reviews", labels, right, k[right])
@@ -205,7 +205,7 @@ def _flags(table: Table, grouped: Grouped, chosen: list[bool]) -> Flags:
 
 
 def _kept(table: Table, removed: Sequence[str]) -> Flags | None:
-    """Which rows of a table are of no removed site; None: all."""
+    """Which rows of a table are of no removed site; None where no site was removed."""
     if not removed:
         return None
     flags = np.ones(table.rows, bool)
@@ -215,9 +215,9 @@ def _kept(table: Table, removed: Sequence[str]) -> Flags | None:
 
 
 def _targets(policy: Policy, sites: Sequence[str]) -> Figures:
-    """The policy, resolved for each scope that it names, so that rules hold no number; of sites only those seen.
+    """The policy's targets for each scope that it names, so that rules hold no numbers; of sites only those seen.
 
-    Every partition says what is of all sites, and the page has it once.
+    Every partition gives the targets that hold for all sites; the page shows them once.
     """
     figures, seen = Figures(), {"", *sites}
     for scope in policy.exported_scopes():

@@ -1,4 +1,4 @@
-"""Times that a producer cannot have meant: in seconds, 0, of years before. What each event's are, and why not.
+"""Finds implausible times, which no producer can have meant: 0, in seconds, years too old.
 
 They are left out of delays, holds and handling time, and counted by site, field and reason; the event itself counts.
 """
@@ -8,23 +8,24 @@ from collections.abc import Iterator
 from schemas.events import Event, LabelReviewed, LabelRevised, LabelSubmitted, ReviewRevised
 
 DAY_MS = 86_400_000
-#: Nothing is reviewed or revised so long after: a quarter. The events topic itself holds 35 days.
+#: Nothing is reviewed or revised later than this, a quarter of a year. The events topic itself keeps 35 days.
 REFERS_BACK_MS = 90 * DAY_MS
-#: Event times below are of 1973 and before, as milliseconds; as seconds they reach beyond the year 5000.
+#: A smaller number is a time of 1973 or before if it is in milliseconds; in seconds it can be any time up to the year
+#: 5138. So it is taken as seconds.
 OLDEST_MS = 100_000_000_000
-#: Nobody labels or reviews faster: such a duration is in seconds, or a timer that never ran.
+#: Nobody labels or reviews faster: a shorter duration is in seconds, or of a timer that never ran.
 SHORTEST_MS = 100
-#: From here on it is no duration but a point in time, or a unit below the millisecond. A timer that runs on over a
-#: weekend is shorter, and capped.
+#: From here on it is no duration but a point in time, or in a unit below the millisecond. A timer that runs on over a
+#: weekend is shorter, and its duration is capped.
 LONGEST_MS = 7 * DAY_MS
 
-#: Why a time is left out, and why a duration.
+#: Reasons for leaving out a time, and a duration.
 TIME_REASONS = ("zero", "seconds", "too_old")
 DURATION_REASONS = ("zero", "too_short", "too_long")
 
 
 def why_not_duration(ms: int) -> str:
-    """Why a duration cannot be meant; empty where it can."""
+    """Why a duration is implausible; empty where it is not."""
     if ms >= LONGEST_MS:
         return "too_long"
     if ms >= SHORTEST_MS:
@@ -33,21 +34,21 @@ def why_not_duration(ms: int) -> str:
 
 
 def why_not_time(ms: int, at_ms: int) -> str:
-    """Why a time that an event of `at_ms` refers back to cannot be meant; empty where it can."""
+    """Why a time to which an event of `at_ms` refers back is implausible; empty where it is not."""
     if at_ms - ms <= REFERS_BACK_MS:
         return ""
     return why_not_event_time(ms) or "too_old"
 
 
 def why_not_event_time(ms: int) -> str:
-    """Why an event's own time cannot be meant; empty where it can. What is old by right is `late`."""
+    """Why an event's own time is implausible; empty where it is not. An event that is only old is `late`."""
     if ms >= OLDEST_MS:
         return ""
     return "seconds" if ms else "zero"
 
 
 def implausible(event: Event) -> Iterator[tuple[str, str]]:
-    """Field and reason of each time of an event that cannot be meant."""
+    """Field and reason of each implausible time of an event."""
     if reason := why_not_event_time(event.at):
         yield "at", reason
     durations: list[tuple[str, int | None]] = []

@@ -1,6 +1,6 @@
-"""Streams that share budgets of false alarms: which there are, their volumes, and the run length of each.
+"""Shares budgets of false alarms among streams: which streams there are, their volumes, and the run length of each.
 
-Run length: outcomes on average to a false alarm; in the literature ARL, the average run length in control.
+Run length: the mean number of outcomes to a false alarm; in the literature ARL, the average run length in control.
 """
 
 import heapq
@@ -17,19 +17,19 @@ from streams.engine.drift.stream import DAY_SECONDS, HOUR_SECONDS, Call, Stream
 from streams.engine.panes import Slot
 
 MONTH_SECONDS = DAYS_A_MONTH * DAY_SECONDS
-#: A stream without an outcome for so long draws on no budget, and its place may be taken.
+#: A stream without an outcome for this long has no share of a budget.
 IDLE_SECONDS = 30 * DAY_SECONDS
-#: Days over which a change of a stream's daily volume is followed.
+#: Days over which the mean daily volume of a stream is smoothed.
 _DAYS = 3.0
-#: After so long a person's stream is forgotten.
+#: A person's stream without an outcome for this long is forgotten, and another stream may take its number.
 FORGET_SECONDS = 90 * DAY_SECONDS
-#: No promise shorter than this many outcomes: evidence against a stream of a few reviews would mean nothing.
+#: No shorter run length is promised: evidence against a stream of a few reviews would mean nothing.
 LEAST_RUN_LENGTH = 1_000.0
-#: Streams of a partition; beyond them people are not watched, and `labelwatch_unwatched_streams` says so.
+#: The most streams of a partition; further ones are not watched, and `labelwatch_unwatched_streams` counts them.
 STREAMS_MAX = 500_000
-#: Streams of a slot.
+#: Streams in one slot of a checkpoint.
 BLOCK = 32
-#: What a stream keeps. Times in epoch seconds; `row` and `since` are its test's own.
+#: The state of a stream. Times are epoch seconds; `row` and `since` belong to its test.
 CORE = np.dtype(
     [
         ("row", "<f8", 6),
@@ -46,14 +46,14 @@ CORE = np.dtype(
 
 
 class Plan(NamedTuple):
-    """What a budget gives a stream.
+    """The run length that a budget gives a stream, and what it rests on.
 
     Attributes:
-        stream: Which.
+        stream: The stream.
         a_month: Its volume, outcomes a month.
-        run_length: Outcomes on average to a false alarm.
-        error_rate: What it is held to, 0 to 1.
-        design_effect: Of its errors; 1 where they come one by one, or where they are too few to tell.
+        run_length: Mean number of outcomes to a false alarm.
+        error_rate: The level that it is compared with, 0 to 1.
+        design_effect: How far its errors come in clusters; 1 where they come one by one or are too few to know.
     """
 
     stream: Stream
@@ -66,10 +66,10 @@ class Plan(NamedTuple):
 class BudgetedStreams:
     """Streams with their volumes and run lengths.
 
-    The budget of a partition is its share of the policy's: N / partitions. Every partition shares its
-    part among its own streams (A = v S / N), so that the sum over partitions never exceeds N, however
-    the sites are spread. What is decided depends on the stream's own outcomes, counts and times, never
-    on how the log was cut into batches.
+    The budget of a partition is its share of the policy's: N / partitions. A partition divides its share among its own
+    streams: a stream with v outcomes a month that shares a budget of N with S streams has the run length A = v S / N.
+    So the sum over partitions never exceeds the policy's budget, however the sites are spread. Every decision depends
+    on the stream's own outcomes, counts and times, never on how the log was cut into batches.
 
     Args:
         false_a_month: Budget name to false alarms a month allowed in this partition.
@@ -78,7 +78,7 @@ class BudgetedStreams:
 
     def __init__(self, false_a_month: Mapping[str, float], budget_of: Mapping[str, str]) -> None:
         self.keys: list[Stream | None] = []
-        #: Streams that could not be watched for want of room.
+        #: How many times a stream could not be watched, for want of room.
         self.unwatched = 0
         self._numbers: dict[Stream, int] = {}
         self._of_sites: list[tuple[int, Stream]] = []
@@ -88,10 +88,10 @@ class BudgetedStreams:
         self._budget_of = {signal: budgets.index(budget) for signal, budget in budget_of.items()}
         self._core = np.zeros(0, CORE)
         self._budget = np.zeros(0, np.int64)
-        #: Streams that share each budget: those with an outcome within 30 days.
+        #: By budget, how many streams share it: those with an outcome within 30 days; and by stream, whether it does.
         self._sharing = np.zeros(len(budgets), np.int64)
         self._shares = np.zeros(0, bool)
-        #: By budget, where in the last call streams began to share it.
+        #: By budget, the positions in the last call at which streams began to share it.
         self._born: list[Ints] = []
         self._changed_keys: set[int] = set()
         self._changed_core: set[int] = set()
@@ -99,7 +99,7 @@ class BudgetedStreams:
     # --- which streams there are
 
     def number(self, stream: Stream) -> int:
-        """The number of a stream, a new one if it has none; -1 where there is no room left."""
+        """The number of a stream; if it has none, a new one; -1 where there is no room left."""
         found = self._numbers.get(stream)
         if found is not None:
             return found
@@ -152,7 +152,7 @@ class BudgetedStreams:
     # --- outcomes and volumes
 
     def count(self, call: Call) -> None:
-        """Moves counts and times of every stream touched past the call."""
+        """Adds a call's outcomes to the counts and times of its streams."""
         touched, starts = call.touched, call.starts
         at = call.at_s.take(call.order)
         core = self._core
@@ -168,10 +168,10 @@ class BudgetedStreams:
         self._changed_core.update((touched // BLOCK).tolist())
 
     def begin(self, call: Call, day_s: int) -> None:
-        """Says which streams have outcomes in the call that follows: new ones share the budget from their first on.
+        """Takes note of a call that follows: streams that are new in it share their budget from their first outcome on.
 
-        An outcome from before the 30 days that count lets none share, as in `_recount`: else a restart would count
-        otherwise.
+        An outcome that is older than 30 days does not make a stream share, here as in `_recount`: otherwise the number
+        of streams that share would be another after a restart.
         """
         self._born = []
         if self._shares[call.touched].all():
@@ -191,16 +191,16 @@ class BudgetedStreams:
     # --- run lengths
 
     def run_length(self, stream: int, later: int, at_s: int, position: int) -> float:
-        """A of a stream as known at a place of the last call, after which `later` outcomes of it came."""
+        """The run length A of a stream at a position in the last call, after which `later` of its outcomes came."""
         return float(self.run_lengths(np.array([stream]), np.array([later]), np.array([at_s]), np.array([position]))[0])
 
     def volume(self, stream: int, later: int, at_s: int) -> float:
-        """Outcomes of a stream a month, as `run_length` takes them."""
+        """Volume of a stream, outcomes a month, as `run_length` uses it."""
         (scale,) = self._scale(np.array([stream]), np.array([later]), np.array([at_s]))
         return float(scale * self._false_a_month[self._budget[stream]])
 
     def run_lengths(self, number: Ints, later: Ints, at_s: Ints, position: Ints) -> Floats:
-        """A = v S / N at places of the last call: what came later in it is not counted yet."""
+        """Run lengths A = v S / N at positions in the last call; what came later in the call is not counted yet."""
         budget = self._budget[number]
         sharing = self._sharing[budget].astype(np.float64)
         for each, begun in enumerate(self._born):
@@ -209,10 +209,10 @@ class BudgetedStreams:
         return np.maximum(self._scale(number, later, at_s) * sharing, LEAST_RUN_LENGTH)
 
     def _scale(self, number: Ints, later: Ints, at_s: Ints) -> Floats:
-        """Volume over budget, v / N: the stream's volume a month over the budget of its kind.
+        """Volume over budget, v / N: a stream's outcomes a month over the false alarms a month of its budget.
 
-        The volume of a month, or what there is of it, moves by a quarter a month; a rise within days
-        counts at once, since it would cost false alarms, and a fall does not, since it only costs delay.
+        The known volume moves by a quarter of the difference a month. A rise within days counts at once, since it
+        would cost false alarms; a fall does not, since it only costs delay.
         """
         core = self._core
         elapsed = np.maximum(at_s - core["period_s"][number].astype(np.int64), HOUR_SECONDS)
@@ -225,7 +225,7 @@ class BudgetedStreams:
         return np.maximum(volume, 1.0) / self._false_a_month[self._budget[number]]
 
     def run_lengths_now(self, streams: Sequence[int]) -> list[float]:
-        """Thresholds of streams as of their newest outcomes."""
+        """Run lengths of streams as of their newest outcomes."""
         lengths: list[float] = self._run_lengths_now(np.array(streams, np.int64)).tolist()
         return lengths
 
@@ -234,26 +234,26 @@ class BudgetedStreams:
         return np.maximum(scale * self._sharing[self._budget[numbers]], LEAST_RUN_LENGTH)
 
     def budget_share(self, numbers: Ints) -> Floats:
-        """False alarms a month that the budgets give each of streams."""
+        """False alarms a month that the budgets give each of some streams."""
         budget = self._budget[numbers]
         return self._false_a_month[budget] / self._sharing[budget]
 
     def sharing(self) -> Ints:
-        """The streams that share a budget, by number."""
+        """The numbers of the streams that share a budget."""
         return np.flatnonzero(self._shares[: len(self.keys)])
 
     # --- days
 
     def next_day(self, now_s: int, days: int, kept: Collection[int]) -> list[int]:
-        """Counts anew who shares the budgets, closes months of volume, and forgets people long gone.
+        """Counts anew which streams share the budgets, closes months of volume, and forgets people long gone.
 
         Args:
             now_s: Begin of the day, epoch seconds.
-            days: Days since the call before; 1 for the first one.
-            kept: Streams with a drift open: these stay.
+            days: Days since this was called before; 1 the first time.
+            kept: Numbers of streams with a drift open, which are not forgotten.
 
         Returns:
-            Those forgotten: their numbers may become others'.
+            Numbers of the streams that were forgotten; other streams may get them.
         """
         self._recount(now_s)
         core = self._core[: len(self.keys)]
@@ -261,7 +261,7 @@ class BudgetedStreams:
         core["daily"] *= (1 - 1 / _DAYS) ** (days - 1)
         core["today"] = 0
         self._changed_core.update(range(-(-len(core) // BLOCK)))
-        # A month of volume ends after a month, or with the last outcome of a stream that has fallen idle.
+        # A month of volume ends after a month, or with the last outcome of a stream that has become idle.
         idle = ~self._shares[: len(self.keys)]
         ends = np.where(idle, core["last_s"], now_s).astype(np.int64)
         over = (core["period_taken"] > 0) & (idle | (core["period_s"].astype(np.int64) <= now_s - MONTH_SECONDS))
@@ -285,7 +285,7 @@ class BudgetedStreams:
         return forgotten
 
     def _recount(self, now_s: int) -> None:
-        """Who shares a budget: streams with an outcome within the 30 days before."""
+        """Counts the streams that share a budget: those with an outcome within the 30 days before."""
         core = self._core[: len(self.keys)]
         shares = (core["taken"] > 0) & (core["last_s"].astype(np.int64) >= now_s - IDLE_SECONDS)
         self._shares[: len(self.keys)] = shares
@@ -319,14 +319,14 @@ class BudgetedStreams:
         unwatched: int,
         dropped: Collection[Stream] = (),
     ) -> None:
-        """Takes its slots, by key, into empty columns, as of a day; what is switched off stays as it was.
+        """Restores empty columns from slots; streams of signals that are switched off stay unchanged.
 
         Args:
-            prefix: Of its slots' keys.
-            slots: Of the checkpoint.
-            day_s: Begin of the day, epoch seconds.
-            unwatched: As it was.
-            dropped: Streams of the checkpoint that are no more.
+            prefix: Beginning of the slots' keys.
+            slots: The checkpoint's slots, by key.
+            day_s: Begin of the checkpoint's day, epoch seconds.
+            unwatched: The count of `unwatched` in the checkpoint.
+            dropped: Streams of the checkpoint that are to be dropped.
         """
         self.unwatched = unwatched
         block = 0

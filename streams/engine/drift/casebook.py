@@ -1,4 +1,4 @@
-"""Drifts from the signal that opens one to the proof that it is over; the same for reviews, labels and river."""
+"""The open drifts, from the signal that opens one to the proof that it is over; for reviews, labels and river alike."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from streams.engine.drift.stream import Stream, watches_fall
 
 
 class FoundChange(NamedTuple):
-    """What is known of a change as it is found.
+    """What is known of a change when it is found.
 
     Attributes:
-        began_at, began_at_low, began_at_high: When it began, and the interval that this is known to, epoch ms.
-        before: The figure before.
-        n, wrong: Outcomes since, and errors among them; as in `Episode`.
-        rate: The error rate since, shrunk; of labels the figure.
-        usual: The same before: where the stream comes back to.
+        began_at, began_at_low, began_at_high: Estimate of when it began, and its 90% interval, epoch ms.
+        before: The figure before the change.
+        n, wrong: Outcomes since the change, and errors among them; as in `Episode`.
+        rate: The error rate since, shrunk towards the one before; of labels the figure since.
+        usual: The same from before the change, to which the stream is expected to come back.
         began_earlier: Whether it may have begun before `began_at_low`.
     """
 
@@ -39,12 +39,12 @@ class Opening(NamedTuple):
     """The signal that opens a drift.
 
     Attributes:
-        position: Of the outcome in the batch.
+        position: Position in the batch of the outcome that gave the signal.
         at: When that outcome counts, epoch ms.
-        event: What it is named by: the same whenever the same log is read.
-        evidence: Statistic / threshold.
-        run_length: The promise; 0 where there is none.
-        volume: Outcomes of the stream a month; 0 where that is not known.
+        event: What the drift's id is made of; the same whenever the same log is read.
+        evidence: Statistic over threshold.
+        run_length: The promised mean number of outcomes between false alarms; 0 where none is promised.
+        volume: Outcomes of the stream a month; 0 where unknown.
     """
 
     position: int
@@ -68,10 +68,10 @@ class DriftCase:
     """A drift that is open.
 
     Attributes:
-        stream: Whose, with its direction.
-        episode: What is said of it.
-        test: Of whether it is over; None of labels, whose series have their own.
-        detector: The one that found it.
+        stream: The stream that has drifted, and in which direction.
+        episode: The figures, times and causes that are reported.
+        test: The test of whether it is over; None for labels, whose series have their own.
+        detector: The detector that found it.
     """
 
     stream: Stream
@@ -84,14 +84,14 @@ class Casebook:
     """Drifts by the numbers of their streams: the open ones, and the last one of each stream, which may come back.
 
     Args:
-        policy: Targets and time zones, for records.
+        policy: Its targets and time zones go into the records.
     """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self.drifts: dict[int, DriftCase] = {}
         self.closed: dict[int, Closed] = {}
-        #: Records since they were last taken.
+        #: Records since the last call of `take_reported`.
         self.reported: list[Reported] = []
         #: Whether a drift has opened, gone on or ended since the last checkpoint.
         self.changed = False
@@ -107,17 +107,17 @@ class Casebook:
         explain: Callable[[Episode], None],
         detector: str = OURS,
     ) -> Episode:
-        """Opens a drift.
+        """Opens a drift, and reports it.
 
         Args:
-            number: Of the stream.
-            stream: With the direction of the change.
+            number: The stream's number.
+            stream: The stream, with the direction of the change.
             opening: The signal.
-            change: What it has found.
-            closed: The drift that this one is, if it was over only for a while.
-            test: Of whether it is over.
+            change: What is known of the change.
+            closed: The stream's last drift; where it was cleared only lately, it is the same drift that opens again.
+            test: The test of whether the drift is over.
             explain: Puts causes and examples into the episode before it is reported.
-            detector: Whose signal it is.
+            detector: The detector that gave the signal.
         """
         known_as, times = named(stream, opening.event, closed, opening.at)
         # Events may be out of order; a drift begins before it is found.
@@ -146,12 +146,15 @@ class Casebook:
         return episode
 
     def follow(self, number: int, wrong: Sequence[int], usual: Sequence[float] | None = None) -> int:
-        """Takes outcomes of a stream with a drift open, up to the one at which it is over; returns how many.
+        """Feeds outcomes to an open drift, up to the one at which it is over.
 
         Args:
-            number: Of the stream.
-            wrong: Of each outcome whether it is an error.
-            usual: Of each the rate that its test holds it to, where strata have their own.
+            number: The stream's number.
+            wrong: For each outcome whether it is an error.
+            usual: For each outcome the rate with which its test compares it, where each stratum has its own.
+
+        Returns:
+            How many outcomes were taken.
         """
         drift = self.drifts[number]
         assert drift.test is not None  # labels are followed by their series
@@ -168,13 +171,14 @@ class Casebook:
         return test is not None and test.cleared
 
     def end(self, number: int, position: int, at: int, *, with_parent: bool = False) -> None:
-        """Ends a drift, of which its name is kept for a while.
+        """Ends a drift and reports it; its id is kept, in case it comes back.
 
         Args:
-            number: Of the stream.
-            position: In the batch, of the outcome at which it is over.
-            at: When that counts, epoch ms. It may be an old one that comes late: a drift ends after it was found.
-            with_parent: Whether it ends since its parent has.
+            number: The stream's number.
+            position: Position in the batch of the outcome at which it is over.
+            at: When that outcome counts, epoch ms. If it is an old one that came late, the drift still ends no earlier
+                than it was opened.
+            with_parent: Whether it ends because its parent has ended.
         """
         drift = self.drifts.pop(number)
         at = max(at, drift.episode.opened_at)
@@ -192,15 +196,15 @@ class Casebook:
         return reported
 
     def revise(self, event: ReviewRevised, old: bool, new: bool | None) -> bool:
-        """Moves the figures of the open drifts that hold a review; whether there is one.
+        """Corrects the figures of the open drifts whose reviews include a revised one; returns whether there were any.
 
-        What a statistic has made of the first verdict stays: it cannot be taken back, and the promise is about first
+        Statistics keep the first verdict: it cannot be taken out of them, and the promised run length is one of first
         verdicts.
 
         Args:
             event: The revision.
-            old: Whether the review was an error.
-            new: Whether it is one now; None: it counts no more.
+            old: Whether the review was an error before.
+            new: Whether it is one now; None: it no longer counts.
         """
         moved = False
         for drift in self.drifts.values():
@@ -228,7 +232,7 @@ def _holds(stream: Stream, episode: Episode, event: ReviewRevised) -> bool:
     """Whether a revised review is among those of an open drift."""
     of_role = (stream.signal == "qa_accuracy") == (event.role == "qa")
     in_scope = stream.project in ("", event.project_id) and stream.agent in ("", event.agent_id)
-    # Of a reviewer's work a revision does not say whose it was.
+    # A revision does not say which reviewer made the review.
     is_known = not (stream.signal == "error_finding" and stream.agent)
     is_of_it = stream.site == event.site_id and event.reviewed_at >= episode.began_at
     return of_role and in_scope and is_known and is_of_it

@@ -1,4 +1,4 @@
-"""Why a figure moved: the change taken apart, exactly, into what became worse and what there is more of."""
+"""Why a figure moved: splits a change, exactly, into work that became worse and weaker work that became more."""
 
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
@@ -11,20 +11,23 @@ from streams.engine.drift.names import NONE
 
 Members = NDArray[np.integer]
 
-#: Members with fewer observations than this before or since are told together: their own rates would be noise.
+#: Members with fewer observations than this both before and since are counted together: rates of their own would be
+#: noise.
 LEAST = 12
-#: Parts of a change that are kept.
+#: A drift names at most this many causes.
 CAUSES = 5
-#: Stands for the members told together.
+#: The number of the member made of those that are counted together.
 TOGETHER = -1
-#: Dimensions of the work, not of people: who works changes with every shift, and says nothing about the work.
+#: Dimensions of the work. Those of people are none: who is at work changes with every shift, and mix effects of people
+#: say nothing about the work.
 OF_WORK = ("project", "label", "sop_version", "market", "stratum")
-#: Those of which more or less is another kind of work: a label may be the error itself, an SOP version a new rule.
+#: Those of which another mix is another kind of work. Not so a label, which may itself be the error, or an SOP version,
+#: which may be a new rule.
 KINDS_OF_WORK = ("project", "market", "stratum")
-#: From this share of the change on, mix effects explain it. A third: a change is found sooner where chance has
-#: added to it, and what chance adds looks like a rate.
+#: From this share of the change on, mix effects explain it. No more than a third, because a change is found sooner
+#: where chance has added to it, and what chance adds looks like a rate effect.
 MAIN_SHARE = 1 / 3
-#: From this share on, a member stands out.
+#: From this share of the change on, a member stands out.
 STANDS_OUT = 0.25
 
 
@@ -32,12 +35,12 @@ class Contribution(NamedTuple):
     """A member's part of a change.
 
     Attributes:
-        by: Dimension.
+        by: The dimension.
         member: Number of the member, `TOGETHER` for the small ones.
         effect: `rate` or `mix`.
-        points: Part of the change, in the outcome's unit.
-        excess: What of it goes beyond the member's fair share; a change that is the same everywhere has none.
-        known: Whether the member was there both before and since, so that mix means more or less of it.
+        points: This part of the change, in the outcome's unit.
+        excess: By how much it exceeds the member's fair share; 0 where a change is the same everywhere.
+        known: Whether the member was there both before and since, so that a mix effect means more or less of it.
     """
 
     by: str
@@ -49,23 +52,23 @@ class Contribution(NamedTuple):
 
 
 def decompose(by: str, before: Members, since: Members, y_before: Floats, y_since: Floats) -> list[Contribution]:
-    """Takes the change of a mean apart by the members of one dimension.
+    """Splits the change of a mean by the members of one dimension.
 
-    With shares s and means r before (0) and since (1), a member's rate effect is
-    (r1 - r0) (s0 + s1) / 2 and its mix effect (s1 - s0) ((r0 + r1) / 2 - c), c being the mean of both
-    totals. Summed over members both together are the change, exactly: the shares' changes add up to
-    0, so that c only says against what a member counts as weak. Who was not there before, or is no
-    longer, has changed no rate: all of it is mix.
+    With shares s and means r before (0) and since (1), a member's rate effect is (r1 - r0) (s0 + s1) / 2: the same work
+    done worse. Its mix effect is (s1 - s0) ((r0 + r1) / 2 - c), with c the mean of the two totals: more or less of it.
+    Over all members both effects add up to the change, exactly. The value of c does not matter for that, since the
+    changes of shares add up to 0; it only sets what counts as weaker work. A member that was not there before, or is
+    there no longer, has no rate effect: its whole part is mix.
 
     Args:
         by: The dimension's name.
-        before: Member of each observation before the change, shape (n0,), not empty.
-        since: The same since the change, shape (n1,), not empty.
-        y_before: Outcome of each before.
-        y_since: Outcome of each since.
+        before: Number of the member of each observation before the change, shape (n0,), not empty.
+        since: The same for observations since the change, shape (n1,), not empty.
+        y_before: Outcome of each observation before.
+        y_since: Outcome of each observation since.
 
     Returns:
-        Two parts a member.
+        Two parts for each member: its rate effect and its mix effect.
 
     Source:
         Kitagawa 1955.
@@ -76,7 +79,7 @@ def decompose(by: str, before: Members, since: Members, y_before: Floats, y_sinc
     n0, n1 = np.bincount(at_0, minlength=size), np.bincount(at_1, minlength=size)
     small = (n0 < LEAST) & (n1 < LEAST)
     if small.any():
-        # Small ones become one more member.
+        # All small members become one.
         place = np.where(small, size, np.arange(size))
         members = np.append(members.astype(np.int64), TOGETHER)
         at_0, at_1, size = place[at_0], place[at_1], size + 1
@@ -103,16 +106,16 @@ def decompose(by: str, before: Members, since: Members, y_before: Floats, y_sinc
 
 
 def by_type(by: str, before: Members, since: Members, none: int) -> list[Contribution]:
-    """Takes the change of an error rate apart by the kind of error, which correct work has none of.
+    """Splits the change of an error rate by the type of error.
 
     Args:
         by: The dimension's name.
-        before: Kind of each review's error before the change; `none` where there was no error.
+        before: Number of the type of each review's error before the change; `none` where there was no error.
         since: The same since the change.
-        none: Stands for no error.
+        none: The number that means no error.
 
     Returns:
-        A part a kind; all add up to the change.
+        One part for each type; all add up to the change.
     """
     kinds = np.unique(np.concatenate((before, since)))
     kinds = kinds[kinds != none]
@@ -126,17 +129,17 @@ def by_type(by: str, before: Members, since: Members, none: int) -> list[Contrib
 
 
 def largest(parts: list[Contribution], change: float, most: int) -> list[Contribution]:
-    """The parts that say most about a change: those that go furthest beyond their fair share, its way.
+    """The parts that explain a change best: in its direction, and furthest beyond their fair share.
 
-    That other people are at work than before is not among them: every shift changes that.
+    Mix effects of people are left out, since who is at work changes with every shift.
 
     Args:
-        parts: Of all dimensions.
+        parts: Parts of all dimensions.
         change: The whole change.
-        most: How many to keep.
+        most: How many parts to keep.
 
     Returns:
-        Largest first; the ones told together are never among them.
+        Largest first; never the members that are counted together.
     """
     sign = 1.0 if change >= 0 else -1.0
     reported = [
@@ -150,15 +153,16 @@ def largest(parts: list[Contribution], change: float, most: int) -> list[Contrib
 
 
 def verdict(parts: list[Contribution], change: float, kinds_of_work: Collection[str] = KINDS_OF_WORK) -> str:
-    """What a change is: `mix`, `rate`, or `spread` where no member stands out.
+    """What kind of change it is: `mix`, `rate`, or `spread` where no member stands out.
 
-    Mix where more or less of known kinds of work, of one dimension, explains at least `MAIN_SHARE` of it. A
-    member that is new, such as an SOP version, is a cause by its name and no matter of mix.
+    It is `mix` where mix effects of one dimension explain at least `MAIN_SHARE` of the change; only members that were
+    there both before and since count. A new member, such as a new SOP version, may be named as a cause, but does not
+    make a change one of mix.
 
     Args:
-        parts: Of all dimensions.
+        parts: Parts of all dimensions.
         change: The whole change.
-        kinds_of_work: Dimensions of which more or less is another kind of work.
+        kinds_of_work: Dimensions of which another mix is another kind of work.
     """
     if change == 0:
         return "spread"
@@ -175,7 +179,7 @@ def verdict(parts: list[Contribution], change: float, kinds_of_work: Collection[
 def contributions(
     columns: Mapping[str, tuple[Members, Members]], y_before: Floats, y_since: Floats, error_types: str, none: int
 ) -> list[Contribution]:
-    """Parts of every dimension that has more than one member; `error_types` names the one by kind of error."""
+    """Parts of all dimensions with more than one member, and of the dimension of error types, named `error_types`."""
     parts: list[Contribution] = []
     for by, (before, since) in columns.items():
         if by == error_types:

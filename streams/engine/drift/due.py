@@ -1,23 +1,23 @@
-"""Where an evaluation is due: at each error, and for a fall at every so many correct outcomes too."""
+"""Finds the outcomes at which evaluations are due: each error and, for a fall, also every few correct outcomes."""
 
 import numpy as np
 
 from detectors import falling
 from detectors.arrays import Flags, Ints
 
-#: Of each evaluation its stream's place among the streams, the correct outcomes before it, and its own place; and by
-#: stream the correct outcomes since the last one.
+#: For each evaluation the index of its stream, the correct outcomes before it, and the index of its outcome; and by
+#: stream the correct outcomes since its last evaluation.
 _Due = tuple[Ints, Ints, Ints, Ints]
 
 
 def due_for_rises(starts: Ints, counts: Ints, since: Ints, bad: Flags) -> _Due:
-    """Evaluations for a rise: errors.
+    """Evaluations of a test for a rise: one at each error.
 
     Args:
-        starts: Where each stream's outcomes begin, shape (streams,).
-        counts: How many each has, shape (streams,).
-        since: Correct outcomes of each since its last error before, shape (streams,).
-        bad: Of each outcome whether it is an error, stream by stream, shape (n,).
+        starts: Index of each stream's first outcome, shape (streams,).
+        counts: How many outcomes each stream has, shape (streams,).
+        since: Correct outcomes of each stream since its last error before these, shape (streams,).
+        bad: Whether each outcome is an error, stream by stream, shape (n,).
     """
     errors = np.flatnonzero(bad)
     of = np.searchsorted(starts, errors, side="right") - 1
@@ -35,17 +35,17 @@ def due_for_rises(starts: Ints, counts: Ints, since: Ints, bad: Flags) -> _Due:
 
 
 def due_for_falls(starts: Ints, counts: Ints, since: Ints, bad: Flags) -> _Due:
-    """Evaluations for a fall: errors, and every `EVALUATE_EVERY` correct outcomes.
+    """Evaluations of a test for a fall: one at each error, and one after every `EVALUATE_EVERY` correct outcomes.
 
     Args:
-        starts: As of `due_for_rises`.
-        counts: As of `due_for_rises`.
-        since: Correct outcomes of each stream since its last evaluation before, shape (streams,).
-        bad: As of `due_for_rises`.
+        starts: As in `due_for_rises`.
+        counts: As in `due_for_rises`.
+        since: Correct outcomes of each stream since its last evaluation before these, shape (streams,).
+        bad: As in `due_for_rises`.
     """
     place = np.arange(len(bad))
     group = np.repeat(np.arange(len(counts)), counts)
-    # Correct outcomes since the error before or, where none is here, since the last evaluation.
+    # Correct outcomes since the error before; where there is none here, since the last evaluation of earlier calls.
     last = np.maximum.accumulate(np.where(bad, place + 1, 0))
     earlier = np.zeros(len(bad), np.int64)
     earlier[1:] = last[:-1]

@@ -1,4 +1,4 @@
-"""Drifts from the moment they open to the one they clear: what they carry, and what is said of them."""
+"""What is kept of a drift from its opening to its clearing, and the records that report both."""
 
 import math
 
@@ -16,9 +16,9 @@ from streams.engine.ratios import wilson
 
 #: A drift that opens again within this time after it was cleared is the same one.
 SAME_WITHIN_MS = 7 * 86_400_000
-#: Examples kept.
+#: Tasks that a drift names as examples, at most.
 TASKS = 10
-#: A rate of 0 or 1 is taken as one so far from it.
+#: Rates of 0 and 1 are moved by this much towards the middle.
 _NEAREST = 1e-4
 
 
@@ -26,21 +26,21 @@ class Episode(msgspec.Struct):
     """An open drift.
 
     Attributes:
-        drift_id: Stable: of the stream and the event at which it first opened.
+        drift_id: Made of the stream and the event at which it first opened; never changes.
         opening: How often it has opened by now.
         opened_at, began_at, began_at_low, began_at_high: Epoch ms, by the data's clock.
         before: The figure before.
-        n, wrong: Outcomes and errors since it began (labels, and the sum of what their figure averages); they grow
-            while it is open.
-        estimate: The new level, shrunk.
-        evidence: Statistic / threshold as it opened.
-        run_length: The promise.
-        test: The reverse test, packed; for label mix the number of the class.
-        verdict, causes, task_ids: Why.
-        label: Of label mix, whose share it is.
-        volume: Outcomes of the stream a month as it opened; 0 where that is not known.
+        n, wrong: Outcomes and errors since it began (of labels their number, and the sum that their figure is the mean
+            of); both grow while it is open.
+        estimate: The new level, shrunk towards the old one.
+        evidence: Statistic over threshold when it opened.
+        run_length: The promised mean number of outcomes between false alarms.
+        test: The test of whether it is over, packed; for label mix the number of the class.
+        verdict, causes, task_ids: What kind of change it is, its causes, and examples.
+        label: The class whose share has moved; of label mix only.
+        volume: Outcomes of the stream a month when it opened; 0 where unknown.
         began_earlier: Whether it may have begun before `began_at_low`.
-        incident_id, parent, children: As in its record; empty of labels' drifts, which stand alone.
+        incident_id, parent, children: As in its record; empty for drifts of labels, which belong to no incident.
     """
 
     drift_id: str
@@ -68,11 +68,11 @@ class Episode(msgspec.Struct):
 
 
 class Closed(msgspec.Struct):
-    """A drift that was cleared, remembered for as long as it may come back.
+    """A drift that was cleared; kept because it may come back.
 
     Attributes:
         drift_id, opening: As of `Episode`.
-        cleared_at, began_at: Epoch ms: what lies between is not what is usual.
+        cleared_at, began_at: Epoch ms. Outcomes between them are no measure of what is usual.
     """
 
     drift_id: str
@@ -82,23 +82,23 @@ class Closed(msgspec.Struct):
 
 
 def again(closed: Closed | None, at_ms: int) -> Closed | None:
-    """The drift that comes back, if one was cleared not long ago."""
+    """The closed drift, if it was cleared so lately that a new one is the same drift come back; else None."""
     return closed if closed is not None and at_ms - closed.cleared_at <= SAME_WITHIN_MS else None
 
 
 def drift_id(stream: Stream, event_id: str) -> str:
-    """A drift's name: the same whenever the same events are read."""
+    """A drift's id: the same whenever the same events are read."""
     return "d-" + xxh3_64_hexdigest("\x1f".join((*stream, event_id)).encode())
 
 
 def named(stream: Stream, event_id: str, closed: Closed | None, at_ms: int) -> tuple[str, int]:
-    """The id of a drift that opens, and how often it has opened by now: the same drift where one comes back."""
+    """The id of a drift that opens, and how often it has opened by now; a drift that comes back keeps its id."""
     same = again(closed, at_ms)
     return (same.drift_id, same.opening + 1) if same else (drift_id(stream, event_id), 1)
 
 
 def over(episode: Episode, at_ms: int) -> Closed:
-    """What is remembered of a drift that is over."""
+    """What is kept of a drift that is over."""
     return Closed(episode.drift_id, episode.opening, at_ms, episode.began_at)
 
 
@@ -106,10 +106,11 @@ def level(stream: Stream, total: float, n: int, *, at_least: bool = False) -> Dr
     """The figure of n outcomes: accuracy, a share, or typical seconds.
 
     Args:
-        stream: Whose.
-        total: Errors among them; labels of the class; sum of the logarithms of seconds.
-        n: How many.
-        at_least: Whether there were more that are not remembered.
+        stream: The stream of the outcomes.
+        total: Errors among them; for label mix, labels of the class; for handling time, the sum of the logarithms of
+            seconds.
+        n: How many outcomes.
+        at_least: Whether there were more than n, which are no longer kept.
     """
     if n <= 0:
         return DriftLevel(0.0, 0)
@@ -123,22 +124,22 @@ def level(stream: Stream, total: float, n: int, *, at_least: bool = False) -> Dr
 
 
 def shows_accuracy(stream: Stream) -> bool:
-    """Whether the stream's figure is the correct share, not the wrong one."""
+    """Whether a stream's figure is the share of correct reviews, not that of errors."""
     return stream.signal.endswith("accuracy") or stream.signal == "accuracy_target"
 
 
 def shown(stream: Stream, error_rate: float) -> float:
-    """An error rate as the stream's figure has it: accuracy, or the rate itself."""
+    """An error rate as the stream's figure: accuracy, or the rate itself."""
     return 1.0 - error_rate if shows_accuracy(stream) else error_rate
 
 
 def reverse_test(stream: Stream, p0: float, n: int, wrong: float, temper: float) -> ReverseTest:
-    """The test of whether the drift is over.
+    """The test of whether a drift is over.
 
     Args:
-        stream: Whose.
-        p0: Error rate that the stream is held to: its baseline, or its target.
-        n: Outcomes since the change, as the drift opens.
+        stream: The stream that has drifted.
+        p0: Error rate that the stream is compared with: its baseline, or its target.
+        n: Outcomes since the change, when the drift opens.
         wrong: Errors among them.
         temper: 1 / design effect.
     """
@@ -160,13 +161,13 @@ def record_of(
     """The record of an opening or a clearing, with its sentences.
 
     Args:
-        stream: Whose.
+        stream: The stream that has drifted.
         episode: The drift.
         status: `opened` or `cleared`.
-        at_ms: When.
-        policy: Targets and time zones.
-        detector: River's where it is not ours.
-        with_parent: Whether it ends since its parent has.
+        at_ms: When it opened or cleared, epoch ms.
+        policy: Its targets and time zones go into the record.
+        detector: `OURS`, or the name of river's detector that found it.
+        with_parent: Whether it ends because its parent has ended.
     """
     ours = detector == OURS
     since = level(stream, episode.wrong, episode.n)
@@ -208,7 +209,7 @@ def record_of(
 
 
 def related(record: DriftRecord, episode: Episode, within: tuple[Member, ...], policy: Policy) -> DriftRecord:
-    """The record with what its drift belongs to, and whose belong to it, in its sentences, too."""
+    """The record with its drift's incident, parent, children and `within` added, in its sentences too."""
     record = msgspec.structs.replace(
         record, incident_id=episode.incident_id, parent=episode.parent, children=episode.children, within=within
     )

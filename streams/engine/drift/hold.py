@@ -1,7 +1,7 @@
-"""Reviews on their way to the drift part that are not ripe yet: a label's verdict counts once the label is old enough.
+"""Holds reviews back from drift detection until their label is old enough: only then is the review ripe, and counts.
 
-Where errors are confirmed days after correct work, a day's first verdicts are the good ones, and each weekend looks
-like a change. Scored by the age of the label, every verdict of a day is in when the day is looked at.
+Where errors are confirmed days later than correct work, the first verdicts on a day's labels are the good ones, and
+each weekend looks like a change. With a hold, all verdicts on a day's labels are there when the day is evaluated.
 """
 
 import heapq
@@ -15,13 +15,13 @@ from streams.engine.intake import Intake
 from streams.engine.panes import Slot
 from streams.engine.times import why_not_time
 
-#: Reviews that a partition holds; beyond them the ripest are let go early, and counted.
+#: The most reviews that a partition holds; beyond it those that are due first are let go early, and counted.
 HELD_MAX = 200_000
 _PREFIX = b"drift|held"
-#: Numbers of a slot.
+#: Numbers of reviews in one slot.
 _CHUNK = 256
 
-#: Site, agent, task and time of a review: what a revision says of it.
+#: Site, agent, task and time of a review, by which a revision names it.
 _Verdict = tuple[str, str, str, int]
 
 
@@ -31,11 +31,11 @@ class _Header(msgspec.Struct):
 
 
 class Hold:
-    """Holds reviews until their label has a certain age, by the reviews' own clock.
+    """Holds reviews until their label has a certain age. The clock is the newest time of the reviews themselves.
 
     Args:
-        hold_ms: Age of a label at which its verdict counts, ms; 0 holds nothing.
-        removed: Sites whose reviews no restore brings back.
+        hold_ms: Age of a label at which its review counts, ms; 0 holds nothing.
+        removed: Sites whose reviews are dropped at a restore.
     """
 
     def __init__(self, hold_ms: int, removed: Collection[str] = ()) -> None:
@@ -45,7 +45,7 @@ class Hold:
         self._number = 0
         #: By number in the order of arrival: when it is ripe (epoch ms), and the review.
         self._held: dict[int, tuple[int, LabelReviewed]] = {}
-        #: What is ripe first stands first; numbers that are no longer held are passed over.
+        #: A heap of (when ripe, number), the first to become ripe in front. Numbers no longer held are skipped.
         self._ripest: list[tuple[int, int]] = []
         self._number_of: dict[_Verdict, int] = {}
         self._changed: set[int] = set()
@@ -55,23 +55,23 @@ class Hold:
 
     @property
     def holds(self) -> bool:
-        """Whether a batch must have the events of its reviews: there is a hold, or there was one lately."""
+        """Whether a batch must keep the events of its reviews: a hold is set, or reviews of an earlier one are left."""
         return bool(self._hold_ms or self._held)
 
     def take(self, batch: EventBatch, intake: Intake) -> EventBatch:
-        """What of a batch and of what was held before is ripe by now.
+        """Holds a batch's reviews, and lets go those that are ripe by now.
 
-        What is ripe after which review does not depend on how the log is cut: a review lets go all that is ripe at
-        the newest time of the reviews up to it, the ripest first.
+        After each review all that are ripe at the newest time so far are let go, the first to become ripe first. So
+        the order does not depend on how the log is cut into batches.
 
         Args:
             batch: The newest batch.
-            intake: Numbers what is let go.
+            intake: Makes a batch of the reviews that are let go.
 
         Returns:
-            The batch itself where nothing is held; else one with the same labels and the ripe reviews, whose `clock_ms`
-            says when each was let go, and with those revisions that are not of a review held here: that one is
-            replaced, or dropped where it is void.
+            The batch itself where there is no hold. Else a batch with the same labels, and with the ripe reviews;
+            `clock_ms` is when each was let go. Revisions of reviews that are still held are left out: the review is
+            changed here, or dropped where it is void.
         """
         if not self.holds:
             return batch
@@ -100,7 +100,7 @@ class Hold:
         return released
 
     def _add(self, event: LabelReviewed) -> bool:
-        """Takes a review; whether it can be held."""
+        """Takes a review; False where a hold is set but the age of the label is unknown: it is then ripe at once."""
         self._newest_ms = max(self._newest_ms, event.at)
         self._number += 1
         labeled_at = event.labeled_at
@@ -124,7 +124,7 @@ class Hold:
         return event
 
     def _revise(self, revision: ReviewRevised) -> bool:
-        """Puts a revision into the review that it is of, if that is held; whether it was."""
+        """Changes or drops the review that a revision is of, if it is held; returns whether it was."""
         verdict = (revision.site_id, revision.agent_id, revision.task_id, revision.reviewed_at)
         number = self._number_of.get(verdict)
         if number is None:
@@ -140,7 +140,7 @@ class Hold:
     # --- the durable form
 
     def slots(self) -> Iterator[Slot]:
-        """What has changed since the last call; a chunk of which nothing is held any more is deleted."""
+        """The chunks that have changed since the last call; a chunk without held reviews is deleted."""
         if not self._changed:
             return
         for chunk in sorted(self._changed):
@@ -151,7 +151,7 @@ class Hold:
         yield _PREFIX + b"|header", msgspec.msgpack.encode(_Header(self._newest_ms, self._number))
 
     def restore(self, slots: Mapping[bytes, bytes]) -> None:
-        """Takes its slots, by key, into an empty hold."""
+        """Restores an empty hold from its slots, by key."""
         packed = slots.get(_PREFIX + b"|header")
         if packed is None:
             return

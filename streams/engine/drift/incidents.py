@@ -1,4 +1,4 @@
-"""Which drift belongs to which: a site's drift holds what is found within its scope, its way, and not before it."""
+"""Which drifts belong together: a project's or person's to its site's, if the change is the same and no older."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,8 @@ from schemas.drift import BUDGET_OF, CHILDREN_MAX, Member
 from streams.engine.drift.episodes import Episode
 from streams.engine.drift.stream import Stream
 
-#: By signal and direction of a site's stream, those that are the same news: less accurate work has more errors found.
+#: By signal and direction of a site's stream, the signals and directions that report the same change: where work is
+#: less accurate, reviewers find more errors.
 _WITHIN = {
     ("accuracy", "down"): (
         ("accuracy", "down"),
@@ -21,9 +22,9 @@ _OF = {within: of for of, several in _WITHIN.items() for within in several}
 
 
 def parent_of(stream: Stream) -> Stream | None:
-    """The site's stream that a stream lies within; None for itself, and for what lies within none.
+    """The site's stream to whose drift a stream's drift can belong; None for that stream itself, or if there is none.
 
-    A site's `accuracy_target` holds nothing: it judges a level, and may be open for months.
+    Nothing belongs to a site's `accuracy_target`: it compares a level with the target and may be open for months.
     """
     of = _OF.get((stream.signal, stream.direction))
     parent = None if of is None else Stream(stream.site, "", "", *of)
@@ -31,18 +32,18 @@ def parent_of(stream: Stream) -> Stream | None:
 
 
 class Incidents:
-    """The drifts that are open, in the order of the log, and what belongs to what.
+    """The drifts that are open, in the order of the log, and which belong together.
 
-    A drift that pages is part of an incident, which has one page: that of the drift that paged first. A site's drift
-    that comes after those of its projects joins theirs, so that it does not page again; what is found after it joins
-    its own.
+    A drift that pages is part of an incident, and an incident pages once, by the drift that paged first. A site's drift
+    that opens after those of its projects joins their incident, so that it does not page again. A drift that opens
+    after the site's joins the site's.
     """
 
     def __init__(self) -> None:
         self._open: dict[Stream, Episode] = {}
 
     def restore(self, episodes: Iterable[tuple[Stream, Episode]]) -> None:
-        """Takes open drifts; those of a checkpoint that knows no incidents are related anew."""
+        """Takes the open drifts of a checkpoint; where it is too old to have incidents, they are worked out anew."""
         for stream, episode in sorted(episodes, key=lambda pair: (pair[1].opened_at, pair[0])):
             if episode.incident_id:
                 self._open[stream] = episode
@@ -50,12 +51,12 @@ class Incidents:
                 self.open(stream, episode, episode.drift_id)
 
     def open(self, stream: Stream, episode: Episode, incident_id: str) -> None:
-        """Takes a drift that has opened.
+        """Takes a drift that has opened, and finds its incident.
 
         Args:
-            stream: Whose.
-            episode: The drift; incident, parent and children are put into it, and into those that become its children.
-            incident_id: Of its own, unless it belongs to another's.
+            stream: The stream that has drifted.
+            episode: The drift. Incident, parent and children are set in it, and in the drifts that become its children.
+            incident_id: The incident's id, unless the drift belongs to an incident that is there already.
         """
         self._open[stream] = episode
         episode.incident_id = incident_id
@@ -67,18 +68,18 @@ class Incidents:
             self._adopt(stream, episode)
 
     def end(self, stream: Stream) -> Episode:
-        """Takes a drift that has ended, and returns it."""
+        """Removes a drift that has ended, and returns it."""
         return self._open.pop(stream)
 
     def within(self, episode: Episode) -> tuple[Member, ...]:
-        """The projects and people whose open drifts belong to one, projects first; none of the site's own."""
+        """The projects and people whose open drifts belong to this one, projects first."""
         members = (_member(stream) for stream, child in self._open.items() if child.parent == episode.drift_id)
         found = {member for member in members if member is not None}
         ordered = sorted(found, key=lambda member: (member.by != "project", member.by, member.member))
         return tuple(ordered[:CHILDREN_MAX])
 
     def left(self) -> list[Stream]:
-        """Tickets whose site's drift is over: to be watched afresh, each by itself. Pages stay: theirs is not over."""
+        """Streams of open tickets whose parent is over, and which end with it. Pages stay open until proven over."""
         open_ids = {episode.drift_id for episode in self._open.values()}
         return sorted(
             stream
@@ -87,7 +88,7 @@ class Incidents:
         )
 
     def _adopt(self, site: Stream, episode: Episode) -> None:
-        """Makes a site's drift the parent of what was found before it, and its page theirs."""
+        """Makes a site's drift the parent of drifts that opened before it, and puts it into the incident they paged."""
         children = [
             (stream, child)
             for stream, child in self._open.items()
@@ -114,9 +115,10 @@ def _member(stream: Stream) -> Member | None:
 
 
 def _belongs(child: Episode, parent: Episode) -> bool:
-    """Whether a drift did not surely begin before its parent.
+    """Whether a drift may have begun no earlier than its parent.
 
-    One of twenty begins after its 90% interval, and a site has many people: half as much again leaves one of thousands.
+    One drift of twenty begins after its 90% interval ends, and a site has many people. With half the interval's length
+    added to its end, it is one of thousands.
     """
     spread = child.began_at_high - child.began_at_low
     return parent.began_earlier or child.began_at_high + spread // 2 >= parent.began_at_low

@@ -1,4 +1,4 @@
-"""The two kinds of series that labels have: handling time and label mix, each with its detector's own steps."""
+"""The two kinds of series that labels make, handling time and label mix, and how each calls its detector."""
 
 import math
 from abc import ABC, abstractmethod
@@ -15,41 +15,42 @@ from streams.engine.drift.stream import Stream
 
 #: Sums of groups of labels, one sequence a group.
 Sums = Sequence[Sequence[int]]
-#: Of handling time, whose change is of no class.
+#: Number of the class where there is none: handling time.
 NO_CLASS = -1
 
 
 class SeriesKind(ABC):
-    """What a series is made of. Groups have sums: of logarithms and of their squares, or counts by class."""
+    """A kind of series. Labels come in groups with sums: of logarithms and of their squares, or counts by class."""
 
-    #: Labels of a group: an update costs what it costs, so groups are as large as a quiet project's day allows.
+    #: Labels in a group. A detector's update costs the same for any size, so groups are as large as a quiet project's
+    #: day allows.
     size: ClassVar[int]
-    #: Numbers of a group's sums.
+    #: How many sums a group has.
     width: ClassVar[int]
 
     @abstractmethod
     def fresh(self) -> list[float]:
-        """The detector's row of a series without a label."""
+        """The detector's row for a series without labels."""
 
     @abstractmethod
     def run(self, row: list[float], sums: Sums, tests: Sequence[bool]) -> tuple[int, float]:
-        """Takes groups up to a possible signal: how many, and the statistic after the last of them."""
+        """Feeds groups to the detector up to a possible signal; returns how many, and the statistic after the last."""
 
     @abstractmethod
     def leading(self, row: Sequence[float]) -> Leading:
-        """What the evidence points to."""
+        """The class and direction that the evidence points to."""
 
     @abstractmethod
     def leading_of(self, stream: Stream, episode: Episode) -> Leading:
-        """What an open drift is of."""
+        """The class and direction of an open drift."""
 
     @abstractmethod
     def packed(self, lead: Leading) -> bytes:
-        """What `leading_of` needs of it in `Episode.test`."""
+        """What `Episode.test` must hold for `leading_of`."""
 
     @abstractmethod
     def locate(self, newest: Sums, row: Sequence[float], lead: Leading) -> Estimate:
-        """When a change began, and the figure before and since."""
+        """Estimates when a change began, and the figure before and since."""
 
     @abstractmethod
     def unlearn(self, row: list[float], changed: Sums) -> None:
@@ -57,23 +58,23 @@ class SeriesKind(ABC):
 
     @abstractmethod
     def restart(self, row: list[float]) -> None:
-        """Starts the test afresh with the baseline as it is."""
+        """Starts the test afresh; the baseline stays."""
 
     @abstractmethod
     def total(self, groups: Sums, lead: Leading) -> float:
-        """Sum of what the figure averages: labels of the class, or logarithms of seconds."""
+        """The sum that the figure is the mean of: labels of the class, or logarithms of seconds."""
 
     @abstractmethod
     def figure(self, mean: float) -> float:
-        """The figure of a mean: a share, or typical seconds."""
+        """The figure, given the mean: a share, or typical seconds."""
 
     @abstractmethod
     def back(self, r: float, row: Sequence[float], lead: Leading, known: float, sums: Sequence[int]) -> float:
-        """Takes a group while a drift is open: R of the test of whether it is over."""
+        """Takes a group while a drift is open; returns the new R, the statistic of the test of whether it is over."""
 
     @abstractmethod
     def proven(self, row: Sequence[float], lead: Leading, total: float, n: int) -> float:
-        """How large a change is proven."""
+        """The size of change that is proven."""
 
 
 def _direction_of(stream: Stream) -> Direction:

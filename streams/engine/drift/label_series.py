@@ -1,4 +1,4 @@
-"""What is kept of a series of labels, and what its groups say: the figure, the class that moved, where shares went."""
+"""The state of a series of labels, and what its groups show: the figure, the class that moved, where shares went."""
 
 import msgspec
 
@@ -9,24 +9,24 @@ from schemas.drift import Cause, DriftLevel
 from streams.engine.drift.cause import CAUSES
 from streams.engine.drift.label_kinds import LABEL_MIX, SeriesKind, Sums
 
-#: A group as it is remembered: sums of logarithms and of their squares, or counts by class; its last label's time, ms.
+#: A group as it is kept: sums of logarithms and of their squares, or counts by class; and its last label's time, ms.
 Group = tuple[list[int], int]
 
 
 class LabelSeries(msgspec.Struct):
-    """One stream.
+    """The state of one stream of labels.
 
     Attributes:
-        row: The detector's.
-        sums: Of the group that is being filled: sum of logarithms and of their squares, or counts by class; as of
-            the last checkpoint.
-        labels: How many these are.
+        row: The detector's row.
+        sums: Sums of the group that is being filled, as of the last checkpoint: of logarithms and their squares, or
+            counts by class.
+        labels: How many labels that group has so far.
         recent: The newest groups, oldest first.
-        classes: Names of the classes that have a number, in order of appearance.
-        back: R of the test of whether the drift is over, while one is open.
+        classes: Names of the classes with counts of their own, in order of appearance.
+        back: While a drift is open, R, the statistic of the test of whether it is over.
         proven: The largest change that the drift has proven.
         first_ms: Time of its first group, as of the last checkpoint; -1 before it.
-        rows: Labels ever put into its ring.
+        rows: How many labels were ever put into its ring.
     """
 
     row: list[float]
@@ -45,17 +45,17 @@ def level_of(series: SeriesKind, state: LabelSeries, groups: Sums, lead: Leading
     n = len(groups) * series.size
     if not n:
         return DriftLevel(known, int(state.row[1]))
-    # Full: older groups are forgotten.
+    # As many as are kept: there were older groups.
     return DriftLevel(series.figure(series.total(groups, lead) / n), n, at_least=len(state.recent) == GROUPS_KEPT)
 
 
 def label_of(state: LabelSeries, lead: Leading) -> str:
-    """Name of the class whose share has moved; the rare ones have one name."""
+    """Name of the class whose share has moved; the rare classes are together `other`."""
     return state.classes[lead.label] if lead.label < len(state.classes) else "other"
 
 
 def moves_of(state: LabelSeries, since: Sums, before: Sums) -> tuple[Cause, ...]:
-    """How each class's share has moved: all of them add up to 0, and the largest say what came for what."""
+    """How the shares of classes have moved, the largest moves first: they show which class took another's place."""
     if not since or not before:
         return ()
     names = dict(enumerate(state.classes)) | {categorical.CLASSES - 1: "other"}
@@ -69,6 +69,6 @@ def _share(groups: Sums, place: int) -> float:
 
 
 def append(recent: list[Group], groups: list[Group]) -> None:
-    """Adds the newest groups, and forgets the oldest."""
+    """Adds the newest groups, and drops the oldest beyond `GROUPS_KEPT`."""
     recent += groups
     del recent[:-GROUPS_KEPT]

@@ -1,4 +1,4 @@
-"""Labels in groups: handling time and label mix of each project at a site, and the drifts that open there."""
+"""Watches labels, in groups, for drifts of handling time and label mix of each project at a site."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -28,25 +28,26 @@ from streams.engine.intake import Intake
 from streams.engine.panes import Slot
 from streams.engine.parts import Numbers
 
-#: What labels are watched for; all other signals are of reviews.
+#: Signals of labels; all other signals are of reviews.
 SIGNALS_OF_LABELS = frozenset(("handle_time", "label_mix"))
-#: Share of the tickets' budget that these signals draw on, apart from the others: a partition's labels and reviews
-#: then need no common order.
+#: Share of the budget of tickets that belongs to these signals alone, so that a partition's labels and reviews need no
+#: common order.
 LABEL_SHARE = 0.25
-#: Until a stream has been known for so long it is only learned from: other people work the next shift, and the day
-#: after. Only then does its spread tell what is usual.
+#: A stream learns for this long before it is tested: other people work the next shift, and the day after, so only then
+#: does its spread show what is usual.
 LEARNING_MS = 3 * DAY_SECONDS * 1000
 _PREFIX = b"drift-labels"
-#: As of reviews: what causes are told by beside the label, and the bound of each table of names.
+#: The dimensions of causes beside the label, and the bound of each table of names; as for reviews.
 _NAMES = {"agent": MANY, "market": FEW, "sop_version": FEW}
-#: Those of them that a row holds as one number.
+#: Those of them that a row holds together as one number.
 _KIND = ("market", "sop_version")
-#: Of which more or less is other work. A label is nobody's error here: some take longer.
+#: Dimensions of which another mix is another kind of work. Here the label is one: some labels take longer.
 _KINDS_OF_WORK = ("market", "label")
+#: A kind of work whose streams were not looked up yet.
 _UNKNOWN = -2
-#: Streams that columns grow by.
+#: Columns grow by room for this many streams.
 _ROOM = 256
-#: What is known of a stream before it opens in a direction.
+#: Direction of a stream as it is watched; its drift has `up` or `down`.
 _EITHER = "either"
 
 
@@ -61,13 +62,13 @@ class _Columns(NamedTuple):
 
 
 class _Full(NamedTuple):
-    """Groups that are full: parallel columns, shape (n,), (n, width) for sums.
+    """Groups that are full: parallel columns, shape (n,), or (n, width) for sums.
 
     Attributes:
-        streams: Whose.
-        ends: Place of the last label within the segment.
-        later: Labels of the stream that come after it there.
-        sums: As of `Group`.
+        streams: Number of each group's stream.
+        ends: Index in the segment of the group's last label.
+        later: How many labels of the same stream come after it in the segment.
+        sums: As in `Group`.
     """
 
     streams: Ints
@@ -80,8 +81,8 @@ class LabelDrifts:
     """Watches handling time and label mix of projects within sites.
 
     Args:
-        policy: Budgets, and which signals are watched.
-        partitions: Of the events topic: each has its share of the budgets.
+        policy: Its budgets, and which signals are watched.
+        partitions: Partitions of the events topic, among which the budgets are divided.
     """
 
     def __init__(self, policy: Policy, partitions: int) -> None:
@@ -90,17 +91,17 @@ class LabelDrifts:
         signals = dict.fromkeys(SIGNALS_OF_LABELS, "ticket")
         self._streams = BudgetedStreams({"ticket": tickets}, signals)
         self._states: dict[int, LabelSeries] = {}
-        #: By stream, the group that is being filled: how many labels, and their sums.
+        #: By stream, the group that is being filled: how many labels it has, and their sums.
         self._held = np.zeros(0, np.int64)
         self._sums = np.zeros((0, categorical.CLASSES), np.int64)
         #: By stream, the time of its first group; -1 before it.
         self._first_ms = np.zeros(0, np.int64)
-        #: By stream, the classes that have a place of their own, in that order; -1 where one is free.
+        #: By stream, the numbers of the classes that have counts of their own, in that order; -1 for a free place.
         self._own = np.full((0, categorical.CLASSES - 1), -1, np.int32)
-        #: Of streams of handling time, the labels that their newest groups were made of.
+        #: By stream of handling time, the labels that its newest groups were made of.
         self._rings: dict[int, Recent] = {}
         self._waiting = Waiting()
-        #: Of the segment at hand: the ring of each label, and its row.
+        #: Of the present segment: the ring of each label, and its row.
         self._here: tuple[Ints, PackedRows] = np.zeros(0, np.int64), LABEL.blank()
         self._names = Names(_PREFIX + b"|class", FEW)
         self._members = {by: Names(b"%s|%s" % (_PREFIX, by.encode()), most) for by, most in _NAMES.items()}
@@ -111,9 +112,9 @@ class LabelDrifts:
             lambda work: self._kinds.number(work.market, self._sops[work.sop][2] if work.sop >= 0 else None)
         )
         self._sops: Sequence[tuple[str, str, str]] = ()
-        #: Whose numbers index the next.
+        #: The intake's kinds of work, whose numbers are the rows of `_by_kind`.
         self._works: Sequence[WorkKind] = ()
-        #: By kind of work: its streams of handling time and of label mix.
+        #: By kind of work: the numbers of its streams of handling time and of label mix.
         self._by_kind = np.zeros((0, 2), np.int64)
         self._classes: Numbers[str | None] = Numbers(lambda name: -1 if name is None else self._names.number(name))
         self._day = -1
@@ -146,7 +147,7 @@ class LabelDrifts:
             self._segment(start, stop, labels)
 
     def _meet(self, kinds: Ints, works: Sequence[WorkKind]) -> None:
-        """Makes streams for projects that label for the first time, in the order of the log."""
+        """Makes streams for projects that have their first label, in the order of the log."""
         if works is not self._works:  # the intake has begun to number kinds anew
             self._works, self._by_kind = works, np.zeros((0, 2), np.int64)
         if len(self._by_kind) < len(works):
@@ -156,7 +157,7 @@ class LabelDrifts:
             return
         for place in first_places(kinds, np.flatnonzero(self._by_kind[kinds, 0] == _UNKNOWN)):
             work = works[kind := int(kinds[place])]
-            # What is beyond the limits changes with who is among it.
+            # What is beyond the limits together changes whenever another name joins it, so it is not watched.
             watched = not work.mixed and work.site != OTHER
             self._by_kind[kind] = [
                 self._stream(signal, work.site, work.project) if watched else -1
@@ -194,7 +195,7 @@ class LabelDrifts:
         mixed = np.flatnonzero((by_mix >= 0) & (labels.classes >= 0))
         of_time, of_mix = by_time.take(timed), by_mix.take(mixed)
         groups = Groups.of(of_time, timed)
-        # Both have a stream for each project, so what is together for one is for the other.
+        # Both signals have one stream a project, so the same labels are grouped in the same way.
         groups_of_mix = groups if np.array_equal(timed, mixed) else Groups.of(of_mix, mixed)
         streams, streams_of_mix = by_time.take(groups.firsts), by_mix.take(groups_of_mix.firsts)
         call = Call.of(np.arange(start, stop), labels.at // 1000, ((groups, streams), (groups_of_mix, streams_of_mix)))
@@ -217,7 +218,7 @@ class LabelDrifts:
             self._settle()
 
     def _evaluate(self, of_times: _Full, of_mixes: _Full, call: Call, at_ms: Ints) -> None:
-        """Takes the groups that are full, stream by stream."""
+        """Feeds the full groups to the detectors, stream by stream."""
         of, at, later = (np.concatenate(columns) for columns in zip(of_times[:3], of_mixes[:3], strict=True))
         at_ms, positions, firsts = at_ms.take(at), call.positions.take(at), begins(of)
         streams = of.take(firsts)
@@ -244,7 +245,7 @@ class LabelDrifts:
                         self._open(number, state, place, left, statistic, run_length)
 
     def _places(self, streams: Ints, classes: Ints) -> NDArray[np.int8]:
-        """Place of each label's class in its stream's counts: the first eight have their own, the rest share one."""
+        """Index of each label's class in its stream's counts: the first eight classes have their own, the rest one."""
         places = np.full(len(streams), categorical.CLASSES - 1, np.int8)
         rest = np.arange(len(streams))
         # Class by class in order of appearance: most labels are of the first few.
@@ -268,16 +269,16 @@ class LabelDrifts:
             known.append(self._names[number])
 
     def _fill(self, groups: Groups, touched: Ints, series: SeriesKind, values: NDArray[np.integer[Any]]) -> _Full:
-        """Puts labels into their streams' groups.
+        """Adds labels to their streams' groups.
 
         Args:
             groups: The labels, stream by stream.
-            touched: The streams.
-            series: What they are; its groups have a power of 2 of labels.
-            values: Of each label its logarithm, or the place of its class.
+            touched: Numbers of the streams.
+            series: Their kind; the size of its groups must be a power of 2.
+            values: Of each label the logarithm of its handling time, or the index of its class.
 
         Returns:
-            The groups that are full.
+            The groups that are full by now.
         """
         order, starts, counts = groups
         values, held, last = values.take(order), self._held[touched], series.size - 1
@@ -299,7 +300,7 @@ class LabelDrifts:
         sums[firsts] += self._sums[touched, :width]
         lasts = firsts + lengths(firsts, len(pieces)) - 1
         full = rank[ends] & last == last
-        # What is left over waits for the next labels.
+        # A group that is not full waits for the next labels.
         waits = ~full[lasts]
         self._held[touched] = np.where(waits, held + counts & last, 0)
         self._sums[touched, :width] = np.where(waits[:, None], sums[lasts], 0)
@@ -316,7 +317,7 @@ class LabelDrifts:
     def _open(
         self, number: int, state: LabelSeries, position: int, later: int, statistic: float, run_length: float
     ) -> None:
-        """Opens a drift with the newest group of a stream, after which `later` labels of it come in the segment."""
+        """Opens a drift at a stream's newest group; `later` is how many labels of the stream follow in the segment."""
         key = self._streams.keys[number]
         assert key is not None  # it has just had a label
         series = SERIES[key.signal]
@@ -330,7 +331,7 @@ class LabelDrifts:
             min(times[min(back // size, len(times)) - 1], at_ms)
             for back in (found.began_ago, found.began_ago_high, found.began_ago_low)
         )
-        # In its first days a stream may have learned the change itself.
+        # In its first days a stream may have learned from labels that were changed already.
         learned_until_ms = int(self._first_ms[number]) + LEARNING_MS
         earlier = low <= learned_until_ms or found.began_ago_high >= len(sums) * size
         n, known = len(since) * size, level_of(series, state, before, lead, found.old_rate)
@@ -340,7 +341,7 @@ class LabelDrifts:
 
         def explain(episode: Episode) -> None:
             episode.test = series.packed(lead)
-            # With nothing from before, nothing can be taken apart.
+            # Without labels from before the change, it cannot be split into causes.
             episode.verdict = "rate" if before else "unknown"
             if series is LABEL_MIX:
                 episode.label, episode.causes = label_of(state, lead), moves_of(state, since, before)
@@ -359,25 +360,25 @@ class LabelDrifts:
         state.back = state.proven = 0.0
 
     def _series(self, number: int) -> SeriesKind:
-        """What kind of series a stream is."""
+        """The kind of series of a stream."""
         key = self._streams.keys[number]
         assert key is not None  # it has just had a label
         return SERIES[key.signal]
 
     def _newest(self, number: int, later: int) -> PackedRows:
-        """The newest labels of a stream, of which `later` come after them in the segment at hand."""
+        """The newest labels of a stream, without the last `later` of it in the present segment."""
         self._settle()
         ids, rows = self._here
         (mine,) = np.nonzero(ids == number)
         return self._rings[number].newest(rows.take(mine[: len(mine) - later], axis=0))
 
     def _explain(self, episode: Episode, rows: PackedRows, before: int) -> None:
-        """Says what made a project slower or quicker, from the labels that its newest groups were made of.
+        """Finds what made a project slower or quicker, from the labels of its newest groups.
 
         Args:
-            episode: The drift, as it opens.
-            rows: Labels up to the opening, oldest first.
-            before: How many of them are from before the change.
+            episode: The drift that opens; gets verdict and causes.
+            rows: The labels up to the opening, oldest first.
+            before: How many labels from before the change to compare with.
         """
         end = len(rows) - episode.n
         if end <= 0 or not before:
@@ -396,11 +397,11 @@ class LabelDrifts:
         )
 
     def _columns(self, rows: PackedRows) -> dict[str, Ints]:
-        """What rows say, by dimension."""
+        """The names' numbers in rows, by dimension."""
         return {by: LABEL.of(rows, by) for by in ("agent", "label")} | self._kinds.columns(LABEL.of(rows, "kind"))
 
     def _continue(self, number: int, state: LabelSeries, group: Group, position: int) -> None:
-        """Takes a group of a stream with a drift open, at which it may be over."""
+        """Feeds a group to a stream's open drift, and ends the drift if it is proven to be over."""
         drift, series, (sums, at_ms) = self.book.drifts[number], self._series(number), group
         append(state.recent, [group])
         lead = series.leading_of(drift.stream, drift.episode)
@@ -444,7 +445,7 @@ class LabelDrifts:
             yield _PREFIX + b"|header", msgspec.msgpack.encode(header)
 
     def restore(self, slots: Mapping[bytes, bytes]) -> None:
-        """Takes its slots, by key, into an empty part."""
+        """Restores an empty part from its slots, by key."""
         packed = slots.get(_PREFIX + b"|header")
         if packed is None:
             return
@@ -469,7 +470,7 @@ class LabelDrifts:
                 self._own[number, : len(known.classes)] = [self._names.find(name) for name in known.classes]
 
     def _take_over(self, number: int, count: int, slots: Mapping[bytes, bytes]) -> None:
-        """Takes a ring of an older form."""
+        """Converts a ring of an older format."""
         rows, keys = older.rows(slots, b"%s|ring|%d" % (_PREFIX, number), count, older.LABEL)
         if keys:
             kinds = self._kinds.numbers([rows[by] for by in _KIND])

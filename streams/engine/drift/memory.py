@@ -1,4 +1,4 @@
-"""What is remembered of reviews: the newest of each site row by row, and the tasks of those that found an error."""
+"""Reviews that are kept to explain drifts: the newest of each site, row by row, and tasks of those with errors."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,11 +19,11 @@ from streams.engine.intake import Intake
 from streams.engine.panes import Slot
 from streams.engine.parts import Numbers
 
-#: Examples that a ring keeps of its newest errors.
+#: Of a ring's newest reviews with errors this many keep their task, as examples.
 _MISTAKES_KEPT = 256
-#: Beginning of the keys of its slots.
+#: How the keys of the slots begin.
 PREFIX = b"drift"
-#: What causes are named by, and the bound of each table of names; what is beyond it is `other`.
+#: The dimensions of causes, and the bound of each table of names; names beyond it are `other`.
 DIMENSIONS = {
     "agent": MANY,
     "reviewer": MANY,
@@ -34,18 +34,18 @@ DIMENSIONS = {
     "error_type": FEW,
     "stratum": FEW,
 }
-#: Those of them that a row holds as one number: of a kind of review, and of what it says beside it.
+#: Those of them that a row holds together as one number: of a kind of review, and of a trait.
 _KIND, _TRAIT = ("project", "market", "sop_version"), ("label", "stratum", "error_type")
 
 
 class Seen(NamedTuple):
-    """What is remembered of the reviews that a stream watches, up to one position in the log; newest first.
+    """The reviews of a stream that are still kept, up to one position in the log; newest first.
 
     Attributes:
-        rows: Reviews, none from before the stream's last drift was cleared.
-        earlier: Those from before that drift began, too.
-        numbers: Their numbers in the ring.
-        is_cut: Whether there were older reviews in the ring.
+        rows: Reviews since the stream's last drift was cleared.
+        earlier: The same, and also those from before that drift began.
+        numbers: The numbers of `earlier` in the ring.
+        is_cut: Whether the ring has dropped older reviews.
     """
 
     rows: PackedRows
@@ -55,7 +55,7 @@ class Seen(NamedTuple):
 
 
 class ReviewMemory:
-    """Reviews as rows in rings, one of a site and role, with tables of the names in them."""
+    """Reviews as rows in rings, one ring for each site and role, with tables of the names in them."""
 
     def __init__(self) -> None:
         self.names = {by: Names(b"%s|%s" % (PREFIX, by.encode()), most) for by, most in DIMENSIONS.items()}
@@ -64,11 +64,11 @@ class ReviewMemory:
         self._numbered: tuple[Names | Combinations, ...] = (*self.names.values(), self._of_kind, self._of_trait)
         self.rings: list[Recent] = []
         self.ring_numbers: dict[tuple[str, str], int] = {}
-        #: By ring, of its newest reviews that found an error: its number in the ring, and its task.
+        #: By ring, its newest reviews that found an error: the review's number in the ring, and its task.
         self._mistakes: list[deque[tuple[int, str]]] = []
         self._mistaken: set[int] = set()
         self._waiting = Waiting()
-        #: By place among the reviews that wait, the task of one that found an error.
+        #: Of the waiting reviews that found an error: index among those that wait to the task.
         self._tasks_waiting: dict[int, str] = {}
         self._sops: Sequence[tuple[str, str, str]] = ()
         self._combined: Numbers[VerdictKind] = Numbers(
@@ -82,7 +82,7 @@ class ReviewMemory:
         self._strata: Numbers[Trait] = Numbers(lambda trait: self.names["stratum"].number(trait.stratum))
 
     def sync(self, intake: Intake) -> None:
-        """Numbers what the intake has met since. Called for every batch, however the log is cut."""
+        """Numbers the intake's new names. Called for every batch, so that it does not matter how the log is cut."""
         self._sops = intake.sops
         self._combined.sync(intake.verdicts)
         self._agents.sync(intake.persons)
@@ -91,7 +91,7 @@ class ReviewMemory:
         self._strata.sync(intake.traits)
 
     def ring(self, site: str, role: str) -> int:
-        """The number of the ring of a site and role, a new one if it has none."""
+        """The number of the ring of a site and role; a new ring if there is none."""
         key = (site, role)
         if key not in self.ring_numbers:
             self.ring_numbers[key] = len(self.rings)
@@ -100,7 +100,7 @@ class ReviewMemory:
         return self.ring_numbers[key]
 
     def rows(self, traits: Ints, reviewers: Ints, persons: Ints, kinds: Ints, at: Ints, correct: Ints) -> PackedRows:
-        """The ring's rows of reviews."""
+        """Reviews packed as rows of a ring."""
         named = np.full(len(kinds), NONE)
         has = reviewers >= 0
         named[has] = self._reviewers.of(reviewers[has])
@@ -114,11 +114,11 @@ class ReviewMemory:
         )
 
     def strata(self, traits: Ints) -> Ints:
-        """The number of the name of each review's stratum."""
+        """The number of each review's stratum, given the traits of the intake."""
         return self._strata.of(traits)
 
     def strata_of(self, rows: PackedRows) -> Ints:
-        """As `strata`, of rows."""
+        """The number of each review's stratum, given rows."""
         return self._of_trait.columns(REVIEW.of(rows, "trait"))["stratum"]
 
     def ring_of(self, stream: Stream) -> int:
@@ -126,7 +126,7 @@ class ReviewMemory:
         return self.ring_numbers[stream.site, "qa" if stream.signal == "qa_accuracy" else "agent"]
 
     def remember(self, segment: Segment, wrong: Ints) -> None:
-        """Lets the reviews of a segment wait for their rings; `wrong` are the places of those that found an error."""
+        """Adds a segment's reviews to those that wait for their rings; `wrong`: the indices of those with an error."""
         tasks, before = segment.tasks, self._waiting.count
         found = zip((wrong + before).tolist(), map(tasks.__getitem__, segment.positions[wrong].tolist()), strict=True)
         self._tasks_waiting.update(found)
@@ -135,7 +135,7 @@ class ReviewMemory:
             self.settle()
 
     def settle(self) -> None:
-        """Puts the reviews that wait into their rings, and the errors among them beside these."""
+        """Puts the waiting reviews into their rings, and the tasks of those with errors beside them."""
         tasks, self._tasks_waiting = self._tasks_waiting, {}
         for ring, places, rows in self._waiting.taken():
             recent = self.rings[ring]
@@ -147,7 +147,7 @@ class ReviewMemory:
             recent.add(rows)
 
     def seen(self, stream: Stream, position: int, closed: Closed | None, segment: Segment) -> Seen:
-        """The reviews of a stream's scope up to a position."""
+        """The kept reviews of a stream, up to a position in the segment."""
         ring = self.ring_of(stream)
         self.settle()
         mine = segment.up_to(position, ring)
@@ -167,13 +167,13 @@ class ReviewMemory:
         later = np.ones(len(newest_first), bool)
         if closed is not None:
             at = REVIEW.of(newest_first, "at")
-            # What lies within the drift before is neither this change nor what is usual.
+            # Reviews from within the last drift belong neither to this change nor to what is usual.
             usual = (at > closed.cleared_at) | (at < closed.began_at)
             newest_first, numbers, later = newest_first[usual], numbers[usual], at[usual] > closed.cleared_at
         return Seen(newest_first[later], newest_first, numbers + (end - len(rows)), end > len(rows))
 
     def columns(self, rows: PackedRows) -> dict[str, Ints]:
-        """What rows say, by dimension."""
+        """The names' numbers in rows, by dimension."""
         of_people = {by: REVIEW.of(rows, by) for by in ("agent", "reviewer")}
         kinds, traits = REVIEW.of(rows, "kind"), REVIEW.of(rows, "trait")
         return of_people | self._of_kind.columns(kinds) | self._of_trait.columns(traits)
@@ -182,10 +182,10 @@ class ReviewMemory:
         """Tasks of reviews that found an error, newest first.
 
         Args:
-            stream: Whose.
-            numbers: The reviews' numbers in its ring.
-            position: Up to which the segment counts.
-            segment: At hand.
+            stream: The stream of the drift.
+            numbers: Numbers in its ring of the reviews to choose from.
+            position: Position in the batch up to which the segment's reviews count.
+            segment: The present segment.
         """
         ring = self.ring_of(stream)
         mine, count = segment.up_to(position, ring), self.rings[ring].count
@@ -196,14 +196,14 @@ class ReviewMemory:
         return tuple(dict.fromkeys(tasks))[:TASKS]
 
     def revise(self, ring: int, at: int, agent: str, old: bool) -> None:
-        """Makes a review of a ring wrong that was not (`old`: it was), or right."""
+        """Revises a review in a ring: one that was an error (`old`) is correct now, one that was correct an error."""
         self.rings[ring].revise(at, self.names["agent"].find(agent), old)
 
     # --- the durable form
 
     @property
     def changed(self) -> bool:
-        """Whether a ring has more rows than its last slots say; what waits is in its ring by then."""
+        """Whether a ring has rows that no slots have yet. Call `settle` before, so that none wait."""
         return any(ring.changed for ring in self.rings)
 
     def slots(self) -> Iterator[Slot]:
@@ -217,11 +217,11 @@ class ReviewMemory:
         self._mistaken.clear()
 
     def counts(self) -> list[tuple[str, str, int]]:
-        """By ring its site, its role, and how many rows it has ever had."""
+        """Site, role, and how many rows there ever were, of each ring."""
         return [(*key, self.rings[number].count) for key, number in self.ring_numbers.items()]
 
     def restore(self, counts: Sequence[tuple[str, str, int]], slots: Mapping[bytes, bytes]) -> None:
-        """Takes its slots, by key, and what `counts` said, into an empty memory."""
+        """Restores an empty memory from its slots, by key, and from what `counts` gave."""
         for table in self._numbered:
             table.restore(slots)
         for site, role, count in counts:
@@ -232,7 +232,7 @@ class ReviewMemory:
                 self._mistakes[number].extend(msgspec.msgpack.decode(mistakes, type=list[tuple[int, str]]))
 
     def _take_over(self, number: int, count: int, slots: Mapping[bytes, bytes]) -> None:
-        """Takes a ring of an older form."""
+        """Converts a ring of an older format."""
         rows, keys = older.rows(slots, b"%s|ring|%d" % (PREFIX, number), count, older.REVIEW)
         if keys:
             columns = {by: rows[by] for by in ("at", "agent", "reviewer", "wrong")}

@@ -1,4 +1,4 @@
-"""Names, and combinations of them, as small numbers that outlive a restart: what rings and streams refer to."""
+"""Durable small numbers for names and for combinations of names; rings and streams hold these."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -12,22 +12,23 @@ from streams.engine.panes import Slot
 
 T = TypeVar("T")
 
-#: Stands for every name beyond a table's bound, and for none at all.
+#: The number of all names beyond a table's bound, and the number that means no name.
 OTHER, NONE = 0, 1
-#: Bounds of tables: of people's names and the like, of combinations, and of all others. Rows have 20, 16 and 15 bits
-#: for them.
+#: Bounds of tables: of people's names and of traits, of kinds of review, and of all others. Rows have 20, 16 and 15
+#: bits for them.
 MANY, SOME, FEW = 1_000_000, 65_000, 30_000
 _CHUNK = 512
 
 
 class _Numbered(Generic[T]):
-    """A growing table of things, written to checkpoints in chunks of which only the last one changes.
+    """A growing table of things, written to checkpoints in chunks, of which only the last one changes.
 
     Args:
-        prefix: Of its slots' keys.
-        most: Bound; what comes beyond it is `OTHER`.
-        first: What it starts with, `OTHER` first; a thing that looks like one of these gets a number of its own.
-        kind: Of the things.
+        prefix: How the keys of its slots begin.
+        most: Bound of the table; a new thing beyond it is `OTHER`.
+        first: The entries that it starts with, `OTHER` first. They are reserved: an equal thing that comes later gets a
+            number of its own.
+        kind: Type of the things.
     """
 
     def __init__(self, prefix: bytes, most: int, first: Sequence[T], kind: Any) -> None:
@@ -45,7 +46,7 @@ class _Numbered(Generic[T]):
         return self._things[number]
 
     def _number(self, thing: T) -> int:
-        """Its number, a new one if it has none and there is room."""
+        """The number of a thing; a new one if it has none and there is room, else `OTHER`."""
         found = self._numbers.get(thing)
         if found is not None:
             return found
@@ -64,7 +65,7 @@ class _Numbered(Generic[T]):
             self._saved = len(self._things)
 
     def restore(self, slots: Mapping[bytes, bytes]) -> None:
-        """Takes its slots, by key, into an empty table."""
+        """Restores an empty table from its slots, by key."""
         chunk = 0
         things: list[T] = []
         while (packed := slots.get(b"%s|%d" % (self._prefix, chunk))) is not None:
@@ -80,7 +81,7 @@ class Names(_Numbered[str]):
     """A table of names.
 
     Args:
-        prefix: Of its slots' keys.
+        prefix: How the keys of its slots begin.
         most: Bound; names beyond it are `OTHER`.
     """
 
@@ -88,41 +89,41 @@ class Names(_Numbered[str]):
         super().__init__(prefix, most, ("other", ""), str)
 
     def number(self, name: str | None) -> int:
-        """The number of a name, a new one if it has none and there is room; `NONE` for none."""
+        """The number of a name; a new one if it has none and there is room, else `OTHER`. `NONE` for no name."""
         return self._number(name) if name else NONE
 
     def find(self, name: str) -> int:
-        """The number of a name; `OTHER` where it has none."""
+        """The number of a name; `OTHER` where it has none, `NONE` for the empty name."""
         return self._numbers.get(name, OTHER) if name else NONE
 
 
 class Combinations(_Numbered[tuple[int, ...]]):
-    """A table of what comes together, such as a project's markets and SOP versions: one number for several names.
+    """A table of names that come together, such as project, market and SOP version: one number for several names.
 
     Args:
-        prefix: Of its slots' keys.
-        most: Bound; of combinations beyond it every name is `OTHER`.
-        names: The tables of the names, by dimension.
+        prefix: How the keys of its slots begin.
+        most: Bound; in combinations beyond it every name is `OTHER`.
+        names: The table of names of each dimension.
     """
 
     def __init__(self, prefix: bytes, most: int, names: Mapping[str, Names]) -> None:
         super().__init__(prefix, most, [(OTHER,) * len(names)], tuple[int, ...])
         self._names = names
-        #: The combinations so far as rows.
+        #: The combinations so far, one a row.
         self._rows = np.zeros((0, len(names)), np.int64)
 
     def number(self, *names: str | None) -> int:
-        """The number of a combination, one name by dimension."""
+        """The number of a combination, given one name for each dimension."""
         return self._number(tuple(table.number(name) for table, name in zip(self._names.values(), names, strict=True)))
 
     def columns(self, numbers: Ints) -> dict[str, Ints]:
-        """The names' numbers of combinations, by dimension."""
+        """The numbers of the names in combinations, by dimension."""
         known = len(self._rows)
         if known < len(self._things):
             self._rows = np.concatenate((self._rows, np.array(self._things[known:], np.int64)))
         return dict(zip(self._names, self._rows.take(numbers, axis=0).T, strict=True))
 
     def numbers(self, columns: Sequence[NDArray[np.integer[Any]]]) -> Ints:
-        """The numbers of combinations given by their names' numbers, a column by dimension."""
+        """The numbers of combinations, given the numbers of their names in one column for each dimension."""
         things, where = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
         return np.array([self._number(tuple(thing)) for thing in things.tolist()], np.int64).take(where.reshape(-1))

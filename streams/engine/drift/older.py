@@ -1,4 +1,4 @@
-"""Rings of checkpoints of format 3 and before: one field beside the other, one slot for 256 rows."""
+"""Reads rings of checkpoints of format 3 and before: a row is a struct of its fields, a slot holds 256 rows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -36,12 +36,12 @@ LABEL = np.dtype(
 def rows(
     slots: Mapping[bytes, bytes], prefix: bytes, count: int, kind: np.dtype[Any]
 ) -> tuple[NDArray[np.void], list[bytes]]:
-    """The rows of a ring, oldest first, and the keys that it stands under; none where there is no such ring.
+    """The rows of a ring, oldest first, and the keys of its slots; none where there is no such ring.
 
     Args:
-        slots: Of the checkpoint, by key.
-        prefix: Of the ring's keys.
-        count: Rows ever added to it.
+        slots: The checkpoint's slots, by key.
+        prefix: How the ring's keys begin.
+        count: How many rows were ever added to it.
         kind: `REVIEW` or `LABEL`.
     """
     keys: list[bytes] = []

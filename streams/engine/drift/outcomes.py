@@ -1,4 +1,4 @@
-"""Every watched stream of outcomes as a row of columns: a correct one only counts, an error costs an evaluation."""
+"""All watched streams of outcomes, as rows of columns: a correct outcome is only counted, an error is evaluated."""
 
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -22,12 +22,14 @@ _BLANK = struct.Struct(f"{_CORE_BYTES}x")
 
 
 class OutcomeStreams(BudgetedStreams):
-    """Streams of outcomes against their own baseline or a target.
+    """Streams of outcomes, each compared with its own baseline or with a target.
+
+    A stream whose work is of several strata has a baseline for each of them (`StreamStrata`).
 
     Args:
         false_a_month: As of `BudgetedStreams`.
         budget_of: As of `BudgetedStreams`.
-        target_error: Error rate that a stream is held to; None for one that is held to its own baseline.
+        target_error: The error rate of a stream's target; None where it is compared with its own baseline.
     """
 
     def __init__(
@@ -39,26 +41,26 @@ class OutcomeStreams(BudgetedStreams):
         super().__init__(false_a_month, budget_of)
         self._target_error = target_error
         self._past = ErrorPast()
-        #: The rate that a stream is held to; NaN where it is its own past.
+        #: By stream, the error rate of its target; NaN where it is compared with its own baseline.
         self._target = np.zeros(0, np.float64)
-        #: Whether a fall is looked for.
+        #: By stream, whether a fall is looked for.
         self._falls = np.zeros(0, bool)
-        #: The columns as bytes: one field of one stream is read and written many times faster this way.
+        #: The columns as bytes: this way one field of one stream is read and written many times faster.
         self._rows = memoryview(b"")
-        #: Of streams of sites and projects, which see many people's errors come in runs: the cluster effect's row, with
-        #: the correct outcomes since the last error after it, and by stream where it is, -1 for a person's own
-        #: stream, which has too few reviews to tell.
+        #: How far errors come in clusters, for streams of sites and projects: the row of `cluster`, then the correct
+        #: outcomes since the last error. And by stream the index of that row, -1 for a person's own stream, which has
+        #: too few reviews to know.
         self._clusters = np.zeros((0, len(cluster.ROW) + 1), np.float64)
         self._cluster_of = np.zeros(0, np.int64)
         self._strata = StreamStrata()
 
     def copy(self, stream: int, other: int, restart: bool) -> None:
-        """Gives a stream all that another one knows, whose outcomes were its own so far.
+        """Copies the state of another stream, which has had the same outcomes so far.
 
         Args:
-            stream: Number of the new one.
-            other: Number of the one that knows.
-            restart: Whether a drift is open there: the new one then starts its test afresh.
+            stream: Number of the new stream.
+            other: Number of the stream to copy.
+            restart: Whether the other one has a drift open: the new one then starts its test afresh.
         """
         self._core[stream] = self._core[other]
         self._past.copy(stream, other)
@@ -90,7 +92,7 @@ class OutcomeStreams(BudgetedStreams):
             _ROW.pack_into(self._rows, number * _CORE_BYTES, *self_starting.fresh())
 
     def _target_of(self, number: int) -> float | None:
-        """The rate that a stream is held to; None for its own past."""
+        """The error rate of a stream's target; None where it is compared with its own baseline."""
         target = float(self._target[number])
         return None if target != target else target
 
@@ -109,15 +111,15 @@ class OutcomeStreams(BudgetedStreams):
     # --- outcomes
 
     def take(self, call: Call, wrong: Flags) -> DueEvaluations:
-        """Counts outcomes, and finds where an evaluation is due.
+        """Counts outcomes, and finds the evaluations that are due.
 
         Args:
             call: The outcomes.
-            wrong: Whether a review found an error, shape (reviews,).
+            wrong: Whether each review found an error, shape (reviews,).
 
         Returns:
-            Errors; and for a fall, where correct outcomes since the last error reach a multiple of `EVALUATE_EVERY`.
-            They are for `evaluate`.
+            The evaluations, for `evaluate`: one at each error; for a fall, also wherever the correct outcomes since the
+            last error reach a multiple of `EVALUATE_EVERY`.
         """
         self.count(call)
         _, _, order, starts, counts, touched, rising, _ = call
@@ -148,14 +150,14 @@ class OutcomeStreams(BudgetedStreams):
         )
 
     def advance(self, stream: int, gap: int, at_s: int, passed: Sequence[int] = (), failed: int = -1) -> float:
-        """Takes an error after `gap` correct outcomes; returns the mean of the R_d.
+        """Takes `gap` correct outcomes and then an error; returns the mean of the R_d.
 
         Args:
-            stream: Its number.
-            gap: Correct outcomes.
-            at_s: When, epoch seconds.
-            passed: These by stratum, where it is held to its strata.
-            failed: Stratum of the error, where it is.
+            stream: Number of the stream.
+            gap: How many correct outcomes.
+            at_s: Time of the error, epoch seconds.
+            passed: The correct outcomes by stratum, where the stream has a baseline for each stratum.
+            failed: Stratum of the error, where it has.
         """
         row = list(_ROW.unpack_from(self._rows, stream * _CORE_BYTES))
         temper = self.temper(stream)
@@ -176,14 +178,14 @@ class OutcomeStreams(BudgetedStreams):
         """Takes `pending` correct outcomes of a stream that is watched for a fall, and one more outcome.
 
         Args:
-            stream: Its number.
-            pending: Correct outcomes.
+            stream: Number of the stream.
+            pending: How many correct outcomes.
             wrong: Whether the one more is an error.
-            passed: All correct ones by stratum, where it is held to its strata.
-            failed: Stratum of the error, -1 for none, where it is.
+            passed: All correct outcomes by stratum, where the stream has a baseline for each stratum.
+            failed: Stratum of the error, -1 for none, where it has.
 
         Returns:
-            Mean of the R_f.
+            The mean of the R_f.
         """
         row = list(_ROW.unpack_from(self._rows, stream * _CORE_BYTES))
         if self._strata.row_of[stream] >= 0:
@@ -202,15 +204,15 @@ class OutcomeStreams(BudgetedStreams):
         return statistic
 
     def evaluate(self, evaluations: DueEvaluations) -> list[Crossing]:
-        """Takes the evaluations of a call, each stream's up to the one at which it reaches its threshold.
+        """Takes the evaluations of a call; a stream that reaches its threshold takes no further ones.
 
-        The same as `advance`, or `fall`, evaluation by evaluation.
+        The result is the same as that of `advance`, or `fall`, evaluation by evaluation.
 
         Args:
-            evaluations: As of `take`.
+            evaluations: From `take`.
 
         Returns:
-            Streams that reach it.
+            The streams that reach their threshold.
         """
         if not len(evaluations.stream):
             return []
@@ -262,7 +264,7 @@ class OutcomeStreams(BudgetedStreams):
         stratified: Flags,
         thresholds: Callable[[Ints], Floats],
     ) -> rounds.Taken:
-        """Takes evaluations of streams of which some are held to their strata."""
+        """Takes evaluations where some of the streams have a baseline for each stratum."""
         core, falls = self._core["row"], self._falls[streams]
         counts, reached = of_all.counts.copy(), []
         for chosen in (~stratified, stratified):
@@ -275,7 +277,7 @@ class OutcomeStreams(BudgetedStreams):
                 return thresholds(places.take(some))
 
             if chosen is stratified:
-                assert evaluations.passed is not None  # both are, where a stream is stratified
+                assert evaluations.passed is not None  # both are there where a stream is stratified
                 assert evaluations.failed is not None
                 rows = self._strata.row_of[here]
                 taken, self._strata.rows["known"][rows] = rounds.take_strata(
@@ -301,7 +303,7 @@ class OutcomeStreams(BudgetedStreams):
         return rounds.Taken(core[streams], counts, sorted(reached))
 
     def _take_one(self, stream: int, passed: Sequence[int], failed: int) -> float:
-        """Takes one evaluation of a stream that is held to its strata; returns the mean of the R."""
+        """Takes one evaluation of a stream with a baseline for each stratum; returns the mean of the R."""
         row = self._strata.row_of[stream : stream + 1]
         r, known, (statistic,) = self._one_evaluation_each(np.array([stream]), np.array([passed]), np.array([failed]))
         self._core["row"][stream, 3:], self._strata.rows["known"][row] = r[0], known
@@ -309,7 +311,7 @@ class OutcomeStreams(BudgetedStreams):
         return float(statistic)
 
     def _one_evaluation_each(self, streams: Ints, passed: Ints, failed: Ints) -> tuple[Floats, Floats, Floats]:
-        """What one evaluation of each stream with strata would make of its R and strata, and the means."""
+        """R, strata and mean of the R after one evaluation of each of some streams with strata; changes no stream."""
         n = len(streams)
         tempers = np.array([self.temper(stream) for stream in streams.tolist()])
         evaluations = rounds.Evaluations(np.arange(n), np.ones(n, np.int64), passed.sum(axis=1), failed >= 0, tempers)
@@ -327,13 +329,13 @@ class OutcomeStreams(BudgetedStreams):
         return r, known, (r[:, 0] + r[:, 1] + r[:, 2]) / 3.0
 
     def set_gap(self, stream: int, correct: int, passed: Sequence[int] = ()) -> None:
-        """Says how many correct outcomes there are since the last evaluation; by stratum where it has these."""
+        """Sets the correct outcomes since a stream's last evaluation; by stratum too, where it has strata."""
         self._core["since"][stream] = correct
         if self._strata.row_of[stream] >= 0:
             self._strata.rows["since"][self._strata.row_of[stream]] = passed
 
     def _cluster(self, stream: int, correct: int) -> None:
-        """Learns from an error after so many correct outcomes how far errors come in clusters."""
+        """Learns how far errors come in clusters, from an error that came after `correct` correct outcomes."""
         of_cluster = self._cluster_of[stream]
         if of_cluster >= 0:
             row = self._clusters[of_cluster].tolist()
@@ -343,7 +345,7 @@ class OutcomeStreams(BudgetedStreams):
     # --- a drift opens and clears
 
     def baseline(self, stream: int) -> float:
-        """The error rate that a stream is held to; of one that has strata, at the shares in which it learned them."""
+        """The error rate that a stream is compared with; with strata, at the shares in which they were learned."""
         target = self._target_of(stream)
         if target is not None:
             return target
@@ -353,15 +355,15 @@ class OutcomeStreams(BudgetedStreams):
         return float(a / (a + b))
 
     def shown_baseline(self, stream: int) -> float:
-        """As `baseline`; of a stream held to its strata, at the shares that these have today."""
+        """As `baseline`, but with strata at the shares that they have today."""
         return self._strata.rate_today(stream) if self._strata.holds(stream) else self.baseline(stream)
 
     def holds_strata(self, stream: int) -> bool:
-        """Whether the stream is held to its strata."""
+        """Whether a stream has a baseline for each stratum."""
         return self._strata.holds(stream)
 
     def rates(self, stream: int, otherwise: float) -> Floats:
-        """The error rate of each stratum of a stream that is held to them; `otherwise` where too little is known."""
+        """The baseline of each stratum of a stream that has them; `otherwise` where too little is known."""
         return self._strata.rates(stream, otherwise)
 
     def known(self, stream: int) -> int:
@@ -371,14 +373,14 @@ class OutcomeStreams(BudgetedStreams):
         return 0 if self._target_of(stream) is not None else int(self._core["row"][stream][2])
 
     def unlearn(self, stream: int, errors: int, correct: int, strata: Ints | None = None) -> None:
-        """Takes the outcomes of a change out of the baseline that has learned them before it was found.
+        """Takes the outcomes of a change out of the baseline, which had learned from them before the change was found.
 
         Args:
-            stream: Its number.
-            errors: Errors among them.
-            correct: Correct ones.
-            strata: Both by stratum, shape (2, STRATA), where it is held to them and they are known; where they are not,
-                they are taken out of each as it has been learned from.
+            stream: Number of the stream.
+            errors: Errors among the outcomes.
+            correct: Correct ones among them.
+            strata: Both by stratum, shape (2, STRATA), where the stream has strata and those of the outcomes are known.
+                Where they are not, the outcomes are taken out of all strata in proportion to what each has learned.
         """
         if self._strata.holds(stream):
             self._strata.unlearn(stream, errors, correct, strata, self.temper(stream))
@@ -388,7 +390,7 @@ class OutcomeStreams(BudgetedStreams):
 
     def restart(self, stream: int) -> None:
         """Starts the test afresh, as after a drift was cleared."""
-        # The R_d come first where there is no baseline to learn, and after it elsewhere.
+        # A stream with a target has no baseline in its row, so there the R_d come first.
         first = 3 if self._target_of(stream) is None else 0
         self._core["row"][stream, first : first + 3] = 0
         self._core["since"][stream] = 0
@@ -397,18 +399,18 @@ class OutcomeStreams(BudgetedStreams):
         self._changed_core.add(stream // BLOCK)
 
     def outcomes(self, stream: int) -> tuple[list[int], list[int]]:
-        """The newest errors remembered, newest first: correct outcomes before each, and its time in seconds."""
+        """The newest errors of a stream, newest first: correct outcomes before each, and its time, epoch seconds."""
         return self._past.newest(stream)
 
     def temper(self, stream: int) -> float:
-        """1 / design effect of the stream's errors."""
+        """1 / design effect of a stream's errors."""
         of_cluster = self._cluster_of[stream]
         return 1.0 if of_cluster < 0 else cluster.temper(self._clusters[of_cluster].tolist())
 
     # --- reading
 
     def evidences(self, streams: Sequence[int]) -> list[float]:
-        """Means of the R_d of streams after the newest outcome of each."""
+        """The mean of the R_d of each of some streams, after its newest outcome."""
         numbers = np.array(streams, np.int64)
         (strata,) = np.nonzero(self._strata.row_of[numbers] >= 0)
         found = dict.fromkeys(strata.tolist(), 0.0)
@@ -421,7 +423,7 @@ class OutcomeStreams(BudgetedStreams):
         return [found[place] if place in found else self.evidence(stream) for place, stream in enumerate(streams)]
 
     def evidence(self, stream: int) -> float:
-        """Mean of the R_d after the newest outcome; not of a stream that is held to its strata."""
+        """The mean of the R_d after the newest outcome, for a stream without strata."""
         core = self._core[stream]
         row, since = core["row"].tolist(), int(core["since"])
         target, key = self._target_of(stream), self.keys[stream]
@@ -432,7 +434,7 @@ class OutcomeStreams(BudgetedStreams):
         return self_starting.evidence_after(row, since, self.temper(stream))
 
     def plan(self) -> list[Plan]:
-        """Streams that share a budget, and what it gives them."""
+        """The streams that share a budget, and the run length that it gives each."""
         numbers = self.sharing()
         lengths, per_budget = self._run_lengths_now(numbers), self.budget_share(numbers)
         return [
@@ -442,7 +444,7 @@ class OutcomeStreams(BudgetedStreams):
         ]
 
     def next_day(self, now_s: int, days: int, kept: Collection[int]) -> list[int]:
-        """As `BudgetedStreams.next_day`; of strata, what is older counts less from day to day."""
+        """As `BudgetedStreams.next_day`; also makes older outcomes count less for the shares of strata."""
         self._strata.next_day(days)
         forgotten = super().next_day(now_s, days, kept)
         for number in forgotten:
@@ -453,7 +455,7 @@ class OutcomeStreams(BudgetedStreams):
 
     def slots(self, prefix: bytes) -> Iterator[Slot]:
         """The blocks that have changed since the last call."""
-        # One that has not moved is as it was written.
+        # Those that have not changed are in an earlier checkpoint already.
         moved = [
             (number, row)
             for (number, _), row in zip(self._of_sites, self._clusters.tolist(), strict=False)

@@ -1,4 +1,4 @@
-"""The newest errors of each stream: where its reviews are no longer remembered, these tell when a change began."""
+"""The newest errors of each stream: they show when a change began where its reviews are no longer kept."""
 
 import struct
 from collections.abc import Iterator, Mapping
@@ -10,23 +10,23 @@ from streams.engine.drift.budgets import BLOCK
 from streams.engine.drift.stream import DueEvaluations
 from streams.engine.panes import Slot
 
-#: Errors of a stream that are remembered.
+#: How many errors of a stream are kept.
 PAST = 32
 _COUNT, _GAP = struct.Struct("<I"), struct.Struct("<H")
 _MOST = 0xFFFF
 _PAST = np.dtype([("errors", "<u4"), ("at_s", "<u4", PAST), ("gaps", "<u2", PAST)])
 _BYTES = _PAST.itemsize
 _BLANK = struct.Struct(f"{_BYTES}x")
-#: Where the times and the gaps are in it.
+#: Offsets in bytes of the times and of the gaps in a row of `_PAST`.
 _AT, _GAPS = 4, 4 + 4 * PAST
 
 
 class ErrorPast:
-    """Of each stream a ring of errors: when each came, epoch seconds, and after how many correct outcomes."""
+    """A ring of errors for each stream: the time of each, epoch seconds, and how many correct outcomes came before."""
 
     def __init__(self) -> None:
         self._past = np.zeros(0, _PAST)
-        #: The same as bytes: one field of one stream is read and written many times faster this way.
+        #: The same as bytes: this way one field of one stream is read and written many times faster.
         self._bytes = memoryview(b"")
         self._changed: set[int] = set()
 
@@ -37,11 +37,11 @@ class ErrorPast:
         self._past, self._bytes = grown, grown.view(np.uint8).data
 
     def blank(self, stream: int) -> None:
-        """Makes a stream's ring that of one without an error."""
+        """Empties a stream's ring."""
         _BLANK.pack_into(self._bytes, stream * _BYTES)
 
     def copy(self, stream: int, other: int) -> None:
-        """Gives a stream the errors of another one."""
+        """Gives a stream the errors of another."""
         self._past[stream] = self._past[other]
         self._changed.add(stream // BLOCK)
 
@@ -51,7 +51,7 @@ class ErrorPast:
         self._changed.add(stream // BLOCK)
 
     def add(self, stream: int, gap: int, at_s: int) -> None:
-        """Adds an error that came at a time after so many correct outcomes."""
+        """Adds an error that came after `gap` correct outcomes."""
         start = stream * _BYTES
         (errors,) = _COUNT.unpack_from(self._bytes, start)
         place = errors % PAST
@@ -64,17 +64,17 @@ class ErrorPast:
         """Adds the errors of evaluations.
 
         Args:
-            evaluations: Stream by stream.
-            streams: Whose they are, shape (streams,).
-            starts: Where each stream's begin, shape (streams,).
-            counts: How many each has, shape (streams,).
-            taken: How many of these each stream has taken, shape (streams,).
+            evaluations: The evaluations, stream by stream.
+            streams: Numbers of their streams, shape (streams,).
+            starts: Index of each stream's first evaluation, shape (streams,).
+            counts: How many evaluations each stream has, shape (streams,).
+            taken: How many of them each stream has taken, shape (streams,).
         """
         nth = np.arange(len(evaluations.stream)) - np.repeat(starts, counts)
         (errors,) = np.nonzero(nth < np.repeat(taken, counts))
         of, past = evaluations.stream[errors], self._past
         places = (past["errors"][of] + nth[errors]) % PAST
-        # Of several at one place, the last one stays.
+        # Where several go to one place of a ring, the last one stays.
         past["at_s"][of, places] = evaluations.at_s[errors]
         past["gaps"][of, places] = np.minimum(evaluations.correct[errors], _MOST)
         past["errors"][streams] += taken.astype(np.uint32)
@@ -96,7 +96,7 @@ class ErrorPast:
         self._changed.clear()
 
     def restore(self, prefix: bytes, slots: Mapping[bytes, bytes], streams: int) -> None:
-        """Takes its slots, by key, into empty rings of so many streams."""
+        """Restores the empty rings of so many streams from slots, by key."""
         for block in range(-(-streams // BLOCK)):
             if (rows := slots.get(b"%s|past|%d" % (prefix, block))) is not None:
                 found = np.frombuffer(rows, _PAST)

@@ -1,4 +1,4 @@
-"""The newest reviews of each site and labels of each project, row by row: what a cause and examples are found in."""
+"""Rings of the newest reviews of each site and labels of each project, in which causes and examples are found."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -14,12 +14,12 @@ PackedRows = NDArray[np.int64]
 
 
 class BitField(NamedTuple):
-    """Where a number stands in a row.
+    """The bits of a row that hold a number.
 
     Attributes:
-        word: Which of the row's words.
-        shift, bits: Where in the word, from its lowest bit on.
-        least: The least value, which is kept as 0.
+        word: Index of the word in the row.
+        shift, bits: Its lowest bit in the word, and how many bits it has.
+        least: The least value, which is stored as 0.
     """
 
     word: int
@@ -29,10 +29,10 @@ class BitField(NamedTuple):
 
 
 class Layout:
-    """Rows as words of 64 bits, several numbers to a word: half of what columns of bytes take, and copied at once.
+    """Packs rows into words of 64 bits, several numbers in a word: half the memory of columns, and one copy a row.
 
     Args:
-        fields: By name; a field's values must fit into its bits.
+        fields: The bits of each number, by name; its values must fit into them.
     """
 
     def __init__(self, **fields: BitField) -> None:
@@ -40,7 +40,7 @@ class Layout:
         self.words = 1 + max(field.word for field in fields.values())
 
     def pack(self, **columns: NDArray[Any]) -> PackedRows:
-        """Rows of columns, all shape (n,)."""
+        """Packs columns, shape (n,) each, into rows."""
         rows = self.blank(len(next(iter(columns.values()))))
         for name, (word, shift, _, least) in self._fields.items():
             rows[:, word] |= (columns[name].astype(np.int64) - least) << shift
@@ -51,17 +51,17 @@ class Layout:
         return np.zeros((n, self.words), np.int64)
 
     def of(self, rows: PackedRows, name: str) -> Ints:
-        """A field of rows, as a column."""
+        """One field of all rows, as a column."""
         word, shift, bits, least = self._fields[name]
         return ((rows[:, word] >> shift) & ((1 << bits) - 1)) + least
 
     def flip(self, rows: PackedRows, place: int, name: str) -> None:
-        """Makes a flag of a row its opposite."""
+        """Inverts a flag of a row."""
         word, shift, _, _ = self._fields[name]
         rows[place, word] ^= 1 << shift
 
 
-#: Of a review: what it was of, who gave it, and whether it found an error. `kind` and `trait` are numbers of
+#: A review: its time, whose work, who reviewed it, and whether it found an error. `kind` and `trait` are numbers in
 #: `names.Combinations`.
 REVIEW = Layout(
     at=BitField(0, 0, 48),
@@ -71,30 +71,30 @@ REVIEW = Layout(
     trait=BitField(1, 40, 20),
     wrong=BitField(1, 60, 1),
 )
-#: Of a label whose time is watched; the time as `mean_shift.quantised` gives it.
+#: A label whose handling time is watched; `handled` is the time as `mean_shift.quantised` gives it.
 LABEL = Layout(
     agent=BitField(0, 0, 20),
     kind=BitField(0, 20, 15),
     label=BitField(0, 35, 15),
     handled=BitField(0, 50, 14, -2_303),
 )
-#: Rows that a ring of reviews holds at most.
+#: The most rows that a ring of reviews holds.
 RING_ROWS = 12_288
 #: Bytes of a slot.
 _CHUNK_BYTES = 4_096
-#: Rows that wait at most: what lies between two checkpoints at full speed.
+#: From so many rows on they wait no longer: about what comes between two checkpoints at full speed.
 _WAITING_MAX = 65_536
 
 
 def begins(numbers: NDArray[np.integer[Any]]) -> Ints:
-    """Where in a column another number begins than the one before, its first place included."""
+    """The places of a column at which the number is not the one before; the first place is one of them."""
     is_new = np.ones(len(numbers), bool)
     np.not_equal(numbers[1:], numbers[:-1], out=is_new[1:])
     return np.flatnonzero(is_new)
 
 
 def lengths(starts: Ints, end: int) -> Ints:
-    """How long the pieces are that begin at `starts` and end where the next one begins, the last one at `end`."""
+    """Lengths of pieces that begin at `starts`: each ends where the next one begins, the last one at `end`."""
     counts = np.empty_like(starts)
     np.subtract(starts[1:], starts[:-1], out=counts[:-1])
     counts[-1:] = end - starts[-1:]
@@ -102,11 +102,11 @@ def lengths(starts: Ints, end: int) -> Ints:
 
 
 class Groups(NamedTuple):
-    """Places of a column put together by what they have in common.
+    """The places of a column, grouped by their number.
 
     Attributes:
-        order: The places, group by group, each in the order of the log, shape (n,).
-        starts, counts: Where each group begins in it, and how many it has, shape (groups,).
+        order: The places, group by group, within a group in the order of the log, shape (n,).
+        starts, counts: Where each group begins in `order`, and how many places it has, shape (groups,).
     """
 
     order: Ints
@@ -115,8 +115,8 @@ class Groups(NamedTuple):
 
     @classmethod
     def of(cls, numbers: Ints, places: Ints | None = None) -> "Groups":
-        """Puts equal numbers together, 0 and above, of some places or of all."""
-        # Of 16 bits numpy sorts by radix, several times faster.
+        """Groups equal numbers, which must not be negative. `places`: the place of each number; None: its index."""
+        # 16 bits numpy sorts by radix, several times faster.
         keys = numbers.astype(np.uint16) if numbers.max(initial=0) < 1 << 16 else numbers
         order = keys.argsort(kind="stable")
         starts = begins(keys.take(order))
@@ -128,13 +128,13 @@ class Groups(NamedTuple):
         return self.order.take(self.starts)
 
     def only(self, kept: NDArray[np.bool_]) -> "Groups":
-        """Some of the groups, told by a flag each."""
+        """The groups whose flag is set."""
         counts = self.counts[kept]
         return Groups(self.order[np.repeat(kept, self.counts)], np.cumsum(counts) - counts, counts)
 
 
 class Waiting:
-    """Rows in the order of the log on their way into rings: where a batch adds to many, they are put there later."""
+    """Rows, in the order of the log, that wait to be put into their rings: many at once cost less than few by few."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -143,7 +143,7 @@ class Waiting:
 
     @property
     def is_full(self) -> bool:
-        """Whether they should be put into their rings."""
+        """Whether the rows should be put into their rings now."""
         return self.count >= _WAITING_MAX
 
     def add(self, rings: Ints, rows: PackedRows) -> None:
@@ -153,7 +153,7 @@ class Waiting:
         self.count += len(rows)
 
     def taken(self) -> Iterator[tuple[int, Ints, PackedRows]]:
-        """Takes all out, ring by ring: the ring's number, its rows' places among all that waited, and the rows."""
+        """Takes all rows out, ring by ring: number of the ring, places of its rows among all that waited, its rows."""
         if not self.count:
             return
         rings, rows = np.concatenate(self._rings), np.concatenate(self._rows)
@@ -167,25 +167,25 @@ class Waiting:
 
 
 class Recent:
-    """A ring of rows in order of the log; it grows with its site or project up to its bound.
+    """A ring of rows in the order of the log; it grows with its site or project up to its bound.
 
     Args:
-        prefix: Of its slots' keys.
+        prefix: How the keys of its slots begin.
         layout: `REVIEW` or `LABEL`.
-        look_back: Rows that it holds at most.
+        rows_max: The most rows that it holds.
     """
 
     def __init__(self, prefix: bytes, layout: Layout, rows_max: int = RING_ROWS) -> None:
         self.prefix = prefix
         self._layout = layout
         self._capacity = rows_max
-        #: Of a slot.
+        #: Rows in one slot.
         self._chunk = _CHUNK_BYTES // (8 * layout.words)
-        #: Rows ever added.
+        #: How many rows were ever added.
         self.count = 0
         self._rows = self._room(0)
         self._changed: set[int] = set()
-        #: Keys of the form that it was restored from, to be deleted.
+        #: Keys of slots in the older form from which it was restored; to be deleted.
         self._outdated: list[bytes] = []
 
     @property
@@ -194,12 +194,12 @@ class Recent:
         return bool(self._changed or self._outdated)
 
     def _room(self, rows: int) -> PackedRows:
-        """Blank rows, at least so many, up to the bound."""
+        """Blank rows: at least `rows` of them, unless the bound is lower."""
         chunks = max(-(-rows // self._chunk), 1)
         return self._layout.blank(min(chunks * self._chunk, self._capacity))
 
     def add(self, rows: PackedRows) -> None:
-        """Adds rows."""
+        """Adds rows, oldest first."""
         for start in range(0, len(rows), self._capacity):
             self._put(rows[start : start + self._capacity], self.count + start)
         self.count += len(rows)
@@ -208,7 +208,7 @@ class Recent:
         start, count = at % self._capacity, len(added)
         end = at + count
         if end > len(self._rows) < self._capacity:
-            # While it grows it is no ring yet: every row stands at its number.
+            # While it grows it is no ring yet: each row is at the index of its number.
             grown = self._room(max(end, len(self._rows) * 3 // 2))
             grown[: len(self._rows)] = self._rows
             self._rows = grown
@@ -220,19 +220,25 @@ class Recent:
             self._changed.update(range((count - fits - 1) // self._chunk + 1))
 
     def newest(self, after: PackedRows) -> PackedRows:
-        """The newest rows with others after them that are not in it yet, oldest first, as many as a ring holds."""
+        """The newest rows, followed by others that are not in the ring yet; oldest first, as many as a ring holds."""
         after = after[-self._capacity :]
         start = max(self.count + len(after) - self._capacity, 0)
         return np.concatenate((self._rows.take(np.arange(start, self.count) % self._capacity, axis=0), after))
 
     def revise(self, at: int, agent: int, old: bool) -> None:
-        """Makes a review of a time and an agent wrong that was not (`old`: it was), or right, if it is still there."""
+        """Inverts whether a review is an error, if it is still in the ring.
+
+        Args:
+            at: Time of the review, ms.
+            agent: Number of the agent's name.
+            old: Whether the review is an error until now.
+        """
         rows, field = self._rows[: min(self.count, self._capacity)], self._layout.of
         (found,) = np.nonzero(
             (field(rows, "at") == at) & (field(rows, "agent") == agent) & (field(rows, "wrong") == old)
         )
         if len(found):
-            # Where the ring has come round, the newest of several may stand first; any of them serves.
+            # In a full ring the last of several need not be the newest; any of them will do.
             self._layout.flip(rows, int(found[-1]), "wrong")
             self._changed.add(int(found[-1]) // self._chunk)
 
@@ -240,7 +246,7 @@ class Recent:
         """The chunks that have changed since the last call."""
         for chunk in sorted(self._changed):
             rows = self._rows[chunk * self._chunk : (chunk + 1) * self._chunk]
-            # All first bytes, then all second ones: zstd takes half of the time, and a quarter less is left.
+            # All first bytes, then all second ones: zstd takes half of the time, and the result is a quarter smaller.
             yield b"%s|%d" % (self.prefix, chunk), rows.view(np.uint8).T.tobytes()
         self._changed.clear()
         for key in self._outdated:
@@ -248,7 +254,7 @@ class Recent:
         self._outdated.clear()
 
     def restore(self, count: int, slots: Mapping[bytes, bytes]) -> None:
-        """Takes its slots, by key, and how many rows were ever added."""
+        """Restores an empty ring from its slots, by key, and from how many rows were ever added."""
         self.count = count
         chunks: list[PackedRows] = []
         while (chunk := slots.get(b"%s|%d" % (self.prefix, len(chunks)))) is not None:
@@ -258,7 +264,13 @@ class Recent:
             self._rows = np.concatenate(chunks)
 
     def take_over(self, count: int, rows: PackedRows, outdated: Iterable[bytes]) -> None:
-        """Takes the newest of so many rows ever added, oldest first, and the keys that they stood under till now."""
+        """Restores an empty ring from rows of an older form.
+
+        Args:
+            count: How many rows were ever added to the ring.
+            rows: The newest of them, oldest first.
+            outdated: Keys of the slots that held them, to be deleted.
+        """
         self.count = count
         rows = rows[-self._capacity :]
         self._rows = self._room(len(rows))

@@ -1,4 +1,4 @@
-"""The casebook of reviews: crossings into drifts, which drift belongs to which, and verdicts that are revised."""
+"""The casebook of reviews: opens drifts where a threshold is reached, finds which belong together, takes revisions."""
 
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -22,10 +22,10 @@ class ReviewCasebook(Casebook):
     """Drifts of reviews.
 
     Args:
-        policy: Targets and time zones.
-        streams: What the tests know.
+        policy: Its targets and time zones go into the records.
+        streams: The streams and their tests.
         memory: The newest reviews.
-        changes: Looks back on them.
+        changes: Finds when a change began and what caused it.
     """
 
     def __init__(self, policy: Policy, streams: OutcomeStreams, memory: ReviewMemory, changes: ReviewChanges) -> None:
@@ -33,10 +33,10 @@ class ReviewCasebook(Casebook):
         self._streams = streams
         self._memory = memory
         self._changes = changes
-        #: What belongs to what, as of the end of the segment before; and drifts that have opened since.
+        #: Which drifts belong together, as of the end of the last segment; and the drifts that have opened since.
         self.incidents = Incidents()
         self._new: dict[tuple[str, int], Episode] = {}
-        #: How often drifts have opened, by stream; of labels, too.
+        #: How often drifts have opened, by stream; those of labels too.
         self.opened: dict[Stream, int] = {}
         self.pages_pending = False
 
@@ -81,15 +81,18 @@ class ReviewCasebook(Casebook):
         strata: Sequence[int] | None,
         clock: Ints,
     ) -> int:
-        """Takes outcomes of a stream with a drift open, up to the one at which it is over; returns how many.
+        """Feeds outcomes to an open drift, up to the one at which it is over; there the drift ends.
 
         Args:
-            number: Of the stream.
-            positions: Of its outcomes, in the batch.
+            number: The stream's number.
+            positions: Positions in the batch of its outcomes.
             bad: Whether each is an error.
-            start: The first that is taken.
-            strata: Of each its stratum, where the stream is held to them.
-            clock: By position, when a review counts, ms.
+            start: Index of the first outcome to take.
+            strata: The stratum of each outcome, where the stream has a baseline for each stratum.
+            clock: When a review counts, ms, by position in the batch.
+
+        Returns:
+            How many outcomes were taken.
         """
         usual = None if strata is None else self._usual(number, strata[start:])
         taken = self.follow(number, bad[start:] if start else bad, usual)
@@ -99,7 +102,7 @@ class ReviewCasebook(Casebook):
         return taken
 
     def _usual(self, number: int, strata: Sequence[int]) -> list[float]:
-        """Of outcomes of an open drift the rates that its test holds their strata to."""
+        """The rate with which the test of an open drift compares each outcome, given the stratum of each."""
         drift = self.drifts[number]
         assert drift.test is not None  # of reviews
         falls = watches_fall(drift.stream)
@@ -108,18 +111,18 @@ class ReviewCasebook(Casebook):
         return [usual[stratum] for stratum in strata]
 
     def end(self, number: int, position: int, at: int, *, with_parent: bool = False) -> None:
-        """As of `Casebook`; starts the stream's test afresh."""
+        """As `Casebook.end`, and starts the stream's test afresh."""
         super().end(number, position, at, with_parent=with_parent)
         self._streams.restart(number)
 
     def end_with_parent(self, stream: Stream, position: int, day: int) -> None:
-        """Ends a drift whose parent is over: who has not recovered is found again, and stands alone then."""
+        """Ends a drift whose parent is over. If it has not recovered, its test finds it again, as one by itself."""
         self.incidents.end(stream)
         self.end(self._streams.number(stream), position, day * DAY_SECONDS * 1000, with_parent=True)
 
     def relate(self, first: int) -> None:
-        """Says what belongs to what of the drifts reported from a place on, in the order of the log."""
-        # Of those at one review, the site's comes first: it holds the others.
+        """Adds incident, parent and children to the records from index `first` on, in the order of the log."""
+        # Where several opened at one review, the site's drift comes first, since the others belong to it.
         reported = sorted(self.reported[first:], key=lambda each: (each[0], parent_of(each[1]) is not None, each[1]))
         for place, each in enumerate(reported):
             record = each.record
@@ -133,15 +136,15 @@ class ReviewCasebook(Casebook):
         self.reported[first:] = reported
 
     def revise_with(self, ring: int | None, event: ReviewRevised, other: Casebook) -> bool:
-        """Moves the figures of open drifts that hold a review, and the review in its ring.
+        """Revises a review in its ring, and in the figures of open drifts that include it.
 
         Args:
-            ring: Of its site and role; None where no review of these has come.
+            ring: Number of the ring of its site and role; None where no review of these has come.
             event: The revision.
-            other: The casebook of river's detectors, whose figures move, too.
+            other: The casebook of river's detectors, whose figures are corrected too.
 
         Returns:
-            Whether figures have moved.
+            Whether figures have changed.
         """
         old, new = _error_of(event.old), _error_of(event.new)
         if ring is None or old is None:
@@ -166,7 +169,7 @@ class ReviewCasebook(Casebook):
         opened: Sequence[tuple[Stream, int]],
         dropped: Collection[Stream],
     ) -> None:
-        """Takes drifts of a checkpoint; streams that are dropped are no more."""
+        """Restores the drifts of a checkpoint; those of dropped streams are left out."""
         for stream, episode in episodes:
             number = self._streams.number(stream)
             self.drifts[number] = DriftCase(stream, episode, self._test(number, stream, episode))
@@ -175,7 +178,7 @@ class ReviewCasebook(Casebook):
         self.opened = dict(opened)
 
     def _test(self, number: int, stream: Stream, episode: Episode) -> ReverseTest:
-        """The test of an open drift's end; before format 5 it was another one, and this one starts with the figures."""
+        """The test of whether an open drift is over; from a checkpoint before format 5 it starts afresh."""
         if len(episode.test) == PACKED_BYTES:
             return ReverseTest.from_bytes(episode.test)
         baseline, temper = self._streams.baseline(number), self._streams.temper(number)

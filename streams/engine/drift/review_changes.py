@@ -1,4 +1,4 @@
-"""Of a change of reviews that a test has found: when it began, what the figure was before, and what made it."""
+"""When a test has found a change in reviews: finds when it began, what the figure was before, and what caused it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,11 @@ from streams.engine.drift.segment import Segment
 from streams.engine.drift.site_strata import SiteStrata
 from streams.engine.drift.stream import Stream, watches_fall
 
-#: A figure from before a change needs so many reviews; with fewer, the learned baseline speaks.
+#: A figure from before a change needs this many reviews; with fewer, the learned baseline is used in its place.
 _LEAST_BEFORE = 30
-#: Outcomes that a change is located in, where a ring has more.
+#: The beginning of a change is looked for in this many of the newest outcomes, at most.
 _LOCATED_IN = 6_000
-#: A stratum below this share of the work since a change needs no counterpart before it.
+#: A stratum with less than this share of the work since a change need not have reviews before it.
 _LEAST_SHARE = 0.05
 
 
@@ -33,9 +33,9 @@ class ReviewChanges:
     """Looks back on the reviews of a stream in which a change was found.
 
     Args:
-        streams: What the tests know.
+        streams: The streams and their tests.
         memory: The newest reviews.
-        strata: Of sites.
+        strata: The strata of each site.
     """
 
     def __init__(self, streams: OutcomeStreams, memory: ReviewMemory, strata: SiteStrata) -> None:
@@ -46,15 +46,15 @@ class ReviewChanges:
     def locate(
         self, number: int, stream: Stream, position: int, closed: Closed | None, segment: Segment
     ) -> FoundChange:
-        """When the change began and what the figure was before; what was learned of it is unlearned."""
+        """Finds when the change began and what the figure was before; takes the change out of the baseline."""
         seen, at = self._memory.seen(stream, position, closed, segment), int(segment.at[position])
         wrong = REVIEW.of(seen.rows[:_LOCATED_IN], "wrong").astype(np.uint8)
         gaps, times = self._streams.outcomes(number)
         remembered = from_gaps(0, gaps)
         from_ring = len(wrong) >= min(len(remembered), _LOCATED_IN)
         outcomes = wrong if from_ring else np.array(remembered, np.uint8)
-        # Of errors that are remembered beyond the ring it is not known of which stratum they were; and there may be no
-        # review since the last drift was over, where old ones come late.
+        # The strata of errors that are no longer in the ring are not known. And where reviews come late, there may be
+        # none since the last drift was over.
         strata = None
         if from_ring and len(wrong) and self._streams.holds_strata(number):
             strata = self._strata.of(stream, seen.rows[: len(wrong)])
@@ -71,14 +71,15 @@ class ReviewChanges:
         if from_ring:
             when = REVIEW.of(seen.rows, "at")
         else:
-            # Errors' times are known; those of correct outcomes lie between them.
+            # Only the times of errors are known; those of correct outcomes are interpolated.
             ago = np.cumsum([1, *(gap + 1 for gap in gaps[:-1])])
             when = np.interp(np.arange(1, len(outcomes) + 1), ago, np.array(times) * 1000.0).astype(np.int64)
         began, low, high = (
             int(when[min(back, len(when)) - 1]) if back and len(when) else at
             for back in (found.began_ago, found.began_ago_high, found.began_ago_low)
         )
-        # More errors may be remembered than the ring has reviews; a change that lies within it is told by these.
+        # `ErrorPast` may reach back further than the ring. A change that began within the ring is still shown by the
+        # ring's reviews.
         in_ring = from_ring or (int(REVIEW.of(seen.rows[:n], "wrong").sum()) == errors and len(seen.rows) >= n)
         earlier = seen.earlier[n:]
         if in_ring and len(wrong) and self._streams.holds_strata(number):
@@ -86,7 +87,7 @@ class ReviewChanges:
         earlier = REVIEW.of(earlier, "wrong")
         before = level(stream, float(earlier.sum()), len(earlier), at_least=seen.is_cut)
         falls = watches_fall(stream)
-        # Where the ring holds too little of before, or another time than the baseline was learned in, this one speaks.
+        # The baseline is used in place of the ring's reviews where these are too few, or of a time unlike the baseline.
         if (
             not in_ring
             or len(earlier) < _LEAST_BEFORE
@@ -99,7 +100,7 @@ class ReviewChanges:
         return FoundChange(began, low, high, before, n, errors, found.new_rate, usual, earliest)
 
     def _estimate(self, number: int, stream: Stream, outcomes: NDArray[np.uint8], strata: Ints | None) -> Estimate:
-        """When a stream's rate changed, and to what, by its baseline as it is now."""
+        """Estimates when a stream's rate changed, and to what, given its present baseline."""
         usual, temper = self._streams.baseline(number), self._streams.temper(number)
         if strata is None:
             p0: float | Floats = min(max(usual, 1e-4), 1 - 1e-4)
@@ -110,7 +111,7 @@ class ReviewChanges:
         )
 
     def _like_for_like(self, stream: Stream, since: PackedRows, before: PackedRows) -> PackedRows:
-        """Of reviews before a change, newest first, as many as have strata in the shares that these have since."""
+        """As many reviews before a change, newest first, as can have the same shares of strata as those since."""
         strata = self._strata.of(stream, before)
         shares = np.bincount(self._strata.of(stream, since), minlength=STRATA) / max(len(since), 1)
         there = np.bincount(strata, minlength=STRATA)
@@ -135,12 +136,12 @@ class ReviewChanges:
         """Puts causes and examples into an episode.
 
         Args:
-            stream: Whose.
-            episode: The drift; its figures are known.
-            position: Where it opened.
-            closed: The drift before.
-            segment: At hand.
-            searched: How many of the newest reviews since the drift before its figures are of; None: of all.
+            stream: The stream that has drifted.
+            episode: The drift; it has its figures already.
+            position: Position in the batch at which it opened.
+            closed: The stream's last drift.
+            segment: The present segment.
+            searched: Its figures are of this many of the newest reviews since the last drift; None: of all kept ones.
         """
         seen = self._memory.seen(stream, position, closed, segment)
         known = seen.earlier if searched is None else seen.rows[:searched]
@@ -148,23 +149,24 @@ class ReviewChanges:
         number = self._streams.find(stream)
         if len(before) != episode.before.n and number is not None and self._streams.holds_strata(number):
             before = self._like_for_like(stream, since, before)
-        # Parts are of the change that is shown: they need the very reviews of its figures.
+        # Causes are parts of the change that is shown, so exactly the reviews of its figures are needed.
         if len(since) == episode.n > 0 and len(before) == episode.before.n >= _LEAST_BEFORE:
             columns_before, columns_since = self._memory.columns(before), self._memory.columns(since)
             for each, rows in ((columns_before, before), (columns_since, since)):
-                # A review that was revised to correct, or that older builds took a remark of, has no error.
+                # A correct review has no error: it was revised to correct, or an older build kept its remark as one.
                 each["error_type"] = np.where(REVIEW.of(rows, "wrong") > 0, each["error_type"], NONE)
             columns = {by: (columns_before[by], columns_since[by]) for by in DIMENSIONS}
             y_before, y_since = (REVIEW.of(each, "wrong").astype(np.float64) for each in (before, since))
             parts = contributions(columns, y_before, y_since, "error_type", NONE)
             change = float(y_since.mean() - y_before.mean())
-            # Reviews before a site fell below its target may have been worse: parts of a rise are no causes of a fall.
+            # Before a site fell below its target its reviews may have been worse still: then accuracy has risen, and
+            # parts of a rise are no causes of a fall.
             goes_its_way = change != 0 and (change < 0) == watches_fall(stream)
             episode.verdict = verdict(parts, change) if goes_its_way else "spread"
             reported = largest(parts, change, CAUSES) if goes_its_way else []
             episode.causes = tuple(self._cause(stream, part) for part in reported)
             for part in reported:
-                # The same at every site, whichever worker has it: one incident.
+                # A new SOP version has the same id at all sites and workers, so their drifts are one incident.
                 if part.by == "sop_version" and not part.known and part.points / change >= MAIN_SHARE:
                     projects = columns_since["project"][columns_since["sop_version"] == part.member]
                     if len(projects):

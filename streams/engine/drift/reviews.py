@@ -1,4 +1,4 @@
-"""Reviews in order: put to their streams, whose tests open drifts; the twin of `labels`."""
+"""Watches reviews for drifts: takes them in order to their streams, whose tests open drifts. `labels` is its twin."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from streams.engine.intake import Intake
 from streams.engine.panes import Slot
 from streams.engine.parts import Numbers
 
-#: Reviews that are taken together at most, and so the memory that this needs: a hold may let many go at once.
+#: The most reviews that are taken together, which bounds the memory: a hold may let many go at once.
 _AT_ONCE = 32_768
 
 
@@ -38,10 +38,10 @@ class _Taken(NamedTuple):
     """Reviews of a batch that count for the headline, in columns, shape (n,) each.
 
     Attributes:
-        positions: In the batch.
-        rows: Their rows.
-        strata: Number of the name of each one's stratum.
-        kinds, persons, reviewers: The intake's numbers.
+        positions: Their positions in the batch.
+        rows: The reviews packed as rows.
+        strata: Number of the name of each review's stratum.
+        kinds, persons, reviewers: Numbers of the intake.
     """
 
     positions: Ints
@@ -52,12 +52,12 @@ class _Taken(NamedTuple):
     reviewers: Ints
 
     def between(self, start: int, stop: int) -> "_Taken":
-        """Some of them, side by side."""
+        """The reviews from index `start` to before `stop`."""
         return _Taken(*(column[start:stop] for column in self))
 
 
 class _Header(msgspec.Struct):
-    """What the part keeps beside its columns."""
+    """The part's state beside its columns."""
 
     day: int
     unwatched: int
@@ -65,7 +65,7 @@ class _Header(msgspec.Struct):
     episodes: list[tuple[Stream, Episode]]
     closed: list[tuple[Stream, Closed]]
     opened: list[tuple[Stream, int]]
-    #: Absent before a site with one project had one stream.
+    #: Absent in checkpoints of builds in which a site with one project had a stream for the project too.
     projects: list[tuple[str, str]] = []
 
 
@@ -73,7 +73,7 @@ class ReviewDrifts:
     """Watches accuracy of sites, projects, people and reviewers, review by review.
 
     Args:
-        policy: Targets, which signals are watched.
+        policy: Its targets, and which signals are watched.
         false_a_month: Budget name to false alarms a month allowed in this partition.
     """
 
@@ -90,7 +90,7 @@ class ReviewDrifts:
         self._scopes = ReviewScopes(watched, self.streams, self.memory, self.book.drifts.__contains__)
         self.river = RiverDrifts(policy)
         self._day = -1
-        # Of sites beyond the limits nothing is watched: what they do together changes with who is among them.
+        # Sites beyond the limits are not watched: their sum changes whenever another site joins them.
         self._headline: Numbers[VerdictKind] = Numbers(lambda kind: kind.site != OTHER and is_headline(kind, policy))
         self._agents_work: Numbers[VerdictKind] = Numbers(lambda kind: kind.role != "qa")
 
@@ -102,7 +102,7 @@ class ReviewDrifts:
     # --- reviews
 
     def apply(self, batch: EventBatch, intake: Intake) -> list[DriftRecord]:
-        """Takes the reviews of a batch, in order; records of what has opened and cleared, in the order of the log."""
+        """Takes the reviews of a batch; returns records of drifts opened and cleared, in the order of the log."""
         self._headline.sync(intake.verdicts)
         self._agents_work.sync(intake.verdicts)
         self.memory.sync(intake)
@@ -152,7 +152,11 @@ class ReviewDrifts:
     def _cuts(
         self, at_ms: Ints, positions: Ints, revised: Sequence[tuple[int, ReviewRevised]], seconds: Sequence[int]
     ) -> Iterator[tuple[int, int, int]]:
-        """Stretches of reviews between which something else happens: a new day, a revision, a second project ..."""
+        """Cuts reviews where something else happens between them: a new day, a revision, a second project or stratum.
+
+        Yields:
+            Begin, end and day of each stretch.
+        """
         cuts = {*seconds, *(int(np.searchsorted(positions, place)) for place, _ in revised)}
         for start, stop, day in stretches(at_ms, self._day):
             begins = sorted({*range(start, stop, _AT_ONCE), *(place for place in cuts if start < place < stop)})
@@ -160,16 +164,16 @@ class ReviewDrifts:
                 yield begin, end, day
 
     def _rings_of(self, here: _Taken, intake: Intake) -> Ints:
-        """The ring of each review; makes streams for what is reviewed for the first time."""
+        """The ring of each review; makes streams for projects, people and reviewers that are new."""
         self._scopes.meet(here.kinds, here.persons, self._reviewers_of_work(here), intake)
         return self._scopes.by_kind[:, 0].take(here.kinds)
 
     def _reviewers_of_work(self, here: _Taken) -> Ints:
-        """The reviewer of each review, -1 where none: who checks reviewers is no reviewer of work."""
+        """The reviewer of each review, -1 where none is named; audits count as none."""
         return np.where(self._agents_work.of(here.kinds) > 0, here.reviewers, -1)
 
     def _take(self, here: _Taken, segment: Segment) -> None:
-        """Takes a segment."""
+        """Takes a segment: feeds our detectors and river's, and keeps the reviews."""
         call = self._call(here, segment)
         wrong = REVIEW.of(here.rows, "wrong") > 0
         self.streams.begin(call, self._day * DAY_SECONDS)
@@ -197,7 +201,7 @@ class ReviewDrifts:
         scopes, rings, persons, reviewers = self._scopes, segment.rings, here.persons, self._reviewers_of_work(here)
         _, by_site, by_target, by_project, by_finding = scopes.by_kind.take(here.kinds, axis=0).T
         made = np.flatnonzero(reviewers >= 0)
-        # Streams that share their outcomes are put together once. 0 is no stream.
+        # Streams with the same outcomes share one grouping. Projects' streams are shifted by 1, since -1 is no stream.
         of_sites, of_projects, of_persons = Groups.of(rings), Groups.of(by_project + 1), Groups.of(persons)
         of_finding = of_sites if len(made) == len(rings) else Groups.of(rings.take(made), made)
         of_reviewers = Groups.of(reviewers.take(made), made)
@@ -217,7 +221,7 @@ class ReviewDrifts:
         )
 
     def _feed(self, call: Call, wrong: Flags, segment: Segment) -> None:
-        """Takes the outcomes of a segment; drifts open and end."""
+        """Feeds a segment's outcomes to the tests; drifts open and end."""
         book = self.book
         evaluations = self.streams.take(call, wrong)
         if book.drifts:
@@ -230,7 +234,7 @@ class ReviewDrifts:
             self._follow(stream, follow_from.get(stream, -1), call, wrong, segment)
 
     def _follow(self, stream: int, after: int, call: Call, wrong: Flags, segment: Segment) -> None:
-        """Takes a stream's outcomes while a drift is open, and one by one for the rest of the segment."""
+        """Takes a stream's outcomes after a position: while its drift is open, and then the rest one by one."""
         mine = call.of_stream(stream, after)
         positions, bad = call.positions.take(mine).tolist(), wrong.take(mine).tolist()
         seconds = call.at_s.take(mine).tolist()
@@ -273,7 +277,7 @@ class ReviewDrifts:
         self.memory.settle()
         yield from self.streams.slots(PREFIX)
         yield from self.river.slots()
-        # The header counts the rows of rings.
+        # The header has the numbers of rows in rings, so it changes with them.
         changed = self.book.changed or self._scopes.projects_changed or self.memory.changed
         yield from self.memory.slots()
         yield from self._strata.slots()
@@ -292,7 +296,7 @@ class ReviewDrifts:
             yield b"%s|header" % PREFIX, msgspec.msgpack.encode(header)
 
     def restore(self, slots: Mapping[bytes, bytes]) -> None:
-        """Takes its slots, by key, into an empty one."""
+        """Restores an empty one from its slots, by key."""
         packed = slots.get(b"%s|header" % PREFIX)
         if packed is None:
             return
@@ -307,9 +311,9 @@ class ReviewDrifts:
         self.river.restore(slots, {stream: episode.drift_id for stream, episode in header.episodes})
 
     def _only_projects(self, slots: Mapping[bytes, bytes], header: _Header) -> set[Stream]:
-        """Takes from an older checkpoint which sites have one project; returns these projects' streams.
+        """Finds in an older checkpoint which sites have one project; returns these projects' streams, to be dropped.
 
-        One whose drift is open stays: its site is taken for one with several.
+        A stream with an open drift stays: its site is treated as one with several projects.
         """
         projects: dict[str, list[Stream]] = {}
         for stream in self.streams.kept(PREFIX, slots):

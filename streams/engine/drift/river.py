@@ -1,4 +1,4 @@
-"""River's detectors beside ours: fed with the same outcomes by the drift part, their drifts told without a promise."""
+"""River's detectors beside ours: they get the same outcomes; their drifts come without a promised run length."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +26,8 @@ from streams.engine.drift.stream import Call, Stream
 from streams.engine.figures import Figures
 from streams.engine.panes import Slot
 
-#: Reviews that a signal's change is looked for in: those since the detector's signal before, but no fewer than the
-#: first and no more than the second.
+#: The change behind a signal is looked for in the reviews since the detector's signal before; in at least the first and
+#: at most the second number of reviews.
 _LEAST_SEARCHED, _MOST_SEARCHED = 500, 6_000
 _PREFIX = b"drift|river"
 _UNKNOWN, _NO, _YES = -1, 0, 1
@@ -37,14 +37,15 @@ RiverKey = tuple[Stream, str]
 
 
 class Scene(NamedTuple):
-    """What the drift part knows of the segment at hand.
+    """What the drift part knows of the present segment.
 
     Attributes:
-        key: The stream of a number.
-        seen: The newest reviews of a stream's scope up to a position, since a drift was over: rows, newest first.
-        explain: Puts causes and examples into an episode whose figures are of so many of the reviews that were `seen`.
-        temper: 1 / design effect of a stream's errors.
-        ids, clock: By position, a review's event id, and when it counts, ms.
+        key: Gives the stream of a number.
+        seen: Gives the newest reviews of a stream up to a position, since its last drift was over: rows, newest first.
+        explain: Puts causes and examples into an episode; its last argument is how many of the reviews from `seen` the
+            episode's figures are of.
+        temper: Gives 1 / design effect of a stream's errors.
+        ids, clock: By position in the batch, a review's event id, and when it counts, ms.
     """
 
     key: Callable[[int], Stream]
@@ -56,7 +57,7 @@ class Scene(NamedTuple):
 
 
 class _Packed(msgspec.Struct, array_like=True):
-    """What a stream's slot holds."""
+    """The content of a stream's slot."""
 
     stream: Stream
     detector: bytes
@@ -72,11 +73,11 @@ class _Beside:
     """River's detector of one stream.
 
     Attributes:
-        stream: As ours; for errors found, where ours looks both ways, that of the rise.
-        name: The detector that opened the drift that is open, or the newest.
-        detector: None where the policy has it no more, and a drift is still open.
-        direction: Of the last drift that opened; empty before.
-        opened: How often, by stream with direction and detector.
+        stream: Our stream; where ours look for errors found in both directions, the one for a rise.
+        name: The detector that opened the drift that is open; if none is open, the present detector.
+        detector: None where the policy no longer names one, but a drift is still open.
+        direction: Direction of the last drift that opened; empty before the first.
+        opened: How often drifts have opened, by stream with direction, and detector.
     """
 
     stream: Stream
@@ -89,12 +90,13 @@ class _Beside:
 class RiverDrifts:
     """River's detectors that the policy names, by our streams' numbers.
 
-    A detector runs on as its authors meant it, through its own signals. Each signal that is a change in a direction
-    that our signal looks for opens a drift, unless one is open; what the change is (when it began, figures, causes) is
-    told as for ours. The drift is over by our own test of that: most of river's never say so.
+    A detector runs as its authors meant it, on through its own signals. A signal opens a drift if there is a change in
+    a direction that our signal looks for, and no drift is open. When the change began, its figures and its causes are
+    found and reported as for our own drifts. The drift is over by our own test, since most of river's detectors have
+    none.
 
     Args:
-        policy: Names them.
+        policy: Names the detectors.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -102,25 +104,25 @@ class RiverDrifts:
         self._chosen = policy.detection.river.chosen()
         self._of = {signal: watched(signal, detector) for signal, detector in self._chosen.items()}
         self._beside: dict[int, _Beside] = {}
-        #: By number of our stream, whether it has one here.
+        #: By number of our stream, whether it has a detector of river.
         self._known = np.zeros(0, np.int8)
-        #: Drifts that are open, as of the place in the log up to which records were told: stream to (id, detector).
+        #: Drifts that are open after the last record reported: stream to (id, detector), ours and river's.
         self._open: dict[str, dict[Stream, tuple[str, str]]] = {"ours": {}, "river": {}}
         self._changed: set[int] = set()
         self._gone: set[int] = set()
         self._committed: dict[RiverKey, int] = {}
-        #: What an operator should know of the restore.
+        #: Sentences on what an operator should know about the restore.
         self.notes: list[str] = []
 
     @property
     def watches(self) -> bool:
-        """Whether there is anything to do: a detector is named, or a drift is still open."""
+        """Whether there is anything to do: the policy names a detector, or a drift is still open."""
         return bool(self._chosen or self._beside)
 
     # --- outcomes
 
     def take(self, call: Call, wrong: Flags, scene: Scene) -> None:
-        """Takes outcomes, each stream's in the order of the log."""
+        """Feeds outcomes to the detectors, each stream's in the order of the log."""
         if call.touched.max(initial=-1) >= len(self._known):
             more = np.full(max(int(call.touched.max()) + 1, 2 * len(self._known)) - len(self._known), _UNKNOWN, np.int8)
             self._known = np.concatenate((self._known, more))
@@ -134,11 +136,11 @@ class RiverDrifts:
             self._feed(int(call.touched[place]), call.positions.take(reviews), errors.take(reviews), scene)
 
     def _meet(self, number: int, stream: Stream) -> bool:
-        """Whether a stream that is seen for the first time has a detector of river; makes it."""
+        """Makes the detector of a stream that is met for the first time; returns whether it has one."""
         if number in self._beside:
             return True
         chosen = self._chosen_for(stream)
-        # A reviewer's errors found are the outcomes of two streams of ours.
+        # A reviewer has two streams of ours with the same outcomes, for a rise and a fall; one detector is enough.
         twice = stream.signal == "error_finding" and stream.agent and stream.direction == "down"
         if chosen is None or twice:
             return False
@@ -146,7 +148,7 @@ class RiverDrifts:
         return True
 
     def _chosen_for(self, stream: Stream) -> RiverChoice | None:
-        """What the policy has chosen for a stream's signal, where it is of a scope that is watched."""
+        """The detector that the policy names for a stream's signal; None where it does not watch the stream's scope."""
         scope = "people" if stream.agent else "projects" if stream.project else "sites"
         return self._chosen.get(stream.signal) if scope in self._of.get(stream.signal, ()) else None
 
@@ -168,14 +170,14 @@ class RiverDrifts:
                 break
             place = following[0] + 1
             self._open_drift(number, beside, int(positions[place - 1]), following[1], following[2], scene)
-        for _ in signals:  # the detector has had them all
+        for _ in signals:  # so that the detector gets all outcomes
             pass
 
     def _end(self, number: int, beside: _Beside, position: int, scene: Scene) -> None:
         self.book.end(number, position, int(scene.clock[position]))
         if beside.detector is not None:
             beside.name = beside.detector.name
-        else:  # the policy has it no more
+        else:  # the policy no longer names it
             self.forget(number)
             self._known[number] = _NO
 
@@ -188,7 +190,7 @@ class RiverDrifts:
         rises: bool | None,
         scene: Scene,
     ) -> None:
-        """Opens a drift where a signal is one: the detector has taken `since` outcomes since its signal before."""
+        """Opens a drift if there is a change behind a signal; `since`: outcomes since the detector's signal before."""
         at = int(scene.clock[position])
         closed = self.book.closed.get(number)
         rows = scene.seen(beside.stream, position, closed)[: min(max(since, _LEAST_SEARCHED), _MOST_SEARCHED)]
@@ -225,7 +227,7 @@ class RiverDrifts:
         beside.opened[key] = beside.opened.get(key, 0) + 1
 
     def forget(self, number: int) -> None:
-        """A stream whose number may become another's."""
+        """Drops what is kept of a stream, whose number may become another's."""
         if number < len(self._known):
             self._known[number] = _UNKNOWN
         self.book.closed.pop(number, None)
@@ -234,15 +236,15 @@ class RiverDrifts:
             self._gone.add(number)
 
     def revised(self) -> None:
-        """Says that figures of open drifts have been moved."""
+        """Marks open drifts as changed, after their figures were revised."""
         self._changed |= self.book.drifts.keys()
 
     # --- who agrees with whom
 
     def agreed(self, stream: Stream, record: DriftRecord) -> DriftRecord:
-        """A record, with the other's drift that is open on the same stream and direction at that place in the log.
+        """The record; where the other (river, or ours) has a drift open on the same stream then, it names that drift.
 
-        To be called for every record, ours and river's, in the order of the log.
+        Must be called for every record, ours and river's, in the order of the log.
         """
         mine, other = ("ours", "river") if record.detector == OURS else ("river", "ours")
         found = self._open[other].get(stream)
@@ -262,11 +264,11 @@ class RiverDrifts:
     # --- figures
 
     def opened(self) -> dict[RiverKey, int]:
-        """How often drifts have opened."""
+        """How often drifts have opened, by stream and detector."""
         return {key: count for beside in self._beside.values() for key, count in beside.opened.items()}
 
     def committed(self, opened: dict[RiverKey, int]) -> None:
-        """Shows counts, now that their checkpoint is acknowledged."""
+        """Exports counts from now on, since their checkpoint is acknowledged."""
         self._committed = opened
 
     def read(self) -> Callable[[Figures], None]:
@@ -293,7 +295,7 @@ class RiverDrifts:
     # --- the durable form
 
     def slots(self) -> Iterator[Slot]:
-        """One slot for each stream that has changed since the last call; deleted where it has none any more."""
+        """One slot for each stream that has changed since the last call; slots of forgotten streams are deleted."""
         for number in sorted(self._gone - self._beside.keys()):
             yield b"%s|%d" % (_PREFIX, number), None
         self._gone.clear()
@@ -313,14 +315,14 @@ class RiverDrifts:
         self._changed.clear()
 
     def restore(self, slots: Mapping[bytes, bytes], ours: Mapping[Stream, str]) -> None:
-        """Takes its slots, by key, into an empty one.
+        """Restores an empty one from its slots, by key.
 
-        A detector whose state this river or this policy cannot go on with starts afresh, and `notes` say so. A drift
-        that is open stays open, whatever has become of its detector.
+        Where this version of river, or this policy, cannot use a detector's state, the detector starts afresh, and
+        `notes` say so. An open drift stays open in any case.
 
         Args:
-            slots: Of the checkpoint.
-            ours: Our drifts that are open, by stream.
+            slots: The checkpoint's slots, by key.
+            ours: Ids of our own open drifts, by stream.
         """
         why: dict[str, int] = {}
         for key, value in slots.items():

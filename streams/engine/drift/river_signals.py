@@ -1,4 +1,4 @@
-"""What a signal of river's detectors says: the change behind it, its direction, and how a detector goes on."""
+"""Signals of river's detectors: the change behind one, its direction, and how a detector is restored."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from detectors.arrays import Floats, Ints
 from detectors.river_adapter import RiverDetector
 from streams.engine.drift.stream import Stream
 
-#: What there must be on either side of a change for it to be said: reviews before, reviews since.
+#: A change is reported only with at least this many reviews before it, and since.
 LEAST_BEFORE, _LEAST_SINCE = 30, 5
 
 
@@ -18,8 +18,8 @@ def split(newest_first: NDArray[np.uint8], rises: bool | None) -> tuple[int, boo
     """The most likely place of one change of the rate.
 
     Args:
-        newest_first: Outcomes, newest first, shape (n,).
-        rises: The direction, where it is known.
+        newest_first: Whether each outcome is an error, newest first, shape (n,).
+        rises: Whether errors rose, if the detector shows it; None: either direction is looked for.
 
     Returns:
         How many outcomes ago it came, and whether errors rose; None where no change fits.
@@ -43,15 +43,17 @@ def split(newest_first: NDArray[np.uint8], rises: bool | None) -> tuple[int, boo
 
 
 def _log_likelihood(wrong: Ints, n: Ints) -> Floats:
-    """Of n outcomes at their own rate."""
+    """Log likelihood of n outcomes at the rate that they have themselves."""
     right = n - wrong
     return np.asarray(wrong * np.log(np.maximum(wrong, 1) / n) + right * np.log(np.maximum(right, 1) / n))
 
 
 def signals_of(detector: RiverDetector | None, outcomes: Sequence[int]) -> Iterator[tuple[int, int, bool | None]]:
-    """Feeds a detector; of each signal the place, the outcomes since the one before, and whether errors rose, if known.
+    """Feeds outcomes to a detector.
 
-    The detector has all outcomes once the iterator is at its end.
+    Yields:
+        For each signal the index of its outcome, the number of outcomes since the signal before, and whether errors
+        rose (None where unknown). The detector has all outcomes only once the iterator is at its end.
     """
     if detector is None:
         return
@@ -65,7 +67,7 @@ def signals_of(detector: RiverDetector | None, outcomes: Sequence[int]) -> Itera
 
 
 def direction_of(stream: Stream, rises: bool) -> str | None:
-    """The direction of our signal in which errors have moved; None where it looks for the other one alone."""
+    """The direction of a drift on a stream, given whether errors rose; None where the stream does not look for it."""
     if stream.signal == "error_finding":
         direction = "up" if rises else "down"
         return direction if stream.agent or direction == stream.direction else None
@@ -73,7 +75,7 @@ def direction_of(stream: Stream, rises: bool) -> str | None:
 
 
 def continued(packed: bytes, name: str, params: dict[str, Any]) -> tuple[RiverDetector, str]:
-    """The detector with its state, or a new one and why."""
+    """The detector with its restored state, and empty; or a new detector, and why the state cannot be used."""
     try:
         if packed:
             detector = RiverDetector.from_bytes(packed)

@@ -1,4 +1,4 @@
-"""Whose a review is: the ring and the streams of each kind of review, person and reviewer that the intake has met."""
+"""Finds the ring and the streams that a review belongs to, by its kind, person and reviewer."""
 
 from collections.abc import Callable, Collection, Sequence
 
@@ -15,13 +15,13 @@ _UNKNOWN = -2
 
 
 class ReviewScopes:
-    """Finds streams by the intake's numbers, and makes them in the order of the log.
+    """Finds streams by the intake's numbers; makes new ones in the order of the log.
 
     Args:
-        watched: Signals.
+        watched: The signals that are watched.
         streams: Makes the streams.
         memory: Makes the rings.
-        is_open: Whether a stream has a drift open.
+        is_open: Whether a stream, by its number, has a drift open.
     """
 
     def __init__(
@@ -31,25 +31,26 @@ class ReviewScopes:
         self._streams = streams
         self._memory = memory
         self._is_open = is_open
-        #: By site its only project so far; empty once there are several. One project's stream would be the site's.
+        #: By site its only project so far; empty once there are several. A single project has no stream of its own: its
+        #: outcomes are the site's.
         self.projects: dict[str, str] = {}
         self.projects_changed = False
-        #: Whose numbers index the next.
+        #: The intake's kinds of review, whose numbers are the rows of `by_kind`.
         self._kinds: Sequence[VerdictKind] = ()
-        #: By kind of review: its ring, and its streams by site, against the target, by project, of errors found.
+        #: By kind of review: its ring, and its streams: of the site, against target, of the project, of errors found.
         self.by_kind = _table(5)
-        #: Whose numbers index this and the next.
+        #: The intake's people, whose numbers are the rows of `by_person`.
         self._persons: Sequence[tuple[str, str, str]] = ()
         self.by_person = _table(1)
-        #: A reviewer's streams of errors found, for a rise and for a fall.
+        #: By reviewer: the streams of errors found, for a rise and for a fall.
         self.by_reviewer = _table(2)
 
     def forget_people(self) -> None:
-        """Finds people's streams anew: numbers of some may become others'."""
+        """Makes people's streams be looked up anew, since some of their numbers may become others'."""
         self.by_person[:] = self.by_reviewer[:] = _UNKNOWN
 
     def sync(self, intake: Intake) -> None:
-        """Gives whatever the intake has a number for a row."""
+        """Gives all of the intake's numbers a row in the tables."""
         if intake.persons is not self._persons:  # the intake has begun to number names anew
             self._persons, self.by_person, self.by_reviewer = intake.persons, _table(1), _table(2)
         if intake.verdicts is not self._kinds:
@@ -59,7 +60,7 @@ class ReviewScopes:
         self.by_reviewer = _longer(self.by_reviewer, len(intake.reviewers))
 
     def second_projects(self, kinds: Ints, intake: Intake) -> list[int]:
-        """Places at which a site's second project is reviewed for the first time: there its projects' streams begin."""
+        """Places at which a site's second project is first reviewed; from there on its projects have streams."""
         only: dict[str, str] = {}
         places = []
         for place in first_places(kinds, np.flatnonzero(self.by_kind[:, 0].take(kinds) == _UNKNOWN)):
@@ -75,7 +76,7 @@ class ReviewScopes:
         return places
 
     def meet(self, kinds: Ints, persons: Ints, reviewers: Ints, intake: Intake) -> None:
-        """Makes streams for what is reviewed for the first time, in the order of the log."""
+        """Makes streams for kinds, people and reviewers that are new, in the order of the log."""
         made = np.flatnonzero(reviewers >= 0)
         new = {
             *first_places(kinds, np.flatnonzero(self.by_kind[:, 0].take(kinds) == _UNKNOWN)),
@@ -110,9 +111,9 @@ class ReviewScopes:
         )
 
     def _project_stream(self, kind: VerdictKind) -> int:
-        """The stream of a kind's project: none as long as it is the site's only one, whose outcomes are the site's.
+        """The stream of a kind's project; -1 as long as it is the site's only one, whose outcomes are the site's.
 
-        Projects beyond the limits are part of the site's outcomes, and have no stream.
+        Projects beyond the limits count for the site, and have no stream.
         """
         project = _watched_project(kind)
         only = self.projects.setdefault(kind.site, project)
@@ -137,7 +138,7 @@ class ReviewScopes:
 
 
 def _watched_project(kind: VerdictKind) -> str:
-    """The project of a kind; empty where it is a mixture of those beyond the limits, which is never the only one."""
+    """The project of a kind; empty for `other`, the projects beyond the limits, which is never the only one."""
     return "" if kind.mixed else kind.project
 
 
@@ -146,7 +147,7 @@ def _table(width: int) -> Ints:
 
 
 def _longer(table: Ints, rows: int) -> Ints:
-    """The table with a row for everything that the intake has a number for; new ones are unknown yet."""
+    """The table with that many rows; new rows are `_UNKNOWN`."""
     if rows == len(table):
         return table
     return np.concatenate((table, np.full((rows - len(table), table.shape[1]), _UNKNOWN, np.int64)))

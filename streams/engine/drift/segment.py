@@ -1,4 +1,4 @@
-"""A stretch of reviews within a batch between which nothing else happens, and what is known of each."""
+"""A stretch of reviews within a batch between which nothing else happens: no new day, no revision."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -10,12 +10,12 @@ from streams.engine.drift.recent import PackedRows
 
 
 class Segment(NamedTuple):
-    """Reviews on their way to their rings.
+    """Reviews that are not in their rings yet.
 
     Attributes:
-        rings: Number of the ring of each, shape (n,).
+        rings: Number of each review's ring, shape (n,).
         positions: Its position in the batch, shape (n,).
-        rows: Its row, shape (n, words).
+        rows: The review packed as a row, shape (n, words).
         ids: By position in the batch, a review's event id.
         at: By position in the batch, a review's time, ms.
         clock: By position in the batch, when a review counts, ms: its own time, or when its label was old enough.
@@ -31,5 +31,5 @@ class Segment(NamedTuple):
     tasks: Mapping[int, str]
 
     def up_to(self, position: int, ring: int) -> Ints:
-        """Places of a ring's reviews up to a position in the batch."""
+        """Indices in the segment of a ring's reviews up to a position in the batch."""
         return np.flatnonzero((self.rings == ring) & (self.positions <= position))

@@ -1,4 +1,4 @@
-"""Which strata a site's reviews have shown, in the order in which they came: the same numbers for all its streams."""
+"""Numbers the strata of each site's reviews, in order of appearance; all streams of the site use these numbers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,32 +15,32 @@ from streams.engine.drift.stream import Stream, first_places
 from streams.engine.panes import Slot
 
 _UNKNOWN = -2
-#: Of reviews whose streams are not held to strata.
+#: The stratum of reviews whose streams have a single baseline.
 _PLAIN = -1
 
 
 class SiteStrata:
-    """The strata of each ring, which is a site's of a role.
+    """The strata of each ring; a ring is of one site and role.
 
     Args:
-        memory: Has the rings, and the names of strata.
+        memory: Holds the rings, and the names of strata.
     """
 
     def __init__(self, memory: ReviewMemory) -> None:
         self._memory = memory
-        #: By stratum as streams count it, and by ring, its name's number, `_UNKNOWN` for one that has not come; in the
-        #: order in which they came, shape (STRATA, rings). Work without one is one of them.
+        #: The number of the name of each ring's strata, in order of appearance, shape (STRATA, rings); `_UNKNOWN` for
+        #: those that have not come. Work without a stratum counts as a stratum.
         self._strata = np.full((STRATA, 0), _UNKNOWN)
         self._changed: set[int] = set()
 
     def second(self, kinds: Ints, rings: Ints, named: Ints, verdicts: Sequence[VerdictKind]) -> list[int]:
-        """Places at which a site's work shows a second stratum: from there on its streams are held to their strata.
+        """Places at which a site's second stratum appears; from there on its streams have a baseline for each stratum.
 
         Args:
-            kinds: Of reviews.
-            rings: Of each its ring, below 0 where that is not there yet.
-            named: Number of the name of each one's stratum.
-            verdicts: The kinds.
+            kinds: Number of each review's kind.
+            rings: Number of each review's ring, below 0 where there is no ring yet.
+            named: Number of the name of each review's stratum.
+            verdicts: The kinds, by number.
         """
         self._grow()
         unmet, known = rings < 0, rings >= 0
@@ -61,7 +61,7 @@ class SiteStrata:
         return places
 
     def here(self, rings: Ints, named: Ints) -> Ints | None:
-        """The stratum of each review as `Call.strata` has it; a name that is new to its site gets the next one."""
+        """The stratum of each review, for `Call.strata`; a name that is new to its site becomes the next stratum."""
         self._grow()
         strata = self.counted(rings, named)
         new = np.flatnonzero(strata == _UNKNOWN)
@@ -72,13 +72,13 @@ class SiteStrata:
                     self._strata[count, ring] = named[place]
                     self._changed.add(ring)
             strata = self.counted(rings, named)
-        # With one only, streams need no more than their own columns.
+        # With one stratum only, a stream's single baseline is enough.
         held = self._strata[1].take(rings) != _UNKNOWN
         return np.where(held, strata, _PLAIN) if held.any() else None
 
     def counted(self, rings: Ints, named: Ints) -> Ints:
-        """The stratum of each review as streams count it, `_UNKNOWN` where its name is new to a ring that has room."""
-        # Once a ring has `STRATA` of them, all others share the last one.
+        """The number of each review's stratum; `_UNKNOWN` where its name is new to a ring that has room for it."""
+        # Once a ring has `STRATA` names, all other names share the last number.
         strata: Ints = np.where(self._strata[-1].take(rings) == _UNKNOWN, _UNKNOWN, STRATA - 1)
         for stratum, names in enumerate(self._strata):
             if not (names != _UNKNOWN).any():
@@ -87,17 +87,17 @@ class SiteStrata:
         return strata
 
     def names_of(self, ring: int) -> list[int]:
-        """The names' numbers of a ring's strata, in the order in which they came; none of a ring that is not there."""
+        """Numbers of the names of a ring's strata, in order of appearance; empty where there is no such ring."""
         return [] if ring < 0 else [name for name in self._strata[:, ring].tolist() if name != _UNKNOWN]
 
     def _grow(self) -> None:
-        """Gives new rings room in the table of strata."""
+        """Gives new rings a column in the table of strata."""
         more = len(self._memory.rings) - self._strata.shape[1]
         if more:
             self._strata = np.append(self._strata, np.full((STRATA, more), _UNKNOWN), axis=1)
 
     def of(self, stream: Stream, rows: PackedRows) -> Ints:
-        """The strata of reviews as their site's streams count them; what came before these counts as the first."""
+        """The strata of rows of reviews; a name that has no number counts as the first stratum."""
         names = self._memory.strata_of(rows)
         self._grow()
         strata: Ints = np.maximum(self.counted(np.full(len(names), self._memory.ring_of(stream)), names), 0)
@@ -113,9 +113,9 @@ class SiteStrata:
         self._changed.clear()
 
     def restore(self, slots: Mapping[bytes, bytes]) -> None:
-        """Takes its slots, by key; to be called once the memory has its rings."""
+        """Restores the strata from slots, by key; to be called after the memory's rings are restored."""
         self._grow()
-        # Without names, or of an older build: what was learned so far counts as work without a stratum.
+        # Where the checkpoint has no names, what was learned so far counts as work without a stratum.
         self._strata[0] = NONE
         for ring in range(self._strata.shape[1]):
             if (strata := slots.get(b"%s|strata-names|%d" % (PREFIX, ring))) is not None:

@@ -1,4 +1,4 @@
-"""Streams that are held to their strata: what is known of each stratum, beside what every stream keeps."""
+"""Baselines by stratum: the additional state of streams whose work is of several strata."""
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping
@@ -15,8 +15,8 @@ from streams.engine.drift.recent import begins, lengths
 from streams.engine.drift.stream import Call
 from streams.engine.panes import Slot
 
-#: What a stream keeps whose work is of several strata: whose it is, what `rounds.take_strata` knows of each, correct
-#: outcomes of each since the last evaluation, and outcomes of today, half of those of yesterday, a quarter ...
+#: The strata of one stream: its number; of each stratum what `rounds.take_strata` has learned, the correct outcomes
+#: since the last evaluation, and recent outcomes: today's, half of yesterday's, a quarter of those of the day before.
 _STRATA = np.dtype(
     [
         ("stream", "<u4"),
@@ -25,12 +25,17 @@ _STRATA = np.dtype(
         ("recent", "<u4", STRATA),
     ]
 )
-#: Is no stream's number.
+#: In place of a stream's number where a row is free.
 _NOBODY = 0xFFFFFFFF
 
 
 def _mixed(known: Floats, weights: NDArray[np.number]) -> Floats:
-    """Error rates of mixes of strata: those that have been seen, by weights; shapes (..., STRATA, 3), (..., STRATA)."""
+    """Error rates over strata: the weighted mean of those that have been seen.
+
+    Args:
+        known: What was learned of each stratum, shape (..., STRATA, 3).
+        weights: Weight of each stratum, shape (..., STRATA).
+    """
     a, b, seen = np.moveaxis(known, -1, 0)
     weights = np.where(seen > 0, weights, 0)
     weights = np.where(weights.any(axis=-1, keepdims=True), weights, np.maximum(seen, 1e-9))
@@ -39,7 +44,7 @@ def _mixed(known: Floats, weights: NDArray[np.number]) -> Floats:
 
 
 def _strata_blocks(prefix: bytes, slots: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, NDArray[np.void]]]:
-    """The blocks of streams' strata that a checkpoint has, in their order: key and rows of `_STRATA`."""
+    """The blocks of strata in a checkpoint, in their order: key, and rows of `_STRATA`."""
     number = 0
     while (rows := slots.get(key := b"%s|strata|%d" % (prefix, number))) is not None:
         yield key, np.frombuffer(rows, _STRATA)
@@ -47,11 +52,11 @@ def _strata_blocks(prefix: bytes, slots: Mapping[bytes, bytes]) -> Iterator[tupl
 
 
 def without_strata(prefix: bytes, slots: Mapping[bytes, bytes]) -> Iterator[Slot]:
-    """What to change in a checkpoint for a build whose streams have one baseline each: that of their work of today.
+    """Slots to change in a checkpoint for a build whose streams have a single baseline: that of their work of today.
 
     Args:
-        prefix: Of the streams' slots' keys.
-        slots: Of the checkpoint, by key.
+        prefix: How the keys of the streams' slots begin.
+        slots: The checkpoint's slots, by key.
     """
     blocks = dict(_strata_blocks(prefix, slots))
     if not blocks:
@@ -75,12 +80,12 @@ def without_strata(prefix: bytes, slots: Mapping[bytes, bytes]) -> Iterator[Slot
 
 
 class StreamStrata:
-    """What is known of the strata of those streams that are held to them; any other stream has none here."""
+    """The strata of the streams that have a baseline for each of them; other streams have no row here."""
 
     def __init__(self) -> None:
-        #: A row a stream that has strata.
+        #: One row for each stream that has strata.
         self.rows = np.zeros(0, _STRATA)
-        #: By stream its row, -1 for one that has none.
+        #: By stream its row, -1 where it has none.
         self.row_of = np.zeros(0, np.int64)
         self._count = 0
         self._free: list[int] = []
@@ -91,22 +96,23 @@ class StreamStrata:
         self.row_of = np.concatenate((self.row_of, np.full(capacity - len(self.row_of), -1, np.int64)))
 
     def holds(self, stream: int) -> bool:
-        """Whether a stream is held to its strata."""
+        """Whether a stream has a baseline for each stratum."""
         return bool(self.row_of[stream] >= 0)
 
     def mark(self, rows: Ints) -> None:
-        """Says that rows have changed."""
+        """Marks rows as changed."""
         self._changed.update((rows // BLOCK).tolist())
 
     def begin(self, call: Call, target: Floats, core: NDArray[np.void]) -> Flags | None:
-        """Which streams of a call are held to their strata: those against their own past; new ones among them begin.
+        """Which streams of a call have a baseline for each stratum; gives those that are new among them a row.
 
-        What such a stream has learned so far is of the first stratum, the only one of its site until now.
+        Streams with a target have none. What a new one has learned so far becomes the baseline of the first stratum,
+        which was its site's only one until now.
 
         Args:
-            call: The outcomes, which `core` has counted already.
-            target: By stream the rate that it is held to, NaN where it is its own past.
-            core: What every stream keeps, as `budgets.CORE`.
+            call: The outcomes, which are counted in `core` already.
+            target: By stream the error rate of its target, NaN where it is compared with its own baseline.
+            core: The state of all streams, as `budgets.CORE`.
         """
         if call.strata is None:
             return None
@@ -127,7 +133,7 @@ class StreamStrata:
         return mine
 
     def add(self, streams: Ints) -> None:
-        """Gives streams that have none room for their strata, blank."""
+        """Gives streams a blank row for their strata; they must have none yet."""
         free = [heapq.heappop(self._free) for _ in range(min(len(streams), len(self._free)))]
         end = self._count + len(streams) - len(free)
         rows = np.array([*free, *range(self._count, end)], np.int64)
@@ -149,14 +155,14 @@ class StreamStrata:
 
         Args:
             call: The outcomes.
-            stratified: By stream, whether it is held to its strata.
-            bad: Of each outcome whether it is an error.
-            of: Of each evaluation the stream's place in the call.
-            places: Of each evaluation the outcome's place in the call.
+            stratified: By stream of the call, whether it has a baseline for each stratum.
+            bad: Whether each outcome is an error.
+            of: Index in the call of each evaluation's stream.
+            places: Index in the call of each evaluation's outcome.
         """
         assert call.strata is not None  # some streams are stratified
         stratum = np.maximum(call.strata, 0).take(call.order)
-        # A stretch of outcomes goes up to an evaluation; one more goes from a stream's last evaluation to its end.
+        # A stretch of outcomes ends at an evaluation; a last one goes from a stream's last evaluation to its end.
         is_evaluation = np.zeros(len(stratum), np.int64)
         is_evaluation[places] = 1
         evaluations = np.cumsum(is_evaluation)
@@ -181,7 +187,7 @@ class StreamStrata:
         return np.delete(passed, lasts, axis=0), failed
 
     def leave(self, stream: int) -> None:
-        """Frees the room of a stream's strata, where it has any."""
+        """Frees the row of a stream's strata, if it has one."""
         row = int(self.row_of[stream])
         if row >= 0:
             self.row_of[stream] = -1
@@ -190,7 +196,7 @@ class StreamStrata:
             self._changed.add(row // BLOCK)
 
     def copy(self, stream: int, other: int) -> None:
-        """Gives a stream what is known of another one's strata."""
+        """Copies another stream's strata."""
         if self.row_of[other] >= 0:
             if self.row_of[stream] < 0:
                 self.add(np.array([stream]))
@@ -198,34 +204,34 @@ class StreamStrata:
                 self.rows[column][self.row_of[stream]] = self.rows[column][self.row_of[other]]
 
     def next_day(self, days: int) -> None:
-        """Halves what counts as recent, day by day."""
+        """Halves the counts of recent outcomes, once for each day."""
         if self._count:
             self.rows["recent"] >>= min(days, 31)
             self._changed.update(range(-(-self._count // BLOCK)))
 
     def restart(self, stream: int) -> None:
-        """Forgets the correct outcomes since the last evaluation."""
+        """Sets the correct outcomes since a stream's last evaluation to 0."""
         row = self.row_of[stream]
         if row >= 0:
             self.rows["since"][row] = 0
             self._changed.add(int(row) // BLOCK)
 
     def rate(self, stream: int) -> float:
-        """The error rate of a stream at the shares in which it learned its strata."""
+        """The error rate of a stream at the shares in which its strata were learned."""
         known = self.rows["known"][self.row_of[stream]]
         return float(_mixed(known, known[:, 2]))
 
     def rate_today(self, stream: int) -> float:
-        """The error rate of a stream at the shares that its strata have today."""
+        """The error rate of a stream at the shares that its strata have in recent work."""
         row = self.row_of[stream]
         return float(_mixed(self.rows["known"][row], self.rows["recent"][row]))
 
     def known(self, stream: int) -> int:
-        """Outcomes that a stream's strata were learned from."""
+        """How many outcomes a stream's strata were learned from."""
         return int(self.rows["known"][self.row_of[stream], :, 2].sum())
 
     def rates(self, stream: int, otherwise: float) -> Floats:
-        """The error rate of each stratum of a stream; `otherwise` where too little is known."""
+        """The baseline of each stratum of a stream; `otherwise` where too little is known."""
         a, b, seen = self.rows["known"][self.row_of[stream]].T
         return np.where(seen >= WARM_UP, a / (a + b), otherwise)
 
@@ -255,7 +261,7 @@ class StreamStrata:
         self._changed.clear()
 
     def restore(self, prefix: bytes, slots: Mapping[bytes, bytes], is_known: Callable[[int], bool]) -> None:
-        """Takes its slots, by key; rows of streams that are not known become free."""
+        """Restores rows from slots, by key; rows of unknown streams become free."""
         self.rows = np.concatenate([self.rows, *(rows for _, rows in _strata_blocks(prefix, slots))])
         self._count = len(self.rows)
         for place, number in enumerate(self.rows["stream"].tolist()):

@@ -1,4 +1,4 @@
-"""What a stream watches, and how a log is cut for all of them: into days, and into calls of outcomes side by side."""
+"""What a stream is, and how a log is cut for all streams: into days, and into calls with outcomes of many streams."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,10 +13,10 @@ _DAY_MS = DAY_SECONDS * 1000
 
 
 class Stream(NamedTuple):
-    """What a stream watches.
+    """A stream of outcomes that is watched: one signal of one site, project or person.
 
     Attributes:
-        site, project, agent: Whose outcomes; empty where it spans all.
+        site, project, agent: Whose outcomes; empty where it is of all of them.
         signal: One of `schemas.drift.SIGNALS`.
         direction: `down` for accuracy; for errors found `up` or `down`.
     """
@@ -29,12 +29,12 @@ class Stream(NamedTuple):
 
 
 def watches_fall(stream: Stream) -> bool:
-    """Whether a fall of the error rate is what counts as the change."""
+    """Whether a stream looks for a fall of the error rate, not for a rise."""
     return stream.signal == "error_finding" and stream.direction == "down"
 
 
 def first_places(numbers: Ints, places: Ints) -> list[int]:
-    """Of places, in order, those at which a number stands for the first time among them."""
+    """Those of some places at which a number appears for the first time, in order."""
     if not len(places):
         return []
     _, first = np.unique(numbers[places], return_index=True)
@@ -42,14 +42,14 @@ def first_places(numbers: Ints, places: Ints) -> list[int]:
 
 
 def stretches(at_ms: Ints, day: int) -> list[tuple[int, int, int]]:
-    """Cuts a log where it comes to a new day, and days do not go back.
+    """Cuts a log where a new day begins. Days never go back: an older time counts for the newest day so far.
 
     Args:
         at_ms: Times in the order of the log, epoch ms, shape (n,).
-        day: The newest day before it.
+        day: The newest day before these.
 
     Returns:
-        Begin, end and day of each stretch; they make up the log, and none is empty.
+        Begin, end and day of each stretch; together they are the whole log, and none is empty.
     """
     if not len(at_ms):
         return []
@@ -61,16 +61,17 @@ def stretches(at_ms: Ints, day: int) -> list[tuple[int, int, int]]:
 
 
 class Call(NamedTuple):
-    """Outcomes in the order of the log, stream by stream: one review is an outcome of several streams.
+    """The outcomes of some reviews, stream by stream; one review is an outcome of several streams.
 
     Attributes:
-        positions: Place in the log of each review, rising, shape (reviews,).
-        at_s: Its time, epoch seconds, shape (reviews,).
-        order: Of each outcome the review, stream by stream, shape (n,).
-        starts, counts, touched: By stream where its outcomes begin in `order`, how many, and its number, (streams,).
-        rising: How many streams, the first ones, are watched for a rise; the others are for a fall.
-        strata: Of each review its stratum, from 0 on and below `STRATA`, shape (reviews,), -1 where its site has shown
-            only one, and streams are not held to strata; None where no site has shown more.
+        positions: Position of each review in the batch, rising, shape (reviews,).
+        at_s: Time of each review, epoch seconds, shape (reviews,).
+        order: Index of each outcome's review, stream by stream, within a stream in the order of the log, shape (n,).
+        starts, counts, touched: By stream where its outcomes begin in `order`, how many it has, and its number, shape
+            (streams,).
+        rising: The first so many streams are watched for a rise, the others for a fall.
+        strata: Stratum of each review, 0 to `STRATA` - 1, shape (reviews,); -1 where its site has only one so far, and
+            its streams have a single baseline; None where no site has more than one.
     """
 
     positions: Ints
@@ -91,7 +92,7 @@ class Call(NamedTuple):
         falling: Sequence[tuple[Groups, Ints]] = (),
         strata: Ints | None = None,
     ) -> "Call":
-        """Outcomes of reviews that are put together, with the stream of each group, -1 where there is none."""
+        """Makes a call of reviews grouped by stream; each grouping comes with its streams, -1 where there is none."""
         named = [
             (groups, streams) if (has := streams >= 0).all() else (groups.only(has), streams[has])
             for groups, streams in (*rising, *falling)
@@ -110,18 +111,18 @@ class Call(NamedTuple):
 
 
 class DueEvaluations(NamedTuple):
-    """Where streams are evaluated, stream by stream, in order: parallel columns of shape (n,).
+    """Evaluations that are due, stream by stream, within a stream in order: parallel columns of shape (n,).
 
     Attributes:
         stream: Number of the stream.
-        correct: Correct outcomes of the stream since its evaluation before.
-        wrong: Whether it is an error; where a fall is looked for, it may be one more correct outcome.
-        position: Of the outcome within the call.
+        correct: Correct outcomes of the stream since its last evaluation.
+        wrong: Whether the evaluated outcome is an error; where a fall is looked for, it may be a correct one.
+        position: Position in the batch of the evaluated outcome.
         at_s: Its time, epoch seconds.
-        later: Outcomes of the stream that come after it in the call.
-        passed: Correct outcomes that it takes, its own included, by stratum, shape (n, STRATA); only counts for streams
-            that are held to their strata. None where no stream is.
-        failed: Stratum of its error, -1 for none; as `passed`.
+        later: How many outcomes of the stream come after it in the call.
+        passed: Correct outcomes since the last evaluation, this one included, by stratum, shape (n, STRATA); valid only
+            for streams with a baseline for each stratum. None where no stream has them.
+        failed: Stratum of the error, -1 where it is none; as for `passed`.
     """
 
     stream: Ints
@@ -134,7 +135,7 @@ class DueEvaluations(NamedTuple):
     failed: Ints | None = None
 
     def of(self, chosen: Flags) -> "DueEvaluations":
-        """Some of them, told by a flag each."""
+        """The evaluations whose flag is set."""
         return DueEvaluations(
             self.stream[chosen],
             self.correct[chosen],
@@ -152,9 +153,9 @@ class Crossing(NamedTuple):
 
     Attributes:
         stream: Number of the stream.
-        position: Of the outcome within the call.
-        statistic: Mean of the R.
-        run_length: The threshold.
+        position: Position in the batch of the outcome at which it did.
+        statistic: The mean of the R.
+        run_length: The threshold, which is the promised run length.
         volume: Outcomes of the stream a month.
     """
 

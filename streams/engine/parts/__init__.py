@@ -1,4 +1,4 @@
-"""The parts of the engine: each takes a batch's columns into its own tables and says its own figures."""
+"""The parts of the engine: each counts a batch's columns in its own tables and reports its own figures."""
 
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -14,32 +14,32 @@ from streams.engine.intake import CAP_MS, Intake
 from streams.engine.panes import Key, Table
 
 T = TypeVar("T")
-#: People of a partition, of each table, who have figures of their own: about 700 MB when all are busy all week.
-#: Whoever comes later counts for the site alone. Rows are durable, so that a restart changes nothing.
+#: The most people of a partition, in each table, who have figures of their own: about 700 MB when all are busy all
+#: week. People who come later count for their site alone. Rows are durable, so that a restart changes nothing.
 PEOPLE_MAX = 125_000
-#: A reading's way to its figures, to be called without the engine's lock.
+#: Adds what was read under the engine's lock to the figures; called without the lock.
 Report = Callable[[Figures], None]
 
 
 class Part(Protocol):
-    """What the engine asks of a part. Parts do not know each other; what needs tables of several is a `View`."""
+    """What the engine needs of a part. Parts do not know each other; a `View` reads the tables of several."""
 
     @property
     def tables(self) -> Sequence[Table]:
-        """Its tables: the engine clears their panes, and writes and restores their slots."""
+        """Its tables; the engine clears their panes, and writes and restores their slots."""
 
     def apply(self, batch: EventBatch, intake: Intake) -> None:
-        """Takes a batch; the rings stand at its newest time already. Cannot raise for an event."""
+        """Takes a batch, after the rings were moved to its newest time. Must not raise for any event."""
 
     def restored(self) -> None:
         """Called when its tables have been restored."""
 
     def read(self, at_ms: int, policy: Policy) -> Report:
-        """Copies what its figures at a time need (under the engine's lock, so briefly)."""
+        """Copies what its figures at a time need. Called under the engine's lock, so it must be short."""
 
 
 class View(Protocol):
-    """Puts tables of several parts together; changes none of them."""
+    """Makes figures from the tables of several parts; changes none of them."""
 
     @property
     def reads(self) -> Sequence[Part]:
@@ -47,21 +47,21 @@ class View(Protocol):
 
 
 class Numbers(Generic[T]):
-    """A number for each of the intake's interned things (a row, a flag), found once each.
+    """A number (a row, a flag) for each thing that the intake has numbered; looked up once for each thing.
 
     Args:
-        number: The number of a thing; for a row, it makes the row where there is none.
+        number: Gives the number of a thing; for a row, it makes the row where there is none.
     """
 
     def __init__(self, number: Callable[[T], int]) -> None:
         self._number = number
         self._known = np.zeros(0, np.int64)
         self._interned: Sequence[T] = ()
-        #: Whether some have none: a number of -1.
+        #: Whether some things have none: a number of -1.
         self.incomplete = False
 
     def sync(self, interned: Sequence[T]) -> None:
-        """Looks at what is new. Called for every batch, so that rows come in order of appearance however it is cut."""
+        """Numbers new things. Called for every batch, so that it does not matter how the log is cut."""
         if interned is not self._interned:  # the intake has begun a new list
             self._interned, self._known = interned, np.zeros(0, np.int64)
         if len(self._known) < len(interned):
@@ -70,12 +70,12 @@ class Numbers(Generic[T]):
             self.incomplete = self.incomplete or min(new) < 0
 
     def of(self, ids: Ints) -> Ints:
-        """Numbers by id."""
+        """Numbers of things, given the intake's numbers of them."""
         return self._known.take(ids)
 
 
 def rows_of(table: Table, key_of: Callable[[T], Key | None]) -> Numbers[T]:
-    """Rows of a table for interned things; -1 for those without a key."""
+    """Rows of a table for the intake's things; -1 for those without a key."""
 
     def row(thing: T) -> int:
         key = key_of(thing)
@@ -94,12 +94,12 @@ def rows_of_people(table: Table) -> Numbers[Key]:
 
 
 def has_room(table: Table, person: Key) -> bool:
-    """Whether a person has a row, or may have one."""
+    """Whether a person has a row, or can still get one."""
     return len(table.index) < PEOPLE_MAX or person in table.index
 
 
 def handled_columns(handle_ms: Ints, weights: Ints | None = None) -> dict[str, Ints]:
-    """Columns of labels: how many, how many with a handling time, and its capped sum."""
+    """What labels add to a table: their number, how many have a handling time, and the capped handling time."""
     ones = np.ones(len(handle_ms), np.int64) if weights is None else weights
     given = (handle_ms >= 0).astype(np.int64)
     return {
@@ -110,12 +110,12 @@ def handled_columns(handle_ms: Ints, weights: Ints | None = None) -> dict[str, I
 
 
 def histogram(bounds: Sequence[float]) -> tuple[str, ...]:
-    """Names of the totals that hold a histogram's buckets, +Inf last, and its sum in ms."""
+    """Names of the totals that hold a histogram: its buckets, +Inf last, and its sum in ms."""
     return (*(f"b{i}" for i in range(len(bounds) + 1)), "sum_ms")
 
 
 def observe(table: Table, rows: Ints, values_ms: Ints, bounds_seconds: Sequence[float]) -> None:
-    """Adds observations to histograms by row; a value equal to a bound is within it."""
+    """Adds observations to histograms by row; a value equal to a bound is in the bucket of that bound."""
     buckets = np.searchsorted(np.array(bounds_seconds) * 1000, values_ms, side="left")
     for bucket in np.unique(buckets).tolist():
         chosen = rows[buckets == bucket]
@@ -137,7 +137,7 @@ def read_histogram(table: Table, name: str, bounds: Sequence[float]) -> Report:
 
 
 def read_totals(table: Table, names: dict[str, str]) -> Report:
-    """Copies committed totals: column to metric name."""
+    """Copies committed totals; `names`: column to metric name."""
     labels, rows = table.labels(), table.known_rows()
     columns = [(metric, table.committed_total(column)[rows]) for column, metric in names.items()]
 
@@ -149,7 +149,7 @@ def read_totals(table: Table, names: dict[str, str]) -> Report:
 
 
 def read_windows(table: Table, at_ms: int, windows: Sequence[str], names: dict[str, str]) -> Report:
-    """Copies window sums, told where above 0: column to metric name."""
+    """Copies window sums, which are reported where above 0; `names`: column to metric name."""
     columns = [
         (metric, table.labels((window,)), table.window_sum(column, window, at_ms))
         for column, metric in names.items()
@@ -169,8 +169,8 @@ class Grouped(NamedTuple):
 
     Attributes:
         rows: The rows in use.
-        of_row: The group of each.
-        labels: By group its part of the keys; the same list from time to time, which only grows.
+        of_row: The group of each row.
+        labels: By group its part of the keys; always the same list, which only grows.
     """
 
     rows: Ints
@@ -178,18 +178,18 @@ class Grouped(NamedTuple):
     labels: list[Key]
 
     def sums(self, values: Ints) -> Ints:
-        """Sums of values by row of the table, by group."""
+        """Sums by group of values given by row of the table."""
         sums = np.bincount(self.of_row, weights=values[self.rows], minlength=len(self.labels))
         whole: Ints = sums.astype(np.int64)
         return whole
 
 
 class Grouping:
-    """Tells a table's rows apart by a part of their keys; looks again only when there are new ones, since none leaves.
+    """Groups a table's rows by a part of their keys; groups anew only when there are new rows, since none is removed.
 
     Args:
-        table: Its rows.
-        part: Of a key.
+        table: The table.
+        part: Gives the part of a key.
     """
 
     def __init__(self, table: Table, part: Callable[[Key], Key]) -> None:
@@ -199,7 +199,7 @@ class Grouping:
         self._grouped = Grouped(np.zeros(0, np.int64), np.zeros(0, np.int64), [])
 
     def now(self) -> Grouped:
-        """For the rows of now; under the engine's lock."""
+        """The present rows, grouped; call it under the engine's lock."""
         rows = self._table.known_rows()
         if len(rows) != len(self._grouped.rows):
             numbers, part = self._numbers, self._part

@@ -1,4 +1,4 @@
-"""The drift part: reviews and labels to those who watch them, and what these have found into records and figures."""
+"""The drift part: hands reviews and labels to the streams that watch them, and makes records and figures of drifts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -28,8 +28,8 @@ class DriftPart:
     """Watches reviews, held back until they count, and labels.
 
     Args:
-        policy: Budgets, targets, which signals are watched.
-        partitions: Of the events topic: each has its share of the budgets.
+        policy: Its budgets and targets, and which signals are watched.
+        partitions: Partitions of the events topic, among which the budgets are divided.
     """
 
     def __init__(self, policy: Policy, partitions: int = 1) -> None:
@@ -42,13 +42,13 @@ class DriftPart:
             false_a_month["ticket"] *= 1 - LABEL_SHARE
         self.reviews = ReviewDrifts(policy, {budget: allowed / partitions for budget, allowed in false_a_month.items()})
         self._hold = Hold(int(policy.detection.hold_hours * HOUR_MS), policy.limits.removed_sites)
-        #: By place in the list of the streams of sites.
+        #: Label values by index in the list of the streams of sites.
         self._labels_of_sites: list[tuple[str, ...]] = []
         self._committed: dict[Stream, int] = {}
         self._records: list[tuple[bytes, bytes]] = []
 
     def apply(self, batch: EventBatch, intake: Intake) -> None:
-        """Takes the labels of a batch, in order, and its reviews, in order: no stream has both."""
+        """Takes the labels of a batch in order, then its reviews in order; no stream has both."""
         batch = self._hold.take(batch, intake)
         self.labels.apply(batch, intake)
         for _, stream, record in self.labels.book.take_reported():
@@ -66,11 +66,11 @@ class DriftPart:
     def restored(self) -> None:
         """Nothing is kept in tables."""
 
-    # --- what the engine asks
+    # --- what the engine needs
 
     @property
     def holds(self) -> bool:
-        """Whether it wants the events of reviews, to hold them."""
+        """Whether batches must keep the events of reviews, to hold them."""
         return self._hold.holds
 
     @property
@@ -80,7 +80,7 @@ class DriftPart:
 
     @property
     def notes(self) -> list[str]:
-        """What an operator should know of a restore."""
+        """Sentences on what an operator should know about the restore."""
         return self.reviews.river.notes
 
     def records(self) -> list[tuple[bytes, bytes]]:
@@ -94,12 +94,12 @@ class DriftPart:
         return dict(self.reviews.book.opened), self.reviews.river.opened()
 
     def committed(self, opened: Opened) -> None:
-        """Shows counts, now that their checkpoint is acknowledged."""
+        """Exports counts from now on, since their checkpoint is acknowledged."""
         self._committed, of_river = opened
         self.reviews.river.committed(of_river)
 
     def plan(self) -> list[Plan]:
-        """What the budgets give each stream."""
+        """The run length that the budgets give each stream."""
         return self.reviews.streams.plan()
 
     def episodes(self) -> list[tuple[Stream, Episode]]:
@@ -162,7 +162,7 @@ class DriftPart:
         yield from self._hold.slots()
 
     def restore(self, slots: Mapping[bytes, bytes]) -> None:
-        """Takes its slots, by key, into an empty part."""
+        """Restores an empty part from its slots, by key."""
         self.labels.restore(slots)
         self._hold.restore(slots)
         self.reviews.restore(slots)
@@ -175,7 +175,7 @@ def _labels(stream: Stream) -> tuple[str, ...]:
 
 def _report_open(figures: Figures, stream: Stream, episode: Episode) -> None:
     labels = _labels(stream)
-    # A ratio of seconds is one to what was before.
+    # The ratio of a handling time is one to the handling time before.
     scale = episode.before.value if stream.signal == "handle_time" else 1.0
     for name, value in (
         ("labelwatch_drift_active", 1),

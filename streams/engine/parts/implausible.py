@@ -1,4 +1,4 @@
-"""Times that producers cannot have meant, counted by site, field and reason: what was left out, and why."""
+"""Counts implausible times, which were left out, by site, field and reason."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -11,7 +11,7 @@ from streams.engine.panes import Rings, Table
 from streams.engine.parts import Report
 from streams.engine.times import DURATION_REASONS, TIME_REASONS
 
-#: Why a field's time can be left out; `at` too old is late, which is no reason.
+#: Reasons for which a field's time can be left out. An `at` that is too old is late, not implausible.
 _REASONS = {
     "at": TIME_REASONS[:2],
     **dict.fromkeys(("labeled_at", "reviewed_at", "submitted_at"), TIME_REASONS),
@@ -21,10 +21,10 @@ _COLUMNS = {(field, reason): f"{field}:{reason}" for field, reasons in _REASONS.
 
 
 class ImplausiblePart:
-    """Counters of what the intake has left out.
+    """Counters of the times that the intake has left out.
 
-    Table: `implausible` (site), a total by field and reason. Every site has a row, in the order in which sites appear:
-    which reason is met first depends on how the log was cut into batches.
+    Table: `implausible` (site), a total by field and reason. Every site has a row, made in the order in which sites
+    appear, since the order in which they have an implausible time would depend on how the log is cut into batches.
     """
 
     def __init__(self, rings: Rings) -> None:
@@ -33,7 +33,7 @@ class ImplausiblePart:
         self._met = 0
 
     def apply(self, batch: EventBatch, intake: Intake) -> None:
-        """Adds what the batch has."""
+        """Adds the batch's counts."""
         for site in islice(intake.sites, self._met, None):
             self._table.row((site,), site)
         self._met = len(intake.sites)

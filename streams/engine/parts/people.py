@@ -1,4 +1,4 @@
-"""Agents and reviewers: their labels, handling time, reviews and own reviewing, by window."""
+"""Figures of people by window: agents' labels, handling time and reviews; reviewers' own work."""
 
 from collections.abc import Sequence
 
@@ -17,13 +17,13 @@ _TIME = Panes(np.int32, np.int32)
 
 
 class PeoplePart:
-    """People by (site, role, agent), whose work it is; role as labeled.
+    """The work of people, by (site, role, agent); the role is the one that the event gives.
 
-    Counts are 16 bits wide in a pane and grow wider where needed: 100,000 people's panes must fit in memory.
+    Counts are 16 bits wide in a pane, wider only where needed, so that the panes of 100,000 people fit in memory.
 
     Args:
         rings: The partition's rings.
-        policy: Says which sources make the headline. Reviews counted under an older policy stay as counted.
+        policy: Which sources make the headline. Reviews counted under an older policy stay as they were counted.
     """
 
     def __init__(self, rings: Rings, policy: Policy) -> None:
@@ -32,7 +32,7 @@ class PeoplePart:
             rings,
             {
                 "labels": _COUNT,
-                # Labels and skips handed in, which no revision moves: who was active.
+                # Labels and skips handed in, whatever revisions come: shows who was active.
                 "acts": _COUNT,
                 "handled": _COUNT,
                 "handle_ms": _TIME,
@@ -79,15 +79,15 @@ class PeoplePart:
         """Nothing is kept beside the table."""
 
     def read(self, at_ms: int, policy: Policy) -> Report:
-        """People have a page of their own (`people_figures`)."""
+        """Nothing for the sites' page: people have a page of their own (`PeopleView`)."""
         return _nothing
 
 
 class ReviewersPart:
-    """QAs' own work: reviews made, time spent, errors found, by (site, reviewer).
+    """Reviewers' own work: reviews made, time spent, errors found, by (site, reviewer).
 
-    Audits of other reviewers' verdicts are counted apart too: who makes them finds few errors by right, and is no
-    lenient reviewer. A checkpoint of before has none of these counts, which then begin at 0.
+    Audits of other reviewers' verdicts are also counted by themselves: they rightly find few errors, and a person who
+    makes them is not a lenient reviewer. In an older checkpoint these counts are absent, and begin at 0.
     """
 
     def __init__(self, rings: Rings) -> None:
@@ -116,12 +116,12 @@ class ReviewersPart:
         """Nothing is kept beside the table."""
 
     def read(self, at_ms: int, policy: Policy) -> Report:
-        """Reviewers are told with the people."""
+        """Nothing for the sites' page: reviewers are on the people's page."""
         return _nothing
 
 
 def add_named(table: Table, rows: Numbers[Key], people: Ints, at: Ints, columns: dict[str, Ints]) -> None:
-    """Adds values to the rows of people, passing over those who have none."""
+    """Adds values to the rows of people; values of people without a row are left out."""
     found = rows.of(people)
     if rows.incomplete:
         named = found >= 0
@@ -131,4 +131,4 @@ def add_named(table: Table, rows: Numbers[Key], people: Ints, at: Ints, columns:
 
 
 def _nothing(figures: object) -> None:
-    """Tells nothing on the sites' page."""
+    """Adds nothing to the figures."""

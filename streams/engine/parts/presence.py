@@ -1,4 +1,4 @@
-"""Who is in which state, and for how long: utilization, occupancy, headcount."""
+"""Which state each person is in, and for how long: the basis of utilization, occupancy and headcount."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,15 +16,16 @@ from streams.engine.intake import Intake
 from streams.engine.panes import HOUR_MS, Key, Panes, Ring, Rings, Table
 from streams.engine.parts import Grouping, Numbers, Report, has_room, read_totals, rows_of
 
-#: A state open for longer is closed here, and counted as forgotten unless it is a night or a weekend: offline.
+#: A state that is open for longer is closed after this time. It counts as forgotten unless it is `offline`, which is a
+#: night or a weekend.
 FORGOTTEN_MS = 12 * HOUR_MS
-#: Codes of states in the `state` attribute; 0 is none.
+#: Codes of states in the attribute `state`; 0 means none.
 _CODES = {state: code for code, state in enumerate(STATES, start=1)}
 PRODUCTIVE, _OFFLINE = _CODES["productive"], _CODES["offline"]
 
 
 class Interval(NamedTuple):
-    """A state that ended: rows of the person and of (site, project, state), and from when to when in ms."""
+    """A state that ended: row of the person, row of (site, project, state), code of the state, start and end in ms."""
 
     person: int
     cell: int
@@ -34,7 +35,7 @@ class Interval(NamedTuple):
 
 
 class OpenStates(NamedTuple):
-    """Open states at one time, in columns: rows, state codes, start and (so far) end in ms."""
+    """Open states at one time, in columns as of `Interval`; the end is the one so far, in ms."""
 
     persons: Ints
     cells: Ints
@@ -44,18 +45,18 @@ class OpenStates(NamedTuple):
 
 
 class PresencePart:
-    """States of people, closed by the next one, or forgotten by the site's clock.
+    """States of people; one ends with the next one, or is forgotten when the site's clock is too far ahead.
 
     Tables: `presence` (site, agent), `states` (site, project, state), `presence_sites` (site).
 
     Args:
         rings: The partition's rings.
-        policy: Says which states are logged-in time.
+        policy: Which states are logged-in time.
     """
 
     def __init__(self, rings: Rings, policy: Policy) -> None:
         self._rings = rings
-        # A minute holds 60,000 ms: 16 bits without a sign.
+        # A minute has 60,000 ms, which fits 16 bits without a sign.
         time = Panes(np.uint16, np.int32)
         self.people = Table(
             "presence",
@@ -65,7 +66,7 @@ class PresencePart:
         )
         self.states = Table("states", rings, {"ms": Panes()}, totals=("ms",))
         self._cells: Numbers[StateKind] = rows_of(self.states, lambda kind: kind)
-        #: The intake's people, and the row of each that has entered a state here; -1 beyond `PEOPLE_MAX`.
+        #: The intake's people, and by number the row of each who has entered a state; -1 beyond `PEOPLE_MAX`.
         self._persons: list[tuple[str, str, str]] = []
         self._row_of: dict[int, int] = {}
         self._of_window = {window: Grouping(self.states, _within_window(window)) for window in WINDOWS}
@@ -73,12 +74,12 @@ class PresencePart:
         self._sites = Table("presence_sites", rings, totals=("forgotten", "late"))
         self.tables: Sequence[Table] = (self.people, self.states, self._sites)
         self._logged_in = np.array([False, *(state in policy.logged_in for state in STATES)])
-        #: By site, not above the start of its oldest open state: when to look for forgotten ones.
+        #: By site, the start of its oldest open state or an earlier time: shows when to look for forgotten ones.
         self._oldest_ms: dict[str, int] = {}
 
     def apply(self, batch: EventBatch, intake: Intake) -> None:
-        """Takes states and profiles in order, then closes what the sites' clocks have passed."""
-        # What the intake has admitted has its row, also where the state is then passed over.
+        """Takes states and profiles in order, then closes states that the sites' clocks show to be forgotten."""
+        # All that the intake has admitted gets a row, even where its state is then left out.
         self._cells.sync(intake.states)
         if intake.persons is not self._persons:  # the intake has begun a new list
             self._persons, self._row_of = intake.persons, {}
@@ -128,7 +129,7 @@ class PresencePart:
                 continue
             changed.append((person, at))
             site, _, entered = kinds[kind]
-            # Stored plus one, so that 0 means none.
+            # `newest_ms` is stored plus one, so that 0 means none.
             if at < people.get(person, "newest_ms") - 1:
                 self._sites.add_total(self._sites.row((site,), site), "late")
                 continue
@@ -144,7 +145,7 @@ class PresencePart:
             self._oldest_ms[site] = min(self._oldest_ms.get(site, at), at)
 
     def _forget(self, site: str, clock_ms: int, closed: list[Interval]) -> None:
-        """Closes a site's states that are open for too long."""
+        """Closes states of a site that have been open for too long."""
         people = self.people
         rows = np.flatnonzero((people.scalar("state") > 0) & people.in_group(site))
         since = people.scalar("since_ms")[rows]
@@ -190,7 +191,7 @@ class PresencePart:
     # --- reading
 
     def open_states(self, at_ms: int, piece: slice = slice(None)) -> OpenStates:
-        """Open states of a piece of the rows at a time, each up to then, or to where it will be forgotten."""
+        """Open states at a time, in a piece of the rows; each ends at that time, or when it is forgotten."""
         first, last, _ = piece.indices(self.people.rows)
         rows = first + np.flatnonzero(self.people.scalar("state")[first:last] > 0)
         since = self.people.scalar("since_ms")[rows]
@@ -203,13 +204,13 @@ class PresencePart:
         )
 
     def state_ms(self, window: str, at_ms: int, opened: OpenStates) -> Ints:
-        """Milliseconds by row of `states` within a window, open ones up to now."""
+        """Milliseconds within a window by row of `states`, open states included."""
         ms = self.states.window_sum("ms", window, at_ms)
         np.add.at(ms, opened.cells, self._within(window, at_ms, opened))
         return ms
 
     def person_ms(self, window: str, at_ms: int, piece: slice) -> list[Ints]:
-        """Productive and logged-in milliseconds by row of a piece of `people` within a window."""
+        """Productive and logged-in milliseconds within a window, by row of a piece of `people`."""
         opened = self.open_states(at_ms, piece)
         logged_in = self.people.window_sum("logged_in_ms", window, at_ms, piece)
         ms = self._within(window, at_ms, opened) * self._logged_in[opened.states]
@@ -217,7 +218,7 @@ class PresencePart:
         return [self._productive_ms(window, at_ms, piece, opened), logged_in]
 
     def productive_ms(self, windows: Sequence[str], at_ms: int, piece: slice) -> list[Ints]:
-        """Productive milliseconds by row of a piece of `people`, window by window."""
+        """Productive milliseconds within each window, by row of a piece of `people`."""
         opened = self.open_states(at_ms, piece)
         return [self._productive_ms(window, at_ms, piece, opened) for window in windows]
 
@@ -267,7 +268,7 @@ class PresencePart:
 
 
 def _within_window(window: str) -> Callable[[Key], Key]:
-    """Labels of a row of `states` within a window: a state is no work on a market."""
+    """Gives the label values of a row of `states` in a window; the market is empty, since states have none."""
     return lambda key: (key[0], key[1], "", key[2], window)
 
 
@@ -275,12 +276,13 @@ def spread(ring: Ring, start_ms: Ints, end_ms: Ints) -> tuple[Ints, Ints, Ints]:
     """Cuts intervals at the panes of a ring.
 
     Args:
-        ring: Panes that it has left are passed over.
+        ring: The ring; time in panes that it has left is left out.
         start_ms: Start of each interval.
         end_ms: End of each, not before the start and not after the ring's newest pane.
 
     Returns:
-        For each piece: index of its interval, pane id, milliseconds (their sum is the interval's time in the ring).
+        For each piece: index of its interval, pane id, milliseconds. The pieces of an interval add up to its time in
+        the ring.
     """
     first = np.maximum(start_ms // ring.pane_ms, ring.head - ring.size + 1)
     last = np.minimum((end_ms - 1) // ring.pane_ms, ring.head)

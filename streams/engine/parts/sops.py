@@ -11,9 +11,9 @@ from streams.engine.intake import Intake
 from streams.engine.panes import Key, Rings, Table
 from streams.engine.parts import Numbers, Report
 
-#: Rows for versions, which are kept for good. What comes when they are so many counts under the project `other`.
+#: The most versions that have a row, which is kept for good. Further ones count under the project `other`.
 ROWS_MAX = 20_000
-#: Versions of a project with series of their own.
+#: So many of a project's newest versions have series of their own.
 NEWEST = 3
 OLDER = "older"
 _METRICS = {
@@ -24,7 +24,7 @@ _METRICS = {
 
 
 class SopsPart:
-    """Counters by (site, project, SOP version), all versions kept, in order of appearance."""
+    """Counters by (site, project, SOP version); all versions are kept, in order of appearance."""
 
     def __init__(self, rings: Rings) -> None:
         self._table = Table("sops", rings, totals=("labels", "reviews", "correct"))
@@ -39,7 +39,7 @@ class SopsPart:
         return self._table.row(key, key[0])
 
     def apply(self, batch: EventBatch, intake: Intake) -> None:
-        """Adds labels and first-given reviews that name a version."""
+        """Adds labels and reviews that name a version; revisions are not counted."""
         self._rows.sync(intake.sops)
         self._work_sops.sync(intake.works)
         self._verdict_sops.sync(intake.verdicts)
@@ -60,7 +60,7 @@ class SopsPart:
 
     def read(self, at_ms: int, policy: Policy) -> Report:
         """Totals of the newest versions, and of the others as `older`."""
-        # Names as of the last checkpoint too, or `older` would fall back after a crash.
+        # The names too are those of the last checkpoint: else the total of `older` could fall after a crash.
         known = self._table.committed_rows()
         versions: dict[Key, list[tuple[str, int]]] = {}
         for key, row in self._table.index.items():
@@ -70,7 +70,7 @@ class SopsPart:
 
         def report(figures: Figures) -> None:
             for scope, rows in versions.items():
-                # A version that is called so is among the older ones: a series must not come twice.
+                # A version named `older` counts among the older ones: otherwise a series would be there twice.
                 named = [each for each in rows if each[0] != OLDER]
                 newest = named[-NEWEST:]
                 older = [row for sop, row in rows if (sop, row) not in newest]

@@ -29,14 +29,14 @@ _WINDOWED = {"reviews": "labelwatch_reviews_window", "correct": "labelwatch_corr
 
 
 class VerdictsPart:
-    """What reviews said.
+    """What reviews found.
 
     Tables: `verdicts` (site, project, market, role, source, sampling), `errors`
     (site, project, error type, severity), `remarks` (the same, of correct work), `delay` (site).
 
     Args:
         rings: The partition's rings.
-        policy: Says which sources make the headline.
+        policy: Which sources make the headline.
     """
 
     def __init__(self, rings: Rings, policy: Policy) -> None:
@@ -54,11 +54,11 @@ class VerdictsPart:
         self._windowed: Numbers[VerdictKind] = Numbers(lambda kind: kind.windowed)
 
     def headline_of(self, key: Key) -> str:
-        """The label `headline` of a row of `verdicts`: which of the windows' reviews make the headline accuracy."""
+        """The label `headline` of a row of `verdicts`: whether its reviews count for the headline accuracy."""
         return BESIDE if why_not_headline(key[4], key[5], self._policy) else HEADLINE
 
     def _within(self, window: str) -> Callable[[Key], Key]:
-        """Labels of a row of `verdicts` within a window."""
+        """Gives the label values of a row of `verdicts` in a window."""
         return lambda key: (*key, self.headline_of(key), window)
 
     def apply(self, batch: EventBatch, intake: Intake) -> None:
@@ -94,7 +94,7 @@ class VerdictsPart:
         """Nothing is kept beside the tables."""
 
     def read(self, at_ms: int, policy: Policy) -> Report:
-        """Totals (sampling is a dimension of windows only), windows, errors and delays."""
+        """Totals, windows, errors and delays; only windows are by sampling too."""
         totals = self._totals.now()
         reviews, correct = (totals.sums(self.verdicts.committed_total(column)) for column in ("reviews", "correct"))
         windows = [

@@ -24,7 +24,7 @@ from streams.engine.parts import (
 
 
 class WorkPart:
-    """What was handed in, and how long it took.
+    """Counts of what was handed in, and of the time that it took.
 
     Tables: `work` (site, project, market), `handle` (site, project), `capped` (site).
     """
