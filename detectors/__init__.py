@@ -1,4 +1,4 @@
-"""Online change detectors with a stated false-alarm rate; pure, and compatible with river's protocol."""
+"""Online change detectors, each with a promised run length; pure, and compatible with river's protocol."""
 
 from detectors.categorical import CategoricalMixture
 from detectors.cluster import ClusterEffect

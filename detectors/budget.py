@@ -1,4 +1,4 @@
-"""The budget of false alarms, shared out: each stream's run length, and what it buys."""
+"""Divides a budget of false alarms among streams: the run length of each, and the delay that follows from it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from detectors.mixture import SHIFTS
 
 DAYS_A_MONTH = 30.44
-#: Volume below which a stream is as one of this: a run length of a few reviews would mean nothing.
+#: A stream with a smaller volume counts as having this one: a run length of a few reviews would mean nothing.
 LEAST_A_MONTH = 1.0
-#: Share of the newest month's volume in the volume that thresholds follow.
+#: Weight of the newest month in the volume that thresholds follow.
 ADAPTION = 0.25
 _FITTED = 0.95
 _NEAREST = 1e-4
 
 
 def run_length(reviews_a_month: float, streams: int, false_a_month: float) -> float:
-    """The run length of a stream, so that all streams together keep the budget.
+    """The run length of a stream, such that all streams together keep the budget.
 
-    A_i = v_i S / N. By linearity the expected false alarms a month are at most the sum of
-    v_i / A_i = N, however the streams depend on one another.
+    A_i = v_i S / N. The expected false alarms a month are at most the sum of v_i / A_i over all streams, which is N.
+    Expectations add up, so this holds however the streams depend on one another.
 
     Args:
         reviews_a_month: v_i, the stream's volume.
         streams: S, how many streams share the budget.
-        false_a_month: N, false alarms allowed a month, over all of them.
+        false_a_month: N, false alarms allowed a month, over all streams.
 
     Returns:
         A_i in reviews.
@@ -41,27 +41,27 @@ def run_length(reviews_a_month: float, streams: int, false_a_month: float) -> fl
 
 
 def adapted(known_a_month: float, seen_a_month: float) -> float:
-    """The volume to go by: moves by a quarter of the way each month, so that thresholds do not chase noise."""
+    """The volume that thresholds follow: each month it moves a quarter of the way, so that they do not follow noise."""
     return seen_a_month if known_a_month <= 0 else known_a_month + ADAPTION * (seen_a_month - known_a_month)
 
 
 def delay_reviews(
     p0: float, points: float, run_length_reviews: float, shifts: Sequence[float] = SHIFTS, design_effect: float = 1.0
 ) -> float:
-    """How many reviews a rise takes to be found, about, once it has begun.
+    """About how many reviews it takes to find a rise, from its beginning.
 
-    The best shift's log-likelihood has to climb to log(A) and the mixture's share and the
-    overshoot, at its drift a review under the new rate.
+    The log-likelihood ratio of the best shift has to climb to log(A), plus the mixture's share and the overshoot. Each
+    review adds its mean under the new rate.
 
     Args:
-        p0: Error rate before; one of 0 or 1 is taken as near to it.
+        p0: Error rate before; 0 and 1 are replaced by rates very near to them.
         points: The rise, in ratio points.
         run_length_reviews: A.
-        shifts: Of the detector.
-        design_effect: Of clustered errors: what each review tells is divided by it.
+        shifts: The detector's shifts.
+        design_effect: Design effect of clustered errors; the information of each review is divided by it.
 
     Returns:
-        Mean delay in reviews; infinite where no shift gains, or where there is no such rise.
+        Mean delay in reviews; infinite where no shift finds the rise, or where the rate would rise above 1.
 
     Source:
         Wald's identity; the constant is fitted to simulation and good to 15% for A of 2,000 to
@@ -75,7 +75,7 @@ def delay_reviews(
     best = max(_drift(p0, p0 + min(shift, (1 - p0) / 2), min(p1, 1 - _NEAREST / 2)) for shift in shifts) / design_effect
     if best <= 0:
         return math.inf
-    # In steady state R stands at about 1 / drift when the change comes.
+    # In steady state R is about 1 / drift when the change comes.
     climb = math.log(run_length_reviews) - math.log(1 / best) - _FITTED
     return max(climb, 1.0) / best
 
@@ -86,13 +86,13 @@ def _drift(p0: float, assumed: float, true: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Bought:
-    """What a budget buys for one stream.
+    """What a budget gives one stream.
 
     Attributes:
-        stream: Its name.
-        reviews_a_month: Volume.
+        stream: Name of the stream.
+        reviews_a_month: Its volume.
         run_length: Promised mean number of reviews to a false alarm.
-        delays: Rise in points to (reviews, days) until it is found.
+        delays: Rise in ratio points to (reviews, days) until it is found.
     """
 
     stream: str
@@ -107,16 +107,16 @@ def plan(
     p0: float = 0.05,
     points: Sequence[float] = SHIFTS,
 ) -> list[Bought]:
-    """Shares a budget out over streams.
+    """Divides a budget among streams.
 
     Args:
         volumes_a_month: Stream to its reviews a month.
         false_a_month: N, over all streams together.
         p0: Error rate in control, for the delays.
-        points: Rises to tell the delay of.
+        points: Rises whose delays are wanted, in ratio points.
 
     Returns:
-        One line a stream, in the order given.
+        One entry for each stream, in the order given.
     """
     lines = []
     for stream, volume in volumes_a_month.items():

@@ -1,4 +1,4 @@
-"""A change of the label mix against the stream's own past, from counts over groups of labels."""
+"""Finds a change of the label mix against the stream's own past, from counts over groups of labels."""
 
 import math
 import struct
@@ -16,21 +16,21 @@ from detectors.protocol import Estimate, until_drift
 from detectors.reverse import BOUND, edge_of
 from schemas.drift import Direction
 
-#: Items a group holds.
+#: Items in a group.
 GROUP = 64
-#: Eight classes and the rest.
+#: Eight classes, and the rest as one.
 CLASSES = 9
-#: What a class's share rises or falls by.
+#: The rises and falls of a class's share that are looked for, in ratio points.
 SHIFTS = (0.05, 0.15)
-#: Within this of the baseline nothing is found: the work of an hour differs a little anyhow.
+#: A change by less than this is not looked for: work differs a little from hour to hour anyhow.
 TOLERANCE = 0.02
 #: Items after which the baseline is taken as known, each counted by 1 / design effect.
 FREEZE_AFTER = 10_000
-#: Nothing is looked for before so many items are learned: the first hour is seldom like the rest.
+#: No change is looked for before so many items are learned: the first hour is seldom like the rest.
 FIRST = 320.0
-#: What the functions below keep of a stream, in a list of floats that its owner stores as it likes: groups; items
-#: that the baseline was learned from; of these, of each class; R of the rises, then of the falls, by class and shift;
-#: the design effect; what `detectors.dispersion` keeps.
+#: The state of a stream, a list of floats that its owner stores as it likes: number of groups; items that the baseline
+#: was learned from, and how many of them are of each class; R of the rises, then of the falls, by class and shift; the
+#: design effect; the state of `detectors.dispersion`.
 ROW = (
     "groups",
     "learned",
@@ -39,17 +39,17 @@ ROW = (
     "effect",
     *(f"dispersion{number}" for number in range(dispersion.size(CLASSES))),
 )
-#: Groups that a change is located in.
+#: The newest groups, among which the beginning of a change is looked for.
 GROUPS_KEPT = 64
-#: One group says this much at most: a batch of one kind is no change.
+#: Upper bound of one group's log-likelihood ratio: a batch of one kind is no change.
 _MOST = 3.0
-#: Prior of the Dirichlet: as if so many items of each class had been seen.
+#: Prior of the Dirichlet distribution: as if so many items of each class had been seen.
 _PRIOR = 0.5
-#: A fall is looked for from this share on: below it there is nothing to lose.
+#: A fall is looked for only from this share on: a smaller one has hardly anything to fall by.
 _LEAST = 0.02
-#: Gain of an item that lets evidence vanish: for what is not looked for any longer.
+#: Log-likelihood ratio of an item that lets R vanish, where a change is no longer looked for.
 _DROPPED = -1000.0
-#: Classes with a smaller share tell nothing of the design effect.
+#: Classes with a smaller share are left out of the design effect.
 _OFTEN = 0.03
 #: Groups after which the design effect is worked out again.
 _EFFECT_EVERY = 8
@@ -62,10 +62,10 @@ _OLD = 0.25
 
 
 class Leading(NamedTuple):
-    """What dominates a change.
+    """The class and direction with the most evidence.
 
     Attributes:
-        label: Number of the class; the last one is the rest.
+        label: Number of the class; the last number is the rest.
         direction: Whether its share rises or falls.
     """
 
@@ -92,7 +92,7 @@ def temper(row: Sequence[float]) -> float:
 
 
 def advance(row: list[float], counts: Sequence[int], learns: bool = True) -> float:
-    """Takes a group of items, as `run`; returns the mean of the R."""
+    """Takes one group of items, as `run` does; returns the mean of the R."""
     return run(row, [counts], [True], math.inf, learns)[1]
 
 
@@ -103,11 +103,11 @@ def run(
 
     Args:
         row: `ROW`, changed in place.
-        groups: Items of each class, shape (k, `CLASSES`), at least one group; their sum is the same for every group of
-            a stream.
-        tests: Of each whether a change is looked for, which is most of the cost; if not, the R stay as they are.
-        limit: What the mean of the R over classes, ways and shifts must reach, in items.
-        learns: Whether the baseline takes them in.
+        groups: Counts of items by class, shape (k, `CLASSES`), at least one group; all groups of a stream have the same
+            sum.
+        tests: Whether a change is looked for in each group, which is most of the cost; if not, the R stay unchanged.
+        limit: Threshold of the mean of the R over classes, directions and shifts, in items.
+        learns: Whether the baseline learns from the groups.
 
     Returns:
         How many groups were taken, at least one, and the mean of the R after the last of them.
@@ -122,12 +122,12 @@ def run(
             gains: list[list[tuple[int, float, float]]] = []
             is_new = False
         if is_tested and learned >= FIRST:
-            # A young baseline is rough itself: the group's shares are less far from it than they look.
+            # A young baseline is rough itself, so the group's shares differ from it less surely than it seems.
             scale = power * learned / (learned + n)
             gains = gains or [_gains(label, share) for label, share in enumerate(known)]
             for learned_of, count, of_class in zip(of, counts, gains, strict=True):
                 if not count and not learned_of:
-                    continue  # as long as a class is unknown, there is nothing to lose in not starting
+                    continue  # a class that was never seen: its R can start when it first comes
                 rest = n - count
                 for place, on_class, on_rest in of_class:
                     gain = scale * (count * on_class + rest * on_rest)
@@ -152,7 +152,7 @@ def run(
 
 
 def _weights(known: Sequence[float], n: int) -> tuple[float, list[tuple[int, float]]]:
-    """Degrees of freedom of a group's counts, and the weights of `dispersion.add`: none where all is one class."""
+    """Degrees of freedom of a group's counts, and the weights for `dispersion.add`; none where all is one class."""
     freedom, often = 0.0, []
     for label, share in enumerate(known):
         if share >= _OFTEN:
@@ -166,9 +166,9 @@ def _weights(known: Sequence[float], n: int) -> tuple[float, list[tuple[int, flo
 
 @lru_cache(maxsize=4096)
 def _gains(label: int, share: float) -> list[tuple[int, float, float]]:
-    """By place in the row of the R of a class: log-likelihood ratio of an item of the class, and of another one.
+    """For each R of a class, its index in the row, and the log-likelihood ratios of an item of the class and of others.
 
-    A baseline that is frozen asks for the same ones again and again.
+    They are cached, since a frozen baseline always needs the same ones.
     """
     gains = []
     for number, shift in enumerate(SHIFTS, label * len(SHIFTS)):
@@ -181,7 +181,7 @@ def _gains(label: int, share: float) -> list[tuple[int, float, float]]:
 
 
 def _risen(share: float, shift: float) -> tuple[float, float]:
-    """The edge of what is tolerated, and the risen share: three quarters of the way to 1 at most."""
+    """The edge of the tolerance, and the risen share, which is at most three quarters of the way to 1."""
     changed = min(share + shift, 1.0 - (1.0 - share) / 4)
     return min(share + TOLERANCE, (share + changed) / 2), changed
 
@@ -194,7 +194,7 @@ def _fallen(share: float, shift: float) -> tuple[float, float]:
 
 
 def leading(row: Sequence[float]) -> Leading:
-    """The class and the way with the most evidence."""
+    """The class and the direction with the most evidence."""
     width = len(SHIFTS)
     sums = [sum(row[start : start + width]) for start in range(_RISE, _EFFECT, width)]
     place = max(range(len(sums)), key=sums.__getitem__)
@@ -202,13 +202,13 @@ def leading(row: Sequence[float]) -> Leading:
 
 
 def unlearn(row: list[float], groups: Sequence[Sequence[int]]) -> None:
-    """Takes groups out of the baseline again: those of a change that it has learned before it was found.
+    """Takes groups out of the baseline again, which had learned from a change before it was found.
 
-    A frozen baseline has not learned them.
+    A frozen baseline has not learned from them and stays unchanged.
 
     Args:
         row: `ROW`, changed in place.
-        groups: Their counts, shape (k, `CLASSES`).
+        groups: Counts of the groups of the change, shape (k, `CLASSES`).
     """
     if row[1] >= FREEZE_AFTER:
         return
@@ -220,19 +220,19 @@ def unlearn(row: list[float], groups: Sequence[Sequence[int]]) -> None:
 
 
 def restart(row: list[float]) -> None:
-    """Starts the test afresh with the baseline as it is, as after a drift was cleared."""
+    """Starts the test afresh, as after a drift was cleared; the baseline stays."""
     row[_RISE:_EFFECT] = [0.0] * (_EFFECT - _RISE)
 
 
 def locate(newest_first: Sequence[Sequence[int]], row: Sequence[float], lead: Leading) -> Estimate:
-    """When a change of a class's share began, and the share since.
+    """Estimates when a change of a class's share began, and the share since.
 
     As `detectors.outcomes.locate_change`, with the likelihood ratio of a group in place of an outcome's.
 
     Args:
         newest_first: Counts of the groups remembered, newest first, shape (k, `CLASSES`).
         row: `ROW`.
-        lead: Class and way.
+        lead: Class and direction of the change.
 
     Returns:
         The estimate: `began_ago` in items, rates being shares of the class.
@@ -257,35 +257,39 @@ def locate(newest_first: Sequence[Sequence[int]], row: Sequence[float], lead: Le
 
 
 def proven(row: Sequence[float], lead: Leading, of: float, items: int, n: int = GROUP) -> float:
-    """How large a change of a class's share is proven: its lower 5% bound in ratio points, below 0 where none is.
+    """The size of change of a class's share that is proven: its lower 5% bound in ratio points; below 0: none.
 
     Args:
         row: `ROW`.
-        lead: Class and way.
+        lead: Class and direction of the change.
         of: Items of the class since the change.
-        items: All of them, above 0.
-        n: Items of a group.
+        items: All items since the change, above 0.
+        n: Items in a group.
     """
     share = shares(row)[lead.label]
-    # As if one group had shown the old share: the signal has chosen the first ones.
+    # As if one more group had shown the old share: a signal comes when chance has added to the change.
     now = (of + n * share) / (items + n)
     deviation = math.sqrt(now * (1.0 - now) * row[_EFFECT] / (items + n))
     return (now - share if lead.direction == "up" else share - now) - BOUND * deviation
 
 
 def back(r: float, row: Sequence[float], lead: Leading, known: float, counts: Sequence[int]) -> float:
-    """Takes a group while a drift is open: whether the share is proven to be nearer than an edge, as `ReverseTest`.
+    """Takes a group while a drift is open, to prove that the share is nearer to the baseline than an edge.
 
-    R <- (R + n) * L, with the likelihood ratio of the baseline against the edge: half of the change that is proven,
-    and `TOLERANCE` at least. While the share is at the edge or beyond, the mean number of items until R reaches
-    `detectors.reverse.RUN_LENGTH`, where the drift is over, is at least that.
+    As `ReverseTest`: R <- (R + n) * L, with L the likelihood ratio of the baseline against the edge. The edge is half
+    of the proven change away from the baseline, and at least `TOLERANCE`. The drift is over when R reaches
+    `detectors.reverse.RUN_LENGTH`; while the share is at the edge or beyond, that takes at least as many items, on
+    average.
 
     Args:
         r: What the last call returned; 0 at first.
         row: `ROW`.
-        lead: Class and way.
-        known: The largest change that was ever proven (`proven`).
-        counts: Of the group, shape (`CLASSES`,).
+        lead: Class and direction of the change.
+        known: The largest change that was proven so far (`proven`).
+        counts: Counts of the group, shape (`CLASSES`,).
+
+    Returns:
+        The new R.
 
     Source:
         Roberts 1966; Pollak 1987.
@@ -303,23 +307,21 @@ def back(r: float, row: Sequence[float], lead: Leading, known: float, counts: Se
 class CategoricalMixture:
     """Watches classes of items, such as labels, for a change of their shares against the stream's own past.
 
-    A group of n items has c of a class, whose share was p. For each class, way and shift d of `SHIFTS`:
-    R <- (R + n) * L with L = ((q / o)^c ((1 - q) / (1 - o))^(n - c))^(1 / v), q = p + d being the changed
-    share and o = p + `TOLERANCE` the edge of what is tolerated (p - d and p - `TOLERANCE` for a fall;
-    near 0 and 1 they stay on their side). p is the Dirichlet mean of the groups before, and
-    v = deff (1 + n / items learned) makes the ratio modest: deff is the design effect of the groups'
-    counts, from neighbouring sums of 1 to 128 groups (`detectors.dispersion`). No group counts for
-    more than e^3: a batch of one kind is no change.
+    Of a group's n items c are of a class whose share was p. For each class, direction and shift d of `SHIFTS`:
+    R <- (R + n) * L with L = ((q / o)^c ((1 - q) / (1 - o))^(n - c))^(1 / v). Here q = p + d is the changed share and
+    o = p + `TOLERANCE` the edge of the tolerance; for a fall they are p - d and p - `TOLERANCE`, and near 0 and 1 both
+    are kept inside. p is the Dirichlet mean of the groups before. v = deff (1 + n / items learned) makes the evidence
+    weaker: deff is the design effect of the groups' counts, from neighbouring sums of 1 to 128 groups
+    (`detectors.dispersion`). No group counts for more than e^3: a batch of one kind is no change.
 
-    Guarantee: mean(R) - items seen is a supermartingale while every share stays within the tolerance
-    of p, so that the mean number of items to a false alarm is at least `run_length`; with an estimated
-    p it holds on average over a fleet. Simulated over 24,000,000 labels of the steady scenario: none.
-    After 10,000 items at A = 20,000 a share that moves by 20 points is found after 260 more, by 10
-    after 1,050, by 5 after 4,000 to 9,000.
+    Guarantee: mean(R) - items seen is a supermartingale while every share stays within the tolerance of p, so that the
+    mean number of items to a false alarm is at least `run_length`. As p is estimated, this holds on average over many
+    streams. Simulated over 24,000,000 labels of the steady scenario: no false alarm. After 10,000 items at A = 20,000 a
+    share that moves by 20 points is found after 260 more, by 10 after 1,050, by 5 after 4,000 to 9,000.
 
     Args:
         run_length: A, the promised mean number of items to a false alarm.
-        group: Items a group holds.
+        group: Items in a group.
 
     Raises:
         ValueError: A value is out of its range.
@@ -353,32 +355,32 @@ class CategoricalMixture:
 
     @property
     def baseline(self) -> list[float]:
-        """The share of each class as known now, shape (`CLASSES`,)."""
+        """The learned share of each class, shape (`CLASSES`,)."""
         return shares(self._row)
 
     @property
     def evidence(self) -> float:
-        """Mean of the R as of the last full group / run length."""
+        """Mean of the R over the run length, as of the last full group."""
         return sum(self._row[_RISE:_EFFECT]) / (2 * CLASSES * len(SHIFTS) * self.run_length)
 
     @property
     def drift_detected(self) -> bool:
-        """Whether the mean of the R stood at the run length or above at the last full group."""
+        """Whether the mean of the R was at the run length or above at the last full group."""
         return self.evidence >= 1.0
 
     @property
     def leading(self) -> Leading:
-        """The class and the way with the most evidence."""
+        """The class and the direction with the most evidence."""
         return leading(self._row)
 
     def update(self, x: float) -> Self:
         """Takes one item.
 
         Args:
-            x: Number of its class, 0 to 8; the last one is the rest.
+            x: Number of its class, 0 to 8; 8 is the rest.
 
         Raises:
-            ValueError: It is no such number.
+            ValueError: x is no such number.
         """
         if not 0 <= x < CLASSES or x != int(x):
             raise ValueError(f"a class must be a whole number from 0 to {CLASSES - 1}, not {x!r}")
@@ -391,21 +393,21 @@ class CategoricalMixture:
         return self
 
     def update_many(self, items: Iterable[int]) -> int:
-        """Takes items until a drift is detected, or to the end; returns how many."""
+        """Takes items until a drift is detected, or to the end; returns how many were taken."""
         return until_drift(self, items)
 
     def reset(self) -> None:
-        """Starts the test afresh with the baseline as it is, as after a drift was cleared."""
+        """Starts the test afresh, as after a drift was cleared; the baseline stays."""
         restart(self._row)
         self._groups.clear()
         self._open = False
 
     def estimate(self) -> Estimate:
-        """When the change of the leading class began, in items, and its share before and since."""
+        """Estimates when the change of the leading class began, in items, and its share before and since."""
         return locate(list(reversed(self._groups)), self._row, self.leading)
 
     def to_bytes(self) -> bytes:
-        """The state: parameters, row, the group at hand and the groups kept; about 3 KiB."""
+        """The state: parameters, row, the group that is being filled and the newest groups; about 3 KiB."""
         numbers = (self.group, self._open, *self._counts, *(count for counts in self._groups for count in counts))
         return struct.pack(f"<{1 + len(ROW)}d", self.run_length, *self._row) + struct.pack(
             f"<{len(numbers)}i", *numbers
@@ -413,7 +415,7 @@ class CategoricalMixture:
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
-        """The detector again."""
+        """Restores a detector from `to_bytes`."""
         run_length, *row = struct.unpack_from(f"<{1 + len(ROW)}d", packed)
         group, is_open, *counts = memoryview(packed)[8 * (1 + len(ROW)) :].cast("i").tolist()
         detector = cls(run_length, group)

@@ -1,4 +1,4 @@
-"""How much errors of a stream come in clusters: the design effect, by which detectors temper their evidence."""
+"""Estimates how far a stream's errors come in clusters: the design effect, by which detectors weaken their evidence."""
 
 import math
 import struct
@@ -12,27 +12,26 @@ from detectors.protocol import checked_outcome
 
 T = TypeVar("T", float, Floats)
 
-#: What the functions below keep of a stream, in a list of floats that its owner stores as it likes. All are whole
-#: numbers: outcomes and errors up to the last error, the pairs' contrast, and the outcomes before it as three
-#: numbers of 40 bits.
+#: The state of a stream, a list of floats that its owner stores as it likes. All are whole numbers: outcomes and errors
+#: up to the last error, the contrast of near and far pairs, and the last `REACH` outcomes as three numbers of 40 bits.
 ROW = ("outcomes", "errors", "contrast", "past1", "past2", "past3")
-#: An error this many outcomes or fewer after another one is a near pair; clusters may be as long, about.
+#: Two errors at most this many outcomes apart are a near pair. Clusters may be about as long.
 NEAR = 24
-#: So many outcomes further back give what to expect without clusters, whatever the level of the rate.
+#: Pairs up to this many outcomes further apart are far: they show what to expect without clusters, at any error rate.
 FAR = 96
-#: How far back an error is remembered.
+#: How many outcomes back an error is remembered.
 REACH = NEAR + FAR
-#: Bits of each of the three numbers.
+#: Bits of each of the three numbers in the row.
 PART = 40
 _NEAR_MASK, _PART_MASK, _MASK = (1 << NEAR) - 1, (1 << PART) - 1, (1 << REACH) - 1
-#: Outcomes remembered: then all counts are halved, so that a stream may change its ways.
+#: After so many outcomes all counts are halved, so that the estimate follows a stream that changes.
 MEMORY = 40_000
 #: Prior: as if so many outcomes had shown no clusters.
 _PRIOR = 100.0
 #: Small excesses are noise: one of t standard errors counts with the share t^2 / (t^2 + 2).
 _DOUBT = 2.0
-#: What is sure to be an excess is taken as larger by so many standard errors, which grow with it: too little
-#: tempering costs more than too much.
+#: A sure excess is made larger by a margin of so many standard errors, which grow with it: too little tempering costs
+#: more than too much.
 _MARGIN, _SURE, _SPREAD = 1.5, 3.0, 2.25
 
 
@@ -59,25 +58,25 @@ def advance(row: list[float], correct: int) -> None:
     row[1] += 1.0
     row[3], row[4], row[5] = float(past & _PART_MASK), float(past >> PART & _PART_MASK), float(past >> 2 * PART)
     if row[0] >= MEMORY:
-        # Whole numbers again, so that their sums are exact in any order.
+        # Floor division keeps whole numbers, so that sums are exact in any order.
         row[0], row[1], row[2] = row[0] // 2, row[1] // 2, row[2] // 2
 
 
 def design_effect(row: Sequence[float]) -> float:
-    """The design effect, 1 and more, as `ClusterEffect` describes it."""
+    """The design effect, at least 1, as described at `ClusterEffect`."""
     outcomes, errors, contrast = row[0], row[1], row[2]
     return _effect(outcomes, errors, contrast, math.sqrt, min) if contrast > 0 else 1.0
 
 
 def design_effects(outcomes: Floats, errors: Floats, contrast: Floats) -> Floats:
-    """As `design_effect`, to the last bit, for columns of any one shape."""
+    """As `design_effect`, equal to the last bit, for columns, all of the same shape."""
     shown = contrast > 0
     outcomes, errors, contrast = (np.where(shown, column, float(2 * REACH)) for column in (outcomes, errors, contrast))
     return np.where(shown, _effect(outcomes, errors, contrast, np.sqrt, np.minimum), 1.0)
 
 
 def _effect(outcomes: T, errors: T, contrast: T, sqrt: Callable[[T], T], least: Callable[[T, float], T]) -> T:
-    """The design effect where there is a contrast: of numbers, or of columns with numpy's functions."""
+    """The design effect where the contrast is above 0: of numbers, or of columns with numpy's functions."""
     p = (errors + 0.6) / (outcomes + 10.0)
     n = outcomes - REACH + _PRIOR
     excess = 2.0 * contrast / (FAR // NEAR) / (p * (1.0 - p)) / n
@@ -95,22 +94,21 @@ def temper(row: Sequence[float]) -> float:
 class ClusterEffect:
     """Estimates the design effect of a stream's errors (1 is an error), deff = 1 + (c - 1) rho.
 
-    In clusters of c outcomes with correlation rho, c outcomes tell as much as c / deff independent
-    ones. A detector that does not know it takes each bad batch for a change: with c = 30 and
-    rho = .1 it gives 25 times the false alarms promised.
+    In clusters of c outcomes with correlation rho, c outcomes have as much information as c / deff independent ones. A
+    detector that does not know this takes each bad batch for a change: with c = 30 and rho = .1 it gives 25 times the
+    promised false alarms.
 
-    The design effect is 1 + 2 x the sum of the autocorrelations, taken over lags 1 to 24 from pairs
-    of errors. What pairs to expect without clusters is taken from lags 25 to 120 of the same
-    stretch, not from the mean rate: so a change of level, which is what detectors look for, cancels
-    out and is never taken for clusters. Estimated excess = 2 (near - far / 4) / (n p (1 - p)), with
-    the standard error sqrt(120 / n) in an independent stream. While it is young, it is shrunk
-    towards 1, the more the less sure it is; what is sure gets a margin.
+    The design effect is 1 + 2 x the sum of the autocorrelations over lags 1 to 24, estimated from pairs of errors. How
+    many pairs to expect without clusters is estimated from lags 25 to 120 of the same outcomes, not from the mean rate.
+    So a change of the rate, which is what detectors look for, cancels out and is never taken for clusters. Estimated
+    excess = 2 (near - far / 4) / (n p (1 - p)), with a standard error of sqrt(120 / n) in an independent stream. An
+    unsure estimate is shrunk towards 1; a sure one gets a margin.
 
-    Guarantee, simulated: a self-starting detector with A = 20,000 that is tempered by it gives, from
-    cold, .76 false alarms in 20,000 independent outcomes, .84 in clusters of 10 with rho = .05, .91
-    in clusters of 30 with rho = .1 (without: .85, 3.5 and 22), all at 6%. A rise from 6 to 11% takes a tenth
-    longer after 2,000 outcomes. Clusters that spread over more than about 30 outcomes, such as one
-    person's batch among a hundred people's reviews, are beyond it.
+    Guarantee, simulated: a self-starting detector with A = 20,000 that is tempered by it gives, from the start, .76
+    false alarms in 20,000 independent outcomes, .84 in clusters of 10 with rho = .05, .91 in clusters of 30 with
+    rho = .1 (without tempering: .85, 3.5 and 22), all at an error rate of 6%. A rise from 6 to 11% takes a tenth longer
+    to find after 2,000 outcomes. It does not see clusters that spread over more than about 30 outcomes, such as one
+    person's batch among a hundred people's reviews.
 
     Source:
         Kish 1965 (design effect); Bartlett 1946 (variance of autocorrelations); the contrast of near
@@ -134,7 +132,7 @@ class ClusterEffect:
 
     @property
     def design_effect(self) -> float:
-        """As of the last error: 1 and more."""
+        """The design effect as of the last error, at least 1."""
         return design_effect(self._row)
 
     @property
@@ -148,7 +146,7 @@ class ClusterEffect:
         return self
 
     def update_many(self, outcomes: Iterable[int]) -> None:
-        """Takes outcomes, each 0 or 1, not looked at again."""
+        """Takes outcomes, each 0 or 1, which is not checked."""
         for x in outcomes:
             if x:
                 advance(self._row, self._correct)
@@ -162,7 +160,7 @@ class ClusterEffect:
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
-        """The estimate again."""
+        """Restores an estimate from `to_bytes`."""
         correct, *row = struct.unpack("<7d", packed)
         effect = cls()
         effect._correct, effect._row = int(correct), row

@@ -1,4 +1,4 @@
-"""How much more the sums of groups vary than independent values would: the design effect of what comes in groups."""
+"""The design effect of values that come in groups: how much more sums of groups vary than independent values would."""
 
 from collections.abc import Sequence
 from operator import add as add_up
@@ -10,25 +10,25 @@ _DOUBT = 2.0
 
 
 def size(width: int) -> int:
-    """How many floats a stream needs whose groups are `width` numbers each."""
+    """How many floats of state a stream needs, if each of its groups has `width` numbers."""
     return LEVELS * (1 + width)
 
 
 def add(row: list[float], at: int, groups: int, values: Sequence[float], weights: Sequence[tuple[int, float]]) -> None:
     """Takes the numbers of a group.
 
-    Like a binary counter: two sums of 2^l groups that stand side by side are compared once, and
-    become one of 2^(l+1). So a group costs two comparisons on average, whatever the levels, and a
-    change of level counts once at each.
+    It works like a binary counter: two neighbouring sums of 2^l groups are compared once, and become one of 2^(l+1). So
+    a group costs two comparisons on average, however many levels there are, and a change of the mean counts only once
+    at each level.
 
     Args:
-        row: Changed in place, from `at` on: a sum of squares for each level, then the sum of each
-            level that waits for its neighbour, `width` numbers each; zeros at first.
-        at: Where they stand in the row.
-        groups: How many came before.
+        row: Changed in place, from `at` on: a sum of squares for each level, then for each level the sum that waits for
+            its neighbour, `width` numbers each; zeros at first.
+        at: Index in the row at which this state begins.
+        groups: How many groups came before.
         values: The group's numbers, shape (width,).
-        weights: Places of the numbers that count, each with the weight of its squared difference: such that for
-            independent values the weighted sum of the squares of (value - mean) is 1 on average.
+        weights: Indices of the numbers that count, each with the weight of its squared difference. The weights must be
+            such that for independent values the weighted sum of the squares of (value - mean) is 1 on average.
     """
     width, level, first = len(values), 0, at + LEVELS
     while groups >> level & 1:
@@ -47,7 +47,7 @@ def add(row: list[float], at: int, groups: int, values: Sequence[float], weights
 
 
 def add_one(row: list[float], at: int, groups: int, value: float, weight: float) -> None:
-    """As `add` for groups that are one number each, in a quarter of the time."""
+    """As `add` for groups of one number, in a quarter of the time."""
     level, first = 0, at + LEVELS
     while groups >> level & 1:
         other = row[first + level]
@@ -61,19 +61,19 @@ def add_one(row: list[float], at: int, groups: int, value: float, weight: float)
 
 
 def design_effect(row: Sequence[float], at: int, groups: int, freedom: float = 1.0) -> float:
-    """The largest design effect of any level, 1 and more.
+    """The largest design effect of any level, at least 1.
 
-    A level's is the mean of squares over what independent values give; shrunk towards 1, the more
-    the fewer comparisons it has.
+    A level's design effect is its mean of squares over that of independent values. It is shrunk towards 1, the more the
+    fewer comparisons there are.
 
     Args:
-        row: As of `add`.
-        at: As of `add`.
-        groups: How many were taken.
+        row: As in `add`.
+        at: As in `add`.
+        groups: How many groups were taken.
         freedom: Degrees of freedom of a comparison.
 
     Returns:
-        Variance of the sums over that of independent values.
+        Variance of the sums over the variance that independent values would have.
 
     Source:
         Allan 1966 (variance of neighbours at doubling lengths); Kish 1965 (design effect).

@@ -1,4 +1,4 @@
-"""A fall of the rate of errors found: a reviewer who overlooks what was found before."""
+"""Finds a fall of the rate of errors found: a reviewer overlooks errors that were found before."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
@@ -12,24 +12,24 @@ from detectors.outcomes import Outcomes, locate_change
 from detectors.protocol import Estimate, checked_outcome, until_drift
 from detectors.self_starting import PRIOR, ROW, check_prior, fresh
 
-#: What the rate falls to, as shares of the baseline.
+#: The falls that are looked for: the new rate as a share of the baseline.
 FALLS = (0.75, 0.5, 0.25)
-#: Correct outcomes after which the statistic is evaluated. They raise it, so it cannot wait for an error that may
-#: never come; and at fixed counts, so that the result does not depend on how a log was cut.
+#: Correct outcomes after which the statistic is evaluated. Correct outcomes raise it, so evaluation cannot wait for an
+#: error that may never come. The count is fixed so that the result does not depend on how the log is cut.
 EVALUATE_EVERY = 16
 
 __all__ = ["EVALUATE_EVERY", "FALLS", "ROW", "SelfStartingFall", "advance", "fresh"]
 
 
 def advance(row: list[float], correct: int, wrong: bool, temper: float = 1.0, learns: bool = True) -> float:
-    """Takes a run of correct outcomes and, where there is one, the error that ends it.
+    """Takes a run of correct outcomes and, if there is one, the error that ends it.
 
     Args:
         row: As `detectors.self_starting.ROW`, changed in place.
-        correct: Length of the run: callers keep count and call at `EVALUATE_EVERY`, and with the rest at an error.
-        wrong: Whether an error ends it, after which the evidence is lower.
+        correct: Length of the run. Callers count, and call at `EVALUATE_EVERY` and, with the rest, at an error.
+        wrong: Whether an error ends the run; it lowers the evidence.
         temper: 1 / design effect.
-        learns: Whether the baseline takes them in.
+        learns: Whether the baseline learns from these outcomes.
 
     Returns:
         Mean of the R_f: a drift is signalled where it reaches the run length.
@@ -61,9 +61,9 @@ class SelfStartingFall:
     """Watches a stream of outcomes (1 is an error found) for a fall below its own past.
 
     The mirror of `SelfStartingMixture`: for each share f, R_f <- (R_f + 1) * L_f with L_f = f on an
-    error and (1 - f p) / (1 - p) otherwise, p being the stream's running Beta mean. The same
+    error and (1 - f p) / (1 - p) otherwise, where p is the stream's running Beta mean. The same
     martingale gives the same promise: at least `run_length` outcomes to a false alarm, on average
-    over a fleet.
+    over many streams.
 
     Args:
         run_length: A, the promised mean number of outcomes to a false alarm.
@@ -101,17 +101,17 @@ class SelfStartingFall:
 
     @property
     def baseline(self) -> float:
-        """The stream's own rate as known at the last evaluation, 0 to 1."""
+        """The stream's learned rate as of the last evaluation, 0 to 1."""
         return self._row[0] / (self._row[0] + self._row[1])
 
     @property
     def evidence(self) -> float:
-        """Mean of the R_f at the last evaluation / run length."""
+        """Mean of the R_f over the run length, as of the last evaluation."""
         return sum(self._row[3:]) / (3.0 * self.run_length)
 
     @property
     def drift_detected(self) -> bool:
-        """Whether the mean of the R_f stood at the run length or above at the last evaluation."""
+        """Whether the mean of the R_f was at the run length or above at the last evaluation."""
         return self.evidence >= 1.0
 
     def update(self, x: float) -> Self:
@@ -131,18 +131,18 @@ class SelfStartingFall:
         return self
 
     def update_many(self, outcomes: Iterable[int]) -> int:
-        """Takes outcomes until a drift is detected, or to the end; returns how many."""
+        """Takes outcomes until a drift is detected, or to the end; returns how many were taken."""
         return until_drift(self, outcomes)
 
     def reset(self) -> None:
-        """Starts the test afresh with the baseline as it is, as after a drift was cleared."""
+        """Starts the test afresh, as after a drift was cleared; the baseline stays."""
         self._row[3:] = 0.0, 0.0, 0.0
         self._pending = 0
         self._outcomes.clear()
         self._open = False
 
     def estimate(self) -> Estimate:
-        """When the fall began and the rate since, from the errors remembered."""
+        """Estimates when the fall began and the rate since, from the errors remembered."""
         return locate_fall(self._outcomes.newest_first(), self.baseline, self.temper)
 
     def to_bytes(self) -> bytes:
@@ -152,7 +152,7 @@ class SelfStartingFall:
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
-        """The detector again."""
+        """Restores a detector from `to_bytes`."""
         (run_length, temper, pending, *row), outcomes, _ = unpack(packed, 9)
         detector = cls(abs(run_length), temper=temper)
         detector._open = run_length < 0
@@ -165,5 +165,5 @@ class SelfStartingFall:
 def locate_fall(
     newest_first: Sequence[int] | NDArray[np.integer[Any]], p0: float | NDArray[np.float64], temper: float = 1.0
 ) -> Estimate:
-    """When a fall began, and the rate since; as `detectors.outcomes.locate_change`."""
+    """Estimates when a fall began, and the rate since; as `detectors.outcomes.locate_change`."""
     return locate_change(newest_first, p0, [fall * p0 - p0 for fall in FALLS], temper)

@@ -1,4 +1,4 @@
-"""A rise or fall of handling time against the stream's own past, from sums over groups of labels."""
+"""Finds a rise or fall of handling time against the stream's own past, from sums over groups of labels."""
 
 import math
 import struct
@@ -16,19 +16,19 @@ from detectors.protocol import Estimate, until_drift
 from detectors.reverse import BOUND, edge_of
 from schemas.drift import Direction
 
-#: Values a group holds.
+#: Values in a group.
 GROUP = 32
 #: A logarithm is kept as a whole number of thousandths, so that sums do not depend on their order.
 UNIT = 1000
-#: Factors on the time that are looked for, both ways.
+#: The changes of the time that are looked for, up and down, as factors.
 FACTORS = (1.15, 1.3, 1.6)
-#: Within this factor of the baseline nothing is found: people, shifts and hours differ by some percent anyhow.
+#: A change by a smaller factor is not looked for: people, shifts and hours differ by some percent anyhow.
 TOLERANCE = 1.05
 #: Values after which the baseline is taken as known, each counted by 1 / design effect.
 FREEZE_AFTER = 10_000
-#: What the functions below keep of a stream, in a list of floats that its owner stores as it likes: groups; values
-#: that the baseline was learned from; its mean logarithm; sum of squares within groups; R of the rises and falls; the
-#: design effect; what `detectors.dispersion` keeps.
+#: The state of a stream, a list of floats that its owner stores as it likes: number of groups; values that the baseline
+#: was learned from, and their mean logarithm; sum of squares within groups; R of the rises and of the falls; the design
+#: effect; the state of `detectors.dispersion`.
 ROW = (
     "groups",
     "learned",
@@ -38,22 +38,22 @@ ROW = (
     "effect",
     *(f"dispersion{number}" for number in range(dispersion.size(1))),
 )
-#: Groups that a change is located in.
+#: The newest groups, among which the beginning of a change is looked for.
 GROUPS_KEPT = 64
-#: One group says this much at most, and moves the baseline by so many standard deviations of its mean: who left a
-#: task open over lunch is no change.
+#: Upper bounds of one group's log-likelihood ratio, and of how far it moves the baseline, in standard deviations of the
+#: group's mean: a task left open over lunch is no change.
 _MOST, _FURTHEST = 3.0, 4.0
-#: Nothing is looked for before so many values are learned, and at so many evidence counts half: the first hour is
-#: seldom like the rest, and where a log begins only quick tasks are done.
+#: No change is looked for before so many values are learned; and when so many are, evidence counts half. The first hour
+#: is seldom like the rest, and at the beginning of a log only quick tasks are done already.
 FIRST, _YOUNG = 320.0, 256.0
-#: Standard deviation of logarithms at first, as if it came from so many values; and its least.
+#: The standard deviation of logarithms assumed at first, how many values that counts for, and the least deviation.
 _DEVIATION, _PRIOR, _LEAST = 0.5, 4.0, 0.05
 _PRIOR_SQUARES, _LEAST_VARIANCE, _UNIT2 = _PRIOR * _DEVIATION**2, _LEAST**2, UNIT**2
 _R, _EFFECT, _DISPERSION = 4, 10, 11
 #: Groups after which the design effect is worked out again.
 _EFFECT_EVERY = 8
 _SHORTEST_MS, _LONGEST_MS = 100, 3_600_000
-#: By R, as in the row: its way, its factor's distance from the tolerance, and the middle of both, as logarithms.
+#: For each R, as in the row: its direction; and as logarithms, its factor over the tolerance, and the middle of both.
 _STEPS = tuple(
     (way, math.log(factor / TOLERANCE), math.log(factor * TOLERANCE) / 2) for way in (1.0, -1.0) for factor in FACTORS
 )
@@ -82,7 +82,7 @@ def quantised(handle_ms: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
 
 
 def variance(row: Sequence[float], n: int = GROUP) -> float:
-    """Variance of one logarithm, from within groups of n."""
+    """Variance of one logarithm, estimated within groups of n."""
     return _variance(row[0], row[3], n)
 
 
@@ -97,7 +97,7 @@ def temper(row: Sequence[float]) -> float:
 
 
 def advance(row: list[float], n: int, total: int, squares: int, learns: bool = True) -> float:
-    """Takes a group of values, as `run`; returns the mean of the R."""
+    """Takes one group of values, as `run` does; returns the mean of the R."""
     return run(row, n, [(total, squares)], [True], math.inf, learns)[1]
 
 
@@ -109,10 +109,10 @@ def run(
     Args:
         row: `ROW`, changed in place.
         n: Values in a group, at least 2; the same for every group of a stream.
-        groups: Of each the sum of its `quantised`, and the sum of their squares.
-        tests: Of each whether a change is looked for; if not, the R stay as they are.
-        limit: What the mean of the R over rises and falls must reach, in values.
-        learns: Whether the baseline takes them in.
+        groups: For each group the sum of its `quantised` values, and the sum of their squares.
+        tests: Whether a change is looked for in each group; if not, the R stay unchanged.
+        limit: Threshold of the mean of the R over rises and falls, in values.
+        learns: Whether the baseline learns from the groups.
 
     Returns:
         How many groups were taken, at least one, and the mean of the R after the last of them.
@@ -124,7 +124,7 @@ def run(
         off = value - mean if learned else 0.0
         statistic = 0.0
         if is_tested and learned >= FIRST:
-            # A young baseline is rough itself: the group's mean is less far from it than it looks.
+            # A young baseline is rough itself, so the group's mean differs from it less surely than it seems.
             scale = power * learned / (learned + n + _YOUNG) * n / one
             for place, (way, gap, middle) in enumerate(_STEPS, _R):
                 gain = scale * gap * (way * off - middle)
@@ -150,25 +150,25 @@ def run(
 
 
 def directions(row: Sequence[float]) -> tuple[float, float]:
-    """Mean of the R over the rises, and over the falls: each keeps the run length for itself, too."""
+    """Mean of the R over the rises, and over the falls; each by itself keeps the run length too."""
     return sum(row[_R : _R + 3]) / 3.0, sum(row[_R + 3 : _R + 6]) / 3.0
 
 
 def leaning(row: Sequence[float]) -> Direction:
-    """Which way the evidence points."""
+    """The direction with more evidence."""
     rise, fall = directions(row)
     return "up" if rise >= fall else "down"
 
 
 def unlearn(row: list[float], n: int, totals: Sequence[int]) -> None:
-    """Takes groups out of the baseline again: those of a change that it has learned before it was found.
+    """Takes groups out of the baseline again, which had learned from a change before it was found.
 
-    A frozen baseline has not learned them.
+    A frozen baseline has not learned from them and stays unchanged.
 
     Args:
         row: `ROW`, changed in place.
         n: Values in a group.
-        totals: Sums of the groups.
+        totals: Sums of the groups of the change.
     """
     weight = temper(row) * n
     if row[1] >= FREEZE_AFTER or not totals:
@@ -180,12 +180,12 @@ def unlearn(row: list[float], n: int, totals: Sequence[int]) -> None:
 
 
 def restart(row: list[float]) -> None:
-    """Starts the test afresh with the baseline as it is, as after a drift was cleared."""
+    """Starts the test afresh, as after a drift was cleared; the baseline stays."""
     row[_R:_EFFECT] = [0.0] * 6
 
 
 def locate(newest_first: Sequence[int], row: Sequence[float], n: int = GROUP) -> Estimate:
-    """When a change began, and the typical time since, from sums of groups.
+    """Estimates when a change began, and the typical time since, from sums of groups.
 
     As `detectors.outcomes.locate_change`, with the likelihood ratio of a group in place of an outcome's.
 
@@ -213,35 +213,39 @@ def locate(newest_first: Sequence[int], row: Sequence[float], n: int = GROUP) ->
 
 
 def proven(row: Sequence[float], way: Direction, total: float, values: int, n: int = GROUP) -> float:
-    """How large a change is proven: the lower 5% bound of its logarithm, below 0 where none is.
+    """The size of change that is proven: the lower 5% bound of its logarithm; below 0: none.
 
     Args:
         row: `ROW`.
-        way: Of the change.
+        way: Direction of the change.
         total: Sum of the logarithms of seconds since the change.
-        values: How many these are, above 0.
+        values: How many values these are, above 0.
         n: Values in a group.
     """
-    # As if one group had shown the old level: the signal has chosen the first ones.
+    # As if one more group had shown the old level: a signal comes when chance has added to the change.
     off = (total - values * row[2]) / (values + n)
     deviation = math.sqrt(variance(row, n) * row[_EFFECT] / (values + n))
     return (off if way == "up" else -off) - BOUND * deviation
 
 
 def back(r: float, row: Sequence[float], way: Direction, known: float, n: int, total: int) -> float:
-    """Takes a group while a drift is open: whether the level is proven to be nearer than an edge, as `ReverseTest`.
+    """Takes a group while a drift is open, to prove that the level is nearer to the baseline than an edge.
 
-    R <- (R + n) * L, with the likelihood ratio of the baseline against the edge: half of the change that is proven,
-    and `TOLERANCE` at least. While the level is at the edge or beyond, the mean number of values until R reaches
-    `detectors.reverse.RUN_LENGTH`, where the drift is over, is at least that.
+    As `ReverseTest`: R <- (R + n) * L, with L the likelihood ratio of the baseline against the edge. The edge is half
+    of the proven change away from the baseline, and at least `TOLERANCE`. The drift is over when R reaches
+    `detectors.reverse.RUN_LENGTH`; while the level is at the edge or beyond, that takes at least as many values, on
+    average.
 
     Args:
         r: What the last call returned; 0 at first.
         row: `ROW`.
-        way: Of the change.
-        known: The largest change that was ever proven (`proven`).
+        way: Direction of the change.
+        known: The largest change that was proven so far (`proven`).
         n: Values in the group.
-        total: Sum of their `quantised`.
+        total: Sum of their `quantised` values.
+
+    Returns:
+        The new R.
 
     Source:
         Roberts 1966; Pollak 1987.
@@ -255,26 +259,25 @@ def back(r: float, row: Sequence[float], way: Direction, known: float, n: int, t
 class LogNormalMeanShift:
     """Watches handling times (seconds) for a rise or fall of their typical value against the stream's own past.
 
-    Logarithms of handling times are about normal, with mean m and variance s^2; a group of n gives
-    their mean y. For each factor f of `FACTORS` and both ways: R <- (R + n) * L with
-    L = exp(n (d - t) (|y - m| - (d + t) / 2) / (v s^2)), |.| taken with the sign of the way,
-    d = log f, t = log `TOLERANCE`: the likelihood ratio of the change against the edge of what is
-    tolerated. m is learned from the groups before, s^2 from within groups, and v makes the ratio
-    modest: v = deff (1 + (n + 256) / values learned). deff is the design effect of the groups' means, from
-    neighbouring sums of 1 to 128 groups (`detectors.dispersion`): so that what is slow or regular,
-    such as shifts of slower and faster people, does not count as news. No group counts for more than
-    e^3, however wild.
+    Logarithms of handling times are about normal, with mean m and variance s^2; y is the mean of a group of n. For each
+    factor f of `FACTORS` and both directions: R <- (R + n) * L with
+    L = exp(n (d - t) (|y - m| - (d + t) / 2) / (v s^2)).
+    Here |.| has the sign of the direction, d = log f and t = log `TOLERANCE`: L is the likelihood ratio of the change
+    against the edge of the tolerance. m is learned from the groups before, s^2 from within groups. v makes the evidence
+    weaker: v = deff (1 + (n + 256) / values learned). deff is the design effect of the groups' means, from neighbouring
+    sums of 1 to 128 groups (`detectors.dispersion`), so that slow or regular movement, such as shifts of slower and
+    faster people, is no evidence. No group counts for more than e^3, whatever its values.
 
-    Guarantee: mean(R) - values seen is a supermartingale while the mean logarithm stays within the
-    tolerance of m, so that the mean number of values to a false alarm is at least `run_length`; with
-    an estimated m it holds on average over a fleet. Simulated over 24,000,000 labels of the steady
-    scenario (people, shifts, projects; sites of 6 to 200 people): at most .13 false alarms in 20,000
-    labels at A = 20,000. After 10,000 labels a factor of 1.3 is found after 180 more, of 1.5 after
-    100, of 1.15 after 790; within the tolerance nothing is, and 1.1 takes weeks.
+    Guarantee: mean(R) - values seen is a supermartingale while the mean logarithm stays within the tolerance of m, so
+    that the mean number of values to a false alarm is at least `run_length`. As m is estimated, this holds on average
+    over many streams. Simulated over 24,000,000 labels of the steady scenario (people, shifts, projects; sites of 6 to
+    200 people): at most .13 false alarms in 20,000 labels at A = 20,000. After 10,000 labels a factor of 1.3 is found
+    after 180 more, of 1.5 after 100, of 1.15 after 790; a factor within the tolerance is not found, and 1.1 takes
+    weeks.
 
     Args:
         run_length: A, the promised mean number of values to a false alarm.
-        group: Values a group holds.
+        group: Values in a group.
 
     Raises:
         ValueError: A value is out of its range.
@@ -313,17 +316,17 @@ class LogNormalMeanShift:
 
     @property
     def evidence(self) -> float:
-        """Mean of the R as of the last full group / run length."""
+        """Mean of the R over the run length, as of the last full group."""
         return sum(directions(self._row)) / (2.0 * self.run_length)
 
     @property
     def drift_detected(self) -> bool:
-        """Whether the mean of the R stood at the run length or above at the last full group."""
+        """Whether the mean of the R was at the run length or above at the last full group."""
         return self.evidence >= 1.0
 
     @property
     def direction(self) -> Direction:
-        """Which way the evidence points."""
+        """The direction with more evidence."""
         return leaning(self._row)
 
     def update(self, x: float) -> Self:
@@ -333,7 +336,7 @@ class LogNormalMeanShift:
             x: Seconds, above 0.
 
         Raises:
-            ValueError: It is no such number.
+            ValueError: x is no such number.
         """
         if not 0 < x < math.inf:
             raise ValueError(f"a handling time must be a number of seconds above 0, not {x!r}")
@@ -349,21 +352,21 @@ class LogNormalMeanShift:
         return self
 
     def update_many(self, values: Iterable[float]) -> int:
-        """Takes values until a drift is detected, or to the end; returns how many."""
+        """Takes values until a drift is detected, or to the end; returns how many were taken."""
         return until_drift(self, values)
 
     def reset(self) -> None:
-        """Starts the test afresh with the baseline as it is, as after a drift was cleared."""
+        """Starts the test afresh, as after a drift was cleared; the baseline stays."""
         restart(self._row)
         self._totals.clear()
         self._open = False
 
     def estimate(self) -> Estimate:
-        """When the change began, in values, and the typical seconds before and since."""
+        """Estimates when the change began, in values, and the typical seconds before and since."""
         return locate(list(reversed(self._totals)), self._row, self.group)
 
     def to_bytes(self) -> bytes:
-        """The state: parameters, row, the group at hand and the sums kept; about 500 bytes."""
+        """The state: parameters, row, the group that is being filled and the newest sums; about 500 bytes."""
         numbers = (self.group, self._count, self._total, self._squares, self._open, *self._totals)
         return struct.pack(f"<{1 + len(ROW)}d", self.run_length, *self._row) + struct.pack(
             f"<{len(numbers)}q", *numbers
@@ -371,7 +374,7 @@ class LogNormalMeanShift:
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
-        """The detector again."""
+        """Restores a detector from `to_bytes`."""
         run_length, *row = struct.unpack_from(f"<{1 + len(ROW)}d", packed)
         group, count, total, squares, is_open, *totals = memoryview(packed)[8 * (1 + len(ROW)) :].cast("q")
         detector = cls(run_length, group)

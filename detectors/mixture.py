@@ -1,4 +1,4 @@
-"""A rise of the error rate above a known one: the mixture Shiryaev-Roberts statistic."""
+"""Finds a rise of the error rate above a known one, by a mixture of Shiryaev-Roberts statistics."""
 
 import math
 import struct
@@ -11,24 +11,24 @@ from detectors.outcomes import Outcomes, locate_change
 from detectors.protocol import Estimate, checked_outcome
 
 SHIFTS = (0.02, 0.05, 0.10)
-#: R of a stream that has run for long: with it a fresh stream is as quick as a warm one.
+#: R of a stream that has run for long: started with these, a new stream is as quick to signal.
 HEAD_START = (300.0, 180.0, 90.0)
-#: Beyond this R means nothing more; far below a float's end.
+#: R is capped here: a larger value means nothing more, and floats end far above.
 R_MAX = 1e200
 
 
-#: What the functions below keep of a stream, in a list of floats that its owner stores as it likes.
+#: The state of a stream, a list of floats that its owner stores as it likes.
 ROW = ("r1", "r2", "r3")
 
 
 def run(factor: float, correct: int) -> tuple[float, float]:
-    """What a run of correct outcomes multiplies R by and adds to it."""
+    """By what a run of correct outcomes multiplies R, and what it then adds to it."""
     power = factor**correct
     return power, run_adds(factor, power)
 
 
 def grow(r: float, factor: float, correct: int) -> float:
-    """R after a `run`."""
+    """R after a run of correct outcomes."""
     times, plus = run(factor, correct)
     return r * times + plus
 
@@ -36,8 +36,8 @@ def grow(r: float, factor: float, correct: int) -> float:
 def advance(row: list[float], correct: int, p0: float, temper: float = 1.0, shifts: Sequence[float] = SHIFTS) -> float:
     """Takes a run of correct outcomes and the error that ends it.
 
-    The run costs what one outcome costs, and the result does not depend on how a log was cut into
-    batches, since between errors only a whole number grows.
+    A run costs as much as one outcome. The result does not depend on how the log is cut into batches, since between
+    errors outcomes are only counted.
 
     Args:
         row: `ROW`, changed in place.
@@ -61,7 +61,7 @@ def advance(row: list[float], correct: int, p0: float, temper: float = 1.0, shif
 def evidence_after(
     row: Sequence[float], correct: int, p0: float, temper: float = 1.0, shifts: Sequence[float] = SHIFTS
 ) -> float:
-    """Mean of the R_d after so many more correct outcomes, without taking them."""
+    """Mean of the R_d as it would be after `correct` more correct outcomes; changes nothing."""
     if not correct:
         return sum(row) / 3.0
     return sum(grow(r, factors(p0, shift, temper)[1], correct) for r, shift in zip(row, shifts, strict=True)) / 3.0
@@ -78,19 +78,19 @@ class MixtureShiryaevRoberts:
 
     For each shift d: R_d <- (R_d + 1) * L_d, with L_d = (p0 + d) / p0 on an error and
     (1 - p0 - d) / (1 - p0) otherwise; a drift is signalled when the mean of the R_d reaches the
-    run length A. It is looked at when an error comes: after correct outcomes it has only fallen.
+    run length A. It is evaluated at errors only, since correct outcomes can only lower it.
 
     Guarantee: mean(R_t) - t is a martingale at p0 and a supermartingale below it, so that the
-    mean number of outcomes to a false alarm is at least A. No calibration, no simulation. (True
-    ones are 1.50, 1.31, 1.24 and 1.17 times A at p0 of 2, 4, 6 and 10%.) With a head start h the
-    bound is A - mean(h).
+    mean number of outcomes to a false alarm is at least A. This is proven, not calibrated or
+    simulated. (The true numbers are 1.50, 1.31, 1.24 and 1.17 times A at p0 of 2, 4, 6 and 10%.)
+    With a head start h the bound is A - mean(h).
 
     Args:
         p0: Rate in control, above 0 and below 1.
         run_length: A, the promised mean number of outcomes to a false alarm.
         shifts: Three rises that are looked for, in ratio points.
-        head_start: Starts as if it had run for long already.
-        temper: 1 / design effect of clustered errors: each L is raised to it (`ClusterEffect`).
+        head_start: Whether to start as if it had run for long already.
+        temper: 1 / design effect of clustered errors (`ClusterEffect`); each L is raised to this power.
 
     Raises:
         ValueError: A value is out of its range.
@@ -131,12 +131,12 @@ class MixtureShiryaevRoberts:
 
     @property
     def evidence(self) -> float:
-        """Mean of the R_d / run length."""
+        """Mean of the R_d over the run length."""
         return evidence_after(self._row, self._outcomes.since, self.p0, self.temper, self._shifts) / self.run_length
 
     @property
     def drift_detected(self) -> bool:
-        """Whether the mean of the R_d stands at the run length or above."""
+        """Whether the mean of the R_d is at the run length or above."""
         return self.evidence >= 1.0
 
     def update(self, x: float) -> Self:
@@ -152,7 +152,7 @@ class MixtureShiryaevRoberts:
         self._outcomes.since += correct
 
     def failed(self) -> bool:
-        """Takes an error; whether a drift is detected at it."""
+        """Takes an error; returns whether a drift is detected at it."""
         statistic = advance(self._row, self._outcomes.since, self.p0, self.temper, self._shifts)
         self._outcomes.add_error()
         return statistic >= self.run_length
@@ -161,7 +161,7 @@ class MixtureShiryaevRoberts:
         """Takes outcomes until a drift is detected, or to the end; the same as `update` one by one.
 
         Args:
-            outcomes: Each 0 or 1, not looked at again.
+            outcomes: Each 0 or 1, which is not checked.
 
         Returns:
             How many were taken: up to the error at which the statistic reaches its threshold, or all.
@@ -174,16 +174,16 @@ class MixtureShiryaevRoberts:
         self._outcomes.clear()
 
     def estimate(self) -> Estimate:
-        """When the rise began and the rate since, from the errors remembered."""
+        """Estimates when the rise began and the rate since, from the errors remembered."""
         return locate_change(self._outcomes.newest_first(), self.p0, self._shifts, self.temper)
 
     def to_bytes(self) -> bytes:
-        """The state: parameters, statistics and remembered gaps; below 200 bytes with the shifts that are usual."""
+        """The state: parameters, statistics and remembered gaps; below 200 bytes with the usual shifts."""
         return pack((self.p0, self.run_length, self.temper, *self._row), self._outcomes, self._shifts)
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
-        """The detector again."""
+        """Restores a detector from `to_bytes`."""
         (p0, run_length, temper, *row), outcomes, shifts = unpack(packed, 6)
         detector = cls(p0, run_length, shifts, temper=temper)
         detector._row = row
@@ -192,21 +192,21 @@ class MixtureShiryaevRoberts:
 
 
 class _TakesRuns(Protocol):
-    """What `take_until` drives."""
+    """What `take_until` needs of a detector."""
 
     @property
     def drift_detected(self) -> bool:
-        """Whether the statistic stands at its threshold."""
+        """Whether the statistic is at its threshold or above."""
 
     def passed(self, correct: int) -> None:
         """Takes correct outcomes."""
 
     def failed(self) -> bool:
-        """Takes an error."""
+        """Takes an error; returns whether a drift is detected at it."""
 
 
 def take_until(detector: _TakesRuns, outcomes: Iterable[int]) -> int:
-    """Feeds outcomes up to the first error at which the statistic passes its threshold; returns how many."""
+    """Feeds outcomes up to the first error at which the statistic reaches its threshold anew; returns how many."""
     taken, below = 0, not detector.drift_detected
     for x in outcomes:
         taken += 1
@@ -220,10 +220,10 @@ def take_until(detector: _TakesRuns, outcomes: Iterable[int]) -> int:
 
 
 def check(run_length: float, shifts: Sequence[float], temper: float) -> None:
-    """Refuses parameters out of their range.
+    """Checks a detector's parameters.
 
     Raises:
-        ValueError: It names the parameter and its value.
+        ValueError: One is out of its range; the message names it and its value.
     """
     check_run_length(run_length, temper)
     if len(shifts) != 3 or any(not 0 < shift < 0.5 for shift in shifts):
@@ -231,10 +231,10 @@ def check(run_length: float, shifts: Sequence[float], temper: float) -> None:
 
 
 def check_run_length(run_length: float, temper: float) -> None:
-    """Refuses a run length or a tempering out of its range.
+    """Checks a run length and a tempering.
 
     Raises:
-        ValueError: It names the parameter and its value.
+        ValueError: One is out of its range; the message names it and its value.
     """
     if not run_length > 0 or not math.isfinite(run_length):
         raise ValueError(f"run_length must be a number above 0, not {run_length!r}")
@@ -243,7 +243,7 @@ def check_run_length(run_length: float, temper: float) -> None:
 
 
 def pack(values: Sequence[float], outcomes: Outcomes, shifts: Sequence[float] = SHIFTS) -> bytes:
-    """Floats as they are, shifts only where they are unusual, gaps as LEB128: a byte where below 128."""
+    """Packs floats unchanged, shifts only if they are not the usual ones, and gaps as LEB128: one byte below 128."""
     own = tuple(shifts) != SHIFTS
     floats = (*values, *shifts) if own else values
     out = bytearray(struct.pack(f"<?{len(floats)}d", own, *floats))
@@ -256,7 +256,7 @@ def pack(values: Sequence[float], outcomes: Outcomes, shifts: Sequence[float] = 
 
 
 def unpack(packed: bytes, count: int) -> tuple[list[float], Outcomes, Sequence[float]]:
-    """What `pack` has packed, of `count` floats: these, the outcomes and the shifts."""
+    """Unpacks what `pack` has packed: `count` floats, the outcomes and the shifts."""
     own = bool(packed[0])
     form = struct.Struct(f"<?{count + 3 * own}d")
     numbers, number, shift = [], 0, 0

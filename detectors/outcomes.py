@@ -1,4 +1,4 @@
-"""The last errors of a stream, kept small, and when its rate changed: what a detector remembers for its estimate."""
+"""The last errors of a stream, in little memory, and the estimate from them of when its rate changed."""
 
 import math
 from collections import deque
@@ -10,23 +10,24 @@ from numpy.typing import NDArray
 
 from detectors.protocol import Estimate
 
-#: Newest errors remembered one by one, at about a byte each.
+#: The newest errors are remembered one by one, in about a byte each.
 ERRORS_KEPT = 44
-#: Older ones by eights: how many correct outcomes lay among them. Far back, the place of one error matters little.
+#: Older ones are remembered eight by eight, as the number of correct outcomes among them: far back, the exact place of
+#: an error matters little.
 GROUP, GROUPS_KEPT = 8, 26
 _INTERVAL = 0.90
-#: Weight, in outcomes, of the old rate in the new one's estimate: without it a rise of 5 points reads as 6.5.
+#: Weight, in outcomes, of the old rate in the estimate of the new one; without it a rise of 5 points looks like 6.5.
 _PRIOR = 40.0
 
 
 class Outcomes:
-    """A run of outcomes as the gaps between errors: an update of a correct one only counts.
+    """A stream's outcomes as the gaps between errors; a correct outcome is only counted.
 
-    It reaches back 252 errors: 4,200 outcomes at 6%, in about 100 bytes.
+    It reaches back 252 errors: 4,200 outcomes at an error rate of 6%, in about 100 bytes.
 
     Attributes:
         gaps: Correct outcomes before each of the newest errors, oldest first.
-        groups: Correct outcomes among each eight errors before those, oldest first.
+        groups: Correct outcomes among each group of eight errors before those, oldest first.
         since: Correct outcomes since the last error.
     """
 
@@ -38,18 +39,18 @@ class Outcomes:
         self.gaps: deque[int] = deque(numbers[2 + numbers[1] :])
 
     def add_error(self) -> None:
-        """Takes an error; a correct outcome is `since += 1`."""
+        """Takes an error; for a correct outcome callers add 1 to `since`."""
         self.gaps.append(self.since)
         self.since = 0
         if len(self.gaps) == ERRORS_KEPT + GROUP:
             self.groups.append(sum(self.gaps.popleft() for _ in range(GROUP)))
 
     def numbers(self) -> list[int]:
-        """The whole as whole numbers, from which it can be made again."""
+        """The state as whole numbers, from which `Outcomes` can be made again."""
         return [self.since, len(self.groups), *self.groups, *self.gaps]
 
     def newest_first(self) -> list[int]:
-        """The outcomes remembered, 1 for an error, newest first; those of a group evenly spread."""
+        """The outcomes remembered, 1 for an error, newest first; errors of a group are spread evenly."""
         out = [0] * self.since
         for gap in reversed(self.gaps):
             out.append(1)
@@ -68,7 +69,7 @@ class Outcomes:
 
 
 def from_gaps(since: int, gaps: Sequence[int]) -> list[int]:
-    """Outcomes, newest first, from the correct ones since the last error and before each error, newest first."""
+    """Outcomes, 1 for an error, newest first; `gaps`: correct outcomes before each error, newest first."""
     out = [0] * since
     for gap in gaps:
         out.append(1)
@@ -82,22 +83,22 @@ def locate_change(
     shifts: Sequence[float | NDArray[np.float64]],
     temper: float = 1.0,
 ) -> Estimate:
-    """When a change of the error rate began, and the rate since.
+    """Estimates when a change of the error rate began, and the rate since.
 
-    Every past moment k is weighed by the likelihood of a change at it: w(k) is the sum over the
-    shifts d of the product of L_d over the outcomes since k. The median of w and its 5% and 95%
-    points are the estimate. The new rate is the mean over the joint weights of the Beta mean of the
-    outcomes since k, with a prior at the old rate: the raw rate since a signal overstates, because
-    the signal chose the moment.
+    Every past moment k is weighed by the likelihood that the change began there: w(k) is the sum over the shifts d of
+    the product of L_d over the outcomes since k. The estimate is the median of w, with its 5% and 95% points. The new
+    rate is the mean, over these weights, of the Beta mean of the outcomes since k, with a prior at the old rate: the
+    plain rate since a signal is too high, because a signal comes when chance has added to the change.
 
     Args:
-        newest_first: Outcomes, newest first, shape (n,).
-        p0: Rate before, the same for all or each outcome's own, shape (n,): the old rate is then their mean since k.
-        shifts: Changes that are considered, in ratio points, of all outcomes or each one's own; below 0 for a fall.
-        temper: 1 / design effect: clustered outcomes count for less.
+        newest_first: Outcomes, 1 for an error, newest first, shape (n,).
+        p0: Rate before the change: one for all outcomes, or each outcome's own, shape (n,); the old rate is then their
+            mean since k.
+        shifts: Changes that are considered, in ratio points, for all outcomes or each one's own; below 0 for a fall.
+        temper: 1 / design effect; clustered outcomes count for less.
 
     Returns:
-        The estimate; all zero long ago where nothing is remembered.
+        The estimate; it began 0 outcomes ago where nothing is remembered.
 
     Source:
         Shiryaev 1963, with the mixture over shifts of Pollak 1987.
@@ -112,7 +113,7 @@ def locate_change(
         rates = np.clip(p0 + changes, 1e-6, 0.999)
         on_error, on_correct = temper * np.log(rates / p0), temper * np.log((1 - rates) / (1 - p0))
     else:
-        # One bet for all, as `detectors.rounds.take_strata`: whichever of them it is that has changed.
+        # One bet for all strata, as in `detectors.rounds.take_strata`, no matter which of them has changed.
         mean = float(p0.mean())
         bets = np.minimum(changes / (mean * (1.0 - mean)), 0.5 / p0.max())
         on_error, on_correct = temper * np.log1p(bets * (1.0 - p0)), temper * np.log1p(-bets * p0)
@@ -125,13 +126,13 @@ def locate_change(
 
 
 def weigh(logs: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[int, int, int]]:
-    """Weighs every past moment as the one at which a change began, as `locate_change` describes it.
+    """Weighs every past moment as the one at which a change began, as described at `locate_change`.
 
     Args:
-        logs: By shift, log-likelihood ratio of what has come since each moment, the newest first, shape (shifts, n).
+        logs: By shift, log-likelihood ratio of all that came since each moment, newest moment first, shape (shifts, n).
 
     Returns:
-        The weights, shape (n,), and how far back their median and their 5% and 95% points lie: 1 is the newest.
+        The weights, shape (n,), and how far back their median and their 5% and 95% points are; 1 is the newest moment.
     """
     weights = np.exp(logs - logs.max()).sum(axis=0)
     weights /= weights.sum()

@@ -1,18 +1,18 @@
-"""What every detector offers; river's `update` and `drift_detected`, and what an alert needs beside them."""
+"""What every detector offers: river's `update` and `drift_detected`, and what alerts need beside them."""
 
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 
 class Estimate(NamedTuple):
-    """What a detector knows of a change.
+    """A detector's estimate of a change.
 
     Attributes:
         began_ago: Observations since the change began, posterior median.
         began_ago_low: Lower end of the 90% interval of `began_ago`.
         began_ago_high: Upper end; at most as far back as the detector remembers.
-        old_rate: Error rate before, 0 to 1.
-        new_rate: Error rate since, posterior mean, 0 to 1.
+        old_rate: Error rate before the change, 0 to 1.
+        new_rate: Error rate since the change, posterior mean, 0 to 1.
     """
 
     began_ago: int
@@ -26,7 +26,7 @@ class Estimate(NamedTuple):
 class Detector(Protocol):
     """A sequential test for a change, one observation at a time.
 
-    Deterministic, of constant size, and without a clock: the same observations give the same
+    It is deterministic, of constant size, and has no clock: the same observations give the same
     signals, whether or not it was packed and unpacked in between.
     """
 
@@ -36,27 +36,27 @@ class Detector(Protocol):
 
     @property
     def evidence(self) -> float:
-        """Statistic / threshold: 0 and more, 1 and more when a drift is detected."""
+        """Statistic over threshold: at least 0, and at least 1 when a drift is detected."""
 
     def update(self, x: float) -> Self:
         """Takes one observation; raises ValueError for one that is not allowed."""
 
     def estimate(self) -> Estimate:
-        """When the change began, and the rates before and since."""
+        """Estimates when the change began, and the rates before and since."""
 
     def to_bytes(self) -> bytes:
-        """The whole state, packed."""
+        """The whole state as bytes."""
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
-        """The detector again, as it was packed."""
+        """Restores a detector from `to_bytes`."""
 
 
 def checked_outcome(x: float) -> int:
     """An outcome as 0 or 1.
 
     Raises:
-        ValueError: It is neither; NaN is not.
+        ValueError: It is neither, such as NaN.
     """
     if x == 0:
         return 0
@@ -66,16 +66,16 @@ def checked_outcome(x: float) -> int:
 
 
 def until_drift(detector: Detector, observations: Iterable[float]) -> int:
-    """Feeds observations until a drift is detected anew, or to the end; returns how many."""
+    """Feeds observations until a drift is detected anew, or to the end; returns how many were fed."""
     return count_until(detector.drift_detected, (detector.update(x).drift_detected for x in observations))
 
 
 def count_until(detected: bool, after_each: Iterable[bool]) -> int:
-    """Goes on until a drift is detected anew, or to the end; returns how many observations that took.
+    """Goes on until a drift is detected anew, or to the end; returns how many observations were taken.
 
     Args:
-        detected: Whether a drift is detected before them.
-        after_each: Whether one is after each; taking an element takes the observation.
+        detected: Whether a drift is detected before the first observation.
+        after_each: Whether one is detected after each observation; the iterator takes an observation at each step.
     """
     taken, below = 0, not detected
     for found in after_each:

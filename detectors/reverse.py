@@ -1,4 +1,4 @@
-"""Whether a drift is over: the end of one is promised as its beginning is."""
+"""Tests whether a drift is over, with a promised run length, as for its beginning."""
 
 import math
 import struct
@@ -7,47 +7,47 @@ from typing import Self
 
 from detectors.protocol import checked_outcome
 
-#: The promise: outcomes, on average, until an end is falsely signalled while the rate is still at the edge. Against a
-#: target a stream may stay near the edge for as long as it exists, and the edge is nearer.
+#: The promised mean number of outcomes to a false end while the rate is still at the edge. For a target it is longer,
+#: since the edge is nearer and a stream may stay near it for as long as it exists.
 RUN_LENGTH, RUN_LENGTH_OF_TARGET = 20_000.0, 40_000.0
-#: The edge lies so far from where the stream belongs at least, in ratio points, or a quarter of the way to 1. Against
-#: a target it is nearer: a figure that is two points off is surely not at the target.
+#: The least distance of the edge from the baseline or target, in ratio points; less only near 1, where it is a quarter
+#: of the way. For a target it is smaller: a figure that is two points off is surely not at the target.
 LEAST, LEAST_OF_TARGET = 0.02, 0.01
-#: What a stream comes back to, as a share of its target: mostly to better than that.
+#: Most streams come back to better than their target: to this share of its error rate.
 _BETTER = 0.8
 #: Standard errors of a lower 5% bound.
 BOUND = 1.645
-#: Outcomes after which the edge is worked out again: at fixed counts, so that it does not depend on how a log was cut.
+#: Outcomes after which the edge is worked out again: a fixed count, so that it does not depend on how the log is cut.
 _EDGE_EVERY = 32
-#: Weight, in outcomes, of the old rate in the change that is proven: the first outcomes were chosen by the signal.
+#: Weight, in outcomes, of the old rate in the proven change: a signal comes when chance has added to the change.
 _PRIOR = 40.0
-#: Least L of one outcome where strata differ.
+#: Lower bound of L of one outcome where each stratum has its own rate.
 _LEAST_FACTOR = 0.05
 _PACKED = struct.Struct("<?10d")
 PACKED_BYTES = _PACKED.size
 
 
 def edge_of(distance: float, least: float, proven: float) -> float:
-    """How far from the baseline the edge is: half of the change that is proven, and at least `least`.
+    """Distance of the edge from the baseline: half of the proven change, and at least `least`.
 
     Args:
-        distance: From the baseline to the end of what is possible; the edge keeps to its first quarter at least.
-        least: Least distance.
+        distance: Distance from the baseline to the end of what is possible; `least` counts for at most a quarter of it.
+        least: Least distance of the edge.
         proven: Lower bound of the change.
     """
     return max(min(least, distance / 4), proven / 2)
 
 
 class ReverseTest:
-    """Watches, while a drift is open, for its end: whether the rate is proven to be below an edge.
+    """Tests, while a drift is open, whether it is over: whether the rate is proven to be below an edge.
 
-    The edge is pc = p0 + max(2 points, half of the change that is proven), p0 being where the stream belongs; proven is
-    the lower 5% bound of the change, the largest that the drift has shown so far. R <- (R + 1) * L with L = p0 / pc on
-    an error and (1 - p0) / (1 - pc) otherwise; over at R >= 20,000.
+    The edge is pc = p0 + max(2 points, half of the proven change), where p0 is the stream's baseline or target. The
+    proven change is the lower 5% bound of the change, the largest one so far. R <- (R + 1) * L with L = p0 / pc on an
+    error and (1 - p0) / (1 - pc) otherwise; the drift is over at R >= 20,000.
 
-    Against a target the edge is 1 point away at least, and R must reach 40,000; R is the mean of two, for a return to
-    the target and to eight tenths of its errors, since most sites come back to better than their target; and the
-    outcomes that speak for the end, from where their evidence began to grow, must be at the target themselves.
+    For a target there are three differences. The edge is at least 1 point away, and R must reach 40,000. R is the mean
+    of two, one for a return to the target and one for a return to eight tenths of its error rate, since most sites come
+    back to better than their target. And the outcomes from where the evidence began to grow must be at the target.
 
     Guarantee: while the rate is at the edge or beyond, R_t - t is a supermartingale, so that the mean number of
     outcomes to a false end is at least 20,000 (40,000), whatever the rate does there. It grows with about the cube of
@@ -55,7 +55,7 @@ class ReverseTest:
     one false end in 100 (`python -m benchmarks.acceptance_detection 9`).
 
     Args:
-        p0: The rate at which the stream belongs, above 0 and below 1: its baseline, or its target.
+        p0: The stream's baseline or target, an error rate above 0 and below 1.
         outcomes: Outcomes since the change, as known when it was found.
         errors: Errors among them.
         temper: 1 / design effect of clustered errors.
@@ -88,12 +88,12 @@ class ReverseTest:
         self._n, self._errors = float(outcomes), float(errors)
         self._r = (0.0, 0.0)
         self._proven = 0.0
-        #: The likelihood ratio from where it was highest, and the outcomes and errors since.
+        #: The likelihood ratio since the moment at which it is highest, and the outcomes and errors since then.
         self._best, self._window, self._wrong = 1.0, 0.0, 0.0
         self._prove()
 
     def _prove(self) -> None:
-        """Works out how large a change is proven, which never falls."""
+        """Works out the proven change, which never becomes smaller."""
         weight = self._n + _PRIOR
         rate = min(max((self._errors + _PRIOR * self.p0) / weight, 0.0), 1.0)
         deviation = math.sqrt(rate * (1.0 - rate) / (weight * self.temper))
@@ -101,17 +101,17 @@ class ReverseTest:
 
     @property
     def edge(self) -> float:
-        """The rate that the stream has to be proven to be below."""
+        """The rate below which the stream's rate must be proven to be."""
         return self.p0 + edge_of(1.0 - self.p0, LEAST_OF_TARGET if self.target else LEAST, self._proven)
 
     @property
     def run_length(self) -> float:
-        """What the R have to reach."""
+        """The threshold of the mean of the R."""
         return RUN_LENGTH_OF_TARGET if self.target else RUN_LENGTH
 
     @property
     def evidence(self) -> float:
-        """Mean of the R / run length."""
+        """Mean of the R over the run length."""
         return sum(self._r) / (2.0 * self.run_length)
 
     @property
@@ -125,7 +125,7 @@ class ReverseTest:
         return self
 
     def update_many(self, outcomes: Iterable[int]) -> int:
-        """Takes outcomes, each 0 or 1, until cleared or to the end; returns how many."""
+        """Takes outcomes, each 0 or 1, until the drift is over or to the end; returns how many were taken."""
         r1, r2 = self._r
         n, errors, best, window, wrong = self._n, self._errors, self._best, self._window, self._wrong
         (e1, c1), (e2, c2) = self._factors()
@@ -145,7 +145,7 @@ class ReverseTest:
             if r1 + r2 >= limit:
                 if not target or wrong <= p0 * window:
                     break
-                # As high as it counts: what comes next must not have to undo more than was asked for.
+                # R stays at the limit: a higher R would have to be undone by later outcomes, for nothing.
                 scale = limit / (r1 + r2)
                 r1, r2 = r1 * scale, r2 * scale
             if n % _EDGE_EVERY == 0.0:
@@ -157,15 +157,15 @@ class ReverseTest:
         return taken
 
     def update_strata(self, outcomes: Iterable[int], usual: Iterable[float]) -> int:
-        """As `update_many`, each outcome held to the rate of its own stratum; not against a target.
+        """As `update_many`, but each outcome is compared with the baseline of its own stratum; not for a target.
 
-        L is 1 + bet (pc - x), with the bet d / (pc (1 - pc)), d being how far the edge is away. Where an outcome
-        belongs at another rate than p0, pc moves with it and the bet stays: so E[L] is at most 1, on average over the
-        strata, while the rates are on average d or more above where they belong, whichever of them it is.
+        L is 1 + bet (pc - x), with the bet d / (pc (1 - pc)), where d is the distance of the edge. Where a stratum's
+        baseline is not p0, pc moves with it and the bet stays. So the mean of E[L] over the strata is at most 1 while
+        the rates are on average at least d above their baselines, no matter which of them are.
 
         Args:
             outcomes: Each 0 or 1.
-            usual: Of each the rate at which it belongs.
+            usual: The baseline of each outcome's stratum.
         """
         r, n, errors, taken = self._r[0], self._n, self._errors, 0
         edge, bet = self.edge, self._bet()
@@ -189,7 +189,7 @@ class ReverseTest:
         return (edge - self.p0) / (edge * (1.0 - edge))
 
     def _factors(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """L on an error and on a correct outcome, for a return to p0, and to better than a target."""
+        """L on an error and on a correct outcome: first for a return to p0, then for one to better than a target."""
         edge, power = self.edge, self.temper
         back, better = (
             ((rate / edge) ** power, ((1.0 - rate) / (1.0 - edge)) ** power)
@@ -206,7 +206,7 @@ class ReverseTest:
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
-        """The test again."""
+        """Restores a test from `to_bytes`."""
         target, p0, temper, n, errors, r1, r2, proven, best, window, wrong = _PACKED.unpack(packed)
         test = cls(p0, n, errors, temper, target)
         test._r, test._proven = (r1, r2), proven

@@ -1,4 +1,4 @@
-"""Any of river's drift detectors by name, through our protocol, beside ours; river is imported only here."""
+"""Any of river's drift detectors, by name, with our protocol; the only module that imports river."""
 
 import importlib
 import importlib.util
@@ -15,7 +15,7 @@ from xxhash import xxh3_64_intdigest
 
 from detectors.protocol import Estimate
 
-#: Where river keeps each.
+#: The module of river that holds each.
 _MODULES = {
     "ADWIN": "drift.adwin",
     "KSWIN": "drift.kswin",
@@ -26,13 +26,13 @@ _MODULES = {
     "HDDMA": "drift.binary.hddm_a",
     "HDDMW": "drift.binary.hddm_w",
 }
-#: Partitions are restored in threads: none may see a module that another has only begun to load.
+#: Partitions are restored in threads; no thread may see a module that another has not loaded wholly.
 _LOADING = threading.Lock()
 _SCALARS = (bool, int, float, str, type(None))
 
 
 class OtherRiverError(ValueError):
-    """A state that another version of river has left: what its numbers mean is known to that version alone."""
+    """A state was packed by another version of river; only that version knows what its numbers mean."""
 
 
 class _Packed(msgspec.Struct, array_like=True):
@@ -41,22 +41,22 @@ class _Packed(msgspec.Struct, array_like=True):
     params: dict[str, Any]
     n: int
     total: float
-    #: By attribute.
+    #: Values of the detector's attributes, by name.
     state: bytes
-    #: Of `state`: river's Rust code panics where it reads something else.
+    #: Checksum of `state`: river's Rust code panics if it reads damaged bytes.
     checksum: int
 
 
 class RiverDetector:
     """One of river's detectors.
 
-    River promises no run length; its detectors say yes or no, so `evidence` is 0 or 1. Only those
-    that keep a window (ADWIN, KSWIN) tell what is new from what is old; of the others the only
-    estimate is the mean since the last drift.
+    River promises no run length, and its detectors only say whether there is a drift, so `evidence` is 0 or 1. Only
+    detectors with a window (ADWIN, KSWIN) distinguish new from old; the only estimate of the others is the mean since
+    the last drift.
 
     Args:
         name: Class name in `river.drift` or `river.drift.binary`, such as `ADWIN` or `HDDMA`.
-        params: Its parameters.
+        params: Parameters of the class.
 
     Raises:
         ValueError: River has no detector of that name.
@@ -108,7 +108,7 @@ class RiverDetector:
         return self
 
     def update_many(self, observations: Iterable[float]) -> int:
-        """Takes observations until a drift is detected, or to the end; returns how many. They are not looked at."""
+        """Takes observations, unchecked, until a drift is detected, or to the end; returns how many were taken."""
         if self.drift_detected:
             self._n, self._sum = 0, 0.0
         river, update = self._river, self._river.update
@@ -124,10 +124,10 @@ class RiverDetector:
         return taken
 
     def estimate(self) -> Estimate:
-        """The mean of what its window still holds, and of what came before it since the last drift.
+        """Estimates the new rate as the mean of the window, and the old rate as the mean before it.
 
-        So at a drift the new rate is above the old one where the drift is a rise: ADWIN and KSWIN
-        react to both directions. Without a window both rates are the mean since the last drift.
+        The old rate goes back to the last drift. ADWIN and KSWIN react to both directions; at a rise the new rate is
+        above the old one. Without a window both rates are the mean since the last drift.
         """
         mean = self._sum / self._n if self._n else 0.0
         n, total = self._window()
@@ -143,7 +143,7 @@ class RiverDetector:
         return len(window), float(sum(window))
 
     def to_bytes(self) -> bytes:
-        """The state as numbers, without a name of any class; the same state gives the same bytes."""
+        """The state as numbers, without names of classes; equal states give equal bytes."""
         state = msgspec.msgpack.encode(_state(self._river))
         return msgspec.msgpack.encode(
             _Packed(river_version(), self.name, self.params, self._n, self._sum, state, xxh3_64_intdigest(state))
@@ -151,11 +151,13 @@ class RiverDetector:
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
-        """The detector again: a new one, whose numbers are replaced. Bytes cannot say what is made of them.
+        """Restores a detector from `to_bytes`: makes a new one, and replaces its numbers.
+
+        So bytes never decide which classes are made.
 
         Raises:
-            OtherRiverError: Another version of river has left it.
-            ValueError: It is no state of such a detector.
+            OtherRiverError: Another version of river packed the state.
+            ValueError: The bytes are no state of such a detector.
         """
         try:
             found = msgspec.msgpack.decode(packed, type=_Packed)
@@ -172,14 +174,14 @@ class RiverDetector:
 
 
 def river_version() -> str:
-    """The version that is installed."""
+    """The version of river that is installed."""
     return str(importlib.import_module("river").__version__)
 
 
 def _state(thing: Any) -> Any:
-    """An attribute of a detector as numbers and lists: one that `_put` can put into a new detector."""
+    """An attribute of a detector as numbers and lists, which `_put` can put into a new detector."""
     if isinstance(thing, float):
-        return float(thing)  # scipy's are numpy's
+        return float(thing)  # scipy gives numpy's floats
     if isinstance(thing, _SCALARS):
         return thing
     if isinstance(thing, deque):
@@ -187,14 +189,14 @@ def _state(thing: Any) -> Any:
     if hasattr(thing, "getstate"):  # random.Random
         return thing.getstate()
     if not hasattr(thing, "__dict__"):
-        return thing.__getstate__()  # of Rust: bytes
-    # A method is the detector's own, chosen by its parameters.
+        return thing.__getstate__()  # written in Rust: gives bytes
+    # An attribute that is a method is chosen by the detector's parameters, so a new detector has it.
     own = sorted(vars(thing).items())
     return {name: _state(value) for name, value in own if not isinstance(value, MethodType)}
 
 
 def _put(thing: Any, state: dict[str, Any]) -> None:
-    """Puts a state into a new detector, or into a part of one. What each attribute is, the new one knows."""
+    """Puts a state into a new detector, or into a part of one; the types of attributes are those of the new one."""
     for name, value in vars(thing).items():
         if isinstance(value, MethodType):
             continue
@@ -221,8 +223,8 @@ def _find(name: str) -> Any:
 def _module(name: str) -> Any:
     """One of river's modules, without its package.
 
-    `import river.drift` imports scipy.stats for KSWIN: 56 MB and 1.5 s in a worker that has numpy and all else. ADWIN's
-    module alone is 1 MB. Others find river's own where that is imported already.
+    `import river.drift` imports scipy.stats for KSWIN, which takes 56 MB and 1.5 s more in a worker; ADWIN's module
+    alone takes 1 MB. Where river's own module is imported already, it is used.
     """
     own = f"{__name__}.{name}"
     with _LOADING:

@@ -1,4 +1,4 @@
-"""The detectors of outcomes on many streams side by side: to the last bit what they make evaluation by evaluation."""
+"""Runs the detectors of outcomes on many streams at once; the result is the same to the last bit as one by one."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -27,10 +27,10 @@ class Evaluations(NamedTuple):
     """Evaluations, stream by stream, in order: parallel columns of shape (n,).
 
     Attributes:
-        starts: Of each stream, its first evaluation, shape (streams,).
-        counts: How many it has, at least one, shape (streams,).
+        starts: Index of each stream's first evaluation, shape (streams,).
+        counts: How many evaluations each stream has, at least one, shape (streams,).
         correct: Correct outcomes that the evaluation takes, before the error if it takes one.
-        wrong: Whether it takes an error; always where a rise is looked for.
+        wrong: Whether it takes an error; always so where a rise is looked for.
         temper: 1 / design effect.
     """
 
@@ -41,7 +41,7 @@ class Evaluations(NamedTuple):
     temper: Floats
 
     def of(self, streams: Flags) -> "Evaluations":
-        """The evaluations of some of the streams, told by a flag each."""
+        """The evaluations of the streams whose flag is set."""
         if streams.all():
             return self
         counts = self.counts[streams]
@@ -55,7 +55,7 @@ class Evaluations(NamedTuple):
         )
 
     def first(self, stream: int, count: int) -> "Evaluations":
-        """So many evaluations of one stream."""
+        """The first `count` evaluations of one stream."""
         here = slice(self.starts[stream], self.starts[stream] + count)
         return Evaluations(
             np.zeros(1, np.int64),
@@ -67,12 +67,13 @@ class Evaluations(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """What became of the streams.
+    """The streams after their evaluations.
 
     Attributes:
-        rows: What the detectors keep of each, in the form of the one that took the evaluations.
-        evaluations: How many of its own each has taken: all, or up to the one at which it reached its threshold.
-        reached: Places of the streams that have reached it, with the mean of the R there.
+        rows: The new state of each stream, as rows of the detector that took the evaluations.
+        evaluations: How many of its evaluations each stream has taken: all, or up to the one at which it reached its
+            threshold.
+        reached: Indices of the streams that have reached it, with the mean of the R there.
     """
 
     rows: Floats
@@ -81,16 +82,17 @@ class Taken(NamedTuple):
 
 
 class _Rounds(NamedTuple):
-    """Evaluations in rounds: the first of every stream, then the second of each that has one, and so on.
+    """Evaluations in rounds: the first one of every stream, then the second one of each stream that has one, and so on.
 
-    Streams with the most evaluations stand first: whoever has one left is then in front.
+    Streams are sorted by their number of evaluations, the most first. So the streams of every round are the first ones.
+    A place is an index into this sequence of evaluations.
 
     Attributes:
-        order: The streams, shape (streams,).
-        firsts: Where each round begins, shape (rounds,).
-        lefts: How many streams are in it, shape (rounds,).
-        evaluations: Of each place the evaluation, shape (n,).
-        of: Of each place the stream's, in `order`, shape (n,).
+        order: The streams in that order, shape (streams,).
+        firsts: Place at which each round begins, shape (rounds,).
+        lefts: How many streams are in each round, shape (rounds,).
+        evaluations: The evaluation at each place, shape (n,).
+        of: Index in `order` of the stream at each place, shape (n,).
     """
 
     order: Ints
@@ -101,7 +103,7 @@ class _Rounds(NamedTuple):
 
     @classmethod
     def made(cls, starts: Ints, counts: Ints) -> "_Rounds":
-        """The rounds of evaluations: of each stream its first one, and how many it has."""
+        """Puts evaluations into rounds, given each stream's first evaluation and how many it has."""
         order = np.argsort(-counts, kind="stable")
         sizes = counts[order]
         rounds = np.arange(sizes[0])
@@ -111,15 +113,15 @@ class _Rounds(NamedTuple):
         return cls(order, firsts, lefts, starts[order].take(of) + np.repeat(rounds, lefts), of)
 
     def along(self, step: np.ufunc, first: Floats, values: Floats) -> Floats:
-        """Goes along each stream with `step`, as if evaluation by evaluation.
+        """Accumulates values along each stream, as if evaluation by evaluation.
 
         Args:
-            step: Of two arguments: what stood before, and the place's value.
-            first: What stands before the first evaluation of each stream, shape (k, streams).
-            values: Shape (k, n).
+            step: Makes the next value, given the one before and that of the place.
+            first: Value before the first evaluation of each stream, shape (k, streams).
+            values: Value of each place, shape (k, n).
 
         Returns:
-            `first`, and what stands after each place, shape (k, streams + n).
+            `first`, and then the accumulated value after each place, shape (k, streams + n).
         """
         streams = first.shape[1]
         whole = np.concatenate((first, values), axis=1)
@@ -130,12 +132,12 @@ class _Rounds(NamedTuple):
         return whole
 
     def before(self, whole: Floats) -> Floats:
-        """Of what `along` gives, what stands before each place, shape (k, n)."""
+        """The accumulated value before each place, shape (k, n), from the result of `along`."""
         earlier = np.append(0, self.firsts + len(self.order))[:-1]
         return whole.take(np.repeat(earlier, self.lefts) + self.of, axis=1)
 
     def last(self, taken: Ints) -> Ints:
-        """Of each stream the place of the last of so many evaluations, in `order`."""
+        """The place of each stream's last evaluation, if it takes so many; streams as in `order`."""
         return self.firsts[taken - 1] + np.arange(len(taken))
 
 
@@ -148,23 +150,23 @@ def _grow(
     thresholds: Callable[[Ints], Floats],
     least: float,
 ) -> tuple[Floats, Ints, Ints, list[tuple[int, float]]]:
-    """Goes along each stream with R <- R * times + plus, to its end or to where it reaches its threshold.
+    """Applies R <- R * times + plus along each stream, to its end or to where it reaches its threshold.
 
     Args:
-        rounds: Of the evaluations.
-        counts: Evaluations of each stream, shape (streams,).
-        r: The R before, shape (3, streams) in the order of the rounds.
-        times: Of each place, shape (3, n).
-        plus: Of each place, shape (3, n).
-        thresholds: As of `take`.
-        least: As of `take`.
+        rounds: The evaluations in rounds.
+        counts: How many evaluations each stream has, shape (streams,).
+        r: The R before, shape (3, streams), streams in the order of the rounds.
+        times: Factor of each place, shape (3, n).
+        plus: Summand of each place, shape (3, n).
+        thresholds: As in `take`.
+        least: As in `take`.
 
     Returns:
-        The R after, shape (streams, 3); the place of each stream's last evaluation that was taken; how many these are;
-        all in the order of the rounds; and what `Taken.reached` has.
+        The R after, shape (streams, 3), the place of each stream's last evaluation that was taken, and how many it has
+        taken, all three in the order of the rounds; and `Taken.reached`.
     """
     after = np.empty_like(times)
-    with np.errstate(over="ignore", invalid="ignore"):  # what comes after a threshold is not used
+    with np.errstate(over="ignore", invalid="ignore"):  # values after a threshold are not used
         for first, left in zip(rounds.firsts.tolist(), rounds.lefts.tolist(), strict=True):
             here = slice(first, first + left)
             r = np.multiply(r[:, :left], times[:, here], out=after[:, here])
@@ -184,7 +186,7 @@ def _grow(
     return after.take(last, axis=1).T, last, taken, reached
 
 
-#: Strata that a stream tells apart: the first ones that its site shows, and a last one that all later ones share.
+#: How many strata a stream distinguishes: its site's first ones; all later ones share the last number.
 STRATA = 8
 
 
@@ -198,34 +200,34 @@ def take_strata(
     thresholds: Callable[[Ints], Floats],
     least: float,
 ) -> tuple[Taken, Floats]:
-    """As `take` against the streams' own past, where each outcome is held to the past of its own stratum.
+    """As `take`, for streams that have a baseline for each stratum: an outcome is compared with that of its stratum.
 
-    As `detectors.StratifiedMixture`, with two differences. Of a rise, L is 1 + bet (x - p): p of the outcome's own
-    stratum, and one bet for all, d / (p (1 - p)) with the p of all strata together. Its mean is 1 while nothing has
-    changed, as that of the likelihood ratio, and it finds a rise in one of the strata as well as one in all. And a run
-    of c correct outcomes, c_s of each stratum, multiplies R by the product of the L_s^c_s, in whatever order they came;
-    what the steps begun within it add is reckoned with their geometric mean, exact where all are of one stratum. A
-    stratum that has not been seen often enough (as before the evaluation) moves no R.
+    This is `detectors.StratifiedMixture` with two differences. First, L for a rise is 1 + bet (x - p), with p of the
+    outcome's own stratum, and one bet for all strata: d / (p (1 - p)) with the p of all strata together. Its mean is 1
+    while nothing has changed, like that of the likelihood ratio, and it finds a rise in one stratum as well as a rise
+    in all. Second, a run of c correct outcomes, c_s of each stratum s, multiplies R by the product of the L_s^c_s, in
+    whatever order they came. What the run adds to R is computed with their geometric mean, which is exact where all are
+    of one stratum. A stratum that had too few outcomes before the evaluation changes no R.
 
     Args:
         r: The R of each stream, shape (streams, 3).
         known: By stream and stratum a, b and the outcomes seen, as in `self_starting.ROW`, shape (streams, STRATA, 3).
-        evaluations: Of the streams; `error`, not `wrong`, tells where an error is taken.
+        evaluations: The streams' evaluations; `error`, not `wrong`, shows where an error is taken.
         correct: Correct outcomes that each evaluation takes, by stratum, shape (n, STRATA).
-        error: Stratum of the error that it takes, -1 for none, shape (n,).
-        falls: As of `take`.
-        thresholds: As of `take`.
-        least: As of `take`.
+        error: Stratum of the error that each evaluation takes, -1 for none, shape (n,).
+        falls: As in `take`.
+        thresholds: As in `take`.
+        least: As in `take`.
 
     Returns:
-        What became of the streams, `rows` being their R; and what is known of their strata.
+        The streams after their evaluations, with their R as `rows`; and the new `known`.
     """
     rounds = _Rounds.made(evaluations.starts, evaluations.counts)
     streams = len(rounds.order)
     falling, temper = falls[rounds.order].take(rounds.of), evaluations.temper.take(rounds.evaluations)
     correct, error = correct.take(rounds.evaluations, axis=0), error.take(rounds.evaluations)
     wrong = error >= 0
-    # All that were ever seen: what is left out would change nothing, to the last bit.
+    # Only strata that were ever seen: the others would change nothing, to the last bit.
     used = np.flatnonzero(
         known[:, :, 2].any(axis=0) | correct.any(axis=0) | (np.bincount(error[wrong], minlength=STRATA) > 0)
     )
@@ -247,7 +249,7 @@ def take_strata(
     tests = seen >= warm_up(a / (a + b), np.maximum)
 
     middle = middle_rate(a, b, learned)
-    # The bet, as before the evaluation; with one stratum, L is that of `take`.
+    # The bet, from what was known before the evaluation; with one stratum, L is that of `take`.
     pooled = np.full((2, tests.shape[1]), 1e-9)
     for stratum, is_tested in enumerate(tests):
         pooled += is_tested * np.stack((a[stratum], b[stratum]))
@@ -255,7 +257,7 @@ def take_strata(
     bets = np.minimum(_SHIFTS, (1.0 - usual) / 2) / (usual * (1.0 - usual))
     bets = np.minimum(bets, 0.5 / (tests * a / (a + b)).max(axis=0, initial=1e-9))[:, None]
     on_correct = np.where(falling, fall_on_correct(middle, _FALLS[:, None]), 1.0 - bets * middle)
-    on_correct = np.where(tests, on_correct, 0.5)  # counts for nothing
+    on_correct = np.where(tests, on_correct, 0.5)  # any value will do: its count is 0
     of_error = np.argmax(failed, axis=0)[None]
     p = np.take_along_axis(a / (a + b_after), of_error, axis=0)[0]
     on_error = np.where(falling, _FALLS, 1.0 + bets[:, 0] * (1.0 - p))
@@ -293,19 +295,19 @@ def take(
     thresholds: Callable[[Ints], Floats],
     least: float,
 ) -> Taken:
-    """Takes evaluations of streams of every kind: what a call costs is then paid once.
+    """Takes evaluations of streams of every kind together, so that the cost of numpy's calls is paid once.
 
-    A rise against the stream's own baseline as `self_starting.advance`, against a target as
-    `mixture.advance`; a fall as `falling.advance`. (Below a threshold the R stay far from `R_MAX`.)
+    A rise above the stream's own baseline is evaluated as by `self_starting.advance`, a rise above a target as by
+    `mixture.advance`, a fall as by `falling.advance`. (Below a threshold the R stay far from `R_MAX`.)
 
     Args:
-        rows: `self_starting.ROW` of each stream, shape (streams, 6); of one that is held to a target
-            `mixture.ROW`, and what stands after it stays.
-        evaluations: Of the streams; where a rise is looked for each at an error.
-        target: The rate that a stream is held to, NaN where it is its own past, shape (streams,).
-        falls: Whether a fall is looked for, only against the stream's own past, shape (streams,).
-        thresholds: Says of evaluations where a drift is signalled.
-        least: No threshold is below it: of evaluations with a statistic that is, none is asked for.
+        rows: `self_starting.ROW` of each stream, shape (streams, 6). With a target its first three are `mixture.ROW`,
+            and the rest stays unchanged.
+        evaluations: The streams' evaluations; where a rise is looked for, each is at an error.
+        target: Error rate of each stream's target, NaN where it has its own baseline, shape (streams,).
+        falls: Whether a fall is looked for, which is never so with a target, shape (streams,).
+        thresholds: Gives the threshold of each of some evaluations.
+        least: A lower bound of all thresholds; `thresholds` is called only for evaluations that reach it.
     """
     rounds = _Rounds.made(evaluations.starts, evaluations.counts)
     rows, target = rows.take(rounds.order, axis=0), target[rounds.order]
@@ -313,7 +315,7 @@ def take(
     own, p0, falling = is_own.take(rounds.of), target.take(rounds.of), falls[rounds.order].take(rounds.of)
     correct, wrong, temper = (column.take(rounds.evaluations) for column in evaluations[2:])
 
-    # How the baseline grows does not depend on the R. As long as it is learning, it has seen all outcomes.
+    # The baseline does not depend on the R, so it is worked out first. While it learns, it has seen all outcomes.
     taken_in = evaluations.correct + evaluations.wrong
     seen = np.cumsum(taken_in) - taken_in
     seen = seen.take(rounds.evaluations) - seen[evaluations.starts[rounds.order]].take(rounds.of)
@@ -325,21 +327,21 @@ def take(
     grown = rounds.along(np.add, baseline[:2], np.stack((temper * learns, learned)))
     (a, b), (a_after, b_after), seen_after = rounds.before(grown), grown[:, len(rows) :], passed + learns
 
-    # A target is a baseline that is known.
+    # A target counts as a baseline that is known.
     p = np.where(own, a / (a + b_after), p0)
     middle = np.where(own, middle_rate(a, b, learned), p0)
     risen = rise_on_correct(1.0 - middle, _SHIFTS, np.minimum)
     on_correct = np.where(falling, fall_on_correct(middle, _FALLS), risen)
     on_error = np.where(falling, _FALLS, rise_on_error(p, _SHIFTS, np.minimum))
-    # The C library's power, which Python's own is: `power` differs from it in the last bit on some processors, and
-    # what a stream keeps must not depend on how a log was cut.
+    # `float_power` is the C library's, as is Python's own: numpy's `power` differs from it in the last bit on some
+    # processors, and a stream's state must not depend on how the log is cut.
     (tempered,) = np.nonzero(temper != 1.0)
     for factors in (on_correct, on_error):
         factors[:, tempered] = np.float_power(factors.take(tempered, axis=1), temper[tempered])
     times = np.float_power(on_correct, correct)
     plus = run_adds(on_correct, times)
     on_error = np.where(wrong, on_error, 1.0)
-    # There is no test until enough is known.
+    # No test before the baseline has learned from enough outcomes.
     tests = ~own | (seen_after >= warm_up(a_after / (a_after + b_after), np.maximum))
     times, plus = times * on_error * tests, (plus + wrong) * on_error * tests
 
@@ -356,26 +358,26 @@ def take(
 
 
 def clusters(rows: Floats, evaluations: Evaluations) -> tuple[Floats, Floats]:
-    """As `cluster.temper` before each evaluation, and `cluster.advance` at each error.
+    """The same as `cluster.temper` before each evaluation, and `cluster.advance` at each error.
 
     Args:
         rows: `cluster.ROW` of each stream, and its correct outcomes since the last error, shape (streams, 7).
-        evaluations: Of the streams; their `temper` is not asked for.
+        evaluations: The streams' evaluations; their `temper` is not used.
 
     Returns:
-        What tempers each evaluation, shape (n,); and the rows after all of them.
+        1 / design effect at each evaluation, shape (n,); and the rows after all evaluations.
     """
     streams = len(rows)
     group = np.repeat(np.arange(streams), evaluations.counts)
     taken = np.cumsum(evaluations.correct + evaluations.wrong)
-    # Outcomes of the stream since its last error of before, each evaluation's own included.
+    # Outcomes of the stream since its last error of earlier calls, each evaluation's own included.
     taken += (rows[:, 6].astype(np.int64) - np.append(0, taken)[evaluations.starts])[group]
     (errors,) = np.nonzero(evaluations.wrong)
     of, place = group[errors], taken[errors]
     many = np.bincount(of, minlength=streams)
     before = np.cumsum(many) - many
 
-    # Where the errors are, old and new, along one line on which each stream has room of its own.
+    # The positions of errors, old and new, on one line, on which each stream has a stretch of its own.
     parts = np.ascontiguousarray(rows[:, 3:6]).astype("<u8").view(np.uint8).reshape(-1, 8)[:, : cluster.PART // 8]
     old, back = divmod(np.flatnonzero(np.unpackbits(parts, bitorder="little")), cluster.REACH)
     room = int(taken.max(initial=0)) + 2 * cluster.REACH
@@ -387,12 +389,12 @@ def clusters(rows: Floats, evaluations: Evaluations) -> tuple[Floats, Floats]:
     both = here - np.searchsorted(line, new - cluster.REACH)
     contrast = (cluster.FAR // cluster.NEAR + 1) * near - both
 
-    # All are whole numbers: their sums are exact in any order.
+    # All are whole numbers, so that their sums are exact in any order.
     told = np.where(rows[:, 0].take(of) + place > cluster.REACH, contrast, 0)
     told = np.append(0, np.cumsum(told))
     known, first = rows[:, :3].T, before.take(of)
     sums = np.stack((place, np.arange(1, len(place) + 1) - first, told[1:] - told.take(first))) + known.take(of, axis=1)
-    # By stream, and by error after it.
+    # First by stream as it was before, then by error.
     tempers = 1.0 / cluster.design_effects(*np.concatenate((known, sums), axis=1))
 
     after = rows.copy()
@@ -409,7 +411,7 @@ def clusters(rows: Floats, evaluations: Evaluations) -> tuple[Floats, Floats]:
     part = stream * 3 + distance // cluster.PART
     after[:, 3:6] = np.bincount(part, weights=bits, minlength=3 * streams).reshape(streams, 3)
     for full in np.flatnonzero(after[:, 0] >= cluster.MEMORY).tolist():
-        # Counts are halved on the way, which happens once in 20,000 outcomes.
+        # Counts are halved at one of the errors, once in 20,000 outcomes: these streams are done one by one.
         row, last = rows[full, :6].tolist(), 0
         for error in range(int(before[full]), int(before[full] + many[full])):
             cluster.advance(row, int(place[error]) - last - 1)

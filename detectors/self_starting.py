@@ -1,4 +1,4 @@
-"""A rise of the error rate above the stream's own baseline, which it learns as it goes."""
+"""Finds a rise of the error rate above the stream's own baseline, which it learns as it goes."""
 
 from collections.abc import Iterable, Sequence
 from typing import Self
@@ -9,15 +9,16 @@ from detectors.outcomes import Outcomes, locate_change
 from detectors.protocol import Estimate, checked_outcome
 
 PRIOR = (0.6, 9.4)
-#: What the functions below keep of a stream, in a list of floats that its owner stores as it likes.
+#: The state of a stream, a list of floats that its owner stores as it likes: the Beta baseline, how many outcomes it
+#: has learned from, and the R.
 ROW = ("a", "b", "seen", "r1", "r2", "r3")
 
 
 def check_prior(prior: tuple[float, float]) -> None:
-    """Refuses a prior out of its range.
+    """Checks a prior.
 
     Raises:
-        ValueError: It names its value.
+        ValueError: It is out of its range; the message names its value.
     """
     if not min(prior) > 0:
         raise ValueError(f"both numbers of prior must be above 0, not {prior!r}")
@@ -33,20 +34,20 @@ def advance(
 ) -> float:
     """Takes a run of correct outcomes and the error that ends it.
 
-    The run costs what one outcome costs, and the result does not depend on how a log was cut into
-    batches, since between errors only a whole number grows.
+    A run costs as much as one outcome. The result does not depend on how the log is cut into batches, since between
+    errors outcomes are only counted.
 
     Args:
         row: `ROW`, changed in place.
         correct: Correct outcomes before the error.
-        temper: 1 / design effect; of what is learned, too.
-        learns: Whether the baseline takes them in.
+        temper: 1 / design effect; also the weight with which the baseline learns.
+        learns: Whether the baseline learns from these outcomes.
         shifts: Three rises, in ratio points.
 
     Returns:
         Mean of the R_d: a drift is signalled where it reaches the run length.
     """
-    # Written out for the three shifts: with a loop over them it takes twice as long.
+    # Written out for the three shifts, since a loop over them takes twice as long.
     a, b, seen, r1, r2, r3 = row
     d1, d2, d3 = shifts
     learned = temper * learnable(seen, correct) if learns else 0.0
@@ -80,7 +81,7 @@ def advance(
 def evidence_after(
     row: Sequence[float], correct: int, temper: float = 1.0, learns: bool = True, shifts: Sequence[float] = SHIFTS
 ) -> float:
-    """Mean of the R_d after so many more correct outcomes, without taking them."""
+    """Mean of the R_d as it would be after `correct` more correct outcomes; changes nothing."""
     a, b, seen, *rs = row
     if not correct:
         return sum(rs) / 3.0
@@ -90,9 +91,9 @@ def evidence_after(
 
 
 def unlearn(row: list[float], errors: int, correct: int, temper: float = 1.0) -> None:
-    """Takes outcomes out of the baseline again: those of a change that it has learned before it was found.
+    """Takes outcomes out of the baseline again, which had learned from a change before it was found.
 
-    A frozen baseline has not learned them.
+    A frozen baseline has not learned from them and stays unchanged.
     """
     if row[2] < FREEZE_AFTER:
         row[0] = max(row[0] - temper * errors, PRIOR[0])
@@ -103,20 +104,19 @@ def unlearn(row: list[float], errors: int, correct: int, temper: float = 1.0) ->
 class SelfStartingMixture:
     """Watches a stream of outcomes (1 is an error) against its own past.
 
-    As `MixtureShiryaevRoberts`, with the running Beta mean a / (a + b), taken before each outcome,
-    in place of p0; then a or b grows by the outcome. The estimate never sees the outcome that it
-    judges, so each R_d keeps its martingale under the predictive distribution, and the promise of
-    at least `run_length` outcomes to a false alarm holds on average over a fleet of streams. The
-    baseline is frozen after 10,000 outcomes, and does not learn while a drift is open. Over a run of
-    correct outcomes the baseline in its middle stands for them all, which is the same to about a
-    thousandth and lets a run cost no more than one outcome.
+    As `MixtureShiryaevRoberts`, with the running Beta mean a / (a + b) in place of p0. It is taken before each
+    outcome, and only then a or b grows by the outcome. So an outcome is never compared with a baseline that has learned
+    from it; each R_d stays a martingale under the predictive distribution, and the promise of at least `run_length`
+    outcomes to a false alarm holds on average over many streams. The baseline is frozen after 10,000 outcomes, and does
+    not learn while a drift is open. For a whole run of correct outcomes the baseline in its middle is used: the result
+    is the same to about a thousandth, and a run costs no more than one outcome.
 
-    A young baseline learns the change, too: after 500 outcomes at 6%, half of the rises to 11% are
-    found within 370, but one in twelve not within 2,000; after 2,000, all are, in 300 on average.
+    A young baseline also learns from the change: after 500 outcomes at 6%, half of the rises to 11% are found within
+    370 outcomes, but one in twelve not within 2,000. After 2,000 outcomes all are found, in 300 on average.
 
     Args:
         run_length: A, the promised mean number of outcomes to a false alarm.
-        prior: a and b of the Beta prior of the error rate; weak by default, at 6%.
+        prior: a and b of the Beta prior of the error rate; the default is a weak one at 6%.
         shifts: Three rises that are looked for, in ratio points.
         temper: 1 / design effect of clustered errors; tempers the likelihood and what is learned.
 
@@ -157,20 +157,20 @@ class SelfStartingMixture:
 
     @property
     def baseline(self) -> float:
-        """The stream's own error rate as known now, 0 to 1."""
+        """The stream's learned error rate, 0 to 1."""
         a, b, seen = self._row[:3]
         correct = 0 if self._open else min(self._outcomes.since, max(FREEZE_AFTER - seen, 0))
         return a / (a + b + self.temper * correct)
 
     @property
     def evidence(self) -> float:
-        """Mean of the R_d / run length."""
+        """Mean of the R_d over the run length."""
         statistic = evidence_after(self._row, self._outcomes.since, self.temper, not self._open, self._shifts)
         return statistic / self.run_length
 
     @property
     def drift_detected(self) -> bool:
-        """Whether the mean of the R_d stands at the run length or above."""
+        """Whether the mean of the R_d is at the run length or above."""
         return self.evidence >= 1.0
 
     def update(self, x: float) -> Self:
@@ -186,7 +186,7 @@ class SelfStartingMixture:
         self._outcomes.since += correct
 
     def failed(self) -> bool:
-        """Takes an error; whether a drift is detected at it. From a signal to `reset` the baseline does not learn."""
+        """Takes an error; returns whether a drift is detected at it: then the baseline does not learn until `reset`."""
         statistic = advance(self._row, self._outcomes.since, self.temper, not self._open, self._shifts)
         self._outcomes.add_error()
         found = statistic >= self.run_length
@@ -197,7 +197,7 @@ class SelfStartingMixture:
         """Takes outcomes until a drift is detected, or to the end; the same as `update` one by one.
 
         Args:
-            outcomes: Each 0 or 1, not looked at again.
+            outcomes: Each 0 or 1, which is not checked.
 
         Returns:
             How many were taken: up to the error at which the statistic reaches its threshold, or all.
@@ -205,24 +205,24 @@ class SelfStartingMixture:
         return take_until(self, outcomes)
 
     def reset(self) -> None:
-        """Starts the test afresh with the baseline as it is, as after a drift was cleared."""
+        """Starts the test afresh, as after a drift was cleared; the baseline stays."""
         self._row[3:] = 0.0, 0.0, 0.0
         self._outcomes.clear()
         self._open = False
 
     def estimate(self) -> Estimate:
-        """When the rise began and the rate since, from the errors remembered."""
+        """Estimates when the rise began and the rate since, from the errors remembered."""
         return locate_change(self._outcomes.newest_first(), self.baseline, self._shifts, self.temper)
 
     def to_bytes(self) -> bytes:
         """The state: parameters, baseline, statistics and remembered gaps; below 200 bytes with the usual shifts."""
-        # The sign of the run length tells whether a drift is open: it saves a number.
+        # The sign of the run length shows whether a drift is open, which saves a number.
         run_length = -self.run_length if self._open else self.run_length
         return pack((run_length, self.temper, *self._row), self._outcomes, self._shifts)
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
-        """The detector again."""
+        """Restores a detector from `to_bytes`."""
         (run_length, temper, *row), outcomes, shifts = unpack(packed, 8)
         detector = cls(abs(run_length), shifts=shifts, temper=temper)
         detector._open = run_length < 0

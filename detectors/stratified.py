@@ -1,4 +1,4 @@
-"""A rise of the error rate where work is of several classes of difficulty, each held to the rate that it has shown."""
+"""Finds a rise of the error rate where work is of several classes of difficulty, each with a baseline of its own."""
 
 import itertools
 from collections import deque
@@ -14,15 +14,15 @@ from detectors.outcomes import locate_change
 from detectors.protocol import Estimate, checked_outcome, count_until
 from detectors.self_starting import PRIOR, check_prior
 
-#: Strata with a rate of their own; those that come later share the last one.
+#: So many strata have a baseline of their own; later ones share the last.
 STRATA_MAX = 32
-#: Newest outcomes that are remembered, for the estimate of when a change began: a byte each.
+#: Newest outcomes that are remembered, a byte each, to estimate when a change began.
 OUTCOMES_KEPT = 2_048
 _OTHERS = ""
 
 
 class _Stratum(msgspec.Struct, array_like=True):
-    """What is known of one: its number, the Beta baseline, and how many outcomes that has learned from."""
+    """What is known of one stratum: its number, its Beta baseline, and how many outcomes that has learned from."""
 
     number: int
     a: float
@@ -51,22 +51,20 @@ class _Packed(msgspec.Struct, array_like=True):
 class StratifiedMixture:
     """Watches a stream of outcomes (1 is an error) of several strata against each stratum's own past.
 
-    Reviews are often sampled by stratum: risky classes more, and more of them in some weeks. The
-    rate of the whole then moves though no work has changed, and a detector with one baseline takes
-    that for a drift. As `SelfStartingMixture`, with one R_d <- (R_d + 1) * L_d over all outcomes,
-    but p in L_d is the running Beta mean of the outcome's own stratum, taken before the outcome. So
-    evidence adds up over strata, and their shares do not matter.
+    Reviews are often sampled by stratum: risky classes more often, and in some weeks still more. The overall rate then
+    moves though no work has changed, and a detector with one baseline takes that for a drift. This is
+    `SelfStartingMixture`, with R_d <- (R_d + 1) * L_d over all outcomes, but p in L_d is the running Beta mean of the
+    outcome's own stratum, taken before the outcome. So evidence adds up over strata, and their shares do not matter.
 
-    A stratum is only learned from in its first 100 outcomes, more where its rate is high (`warm_up`):
-    they leave the R_d as they are. Its baseline is frozen after 10,000, and does not learn
-    while a drift is open.
+    A stratum's first 100 outcomes are only learned from, more where its rate is high (`warm_up`); they leave the R_d
+    unchanged. Its baseline is frozen after 10,000 outcomes, and does not learn while a drift is open.
 
-    Guarantee: p is known before the outcome that it judges, so mean(R_t) - t stays a martingale
-    whatever decides of which stratum the next outcome is, and the mean number of outcomes to a
-    false alarm is at least `run_length` on average over a fleet of streams.
+    Guarantee: p is known before the outcome that is compared with it. So mean(R_t) - t stays a martingale, in whatever
+    order strata come, and the mean number of outcomes to a false alarm is at least `run_length`, on average over many
+    streams.
 
-    Cost: .9 us an outcome. A run of correct outcomes cannot be taken at once, since strata take
-    turns in it; where there is one stratum, `SelfStartingMixture` is four times as fast.
+    Cost: .9 us an outcome. A run of correct outcomes cannot be taken at once, since it may be of several strata; with
+    one stratum only, `SelfStartingMixture` is four times as fast.
 
     Args:
         run_length: A, the promised mean number of outcomes to a false alarm.
@@ -112,21 +110,21 @@ class StratifiedMixture:
         self._strata: dict[str, _Stratum] = {}
         self._r = [0.0, 0.0, 0.0]
         self._open = False
-        #: Newest outcomes, oldest first: number of the stratum, and 128 more for an error.
+        #: Newest outcomes, oldest first: number of the stratum, plus 128 for an error.
         self._kept: deque[int] = deque(maxlen=OUTCOMES_KEPT)
 
     @property
     def evidence(self) -> float:
-        """Mean of the R_d / run length."""
+        """Mean of the R_d over the run length."""
         return sum(self._r) / 3.0 / self.run_length
 
     @property
     def drift_detected(self) -> bool:
-        """Whether the mean of the R_d stands at the run length or above."""
+        """Whether the mean of the R_d is at the run length or above."""
         return self.evidence >= 1.0
 
     def baseline(self, stratum: str = _OTHERS) -> float:
-        """A stratum's own error rate as known now, 0 to 1; the prior's for one that has not been seen."""
+        """A stratum's learned error rate, 0 to 1; the prior's for a stratum that has not been seen."""
         known = self._strata.get(stratum)
         return self._prior[0] / sum(self._prior) if known is None else known.rate
 
@@ -138,7 +136,7 @@ class StratifiedMixture:
             stratum: Name of its class.
 
         Raises:
-            ValueError: It is neither 0 nor 1.
+            ValueError: x is neither 0 nor 1.
         """
         is_wrong = checked_outcome(x)
         known = self._strata.get(stratum) or self._meet(stratum)
@@ -156,29 +154,29 @@ class StratifiedMixture:
         return self
 
     def _meet(self, stratum: str) -> _Stratum:
-        """A stratum that comes for the first time, or the one that it shares with others where there are too many."""
+        """Adds a stratum that comes for the first time; beyond `STRATA_MAX` returns the one that all others share."""
         if len(self._strata) >= STRATA_MAX - 1:
             stratum = _OTHERS
         return self._strata.setdefault(stratum, _Stratum(len(self._strata), *self._prior))
 
     def update_many(self, outcomes: Iterable[float], strata: Iterable[str] = itertools.repeat(_OTHERS)) -> int:
-        """Takes outcomes until a drift is detected anew, or to the end; returns how many.
+        """Takes outcomes until a drift is detected anew, or to the end; returns how many were taken.
 
         Args:
             outcomes: Each 0 or 1.
-            strata: Names of their classes, one each.
+            strata: Name of each outcome's class.
         """
         found = (self.update(x, stratum).drift_detected for x, stratum in zip(outcomes, strata, strict=False))
         return count_until(self.drift_detected, found)
 
     def reset(self) -> None:
-        """Starts the test afresh with the baselines as they are, as after a drift was cleared."""
+        """Starts the test afresh, as after a drift was cleared; the baselines stay."""
         self._r = [0.0, 0.0, 0.0]
         self._open = False
         self._kept.clear()
 
     def estimate(self) -> Estimate:
-        """When the rise began and the rate since; the old rate is what the same strata would have shown before."""
+        """Estimates when the rise began and the rate since; the old rate is of the same mix of strata."""
         kept = np.array(self._kept, np.int64)[::-1]
         if not len(kept):
             return Estimate(0, 0, 0, self.baseline(), self.baseline())
@@ -186,7 +184,7 @@ class StratifiedMixture:
         return locate_change(kept >> 7, rates[kept & 127], self._shifts, self.temper)
 
     def to_bytes(self) -> bytes:
-        """The state: 2 KiB of outcomes, and some 30 bytes a stratum beside its name."""
+        """The state: 2 KiB of outcomes, and for each stratum some 30 bytes and its name."""
         return msgspec.msgpack.encode(
             _Packed(
                 self.run_length,
@@ -202,7 +200,7 @@ class StratifiedMixture:
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
-        """The detector again."""
+        """Restores a detector from `to_bytes`."""
         state = msgspec.msgpack.decode(packed, type=_Packed)
         detector = cls(state.run_length, state.prior, state.shifts, state.temper)
         detector._strata, detector._r, detector._open = state.strata, state.r, state.is_open

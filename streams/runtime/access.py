@@ -1,4 +1,4 @@
-"""Why the brokers do not let this client in, in one sentence that says what to do; asked when something has failed."""
+"""After a failure: finds out why the brokers do not let this client in, and says in one sentence what to do."""
 
 import asyncio
 import contextlib
@@ -27,14 +27,14 @@ from streams.runtime.settings import Settings, variable_of
 _CONNECT_SECONDS = 5.0
 _ALL_SECONDS = 15.0
 
-#: OpenSSL's codes of what is wrong with a certificate.
+#: OpenSSL's codes for what is wrong with a certificate.
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21)
 _OTHER_NAME = (62, 64)
 
 
 class _Place(NamedTuple):
-    """Where a broker is said to be, and by whom."""
+    """An address of a broker, and whether a broker advertises it; otherwise it is from the settings."""
 
     host: str
     port: int
@@ -45,14 +45,14 @@ class _Place(NamedTuple):
 
 
 class _Shut(Exception):
-    """A broker cannot be used; the message is the whole sentence, empty where there is no answer."""
+    """A broker cannot be used; the message is the whole sentence for the log, empty where there is no answer."""
 
 
 async def why_not(settings: Settings) -> str | None:
-    """Knocks at every address, and then at every broker by the name that it gives itself.
+    """Connects to every address, and then to every broker at the address that it advertises.
 
     Returns:
-        What is wrong and what to do about it; None where nothing is, or where there is no answer at all.
+        What is wrong and what to do about it; None where nothing is wrong, or where there is no answer at all.
     """
     security = settings.security()
     try:
@@ -152,7 +152,7 @@ def _of_certificate(error: ssl.SSLCertVerificationError, place: _Place, where: s
 
 
 async def _of_protocol(error: BaseException, place: _Place, where: str, settings: Settings) -> str:
-    """The connection broke or nothing came: mostly one side speaks TLS or wants a login, the other does not know."""
+    """A sentence for a connection that broke or had no answer: mostly only one side speaks TLS, or expects a login."""
     variable, is_now = variable_of("security_protocol"), settings.security_protocol
     silent = isinstance(error, TimeoutError)
     if is_now.endswith("SSL") and silent:
@@ -176,7 +176,7 @@ async def _of_protocol(error: BaseException, place: _Place, where: str, settings
 
 
 async def _speaks_tls(place: _Place) -> bool:
-    """Whether there is TLS, whoever it is: nothing is sent over it."""
+    """Whether the broker speaks TLS. Its certificate is not checked, since nothing is sent."""
     anyone = ssl.create_default_context()
     anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
     with contextlib.suppress(OSError, TimeoutError):
@@ -188,7 +188,7 @@ async def _speaks_tls(place: _Place) -> bool:
 
 
 async def _is_open(place: _Place) -> bool:
-    """Whether a broker without TLS tells its versions, which each does before any login."""
+    """Whether a Kafka broker without TLS is there: each says which versions it supports, even before a login."""
     with contextlib.suppress(KafkaError, OSError, TimeoutError):
         connection = await create_conn(place.host, place.port, request_timeout_ms=int(_CONNECT_SECONDS / 2 * 1000))
         connection.close()
@@ -197,7 +197,7 @@ async def _is_open(place: _Place) -> bool:
 
 
 def denied(error: BaseException, settings: Settings) -> str | None:
-    """A sentence for what the broker's access rules forbid; None for any other error."""
+    """A sentence for an error by which the broker forbids something; None for any other error."""
     who = f"User {settings.sasl_username!r}" if settings.security_protocol.startswith("SASL") else "This client"
     mend = "the rules that a worker needs are in docs/security.md"
     if isinstance(error, TopicAuthorizationFailedError):

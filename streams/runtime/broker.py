@@ -1,4 +1,4 @@
-"""What the worker asks of the broker before it consumes anything: topics, their settings, and transactions."""
+"""Checks the broker before anything is consumed: its topics, their settings, and whether it has transactions."""
 
 import asyncio
 import contextlib
@@ -26,18 +26,18 @@ from schemas.topics import DEAD_LETTER_HEADROOM_BYTES, EVENTS, REJECTED, checkpo
 from streams.runtime.access import denied, why_not
 from streams.runtime.settings import Settings
 
-#: A broker that has not answered by then is not there.
+#: A broker that has not answered after this time counts as absent.
 ANSWER_SECONDS = 15.0
 _REQUEST_SECONDS = 5.0
-#: Settings without which the worker's promises do not hold; the others are the operator's own choice.
+#: Topic settings without which the worker's promises do not hold; the others are the operator's choice.
 _BINDING = ("cleanup.policy", "message.timestamp.type")
-#: Where there are so many brokers: copies of each partition, and how many must have a record.
+#: With at least `REPLICAS` brokers: copies of each partition, and how many of them must have a record.
 REPLICAS, IN_SYNC = 3, 2
 _CREATE = "create the topics with `labelwatch topics create`"
 
 
 class WorkerRefusal(Exception):
-    """The worker must not go on; the message is one sentence that says why and what to do."""
+    """The worker must not start or go on; the message is one sentence that says why and what to do."""
 
 
 @dataclass(slots=True)
@@ -45,13 +45,13 @@ class Findings:
     """What a broker offers.
 
     Attributes:
-        partitions: Of the events topic.
-        transactional: Whether checkpoints can be transactions; else they take the plain form.
-        problems: Sentences, each a reason to refuse.
+        partitions: Number of partitions of the events topic.
+        transactional: Whether checkpoints can be transactions; else they are written in the plain form.
+        problems: Sentences, each a reason to refuse to start.
         warnings: Sentences for the log.
-        untold: Settings that the broker does not tell, as `topic setting`: they were not checked.
-        topic_ids: By name, of the events topic and the group's checkpoint topic; one that is deleted and created anew
-            has another. Without those that the broker does not say.
+        untold: Settings that the broker does not show, each as `topic setting`; they were not checked.
+        topic_ids: Ids of the events topic and of the group's checkpoint topic, by name, as far as the broker shows
+            them. A topic that is deleted and created anew has another id.
     """
 
     partitions: int = 0
@@ -66,7 +66,7 @@ async def examine(settings: Settings) -> Findings:
     """Asks the broker for everything that the worker relies on.
 
     Raises:
-        WorkerRefusal: There is no broker, or it lets nobody in.
+        WorkerRefusal: There is no broker, or it does not let this client in.
         SettingsError: A certificate or password file cannot be read.
     """
     security = settings.security()
@@ -87,7 +87,7 @@ async def examine(settings: Settings) -> Findings:
 
 
 def recreated(settings: Settings, topic: str = EVENTS) -> str:
-    """The sentence of who finds another topic than the one that the group has counted, or has written to."""
+    """A sentence for a topic that was deleted and created anew since the group counted it, or wrote to it."""
     checkpoints = checkpoints_topic(settings.id)
     if topic == checkpoints:
         return (
@@ -101,10 +101,12 @@ def recreated(settings: Settings, topic: str = EVENTS) -> str:
 
 
 class TopicIds:
-    """Asks for the ids of the events topic and the group's checkpoint topic; blocks. aiokafka does not ask for ids.
+    """Asks for the ids of the events topic and the group's checkpoint topic, by kafka-python since aiokafka cannot.
+
+    Its methods block.
 
     Args:
-        settings: Of the worker.
+        settings: The worker's settings.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -112,7 +114,7 @@ class TopicIds:
         self._admin: KafkaAdminClient | None = None
 
     def ask(self) -> dict[str, str]:
-        """Name to id, of those that exist and have one.
+        """Name to id, of the topics that exist and have an id.
 
         Raises:
             KafkaError: Of kafka-python, or an OSError or ValueError: the broker does not answer, or not this question.
@@ -155,16 +157,16 @@ async def why_unwritten(error: BaseException | None, what: str, settings: Settin
     """Why something could not be written to, or read from, the broker, and what to do: one sentence.
 
     Args:
-        error: What came.
-        what: What was written or read: a topic's name, or more words.
-        settings: Of the worker.
+        error: The error; None where it is not known.
+        what: What was written or read: a topic's name, or a phrase with it.
+        settings: The worker's settings.
     """
     error = error or KafkaError()
     if forbidden := denied(error, settings):
         return forbidden
     about = [topic.name for topic in topics(settings.id) if topic.name in what]
     too_large = isinstance(error, MessageSizeTooLargeError) and what in about
-    # A topic that is gone is first met as a time-out: clients wait for it to come.
+    # For a topic that is gone there is first a time-out, since clients wait for the topic to appear.
     if about and (too_large or isinstance(error, (TimeoutError, KafkaTimeoutError, UnknownTopicOrPartitionError))):
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -179,7 +181,7 @@ async def why_unwritten(error: BaseException | None, what: str, settings: Settin
 
 
 def _text(error: BaseException) -> str:
-    """An error's own words without its class name before them, or its class name where it has none."""
+    """An error's message without the class name in front, or the class name where there is no message."""
     words = str(error).removeprefix(f"{type(error).__name__}: ").strip().rstrip(".")
     return words or type(error).__name__
 
@@ -190,7 +192,7 @@ async def _examine_topics(settings: Settings, security: Mapping[str, Any]) -> Fi
     )
     try:
         await admin.start()
-        # All of them: asking for a topic by name creates it on brokers that create topics unasked.
+        # All topics: asking for one by name would create it, on brokers with auto.create.topics.enable.
         found = {each["topic"]: each["partitions"] for each in await admin.describe_topics()}
         brokers = len((await admin.describe_cluster())["brokers"])
         wanted = topics(settings.id)
@@ -202,7 +204,7 @@ async def _examine_topics(settings: Settings, security: Mapping[str, Any]) -> Fi
 
 
 async def _topic_config(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
-    """Each topic's settings as far as the broker tells them; empty where it does not let us ask."""
+    """Each topic's settings as far as the broker shows them; none where it does not let us ask."""
     if not names:
         return {}
     answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
@@ -269,7 +271,7 @@ def _mend(settings: Settings, topic: str, name: str, value: str) -> str:
 
 
 def _judge_sizes(settings: Settings, config: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Whether a dead letter and a slot always fit their topics."""
+    """Sentences for topics whose size limit is too small: dead letters and slots must always fit."""
     limits = {
         name: int(values["max.message.bytes"]) for name, values in config.items() if "max.message.bytes" in values
     }
@@ -290,7 +292,7 @@ def _declared_bytes(settings: Settings) -> str:
 
 
 async def _offers_transactions(settings: Settings, security: Mapping[str, Any]) -> bool:
-    """Starts a transactional producer to see: brokers without transactions list the request and then refuse it."""
+    """Whether a transactional producer can start: brokers without transactions list the request, but then refuse it."""
     transactional_id = f"{settings.group}-probe"
     for _ in range(3):
         producer = AIOKafkaProducer(
@@ -310,7 +312,7 @@ async def _offers_transactions(settings: Settings, security: Mapping[str, Any]) 
                 f"allow Write and Describe on transactional ids that begin with {settings.group}-."
             ) from error
         except UnknownError:
-            # What a broker without transactions answers; a real one that stumbled does better the next time.
+            # A broker without transactions always answers this; another one only now and then, so it is tried again.
             await asyncio.sleep(0.1)
         finally:
             await producer.stop()

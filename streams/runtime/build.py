@@ -1,4 +1,4 @@
-"""Which build this is: its version, and the commit that it was made of where that is known."""
+"""Which build this is: its version and, if known, the commit that it was made from."""
 
 import importlib.metadata
 import json
@@ -19,7 +19,7 @@ def version() -> str:
 
 
 def commit(environ: Mapping[str, str] = os.environ) -> str:
-    """The commit of the image, else the one that pip noted when it installed from git, else `unknown`."""
+    """The commit of the image, else the one that pip recorded when it installed from git, else `unknown`."""
     if given := environ.get(COMMIT_VARIABLE):
         return given
     try:

@@ -1,4 +1,4 @@
-"""Our own certificates: loaded with their key, taken anew once renewed, and when they end; for settings and worker."""
+"""Our own certificates: loads them with their keys, takes renewed ones, and finds out when they expire."""
 
 import datetime as dt
 import logging
@@ -8,27 +8,27 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-#: How often the files are looked at.
+#: How often the files are checked for changes.
 REFRESH_SECONDS = 10.0
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-#: Tags of ASN.1: the version's, and that of a time with two digits for the year.
+#: Tags of ASN.1: of the version, and of a time with a year of two digits.
 _VERSION, _UTC_TIME = 0xA0, 0x17
 
 log = logging.getLogger(__name__)
 
 
 class CertificateError(ValueError):
-    """A certificate or its key that cannot be used; the message says which, why and what to do, without a full stop."""
+    """A certificate or its key cannot be used; the message says which, why and what to do, without a full stop."""
 
 
 def load(context: ssl.SSLContext, certfile: Path, keyfile: Path | None, passphrase: str | None, variable: str) -> None:
     """Loads a certificate and its key.
 
     Args:
-        context: Where to.
-        certfile: PEM: the certificate first, then its chain.
-        keyfile: PEM; None: the certificate's file holds the key, too.
-        passphrase: Of an encrypted key.
+        context: Gets the certificate and its key.
+        certfile: PEM file: the certificate first, then its chain.
+        keyfile: PEM file of the key; None: it is in `certfile`.
+        passphrase: Passphrase of an encrypted key.
         variable: The environment variable that names the passphrase's file.
 
     Raises:
@@ -45,7 +45,7 @@ def load(context: ssl.SSLContext, certfile: Path, keyfile: Path | None, passphra
 
 
 def trust_only(certfile: Path) -> ssl.SSLContext:
-    """Accepts this machine's own certificate, by whatever name it is asked: the password goes to its holder alone."""
+    """A context that accepts only this certificate, at any host name, so that a password goes to its holder alone."""
     context = ssl.create_default_context(cafile=certfile)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -53,10 +53,10 @@ def trust_only(certfile: Path) -> ssl.SSLContext:
 
 
 def expiry_seconds(certfile: Path) -> float:
-    """When the first certificate of a PEM file ends, epoch seconds.
+    """When the first certificate of a PEM file expires, epoch seconds.
 
     Raises:
-        CertificateError: There is none.
+        CertificateError: There is no readable certificate.
     """
     try:
         found = _PEM.search(certfile.read_text("ascii", "replace"))
@@ -71,12 +71,12 @@ def expiry_seconds(certfile: Path) -> float:
 
 
 class ServerCertificate:
-    """The certificate that readers of the pages are shown; a renewed one is taken without a restart.
+    """The certificate of the metrics pages; a renewed one is taken without a restart.
 
     Args:
-        certfile: PEM: the certificate first, then its chain.
-        keyfile: PEM; None: the certificate's file holds the key, too.
-        passphrase: Of an encrypted key.
+        certfile: PEM file: the certificate first, then its chain.
+        keyfile: PEM file of the key; None: it is in `certfile`.
+        passphrase: Passphrase of an encrypted key.
         variable: The environment variable that names the passphrase's file.
 
     Raises:
@@ -93,7 +93,7 @@ class ServerCertificate:
         self.context, self.expires_at_seconds = self._loaded()
 
     def refresh(self) -> None:
-        """Takes a renewed certificate; one that cannot be used is logged, and the old one goes on."""
+        """Takes a renewed certificate. One that cannot be used is logged, and the old one stays in use."""
         now = time.monotonic()
         if now - self._looked_at < REFRESH_SECONDS:
             return
@@ -105,7 +105,7 @@ class ServerCertificate:
         try:
             self.context, self.expires_at_seconds = self._loaded()
         except CertificateError as error:
-            # Certificate and key are two files, and the second may be a moment later: it is tried at each change.
+            # Certificate and key are two files, and the second may come a moment later: each change is tried.
             log.error("the renewed certificate of the metrics pages is not taken, the old one goes on: %s", error)
             return
         log.info("the certificate of the metrics pages was renewed: it holds until %s", when(self.expires_at_seconds))
@@ -117,7 +117,7 @@ class ServerCertificate:
         return context, expiry_seconds(self._certfile)
 
     def _signature(self) -> list[tuple[int, ...] | None]:
-        """What differs once a file was written, replaced or made readable; None: not there."""
+        """For each file, numbers that change when it is written, replaced or made readable; None: it is not there."""
         found: list[tuple[int, ...] | None] = []
         for file in (self._certfile, self._keyfile or self._certfile):
             try:
@@ -130,12 +130,12 @@ class ServerCertificate:
 
 
 def when(at_seconds: float) -> str:
-    """A time as people read it."""
+    """A time as text for people, in UTC."""
     return dt.datetime.fromtimestamp(at_seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _reason(error: Exception, certfile: Path, key: Path, passphrase: str | None, variable: str) -> str:
-    """Why a certificate and its key do not load: OpenSSL's own words are "[SSL] PEM lib" for almost anything."""
+    """Why a certificate and its key do not load. OpenSSL itself says "[SSL] PEM lib" for almost anything."""
     if not isinstance(error, ssl.SSLError):
         return getattr(error, "strerror", None) or str(error)
     if error.reason == "KEY_VALUES_MISMATCH":
@@ -153,7 +153,7 @@ def _reason(error: Exception, certfile: Path, key: Path, passphrase: str | None,
 
 
 def _not_after(der: bytes) -> float:
-    """The end of a certificate's validity (RFC 5280, 4.1), which the ssl module tells of a peer's certificate alone."""
+    """The end of a certificate's validity (RFC 5280, 4.1); the ssl module shows it only for a peer's certificate."""
     _, certificate = next(_elements(der))
     _, signed = next(_elements(certificate))
     fields = [content for tag, content in _elements(signed) if tag != _VERSION]

@@ -1,4 +1,4 @@
-"""How a checkpoint stands in its topic: the keys, parts and headers of its records, and their way back into slots."""
+"""How a checkpoint is stored in its topic: keys, parts and headers of its records, and how slots are read from them."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -6,17 +6,17 @@ from typing import NamedTuple
 from streams.runtime.broker import WorkerRefusal
 from streams.runtime.packed import OutgoingRecord
 
-#: The layout below: keys, parts, headers. A worker refuses what a newer one wrote.
+#: Number of the layout below: keys, parts, headers. A worker refuses a newer one.
 FORMAT = 1
-#: A longer slot is cut: far below what the checkpoint topic takes, headers and keys included.
+#: A longer slot is cut into parts. This is far below the checkpoint topic's limit, headers and keys included.
 PART_BYTES = 4 << 20
 
 MANIFEST_KEY = b"m"
 #: The manifest's header with the id of the events topic.
 TOPIC_ID = "topic-id"
-#: The id of the checkpoint topic itself.
+#: The header with the id of the checkpoint topic itself.
 OWN_TOPIC_ID = "checkpoint-topic-id"
-#: And the one with the fingerprint of the key that gives people their names on the pages.
+#: The header with the fingerprint of the key that gives people their names on the pages.
 KEY_FINGERPRINT = "key-fingerprint"
 _SLOT = b"s"
 _PART = b"p"
@@ -25,12 +25,12 @@ Header = tuple[str, bytes]
 
 
 class Restored(NamedTuple):
-    """What stands in the checkpoint topic.
+    """The last checkpoint, as read from the topic.
 
     Attributes:
         slots: The engine's slots.
         manifest: The engine's manifest, None before the first checkpoint.
-        records: How many records were read to find it.
+        records: How many records of the topic were read.
         at_ms: When the checkpoint was written, epoch milliseconds by its writer's clock; 0 before the first.
     """
 
@@ -41,7 +41,7 @@ class Restored(NamedTuple):
 
 
 class CheckpointReader:
-    """Rebuilds the last complete checkpoint from the records of the topic, in their order."""
+    """Rebuilds the last complete checkpoint from all records of the topic, in their order."""
 
     def __init__(self, transactional: bool) -> None:
         self.records = 0
@@ -49,16 +49,16 @@ class CheckpointReader:
         self.manifest: bytes | None = None
         self.format = FORMAT
         self.partitions = 0
-        #: Of the events topic, and of the checkpoint topic; empty where none is named.
+        #: Ids of the events topic and of the checkpoint topic; empty where the checkpoint has none.
         self.topic_ids = ("", "")
         self.key_fingerprint = ""
         self._transactional = transactional
         self._values: dict[bytes, tuple[bytes, int]] = {}
-        #: Plain form: what came since the last manifest.
+        #: Plain form: records since the last manifest.
         self._pending: dict[bytes, tuple[bytes | None, int]] = {}
 
     def take(self, key: bytes, value: bytes | None, header_list: Iterable[Header], at_ms: int = 0) -> None:
-        """The next record of the topic."""
+        """Takes the next record of the topic."""
         self.records += 1
         headers = dict(header_list)
         parts = int(headers.get("parts", b"1"))
@@ -71,7 +71,7 @@ class CheckpointReader:
             if key != MANIFEST_KEY:
                 self._pending[key] = (value, parts)
                 return
-            # Also what an earlier torn checkpoint left: the one that this manifest closes has healed it.
+            # Records of a torn checkpoint may be among these; the checkpoint that this manifest ends has healed them.
             for each, (slot, count) in self._pending.items():
                 self._put(each, slot, count)
             self._pending.clear()
@@ -91,7 +91,7 @@ class CheckpointReader:
             self._values[key] = (value, parts)
 
     def slots(self) -> tuple[dict[bytes, bytes], dict[bytes, int]]:
-        """Whole slots by the engine's own keys, and the number of parts of those that have several."""
+        """Whole slots by the engine's keys; and the number of parts, of slots that have several."""
         slots: dict[bytes, bytes] = {}
         counts: dict[bytes, int] = {}
         for stored, (value, parts) in self._values.items():
@@ -105,7 +105,7 @@ class CheckpointReader:
         return slots, counts
 
     def torn(self) -> dict[bytes, OutgoingRecord]:
-        """Records to write again, since what came after the last manifest stands behind the values that count."""
+        """Records to write again: of keys with records after the last manifest, the values that count."""
         healed: dict[bytes, OutgoingRecord] = {}
         for key in self._pending:
             value, parts = self._values.get(key, (None, 1))
@@ -118,7 +118,7 @@ def records_of(slots: Iterable[tuple[bytes, bytes | None]], part_counts: dict[by
 
     Args:
         slots: Changed slots; None deletes one.
-        part_counts: Of the slots that stand in several parts; brought up to date.
+        part_counts: Number of parts of the slots that have several; updated.
     """
     for key, value in slots:
         before = part_counts.pop(key, 1)

@@ -1,10 +1,9 @@
-"""Durable state of one partition: written as one transaction, read back by whoever owns the partition next.
+"""Durable state of one partition: written as one transaction, read back by the partition's next owner.
 
-A checkpoint is all or nothing: changed slots, manifest, drift records and dead letters. Where the
-broker has transactions, its fencing also keeps a worker that lost the partition from writing. Where
-it has none (the embedded broker), every record names its checkpoint and the manifest comes last:
-what no manifest follows does not count, and the next checkpoint writes the values that do again.
-That form is for one worker.
+A checkpoint is all or nothing: changed slots, manifest, drift records and dead letters. If the broker has transactions,
+its fencing also keeps a worker that has lost the partition from writing. If it has none (the embedded broker), the
+plain form is used: every record names its checkpoint, and the manifest comes last. Records that no manifest follows do
+not count, and the next checkpoint writes the values that count again. The plain form is for one worker only.
 """
 
 import asyncio
@@ -56,12 +55,12 @@ log = logging.getLogger(__name__)
 _BATCH_BYTES = 1 << 20
 _FETCH_BYTES = 4 << 20
 _REQUEST_SECONDS = 10.0
-#: Longer than brokers stay away; they allow up to 900 s by default. A broker that comes back after a transaction's
-#: time-out ends it before it knows who leads its partitions, and then leaves the abort out (Kafka 4.3.1: "likely
-#: deleted already and hence can be skipped"), so that the next commit makes its dead letters and slots count.
-#: An open transaction harms nobody: whoever takes the partition ends it.
+#: A transaction's time-out: longer than brokers stay away (they allow up to 900 s by default). A broker that comes back
+#: after it aborts the transaction before it knows who leads the partitions, and then leaves the abort out (Kafka 4.3.1:
+#: "likely deleted already and hence can be skipped"), so that the next commit makes its dead letters and slots count.
+#: An open transaction does no harm: the partition's next owner ends it.
 _TRANSACTION_SECONDS = 600.0
-#: The broker ends a fenced owner's transaction within moments.
+#: How long to wait for the broker to end a fenced owner's transaction, which takes it moments.
 _HIDDEN_SECONDS = 10.0
 _CLOSE_SECONDS = 3.0
 _DETAIL_BYTES = 1000
@@ -70,24 +69,24 @@ _FENCED = (ProducerFenced, InvalidProducerEpoch)
 
 
 class Fenced(Exception):
-    """Another producer has taken this partition's transactional id: what this worker holds may be out of date."""
+    """Another producer uses this partition's transactional id by now, so this worker's state may be out of date."""
 
 
 class CheckpointsHidden(TimeoutError):
-    """What was written last cannot be read, and the state before it must not go on; the message says what to do."""
+    """The last checkpoint cannot be read, and an older state must not be used; the message says what to do."""
 
 
 class DeadLettersRefused(Exception):
-    """A dead letter could not be written, so the checkpoint was not; the message says why."""
+    """A dead letter could not be written, so the whole checkpoint was not; the message says why."""
 
 
 def transactional_id(settings: Settings, partition: int) -> str:
-    """As whom the checkpoints of a partition are written: whoever is its newest user fences the others."""
+    """The transactional id with which a partition's checkpoints are written; its newest user fences all others."""
     return f"{settings.group}-{partition}"
 
 
 def failure(error: BaseException) -> str:
-    """Which reason of `labelwatch_checkpoint_failures_total` an error is."""
+    """The `reason` of an error in `labelwatch_checkpoint_failures_total`."""
     if isinstance(error, Fenced):
         return "fenced"
     if isinstance(error, DeadLettersRefused):
@@ -98,17 +97,17 @@ def failure(error: BaseException) -> str:
         return "not_allowed"
     if isinstance(error, UnknownTopicOrPartitionError):
         return "no_topic"
-    # Whatever the broker answered; the rest is silence: time-outs, and connections that are gone.
+    # Any other answer of the broker; all the rest is no answer: time-outs and broken connections.
     return "refused" if isinstance(error, BrokerResponseError) else "no_answer"
 
 
 def other_key(settings: Settings, theirs: str, ours: str) -> str | None:
-    """The sentence of who would call everybody by a second name; None where the names are the same.
+    """A sentence for a worker whose key would give everybody a second name; None where the names are the same.
 
     Args:
-        settings: Of the worker.
-        theirs: Fingerprint in the group's checkpoints; empty in those of earlier builds.
-        ours: This worker's; empty where it shows nobody.
+        settings: The worker's settings.
+        theirs: Fingerprint of the key in the group's checkpoints; empty in those of earlier builds.
+        ours: Fingerprint of this worker's key; empty where it shows nobody.
     """
     if not theirs or not ours or theirs in (ours, settings.replaced_key):
         return None
@@ -129,19 +128,20 @@ def _named(key_fingerprint: str) -> str:
 class CheckpointStore:
     """One partition's checkpoints.
 
-    `start` fences every earlier owner, `restore` then reads, `write` adds. After an error the store is closed. Where
-    `nothing_counts`, it may be started again and write the same and more; else a new one is made, since only a
-    restore knows what the broker has.
+    `start` fences every earlier owner, then `restore` reads, and `write` adds a checkpoint. After an error the store
+    must be closed. If `nothing_counts` then, it may be started again, and write the same and more; else a new store
+    must restore, since only the broker knows what was written.
 
     Args:
-        settings: Of the worker.
-        partition: Of the events topic, and the same one of the checkpoint topic.
-        partitions: How many the events topic has; a checkpoint remembers it.
+        settings: The worker's settings.
+        partition: Number of the partition, of the events topic and of the checkpoint topic.
+        partitions: How many partitions the events topic has; kept in checkpoints.
         transactional: Whether the broker has transactions.
-        topic_ids: Of the events topic and the checkpoint topic by name; a checkpoint remembers them. Without those that
-            the broker does not say.
-        key_fingerprint: Of the key of people's names; a checkpoint remembers it. Empty for who shows nobody.
-        now_ms: Wall clock for `rejected-at`.
+        topic_ids: Ids of the events topic and the checkpoint topic, by name, as far as the broker shows them; kept in
+            checkpoints.
+        key_fingerprint: Fingerprint of the key of people's names; kept in checkpoints. Empty for a worker that shows
+            nobody.
+        now_ms: Wall clock, for the header `rejected-at`.
     """
 
     def __init__(
@@ -165,20 +165,20 @@ class CheckpointStore:
         self._topic_ids = {topic: topic_ids.get(topic, "") for topic in (EVENTS, self._topic)}
         self._producer: AIOKafkaProducer | None = None
         self._written = 0
-        #: What is written now: a topic's name, or the commit of the transaction; for the log.
+        #: What is being written: a topic's name, or the commit of the transaction; for the log.
         self.at = self._topic
-        #: Whether a failed write left nothing that counts, for certain: its transaction was never to be committed.
+        #: Whether a failed write certainly left nothing that counts: its commit was never sent.
         self.nothing_counts = False
         self._session = uuid.uuid4().hex[:12]
         self._manifest: bytes | None = None
-        #: Slots that stand in more than one part; a shorter successor must delete the rest.
+        #: Number of parts of slots that have several; a shorter new value must delete the parts that are left over.
         self._part_counts: dict[bytes, int] = {}
-        #: Plain form: what a half-written checkpoint left behind, with the value that counts.
+        #: Plain form: for keys that a half-written checkpoint has changed, the records that count.
         self._heal: dict[bytes, OutgoingRecord] = {}
         self._crash = CrashPoint.armed()
 
     async def start(self) -> None:
-        """Connects; with transactions, ends what earlier owners left open and shuts them out. Also after `close`."""
+        """Connects; with transactions, also ends those of earlier owners, and fences them. Allowed after `close`."""
         transaction: dict[str, Any] = {}
         if self._transactional:
             transaction = {
@@ -188,10 +188,10 @@ class CheckpointStore:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._settings.bootstrap,
             acks="all",
-            # What others read, dead letters and drifts, plain kafka-python can unpack; our own state is packed apart.
+            # Others read dead letters and drifts, and plain kafka-python can unpack gzip; our state is packed by us.
             compression_type="gzip",
             max_batch_size=_BATCH_BYTES,
-            # Only the broker knows what a topic takes; it answers with a clear error.
+            # Only the broker knows the size limit of a topic; it answers with a clear error.
             max_request_size=1 << 30,
             request_timeout_ms=int(_REQUEST_SECONDS * 1000),
             **transaction,
@@ -200,12 +200,12 @@ class CheckpointStore:
         await self._producer.start()
 
     async def restore(self) -> Restored:
-        """Reads the state that the last complete checkpoint left.
+        """Reads the last complete checkpoint.
 
         Raises:
             WorkerRefusal: It was written for another topic or number of partitions, under another pseudonym key, by a
                 newer version, or in another form.
-            CheckpointsHidden: A transaction of somebody else is open in the partition; try again.
+            CheckpointsHidden: A transaction of another producer is open in the partition; try again.
             KafkaError: The broker failed; try again.
         """
         reader = CheckpointReader(self._transactional)
@@ -226,21 +226,21 @@ class CheckpointStore:
             await consumer.seek_to_beginning(partition)
             end = (await consumer.end_offsets([partition]))[partition]
             hidden_since: float | None = None
-            # With transactions, the log's own end is known once something was fetched.
+            # With transactions, the end of the log (not only the stable one) is known once something was fetched.
             highwater = None
             while await consumer.position(partition) < end or (
                 self._transactional and (highwater is None or end < highwater)
             ):
-                # A short wait: control records alone never end one early.
+                # A short wait, since a fetch that has only control records does not end it early.
                 for record in (await consumer.getmany(partition, timeout_ms=20)).get(partition, ()):
                     reader.take(record.key, record.value, record.headers, record.timestamp)
                 highwater = consumer.highwater(partition)
                 if highwater is None or highwater <= end or await consumer.position(partition) < end:
                     continue
                 if not self._transactional:
-                    end = highwater  # the embedded broker tells its ends too low
+                    end = highwater  # the embedded broker answers with an end that is too low
                     continue
-                # An open transaction hides what follows it: of a fenced owner, until the broker has ended it.
+                # An open transaction hides what follows it. A fenced owner's is soon ended by the broker.
                 hidden_since = hidden_since or time.monotonic()
                 if time.monotonic() - hidden_since > _HIDDEN_SECONDS:
                     raise CheckpointsHidden(
@@ -270,7 +270,7 @@ class CheckpointStore:
                     f"{self._topic} was written when {EVENTS} had {reader.partitions} partitions, and now it has "
                     f"{self._partitions}: sites have moved between partitions; start a new group with --id and replay."
                 )
-            # Checkpoints of earlier builds name no id.
+            # Checkpoints of earlier builds have no ids.
             for topic, known in zip((EVENTS, self._topic), reader.topic_ids, strict=True):
                 if known and self._topic_ids[topic] and known != self._topic_ids[topic]:
                     raise WorkerRefusal(recreated(self._settings, topic))
@@ -279,10 +279,12 @@ class CheckpointStore:
         return Restored(slots, reader.manifest, reader.records, reader.at_ms)
 
     async def write(self, checkpoint: Checkpoint) -> None:
-        """Writes a checkpoint: all of it or, when this raises, nothing that counts.
+        """Writes a checkpoint, all or nothing.
+
+        When this raises, nothing of it counts; but where the commit itself failed, that is unknown (`nothing_counts`).
 
         Raises:
-            Fenced: This worker no longer owns the partition, or stood still too long.
+            Fenced: This worker no longer owns the partition, or was stopped for too long.
             DeadLettersRefused: The dead-letter topic does not take a record.
             KafkaError: The broker failed.
         """
@@ -295,15 +297,15 @@ class CheckpointStore:
                 checkpoint.manifest,
             )
         except (*_FENCED, AssertionError) as error:
-            # aiokafka asserts that a producer which has failed is not used again.
+            # aiokafka asserts that a failed producer is not used again.
             raise Fenced(str(error) or "its producer failed after the last checkpoint") from error
         self._part_counts = part_counts
         self._manifest = checkpoint.manifest
 
     async def prove(self) -> bool:
-        """Whether nobody owned the partition since the last write: writes the manifest again and sees.
+        """Whether no other worker owned the partition since the last write: tries to write the manifest again.
 
-        Only for transactions, and only after a first checkpoint; else False.
+        False without transactions, and before the first checkpoint.
         """
         if not self._transactional or self._manifest is None:
             return False
@@ -314,7 +316,7 @@ class CheckpointStore:
         return True
 
     async def close(self) -> None:
-        """Lets go of the connection; never raises and takes 3 s at most. An open transaction stays uncommitted."""
+        """Closes the connection; never raises, and takes at most 3 s. An open transaction stays uncommitted."""
         producer, self._producer = self._producer, None
         if producer is None:
             return
@@ -322,7 +324,7 @@ class CheckpointStore:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await producer.stop()
         except (KafkaError, OSError, TimeoutError):
-            # It waits for records to be sent that no longer matter; the connection itself closes at once.
+            # The producer waits to send records that no longer matter; its connection can be closed at once.
             with contextlib.suppress(KafkaError, OSError):
                 await producer.client.close()
 
@@ -391,7 +393,7 @@ class CheckpointStore:
     async def _send_state(
         self, producer: AIOKafkaProducer, records: Sequence[OutgoingRecord]
     ) -> list["asyncio.Future[Any]"]:
-        """Sends records in whole batches, which costs one future a megabyte rather than one a record."""
+        """Sends records in whole batches: one future for each megabyte instead of one for each record."""
         batches = await asyncio.to_thread(packed, records, self._new_batch)
         return [await producer.send_batch(batch, self._topic, partition=self.partition) for batch in batches]
 
@@ -413,7 +415,7 @@ class CheckpointStore:
 
 
 async def _settle(futures: Sequence["asyncio.Future[Any]"]) -> None:
-    """Waits for all and then raises the first error, so that no other one is left unread."""
+    """Waits for all futures, then raises the first error; so none of the others is left unread."""
     for result in await asyncio.gather(*futures, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result

@@ -1,4 +1,4 @@
-"""The thread that talks to Kafka for the transport: fetches whole batches, and keeps the membership in the group."""
+"""The thread that talks to Kafka for the transport: fetches whole batches, and keeps up the membership in the group."""
 
 import asyncio
 import contextlib
@@ -24,35 +24,36 @@ from streams.runtime.memory import break_circle
 from streams.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
-#: Faust's services name their loggers by their module; those of the transport must not pass for ours.
+#: Faust's services log under the name of their module; these classes are Faust's, and must not log as ours.
 FAUST_LOG = logging.getLogger("faust")
 
-#: Bytes of one fetch of a partition: about one run. 16 MB halve the throughput.
+#: Bytes of one fetch of a partition: about one run of records. With 16 MB the throughput is half.
 FETCH_BYTES = 6 << 20
-#: How long the broker holds an empty fetch, and so how late a lone event may be.
+#: How long the broker waits for records before it answers a fetch with none: a single event may be late by as much.
 FETCH_WAIT_SECONDS = 0.1
 REQUEST_SECONDS = 10.0
 CALL_SECONDS = 5.0
 _REBALANCE_SECONDS = 30.0
-#: By its answers a worker learns that the group rebalances, which all others wait for.
+#: From the answer to a heartbeat a worker learns that the group rebalances, for which all others wait.
 _HEARTBEAT_SECONDS = 1.0
-#: aiokafka leaves the group when nothing is fetched for so long; a long restore must not, and the watchdog is ours.
+#: aiokafka leaves the group when nothing is fetched for this long. A long restore must not do that, and hangs are found
+#: by our own watchdog.
 _POLL_SECONDS = 86_400.0
 
 
 class _Member(Protocol):
-    """Whoever wants to know how long this worker is a member of the group."""
+    """What is called with the time for which this worker is a member of the group."""
 
     def member_until(self, until: float) -> None:
-        """The group counts this worker as a member until then, monotonic seconds; called in this thread."""
+        """The group counts this worker as a member until then, monotonic seconds; called from this thread."""
 
 
 class OwnedConsumer(driver.Consumer):
-    """Faust's consumer with what its thread must know.
+    """Faust's consumer, with what its thread needs.
 
     Attributes:
-        settings: Of the worker.
-        owner: Of the partitions.
+        settings: The worker's settings.
+        owner: The owner of the partitions.
     """
 
     settings: Settings
@@ -60,12 +61,12 @@ class OwnedConsumer(driver.Consumer):
 
 
 class _Taking:
-    """Stands in for the method of aiokafka's fetch result that takes records out of it."""
+    """Replaces the method of aiokafka's fetch result that takes records out of it: gives them unparsed."""
 
     __slots__ = ("_result",)
 
     def __init__(self, result: FetchResult) -> None:
-        # A circle would keep megabytes of answers until the garbage collector comes.
+        # A circular reference would keep megabytes of answers until the garbage collector runs.
         self._result = weakref.ref(result)
 
     def __call__(self, most: None) -> list[Unread]:
@@ -81,7 +82,7 @@ class _Taking:
 
 
 class Fetched(NamedTuple):
-    """What one look brought: records, where it began and ended in each log, and the epochs that it belongs to."""
+    """Result of one fetch: records, where it began and ended in each partition, and the epochs of the partitions."""
 
     records: Mapping[TP, Sequence[Unread]]
     began: Mapping[int, int]
@@ -93,30 +94,30 @@ _NOTHING = Fetched({}, {}, {}, {})
 
 
 class MembershipEnded(Exception):
-    """Nobody cares for this worker's membership in the group any more; only a restart helps."""
+    """The task that keeps this worker in the group has ended; only a restart helps."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """The thread that talks to Kafka. Methods run in it; the consumer calls them through `call_thread`."""
+    """The thread that talks to Kafka. Its methods run in it; the consumer calls them by `call_thread`."""
 
     consumer: OwnedConsumer
     logger = FAUST_LOG
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        #: The epoch of each partition's last seek, noted where seeks and fetches take turns.
+        #: The epoch of each partition's last seek; kept in this thread, in which no seek runs during a fetch.
         self._sought: dict[int, int] = {}
 
     async def on_start(self) -> None:
-        """Has aiokafka say when a heartbeat was accepted."""
+        """Makes aiokafka report when a heartbeat was accepted."""
         await super().on_start()
         coordinator = self._ensure_consumer()._coordinator
-        # aiokafka keeps the time of its last heartbeat to itself.
+        # aiokafka does not show the time of its last accepted heartbeat.
         coordinator._do_heartbeat = functools.partial(self._beat, coordinator._do_heartbeat)
 
     async def on_thread_stop(self) -> None:
         """Ends the consumer, whether or not the broker answers."""
-        # When the broker is away, aiokafka's own end fails on what it cancels.
+        # While the broker is away, aiokafka's own stop fails on tasks that it cancels.
         with contextlib.suppress(KafkaError, OSError, asyncio.CancelledError):
             await super().on_thread_stop()
 
@@ -130,9 +131,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             group_instance_id=settings.instance_id,
             partition_assignment_strategy=[RoundRobinPartitionAssignor],
             enable_auto_commit=False,
-            # What a producer has rolled back, or has not committed yet, does not exist.
+            # Records that a producer has rolled back, or not committed yet, are not read.
             isolation_level="read_committed",
-            # Retention may overtake a worker: it goes on at the oldest record, and the jump is seen and counted.
+            # Retention may delete records before a worker reads them: it goes on at the oldest, and counts the gap.
             auto_offset_reset="earliest",
             fetch_max_wait_ms=int(FETCH_WAIT_SECONDS * 1000),
             max_partition_fetch_bytes=FETCH_BYTES,
@@ -152,20 +153,20 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return accepted
 
     async def prove(self) -> bool:
-        """Whether the group counts this worker as a member, by a heartbeat."""
+        """Whether the group counts this worker as a member; asks by a heartbeat."""
         coordinator = self._ensure_consumer()._coordinator
         async with asyncio.timeout(CALL_SECONDS):
             return coordinator.generation >= 0 and bool(await coordinator._do_heartbeat())
 
     async def fetch(self, wanted: set[TP], timeout_seconds: float) -> Fetched:
-        """One look for records of some partitions, which waits for so long where there are none."""
+        """Takes records of some partitions that have come; where there are none, waits for them up to a time."""
         consumer = self._ensure_consumer()
         fetcher = consumer._fetcher
         if not self.consumer.flow_active:
             return _NOTHING
         if consumer._closed or fetcher._closed:
             raise ConsumerStoppedError
-        # Faust never asks for these errors, and until someone does, aiokafka's membership stands still.
+        # Faust never asks for these errors, and until they are asked for, aiokafka does not go on with the group.
         consumer._coordinator.check_errors()
         deadline = time.monotonic() + timeout_seconds
         with fetcher._subscriptions.fetch_context():
@@ -178,12 +179,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 ended = self._positions(wanted)
                 left = deadline - time.monotonic()
                 if records or ended != began or left <= 0 or fetcher._closed:
-                    # Without a pause since the records were taken, so that no seek can have come between.
+                    # No await since the records were taken, so that no seek can have come between.
                     return Fetched(records, began, ended, dict(self._sought))
                 await asyncio.wait([fetcher._create_fetch_waiter()], timeout=left)
 
     def _positions(self, wanted: set[TP]) -> dict[int, int]:
-        """Where the next fetch begins; past the last record where markers or what was rolled back follow it."""
+        """Where the next fetch begins: behind the last record, and behind markers and rolled-back records after it."""
         subscription = self._ensure_consumer()._subscription.subscription
         if subscription is None or subscription.assignment is None:
             return {}
@@ -191,10 +192,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return {tp.partition: state.position for tp, state in known.items() if state and state.has_valid_position}
 
     async def check(self) -> None:
-        """Raises what has ended the membership.
+        """Raises the error that has ended the membership, if there is one.
 
         Raises:
-            MembershipEnded: The task that keeps it has ended.
+            MembershipEnded: The task that keeps it up has ended.
             KafkaError: The group does not take this worker.
         """
         coordinator = self._ensure_consumer()._coordinator
@@ -203,17 +204,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         coordinator.check_errors()
 
     async def seek_to(self, tp: TP, offset: int, epoch: int) -> None:
-        """Has the next fetch of a partition begin at an offset, under an epoch."""
+        """Makes the next fetch of a partition begin at an offset, and belong to an epoch."""
         self._ensure_consumer().seek(tp, offset)
         self._sought[tp.partition] = epoch
 
     async def log_bounds(self, tp: TP) -> tuple[int, LogEnds]:
-        """The first offset that the log still has, and its ends."""
+        """The first offset that the log still has, and the log's ends."""
         consumer = self._ensure_consumer()
         return (await consumer.beginning_offsets([tp]))[tp], (await log_ends(consumer, [tp]))[tp]
 
     async def commit_for_show(self, offsets: Mapping[TP, int]) -> None:
-        """Commits offsets for Kafka's own tools."""
+        """Commits offsets, only so that Kafka's own tools show them."""
         async with asyncio.timeout(CALL_SECONDS):
             await self._ensure_consumer().commit(
                 {TopicPartition(*tp): OffsetAndMetadata(at, "") for tp, at in offsets.items()}
@@ -225,8 +226,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if coordinator._group_instance_id is not None:
             return  # a static member keeps its place for its next start
         member, node = coordinator.member_id, coordinator.coordinator_id
-        # aiokafka leaves only after its join has been answered, which may take as long as the slowest member.
-        # On the other connection, since the broker answers one at a time and the join is not answered yet.
+        # aiokafka leaves only after its join is answered, which may take as long as the slowest member takes. So this
+        # asks to leave, on another connection, since on that of the join the broker first answers the join.
         closing = asyncio.ensure_future(coordinator.close())
         if member and node is not None:
             await self._ensure_consumer()._client.send(node, LeaveGroupRequest(coordinator.group_id, member))

@@ -1,4 +1,4 @@
-"""Where a fault test wants this process to end: between the steps of a checkpoint."""
+"""Lets a fault test end this process between the steps of a checkpoint."""
 
 import functools
 import logging
@@ -7,14 +7,15 @@ import signal
 
 log = logging.getLogger(__name__)
 
-#: Names the point of a checkpoint at which a test wants this process to die; see `CrashPoint`.
+#: The environment variable with which a test names the step; see `CrashPoint`.
 CRASH_VARIABLE = "LABELWATCH_CRASH"
 
 
 class CrashPoint:
-    """Ends or stops this process inside a checkpoint, for fault tests: `<point>[:<nth>[:stop]]`.
+    """Kills or stops this process inside a checkpoint, for fault tests: `<point>[:<nth>[:stop]]`.
 
-    Points: `half` of the slots sent, `prepared` (all sent, not committed), `committed` (before anyone is told).
+    Points: `half` (half of the slots are sent), `prepared` (all is sent, nothing committed), `committed` (it is
+    committed, but the engine does not know yet).
     """
 
     def __init__(self, point: str, nth: int, signal_number: int) -> None:
@@ -25,14 +26,14 @@ class CrashPoint:
     @classmethod
     @functools.cache
     def armed(cls) -> "CrashPoint | None":
-        """The point named by the environment, one for the process; None in any real worker."""
+        """The point that the environment names, one for the whole process; None in any real worker."""
         if not (text := os.environ.get(CRASH_VARIABLE)):
             return None
         point, nth, how = [*text.split(":"), "", ""][:3]
         return cls(point, int(nth or 1), signal.SIGSTOP if how == "stop" else signal.SIGKILL)
 
     def at(self, point: str) -> bool:
-        """Whether this is the place and the time."""
+        """Whether the process must die here: it is at the named point for the nth time."""
         if point != self._point:
             return False
         self._left -= 1

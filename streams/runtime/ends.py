@@ -1,4 +1,4 @@
-"""Where a partition's log ends: for readers of committed records, and for all."""
+"""Asks where a partition's log ends: for readers of committed records, and for readers of all."""
 
 import copy
 from collections.abc import Collection
@@ -14,9 +14,9 @@ class LogEnds(NamedTuple):
     """The two ends of one partition's log.
 
     Attributes:
-        stable: Kafka's last stable offset: what is below it is committed, rolled back, or of no transaction, and is
-            all that may be read. Above it begins the oldest open transaction, or nothing.
-        last: Kafka's high watermark: one above the last record, of open transactions too.
+        stable: Kafka's last stable offset. Records below it are committed, rolled back or of no transaction, and only
+            these may be read. At it the oldest open transaction begins, if there is one.
+        last: Kafka's high watermark: the offset after the last record, those of open transactions included.
     """
 
     stable: int
@@ -24,12 +24,12 @@ class LogEnds(NamedTuple):
 
 
 async def log_ends(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> dict[TopicPartition, LogEnds]:
-    """Both ends of some partitions, whatever the consumer's own isolation level is.
+    """Both ends of some partitions, no matter what the consumer's own isolation level is.
 
     Raises:
         KafkaError: The broker failed; try again.
     """
-    # The stable ends first: so a transaction that ends in between never puts them above the others.
+    # The stable ends first, so that a transaction that ends in between cannot put them above the others.
     stable = await _ends(consumer, partitions, READ_COMMITTED)
     last = await _ends(consumer, partitions, READ_UNCOMMITTED)
     return {tp: LogEnds(stable[tp], last[tp]) for tp in partitions}
@@ -38,8 +38,8 @@ async def log_ends(consumer: AIOKafkaConsumer, partitions: Collection[TopicParti
 async def _ends(
     consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition], isolation_level: int
 ) -> dict[TopicPartition, int]:
-    # aiokafka has one level a consumer, and a consumer of the other level would be another connection to each broker.
-    # Its fetcher only asks here: it keeps the level, the client and how long to wait between two attempts.
+    # aiokafka has one level for each consumer, and a second consumer would need another connection to each broker. So
+    # this asks by a copy of its fetcher with the other level; the copy shares the client and fetches nothing.
     fetcher = copy.copy(consumer._fetcher)
     fetcher._isolation_level = isolation_level
     found: dict[TopicPartition, int] = await fetcher.end_offsets(partitions, _ANSWER_MS)

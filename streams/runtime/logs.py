@@ -1,7 +1,7 @@
-"""The worker's log on stderr: what it did, in plain sentences, as text for people or as JSON for a log store.
+"""The worker's log on stderr: plain sentences on what it did, as text for people or as JSON for a log store.
 
-Faust, mode and aiokafka log through the standard library, and so do we: structlog renders what arrives there, so that
-every line has the same form, whoever wrote it.
+Faust, mode and aiokafka log by the standard library, and so do we. structlog renders what arrives there, so that every
+line has the same form, no matter who wrote it.
 """
 
 import faulthandler
@@ -19,17 +19,17 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 Format = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
-#: Ours; every other logger is a library's.
+#: Our loggers' names begin with this; all others are of libraries.
 _OWN = "streams"
 _REPEAT_SECONDS = 30.0
-#: How our sentences about a partition begin.
+#: The beginning of our sentences about a partition.
 _PARTITION = re.compile(r"partition=(\d+) ")
 
 
 class _Sparse(logging.Filter):
-    """Lets a library say the same thing once in a while, without its traceback; ours passes untouched.
+    """Lets a library log the same message only every 30 s, and without a traceback; our own messages pass unchanged.
 
-    A broker that is away makes aiokafka repeat itself ten times a second.
+    While a broker is away, aiokafka repeats the same message ten times a second.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class _Sparse(logging.Filter):
 
 
 class _Who:
-    """Puts the worker's name into a line, and the partition that it speaks of."""
+    """Adds the worker's name to a line, and the number of the partition that it is about."""
 
     def __init__(self, group: str, worker: str) -> None:
         self._names = {"group": group, "worker": worker}
@@ -63,7 +63,7 @@ class _Who:
 
 
 def _text(logger: WrappedLogger, method: str, line: EventDict) -> str:
-    """UTC time, level, worker, partition if it is about one, where from if it is a library, and the sentence."""
+    """A line of text: UTC time, level, worker, partition if it is about one, the library if it is of one, sentence."""
     top = str(line.get("logger", "")).split(".")[0]
     partition = f"partition={line['partition']} " if "partition" in line else ""
     origin = "" if top == _OWN else f"[{top}] "
@@ -84,14 +84,14 @@ def configure(
     group: str = "labelwatch-main",
     worker: str = "worker",
 ) -> None:
-    """Sends the process' log to a stream (stderr) and takes the noise out of the libraries.
+    """Sends the process's log to a stream, and keeps the libraries' noise out of it.
 
     Args:
-        stream: Where to.
-        form: A line of text, or an object of JSON a line.
-        level: The least that our own loggers say; with `debug` the libraries say their warnings, too.
-        group: Of the worker.
-        worker: Which of the group's workers this is.
+        stream: The stream; None: stderr.
+        form: Lines of text, or one JSON object a line.
+        level: The least level of our own loggers; with `debug` warnings of libraries are logged too.
+        group: Name of the worker's group.
+        worker: Name of this worker within the group.
     """
     shared: Sequence[Processor] = [
         structlog.stdlib.add_log_level,
@@ -115,15 +115,15 @@ def configure(
     handler.addFilter(_Sparse())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger(_OWN).setLevel(level.upper())
-    # Their warnings are their daily business, and aiokafka's errors too: every rebalance, every reconnect. What
-    # matters we say ourselves.
+    # Libraries warn at every rebalance and every reconnect, and aiokafka even logs errors then. What matters we log
+    # ourselves.
     for library in ("asyncio", "faust", "kafka", "mode"):
         logging.getLogger(library).setLevel(logging.WARNING if level == "debug" else logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.WARNING if level == "debug" else logging.CRITICAL)
 
 
 def dump_on_signal() -> None:
-    """From here on SIGUSR1 writes the stacks of all threads to stderr, also of a loop that hangs; so does a crash."""
+    """Makes SIGUSR1, and a crash, write the stacks of all threads to stderr; this works even while the loop hangs."""
     faulthandler.enable()
     if hasattr(signal, "SIGUSR1"):  # not on Windows
         faulthandler.register(signal.SIGUSR1, all_threads=True)

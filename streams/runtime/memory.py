@@ -1,4 +1,4 @@
-"""Freed memory: freed soon, kept for what comes next, given back when there is too much of it; and the limit of all."""
+"""Memory: frees answers early, keeps freed memory for the next batch, gives back what is too much; finds the limit."""
 
 import contextlib
 import ctypes
@@ -7,20 +7,21 @@ from pathlib import Path
 
 from aiokafka.consumer.fetcher import PartitionRecords
 
-#: Growth since the last time that is worth looking for what can go back.
+#: Memory is given back when the process has grown by at least this much.
 _GROWN_BYTES = 32 << 20
-#: Version 1 of control groups writes a number near 2**63 for none.
+#: Version 1 of control groups shows a number near 2**63 where there is no limit.
 _NO_LIMIT_BYTES = 1 << 60
-#: glibc's options: arenas, memory that is kept at their end, and from what size on a block is a mapping of its own.
+#: Options of glibc and our values: number of arenas, memory that is kept free at the end of one, and the size from
+#: which on a block is a mapping of its own.
 _OPTIONS = ((-8, 1), (-1, 64 << 20), (-3, 32 << 20))
 
 
 def keep_freed() -> None:
-    """Has glibc's allocator keep what a batch frees for the next one, in one arena for all threads.
+    """Makes glibc's allocator keep the memory that a batch frees for the next batch, in one arena for all threads.
 
-    It gives large blocks back to the kernel with each batch and answer, and the next one has every page filled with
-    zeros again, under the interpreter's lock. To be called before there are threads. Another allocator, and one that
-    the environment tunes, is left alone.
+    By default large blocks go back to the kernel after each batch and each answer, and for the next one the kernel
+    fills every page with zeros again, under the interpreter's lock. Call this before threads are started. Other
+    allocators, and one that is tuned by environment variables, are left alone.
     """
     if any(name.startswith("MALLOC_") for name in os.environ):
         return
@@ -31,9 +32,10 @@ def keep_freed() -> None:
 
 
 class FreedMemory:
-    """What glibc's allocator keeps: all that lies below something still in use. With another one nothing is ever due.
+    """Gives back freed memory that glibc's allocator keeps, since it is below something still in use.
 
-    Reading back and catching up leave some 300 MB with 100,000 people: slots, fetched bytes, what was rendered.
+    With 100,000 people, restoring and catching up leave some 300 MB: slots, fetched bytes, rendered pages. With another
+    allocator nothing is ever due.
     """
 
     def __init__(self) -> None:
@@ -44,32 +46,32 @@ class FreedMemory:
 
     @property
     def is_due(self) -> bool:
-        """Whether the process has grown since it was last as small as it gets."""
+        """Whether the process has grown enough since it was smallest."""
         resident = _resident_bytes()
         self._least = min(self._least, resident)
         return self._trim is not None and resident - self._least >= _GROWN_BYTES
 
     def give_back(self) -> None:
-        """Gives it back. Takes up to a tenth of a second, without the interpreter's lock: for a thread."""
+        """Gives it back. Takes up to a tenth of a second, without the interpreter's lock: call it in a thread."""
         if self._trim is not None:
             self._trim(0)
             self._least = _resident_bytes()
 
 
 def break_circle(parsed: PartitionRecords) -> None:
-    """Lets a broker's answer, megabytes of it, go with the last record: no more are taken out one by one.
+    """Lets the megabytes of a broker's answer be freed as soon as nothing uses them; its records iterator is dropped.
 
-    aiokafka's view of it and the generator of its records hold each other until the garbage collector comes, and
-    that comes by the number of objects: seldom, where events are none to it.
+    aiokafka's view of the answer and its generator of records refer to each other, so they stay until the garbage
+    collector runs. It runs by the number of new objects, which is seldom, since it does not count events.
     """
     parsed._records_iterator = None
 
 
 def limit_bytes(root: Path = Path("/")) -> int | None:
-    """The least memory limit of this process's control groups, v2 or v1; None: it has none, or this is no Linux.
+    """The lowest memory limit of this process's control groups, v2 or v1; None: there is none, or this is not Linux.
 
     Args:
-        root: Where /proc and /sys are.
+        root: Folder that contains /proc and /sys.
     """
     limits = []
     with contextlib.suppress(OSError):
@@ -80,7 +82,7 @@ def limit_bytes(root: Path = Path("/")) -> int | None:
             top = root / "sys/fs/cgroup" / controllers
             name = "memory.limit_in_bytes" if controllers else "memory.max"
             group = top / path.lstrip("/")
-            # A container sees its own group at the top, under a path that may not be there.
+            # A container sees its own group at the top of the tree, and the path of the group may not exist in it.
             for folder in (group, *group.parents):
                 with contextlib.suppress(OSError, ValueError):  # "max": no limit
                     limits.append(int((folder / name).read_text()))

@@ -1,4 +1,4 @@
-"""One partition that this worker has open: engine, checkpoints, and the place in the log that both have reached."""
+"""One open partition of this worker: its engine, its checkpoints, and the offsets that both have reached."""
 
 import asyncio
 import gc
@@ -18,7 +18,7 @@ from streams.runtime.ends import LogEnds
 
 log = logging.getLogger(__name__)
 
-#: So many dead letters, or bytes of them, force a checkpoint that the partition's flow waits for.
+#: With this many dead letters pending, or bytes of them, the partition's flow waits for a checkpoint.
 DEAD_LETTERS_PENDING = 1_000
 DEAD_LETTER_BYTES_PENDING = 16 << 20
 _SMALL_BATCH = 2_000
@@ -30,16 +30,16 @@ class OpenPartition:
 
     Attributes:
         expected: Offset of the next record to apply.
-        catch_up_to: End of what could be read at the time of opening; figures show from there on.
-        durable: Where the next owner would go on; None before the first checkpoint.
-        gap: First offset after a gap that was met once, until a second look confirms it.
-        cut: A checkpoint being taken from the engine, which must not change meanwhile.
-        deleted: Offsets that retention deleted; counted together with the next batch, so that they are counted once.
-        letter_bytes: At most so many bytes of dead letters are pending.
-        unwritten: What the last checkpoint was to write and did not, for certain: the next one writes it too.
-        retry_at: Monotonic seconds before which nothing is tried again.
-        limits_said: The limits that the log has named, and whether as met.
-        halted: Too many dead letters wait to be written, so the flow is closed until they are.
+        catch_up_to: End of the readable log when it was opened; figures are shown once it is reached.
+        durable: Offset at which the next owner would go on; None before the first checkpoint.
+        gap: First offset after a gap that was seen once; a second fetch must confirm it.
+        cut: A checkpoint that is being taken from the engine, which must not change meanwhile.
+        deleted: How many offsets retention has deleted; counted with the next batch, so that they are counted once.
+        letter_bytes: Upper bound of the bytes of dead letters that are pending.
+        unwritten: A checkpoint that was certainly not written; the next one writes it too.
+        retry_at: Monotonic seconds before which no checkpoint is tried again.
+        limits_said: The limits that were logged, and whether as met or only as near.
+        halted: Whether the flow is closed until dead letters are written, since too many are pending.
     """
 
     partition: int
@@ -67,25 +67,25 @@ class OpenPartition:
 
     @property
     def is_full_of_letters(self) -> bool:
-        """Whether so many dead letters wait that no more may come."""
+        """Whether so many dead letters are pending that no more may come."""
         waiting = self.engine.dead_letters_pending + (len(self.unwritten.dead_letters) if self.unwritten else 0)
         return waiting >= DEAD_LETTERS_PENDING or self.letter_bytes >= DEAD_LETTER_BYTES_PENDING
 
     def place(self, begin: int, ends: LogEnds, *, transactional: bool) -> None:
-        """Finds the place in the log at which to go on.
+        """Finds the offset at which to go on.
 
         Args:
             begin: The first offset that the log still has.
-            ends: Of the log.
+            ends: The log's ends.
             transactional: Whether the broker has transactions.
 
         Raises:
-            WorkerRefusal: The log ends before it.
+            WorkerRefusal: The log ends before that offset.
         """
         self.expected = self.engine.applied + 1
         end = ends.last
         if not transactional:
-            end = max(end, self.expected)  # the embedded broker tells the start of the last batch as the end
+            end = max(end, self.expected)  # the embedded broker answers with the start of the last batch as the end
         if self.expected > end:
             raise WorkerRefusal(
                 f"Partition {self.partition} of {EVENTS} ends at offset {end}, and the checkpoint stands at "
@@ -95,13 +95,13 @@ class OpenPartition:
             if self.durable is not None:
                 self.skip_deleted(begin)
             self.expected = begin
-        # Behind an open transaction there is nothing to read, and so nothing to catch up with.
+        # Records behind an open transaction cannot be read, so there is nothing to catch up with there.
         self.catch_up_to = ends.stable
         self.caught_up = self.halted = False
         self.gap = None
 
     def skip_deleted(self, begin: int) -> None:
-        """Notes that retention has deleted what was to come next, up to an offset."""
+        """Counts and logs that retention has deleted the next records, up to an offset."""
         self.deleted += begin - self.expected
         log.error(
             "partition=%d lost offsets %d to %d: retention deleted them before they were read; see "
@@ -112,7 +112,7 @@ class OpenPartition:
         )
 
     def apply(self, records: Sequence[KafkaRecord]) -> None:
-        """Applies consecutive records, of which the first is the one that is waited for, or known to be the next."""
+        """Applies consecutive records; the first must be the expected one, or the first one after a confirmed gap."""
         letters = self.engine.dead_letters_pending
         if self.deleted:
             self.engine.lost(self.deleted)
@@ -121,7 +121,7 @@ class OpenPartition:
         self.gap = None
         self.expected = max(self.expected, records[-1].offset + 1)
         if self.engine.dead_letters_pending > letters and len(records) < _SMALL_BATCH:
-            # Large records come in small batches; in a large one the count alone bounds the bytes.
+            # Large records come in small batches; in a large batch the number of dead letters bounds their bytes.
             self.letter_bytes += sum(len(record.value or b"") for record in records)
 
     def describe(self, durable: int | None) -> str:
@@ -133,7 +133,7 @@ class OpenPartition:
         )
 
     def say_limits(self) -> None:
-        """Names the limits that are near or met, each once."""
+        """Logs the limits that are near or met, each once."""
         for kind, use in self.engine.limits().items():
             if use.is_near and (kind not in self.limits_said or use.is_met > self.limits_said[kind]):
                 self.limits_said[kind] = use.is_met
@@ -156,13 +156,13 @@ class OpenPartition:
 async def restore(
     store: CheckpointStore, partition: int, policy: Policy, partitions: int
 ) -> tuple[OpenPartition, Restored]:
-    """A partition as the last checkpoint left it; also what was read for it.
+    """Restores a partition from its last checkpoint; also returns what was read.
 
     Args:
-        store: Of the partition, not started yet.
-        partition: Of the events topic.
-        policy: For the engine.
-        partitions: How many the events topic has.
+        store: The partition's checkpoints, not started yet.
+        partition: Number of the partition of the events topic.
+        policy: The engine's policy.
+        partitions: How many partitions the events topic has.
 
     Raises:
         WorkerRefusal: The checkpoint is not for this worker.
@@ -171,11 +171,11 @@ async def restore(
     """
     await store.start()
     restored = await store.restore()
-    # In a thread: a large state takes seconds, and the loop must keep turning.
+    # In a thread: a large state takes seconds, and the event loop must not stall.
     engine = await asyncio.to_thread(
         PartitionEngine.restore, partition, policy, restored.slots, restored.manifest, partitions=partitions
     )
-    # What was restored stays: the collector need not look through it again and again.
+    # Restored objects stay, so the garbage collector need not check them again and again.
     gc.freeze()
     durable = None if restored.manifest is None else engine.applied + 1
     for note in engine.notes:

@@ -1,7 +1,7 @@
-"""Batches of records that are built and compressed in a thread: between a checkpoint's slots and aiokafka's producer.
+"""Builds and compresses batches of a checkpoint's records in a thread, for aiokafka's producer.
 
-aiokafka compresses a batch on the event loop as it sends it, for only then it knows the producer's numbers that stand
-in the batch's head. The head is not compressed: here it is filled in afterwards.
+aiokafka itself compresses a batch on the event loop when it sends it, because only then it knows the producer's numbers
+in the batch's header. But the header is not compressed: here it is filled in after the compression.
 """
 
 import struct
@@ -12,16 +12,17 @@ from aiokafka.record.util import calc_crc32c
 
 #: Key, value and headers.
 OutgoingRecord = tuple[bytes, bytes | None, list[tuple[str, bytes]]]
-#: Where in a batch's head, of 61 bytes, its checksum stands, what it is of begins, and the producer's numbers stand.
+#: Offsets in a batch's header, which has 61 bytes: of the checksum, of the first byte that it is of, and of the
+#: producer's numbers.
 _CRC, _CHECKED, _PRODUCER = 17, 21, 43
 _CRC_FORM, _PRODUCER_FORM = struct.Struct(">I"), struct.Struct(">qhi")
 
 
 class PackedBatch:
-    """A batch that is full and compressed, in the form in which aiokafka's accumulator asks for one.
+    """A full and compressed batch, with the methods that aiokafka's accumulator needs.
 
     Args:
-        batch: The batch; nothing can be appended to it any more.
+        batch: The batch; nothing can be appended to it afterwards.
     """
 
     def __init__(self, batch: BatchBuilder) -> None:
@@ -29,7 +30,7 @@ class PackedBatch:
         self._bytes: bytearray = batch._build()
 
     def append(self, **_: object) -> None:
-        """Takes nothing: aiokafka then begins a batch of its own."""
+        """Takes no record; aiokafka then begins a batch of its own."""
 
     def closed(self) -> bool:
         """Whether it can be sent at once."""
@@ -48,10 +49,10 @@ class PackedBatch:
 
 
 def packed(records: Iterable[OutgoingRecord], create: Callable[[], BatchBuilder]) -> list[PackedBatch]:
-    """Packs records into as few batches as hold them. Takes some milliseconds a megabyte: call it in a thread.
+    """Packs records into as few batches as possible. Takes some milliseconds a megabyte: call it in a thread.
 
     Args:
-        records: In their order.
+        records: The records, in their order.
         create: Makes an empty batch, as `AIOKafkaProducer.create_batch` does.
     """
     batches, batch = [], create()

@@ -1,4 +1,4 @@
-"""The partitions that this worker owns: engine, checkpoints and flow of each, from assignment to hand-over."""
+"""The partitions that this worker owns: their engines, checkpoints and flows, from assignment to hand-over."""
 
 import asyncio
 import contextlib
@@ -26,10 +26,10 @@ from streams.runtime.watchdog import repartitioned
 
 log = logging.getLogger(__name__)
 
-#: Changed slots after which a checkpoint is due, some kB each: where events are few for the time and the people that
-#: they speak of, each changes one.
+#: A checkpoint is due after so many changed slots, which have some kB each: where events are spread over much time and
+#: many people, nearly each event changes another slot.
 SLOTS_PENDING = 10_000
-#: The last checkpoints before a hand-over take no longer: the whole group waits meanwhile.
+#: The last checkpoints before a hand-over may take this long: the whole group waits meanwhile.
 HAND_OVER_SECONDS = 4.0
 _WRITE_SECONDS = 30.0
 _TICK_SECONDS = 0.1
@@ -40,21 +40,24 @@ _MEMORY_SECONDS = 10.0
 class Partitions:
     """Owner of the partitions' state; the transport's `Owner`.
 
-    Exactness rests on three rules. A batch is applied only where the one before it ended. An engine
-    whose checkpoint failed in its commit is dropped and restored, since nobody knows what was written; one
-    whose checkpoint failed before that goes on, its figures too, and what was not written goes out with the
-    next one. And before a partition is restored, every earlier owner is fenced.
+    Every record counts exactly once by three rules:
+
+    1. A batch is applied only where the one before it ended.
+    2. If a checkpoint fails in its commit, nobody knows whether it was written: the engine is dropped, and restored
+       from the broker. If it fails before the commit, nothing of it counts: the engine and its figures go on, and the
+       next checkpoint writes both.
+    3. Before a partition is restored, every earlier owner is fenced.
 
     Args:
-        settings: Of the worker.
-        policy: For the engines.
-        state: What the exporter shows.
-        partitions: Of the events topic, as the worker found it.
+        settings: The worker's settings.
+        policy: The engines' policy.
+        state: The exporter's state.
+        partitions: How many partitions the events topic had when the worker started.
         transactional: Whether the broker has transactions.
-        topic_ids: Of the events topic and the checkpoint topic by name, as the worker found them; without those that
-            the broker does not say.
-        key_fingerprint: Of the key that gives people their names on the pages.
-        fail: Ends the worker: exit code and a sentence.
+        topic_ids: Ids of the events topic and the checkpoint topic, by name, when the worker started, as far as the
+            broker shows them.
+        key_fingerprint: Fingerprint of the key that gives people their names on the pages.
+        fail: Ends the worker, given an exit code and a sentence.
     """
 
     def __init__(
@@ -80,18 +83,18 @@ class Partitions:
         self._consumer: BatchConsumer | None = None
         self._mine: set[int] = set()
         self._owned: dict[int, OpenPartition] = {}
-        #: Engines of revoked partitions, at their last checkpoint: often the same worker gets them back.
+        #: Engines of revoked partitions, as of their last checkpoint; often the same worker gets the partition back.
         self._parked: dict[int, OpenPartition] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._failures = PartitionFailures(settings, fail)
         self._background = BackgroundTasks(fail)
         self._shown_offsets: dict[int, int] = {}
-        #: Where the next owner would go on, of each partition that is assigned and was once opened here.
+        #: Offset at which the next owner would go on, of each assigned partition that was opened here before.
         self._durable: dict[int, int] = {}
         self._closed = False
 
     def attach(self, consumer: BatchConsumer) -> None:
-        """Names the consumer, which is made after its owner."""
+        """Sets the consumer, which is made after its owner."""
         self._consumer = consumer
 
     @property
@@ -101,13 +104,13 @@ class Partitions:
         return self._consumer
 
     def positions(self) -> dict[int, int]:
-        """Partition to the offset it waits for, of the partitions that run; safe from any thread."""
+        """Partition to the offset that it waits for, of running partitions; may be called from any thread."""
         return {
             p: self.consumer.reached(p, owned.expected) for p, owned in tuple(self._owned.items()) if not owned.halted
         }
 
     def durable(self) -> dict[int, int]:
-        """Partition to the first offset that is not durable, while it is opened again too; safe from any thread."""
+        """Partition to the first offset that is not durable, also of those being reopened; for any thread."""
         reached = {p: self.consumer.reached(p, o.expected) for p, o in tuple(self._owned.items()) if o.is_written}
         return {**self._durable, **reached}
 
@@ -116,14 +119,14 @@ class Partitions:
         lines = [owned.describe(self._durable.get(p)) for p, owned in sorted(self._owned.items())]
         return lines + [f"partition {p}: being opened" for p in sorted(self._opening)]
 
-    # --- the group gives and takes
+    # --- assignment and revocation by the group
 
     def member_until(self, until: float) -> None:
-        """A heartbeat was accepted."""
+        """Takes note of an accepted heartbeat."""
         self._state.prove_membership(until)
 
     def assigned(self, partitions: set[int], topic_partitions: int) -> None:
-        """Opens what the group gave; each partition on its own, so that a slow one keeps nobody waiting."""
+        """Opens the partitions that the group gave, each by itself, so that none waits for a slow one."""
         if self._closed:
             return
         if topic_partitions != self._topic_partitions:
@@ -140,12 +143,12 @@ class Partitions:
             self._start_opening(partition)
 
     def consumer_failed(self, error: Exception) -> None:
-        """Nothing comes any more."""
+        """Ends the worker, since no records will come any more."""
         forbidden = denied(error, self._settings)
         self._fail(1, forbidden or f"The connection to Kafka ended for good: {error!r}.")
 
     async def revoked(self) -> None:
-        """Writes the last checkpoint of each partition and lets go of it."""
+        """Writes the last checkpoint of each partition, and releases it."""
         await self._release(HAND_OVER_SECONDS)
 
     async def _release(self, within_seconds: float) -> None:
@@ -176,7 +179,7 @@ class Partitions:
         log.info("released partitions=%s in %.2f s", _list(o.partition for o in owned), time.monotonic() - started)
 
     async def close(self, within_seconds: float) -> bool:
-        """Writes what there is and closes everything; whether all of it is written."""
+        """Writes the last checkpoints and closes everything; returns whether all was written."""
         self._closed = True
         had = len(self._owned)
         await self._release(min(HAND_OVER_SECONDS, within_seconds / 2))
@@ -206,12 +209,12 @@ class Partitions:
         self._opening.clear()
 
     async def _open(self, partition: int, delay: float) -> None:
-        """Opens a partition, again and again until it stands or the group takes it away."""
+        """Opens a partition; tries again until it is open or the group takes it away."""
         while True:
             await asyncio.sleep(delay)
             delay = longer(delay)
             try:
-                # A heartbeat first: a worker that stood still and lost the partition must not fence its new owner.
+                # A heartbeat first: a worker that was stopped and lost the partition must not fence its new owner.
                 if not await self.consumer.prove():
                     log.info("partition=%d not opened yet: the group does not count this worker as a member", partition)
                     continue
@@ -254,7 +257,7 @@ class Partitions:
         return True
 
     async def _take_back(self, partition: int) -> OpenPartition | None:
-        """The parked engine, where nobody else has owned the partition since."""
+        """The parked engine, if no other worker has owned the partition since; else None."""
         parked = self._parked.pop(partition, None)
         if parked is None:
             return None
@@ -287,7 +290,7 @@ class Partitions:
     # --- records
 
     async def take(self, batch: FetchedBatch) -> None:
-        """Applies a batch that follows what was applied before; else has the flow start again there."""
+        """Applies a batch if it follows the last one applied; else makes the flow start again after that one."""
         owned = self._owned.get(batch.partition)
         if owned is None or not self.consumer.is_current(batch):
             return
@@ -318,7 +321,7 @@ class Partitions:
         return True
 
     async def _gap_is_real(self, owned: OpenPartition, first: int) -> bool:
-        """Whether the log itself has lost what is missing: then a second fetch from there begins at the same record."""
+        """Whether missing records are missing in the log itself: then a second fetch begins at the same record."""
         if owned.gap == first:
             begin, _ = await self.consumer.log_bounds(owned.partition)
             if begin > owned.expected:
@@ -329,7 +332,7 @@ class Partitions:
         return False
 
     def _follow(self, owned: OpenPartition) -> None:
-        """Tells the exporter how far the partition is."""
+        """Reports to the exporter how far the partition is."""
         partition = owned.partition
         if not owned.caught_up and self.consumer.reached(partition, owned.expected) >= owned.catch_up_to:
             owned.caught_up = True
@@ -339,16 +342,17 @@ class Partitions:
             self._state.event_delays(partition, [time.time() - owned.engine.clock_ms / 1000])
 
     async def _pace(self, owned: OpenPartition) -> None:
-        """Has a checkpoint written when enough has come; when far too much has, the flow waits for it."""
+        """Starts a checkpoint when enough has come; when far too much has come, the flow waits for it."""
         engine = owned.engine
         if owned.is_full_of_letters:
             await self._checkpoint(owned)
             if owned.is_full_of_letters and self._owned.get(owned.partition) is owned and not owned.halted:
-                # Others share the flow, so nothing may wait in it: this partition's is closed until they are written.
+                # All partitions share one queue, so this one must not wait in it: its flow is closed until they are
+                # written.
                 owned.halted = True
                 self.consumer.close_partition(owned.partition)
         elif engine.urgent and not owned.lock.locked():
-            # A page waits for no timer: its record goes out with a checkpoint.
+            # A page must not wait for the timer: its record is written with a checkpoint, so one is started now.
             self._background.spawn(self._checkpoint(owned))
         elif (fill := self._fill(engine)) >= 1:
             if not owned.lock.locked():
@@ -357,7 +361,7 @@ class Partitions:
                 await self._checkpoint(owned)
 
     def _fill(self, engine: PartitionEngine) -> float:
-        """How much has come, 1 where a checkpoint is due."""
+        """How much has come since the last checkpoint; from 1 on the next one is due."""
         records = engine.pending_records / self._settings.checkpoint_records
         return max(records, engine.slots_pending / SLOTS_PENDING)
 
@@ -366,8 +370,8 @@ class Partitions:
     async def _checkpoint(self, owned: OpenPartition, *, now: bool = False) -> None:
         """Writes what has changed, and what the last checkpoint could not write.
 
-        Where nothing of a failed one counts, for certain, it is kept and tried again, at once if `now`; else the
-        engine is dropped, and the partition opened again from the broker.
+        If this fails and certainly nothing of it counts, the checkpoint is kept for the next attempt; with `now` that
+        does not wait for the delay. Otherwise the engine is dropped, and the partition is restored from the broker.
         """
         async with owned.lock:
             if self._owned.get(owned.partition) is not owned or owned.is_written:
@@ -376,7 +380,7 @@ class Partitions:
             if started < owned.retry_at and not now:
                 return
             owned.checkpointed = started
-            # In a thread: with many people it takes a tenth of a second, and the loop must keep turning.
+            # In a thread: with many people it takes a tenth of a second, and the event loop must not stall.
             owned.cut = asyncio.ensure_future(asyncio.to_thread(owned.engine.checkpoint))
             try:
                 checkpoint = await owned.cut
@@ -401,7 +405,7 @@ class Partitions:
             await self._resume(owned)
 
     async def _resume(self, owned: OpenPartition) -> None:
-        """Opens the flow of a halted partition where it stands."""
+        """Opens the flow of a halted partition again, at the offset that it has reached."""
         owned.halted = False
         with contextlib.suppress(*TRANSIENT):
             if await self.consumer.open_at(owned.partition, owned.expected):
@@ -410,10 +414,10 @@ class Partitions:
             self._start_opening(owned.partition)
 
     async def _start_again(self, store: CheckpointStore) -> None:
-        """A store whose write has failed, connected anew: what it had sent is ended first.
+        """Connects a store anew whose write has failed; this ends its open transaction first.
 
         Raises:
-            TimeoutError: The group does not count this worker as a member, so somebody else may own the partition.
+            TimeoutError: The group does not count this worker as a member, so another worker may own the partition.
         """
         if not await self.consumer.prove():
             raise TimeoutError("the group does not count this worker as a member now")
@@ -421,7 +425,7 @@ class Partitions:
         await store.start()
 
     def _drop(self, owned: OpenPartition) -> bool:
-        """Forgets an engine whose checkpoint may or may not be written; False when it was given away meanwhile."""
+        """Drops an engine whose checkpoint may or may not be written; False if its partition was revoked meanwhile."""
         if self._owned.get(owned.partition) is not owned:
             return False
         del self._owned[owned.partition]
@@ -431,7 +435,7 @@ class Partitions:
         return True
 
     def _failed(self, owned: OpenPartition, checkpoint: Checkpoint | None, error: BaseException) -> None:
-        """A checkpoint was not written, or nobody knows: keeps it for the next one, or drops the engine."""
+        """Handles a failed checkpoint: keeps it if it was certainly not written, else drops the engine."""
         known = isinstance(error, (DeadLettersRefused, *TRANSIENT))
         keep = known and checkpoint is not None and owned.store.nothing_counts
         if keep:
@@ -445,8 +449,8 @@ class Partitions:
         if isinstance(error, DeadLettersRefused):
             self._state.dead_letter_failed(partition)
         if isinstance(error, Fenced):
-            # By a new owner, of which a rebalance tells; or after a pause so long that the broker ended the
-            # transaction. Its owner is whoever the group says, so wait for it to say.
+            # Fenced by a new owner, and then a rebalance follows; or after a pause so long that the broker ended the
+            # transaction. Only the group knows who owns the partition, so wait until it has had time to say so.
             delay = max(delay, self._settings.session_timeout_seconds / 3)
             self._failures.say_fenced(partition)
         else:
@@ -458,7 +462,7 @@ class Partitions:
             self._start_opening(partition, delay)
 
     async def tick(self) -> None:
-        """Runs for ever: checkpoints by time, signs of life, offsets for Kafka's own tools, freed memory."""
+        """Runs for ever: starts checkpoints by time, shows that the loop turns, commits offsets, gives memory back."""
         shown = looked = time.monotonic()
         showing: asyncio.Task[None] | None = None
         memory = FreedMemory()

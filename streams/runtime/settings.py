@@ -1,4 +1,4 @@
-"""One frozen object of settings: the flag, else LABELWATCH_<NAME> in the environment, else the default; read once."""
+"""All settings in one frozen object, read once: from the flag, else LABELWATCH_<NAME>, else the default."""
 
 # ruff: noqa: RUF009 - _setting() is dataclasses.field() with a help text; each call makes a fresh one
 import dataclasses
@@ -22,9 +22,9 @@ SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _ADDRESS = re.compile(r"(?:\[(?P<ip6>[^\[\]]+)\]|(?P<name>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
-#: What Kubernetes puts into LABELWATCH_METRICS_PORT for a service named labelwatch-metrics.
+#: The form of what Kubernetes puts into LABELWATCH_METRICS_PORT for a service named labelwatch-metrics.
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+:[0-9]+")
-#: Settings that a client of the brokers uses, and those that a reader of /metrics does.
+#: Settings that a client of the brokers needs, and those that a reader of /metrics needs.
 CONNECTION = (
     "bootstrap",
     "security_protocol",
@@ -39,7 +39,7 @@ CONNECTION = (
     "ssl_key_password",
 )
 LOGIN = ("metrics_username", "metrics_password_file", "metrics_password", "metrics_cafile")
-#: How a worker's pages are protected.
+#: Settings by which a worker's pages are protected.
 PROTECTION = (
     "metrics_username",
     "metrics_password_file",
@@ -51,7 +51,7 @@ PROTECTION = (
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used; the message names it, its value, where it came from and what is allowed."""
+    """A setting cannot be used; the message names it, its value, where it came from and what is allowed."""
 
 
 def _setting(default: Any, help: str, *, above: float | None = None, secret: bool = False) -> Any:
@@ -60,7 +60,7 @@ def _setting(default: Any, help: str, *, above: float | None = None, secret: boo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a worker is told from outside. Secrets come from the environment or a file, never from a flag."""
+    """A worker's settings. Secrets come from the environment or a file, never from a flag."""
 
     bootstrap: str = _setting("127.0.0.1:9092", "Brokers, host:port, separated by commas.")
     id: str = _setting("main", "Name of the group of workers that share the work and its durable state.")
@@ -106,17 +106,17 @@ class Settings:
     def resolve(
         cls, *, only: Collection[str] | None = None, environ: Mapping[str, str] = os.environ, **flags: Any
     ) -> Self:
-        """Settings from flags (None: not given), else environment, else defaults.
+        """Settings from flags (None: not given), else from the environment, else defaults.
 
         Args:
-            only: Settings that are used beside the flags; None is all. The others keep their defaults, whatever
-                their variables say.
+            only: Settings that are also read from the environment; None: all. Others keep their defaults, unless given
+                as flags.
             environ: The environment.
-            **flags: By setting.
+            **flags: Values of flags, by setting.
 
         Raises:
             SettingsError: A value is of the wrong kind or out of range.
-            TypeError: A flag that is no setting, or a secret given as one.
+            TypeError: A flag is no setting, or a secret.
         """
         known = {each.name: each for each in dataclasses.fields(cls)}
         if wrong := [name for name in flags if name not in known or known[name].metadata["secret"]]:
@@ -161,7 +161,7 @@ class Settings:
 
     @property
     def worker_name(self) -> str:
-        """Which of the group's workers this is, for the log."""
+        """Name of this worker within its group, for the log."""
         return self.instance_id or f"{socket.gethostname()}-{os.getpid()}"
 
     def password(self) -> str | None:
@@ -176,7 +176,7 @@ class Settings:
         """User name and password of /metrics; None: anyone who can connect may read them.
 
         Raises:
-            SettingsError: The file cannot be read, or there is nothing in it.
+            SettingsError: The file cannot be read, or is empty.
         """
         password = _secret("metrics_password_file", self.metrics_password_file, self.metrics_password)
         if password is None:
@@ -187,7 +187,7 @@ class Settings:
 
     @property
     def metrics_exposed(self) -> bool:
-        """Whether other machines may read /metrics, and nobody asks them for a password."""
+        """Whether other machines can read /metrics without a password."""
         return not self._metrics_here and self.metrics_login() is None
 
     @property
@@ -219,7 +219,7 @@ class Settings:
             raise SettingsError(f"{variable_of('metrics_certfile')}: {error}.") from error
 
     def metrics_trust(self) -> ssl.SSLContext | None:
-        """Whose certificates a reader of workers' pages accepts; None: the system's authorities decide.
+        """Which authority's certificates a reader of workers' pages accepts; None: those of the system's authorities.
 
         Raises:
             SettingsError: The file cannot be read.
@@ -227,7 +227,7 @@ class Settings:
         return None if self.metrics_cafile is None else _trust("metrics_cafile", self.metrics_cafile)
 
     def kafka_certificate_expiry_seconds(self) -> float | None:
-        """When the certificate that the brokers are shown ends, epoch seconds; None: there is none.
+        """When this client's certificate for the brokers expires, epoch seconds; None: there is none.
 
         Raises:
             SettingsError: It cannot be read.
@@ -287,12 +287,12 @@ def _is_service_link(variable: str, environ: Mapping[str, str]) -> bool:
 
 
 def _given(variable: str, environ: Mapping[str, str]) -> bool:
-    """Whether a person has set a variable, to more than nothing."""
+    """Whether a variable is set, not empty, and not set by Kubernetes."""
     return bool(environ.get(variable)) and not _is_service_link(variable, environ)
 
 
 def _wrong_address(address: str) -> str | None:
-    """What is wrong with a broker's address, to go on with after its sentence; None where it is sound."""
+    """What is wrong with a broker's address, as the end of a sentence; None where nothing is."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
         return "" if address.isascii() else ": use only ASCII letters, digits, dot, underscore and minus"
@@ -307,12 +307,12 @@ def _wrong_address(address: str) -> str | None:
 
 
 def option_of(name: str) -> str:
-    """The command line's name of a setting."""
+    """The name of a setting's flag."""
     return f"--{name.replace('_', '-')}"
 
 
 def variable_of(name: str) -> str:
-    """The environment's name of a setting."""
+    """The name of a setting's environment variable."""
     return PREFIX + name.upper()
 
 
@@ -332,10 +332,10 @@ def _secret(name: str, file: Path | None, given: str | None) -> str | None:
     if file is None:
         return given
     try:
-        # Windows' editors write a byte order mark, which nobody types.
+        # Editors on Windows write a byte order mark, which is no part of the secret.
         return file.read_text("utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        # Not the error's own words: those of a wrong encoding show bytes of the secret.
+        # Not the error's own message: that of a wrong encoding shows bytes of the secret.
         reason = _reason(error) if isinstance(error, OSError) else "it is not UTF-8"
         raise SettingsError(f"{variable_of(name)}: cannot read {file}: {reason}.") from None
 

@@ -1,14 +1,13 @@
-"""Faust made fast and exact: one fetched batch of a partition is one Faust message. Knows Faust's internals, alone.
+"""Makes Faust fast and exact: one fetched batch of a partition is one Faust message. Only this knows Faust's internals.
 
-Faust hands over single records, commits by their acknowledgements and seeks to what it committed.
-Here durable state says where to go on, so acknowledgements are off and Faust's commits do nothing.
+Faust hands over single records, commits offsets by their acknowledgements, and seeks to what it committed. Here the
+durable state says where to go on, so acknowledgements are off, and Faust's commits do nothing.
 
-The promise to the owner of the partitions: batches of an open partition come in the order of the
-log, and each says which record it follows. Whether that one has come is for the owner to check: a
-batch may be lost on the way when Faust clears its queues. Then the owner opens the partition again
-where it stands. Every opening has a number of its own, an epoch, and what was fetched under an older
-one is no longer current: so a batch from before a seek can do no harm, however late it arrives
-(Faust resumes partitions before it seeks, and its queues outlive a rebalance).
+The owner of the partitions can rely on this: batches of an open partition come in the order of the log, and each says
+which record it follows. The owner must check whether that record has come, because batches are dropped when Faust
+clears its queues; then it opens the partition again at the offset that it has reached. Every opening has a number of
+its own, an epoch. A batch that was fetched in an older epoch is no longer current, so one from before a seek does no
+harm, however late it arrives (Faust resumes partitions before it seeks, and its queues are kept over a rebalance).
 """
 
 import asyncio
@@ -52,13 +51,13 @@ from streams.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: How long one look for records takes when there are none; a partition opened meanwhile waits for its end.
+#: How long one fetch waits when there are no records; a partition that is opened meanwhile waits for its end.
 _IDLE_SECONDS = 0.2
-#: Batches waiting in Faust's queue before it stops fetching.
+#: With so many batches in its queue Faust stops fetching.
 _QUEUED_BATCHES = 5
 _MEMBERSHIP_SECONDS = 1.0
 
-#: What waiting does not mend; everything else is tried again.
+#: Errors that do not go away by waiting; after all others the fetch is tried again.
 _FATAL = (
     CorruptRecordException,
     GroupAuthorizationFailedError,
@@ -71,26 +70,31 @@ _FATAL = (
 
 
 class Owner(Protocol):
-    """Whoever keeps the partitions' state; called on the event loop."""
+    """The owner of the partitions' state; called on the event loop."""
 
     def assigned(self, partitions: set[int], topic_partitions: int) -> None:
-        """The group gave this worker these partitions, of so many; `open_at` starts each. Must not wait."""
+        """Called when the group has given this worker partitions; `open_at` starts each. Must not wait.
+
+        Args:
+            partitions: All partitions that the worker has now.
+            topic_partitions: How many the topic has.
+        """
 
     async def revoked(self) -> None:
-        """All partitions are being taken away: write what must be kept, and be quick, the group waits."""
+        """Called when all partitions are being taken away: must write what is to be kept, quickly, since all wait."""
 
     def member_until(self, until: float) -> None:
-        """The group counts this worker as a member until then, monotonic seconds; called in any thread."""
+        """The group counts this worker as a member until then, monotonic seconds; called from any thread."""
 
     async def take(self, batch: FetchedBatch) -> None:
-        """A batch has come."""
+        """Called for every batch that has come."""
 
     def consumer_failed(self, error: Exception) -> None:
-        """The group or the topic does not take this worker, and waiting mends nothing; no batch follows."""
+        """Called when the group or the topic refuses this worker for good; no batch follows."""
 
 
 class _NoReadOffsets(dict[TP, int | None]):
-    """Where Faust notes what it has read, in order to drop what comes again: here batches come again on purpose."""
+    """Replaces Faust's notes of what it has read, by which it drops repeats: here batches are repeated on purpose."""
 
     def __missing__(self, tp: TP) -> None:
         return None
@@ -100,7 +104,7 @@ class _NoReadOffsets(dict[TP, int | None]):
 
 
 class BatchConsumer(OwnedConsumer):
-    """Faust's consumer with one message a fetched batch. Its public methods are for the owner of the partitions."""
+    """Faust's consumer with one message for each fetched batch. Public methods are for the owner of the partitions."""
 
     _thread: ConsumerThread
     owner: Owner
@@ -114,8 +118,8 @@ class BatchConsumer(OwnedConsumer):
         self._epochs: dict[int, int] = {}
         self._epoch_numbers = itertools.count(1)
         self._revocations = 0
-        #: The last offset of what was handed to the stream, or the one before the opening; and where the last fetch
-        #: ended, which may have brought no record.
+        #: By partition, the last offset that was handed to the stream, or the one before the opening; and where the
+        #: last fetch ended, which may have had no record.
         self._handed: dict[int, int] = {}
         self._fetched_to: dict[int, int] = {}
         self._may_fetch = asyncio.Event()
@@ -123,20 +127,20 @@ class BatchConsumer(OwnedConsumer):
     # --- for the owner
 
     async def prove(self) -> bool:
-        """Whether the group still counts this worker as a member: asks it, by a heartbeat."""
+        """Whether the group still counts this worker as a member; asks by a heartbeat."""
         try:
             return bool(await self._thread.call_thread(self._thread.prove))
         except (KafkaError, TimeoutError):
             return False
 
     async def log_bounds(self, partition: int) -> tuple[int, LogEnds]:
-        """The first offset that the log still has, and its ends."""
+        """The first offset that the log still has, and the log's ends."""
         async with asyncio.timeout(REQUEST_SECONDS):
             bounds: tuple[int, LogEnds] = await self._thread.call_thread(self._thread.log_bounds, TP(EVENTS, partition))
             return bounds
 
     async def open_at(self, partition: int, offset: int) -> bool:
-        """Starts, or starts again, a partition's flow at an offset; False when a rebalance has overtaken it."""
+        """Starts a partition's flow at an offset, or starts it again; False if a rebalance came first."""
         self.close_partition(partition)
         revocations = self._revocations
         epoch = next(self._epoch_numbers)
@@ -153,7 +157,7 @@ class BatchConsumer(OwnedConsumer):
         return True
 
     def close_partition(self, partition: int) -> None:
-        """Ends a partition's flow: what is on the way is no longer current."""
+        """Ends a partition's flow; batches on the way are no longer current."""
         self._epochs.pop(partition, None)
         self._handed.pop(partition, None)
         self._fetched_to.pop(partition, None)
@@ -163,13 +167,13 @@ class BatchConsumer(OwnedConsumer):
         return self._epochs.get(batch.partition) == batch.epoch
 
     def reached(self, partition: int, expected: int) -> int:
-        """Where an owner stands that waits for record `expected`: past markers and gaps that hold no record."""
+        """The offset reached by an owner that waits for record `expected`: behind markers and gaps without records."""
         if self._handed.get(partition, -1) < expected:
             return max(expected, self._fetched_to.get(partition, expected))
         return expected
 
     async def commit_for_show(self, positions: Mapping[int, int]) -> bool:
-        """Commits offsets so that Kafka's own tools show the lag; nothing here reads them, so failure is no harm."""
+        """Commits offsets, only so that Kafka's own tools show the lag; a failure does no harm."""
         assigned = self.assignment()
         offsets = {tp: at for p, at in positions.items() if (tp := TP(EVENTS, p)) in assigned}
         if not offsets:
@@ -182,7 +186,7 @@ class BatchConsumer(OwnedConsumer):
         return True
 
     async def leave(self) -> None:
-        """Leaves the group at once, so that others need not wait for a time-out, also in the midst of a rebalance."""
+        """Leaves the group at once, even during a rebalance, so that others need not wait for a time-out."""
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 await self._thread.call_thread(self._thread.leave)
@@ -193,9 +197,9 @@ class BatchConsumer(OwnedConsumer):
 
     @Service.task
     async def _watch_membership(self) -> None:
-        """Ends the worker when the group does not take it.
+        """Ends the worker when the group refuses it.
 
-        aiokafka keeps such errors until somebody asks, and before the first assignment nobody fetches.
+        aiokafka keeps such errors until they are asked for, and before the first assignment no fetch asks for them.
         """
         while not self.should_stop:
             await self.sleep(_MEMBERSHIP_SECONDS)
@@ -211,7 +215,7 @@ class BatchConsumer(OwnedConsumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
-        """Looks for records once and yields each partition's as one message."""
+        """Fetches once, and yields the records of each partition as one message."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow.wait())
         wanted = {tp for tp in self._get_active_partitions() if tp.partition in self._epochs}
@@ -233,8 +237,8 @@ class BatchConsumer(OwnedConsumer):
                 return
             partition = tp.partition
             if (epoch := self._current(partition, fetched)) is not None:
-                # Where the fetch did not begin where the last one ended, something is missing; or aiokafka has
-                # jumped over what retention deleted. The owner finds out which.
+                # If the fetch did not begin where the last one ended, records are missing, or aiokafka has jumped over
+                # those that retention deleted. The owner finds out which.
                 follows = unread.begins - 1
                 if unread.begins == self._fetched_to[partition]:
                     follows = self._handed[partition]
@@ -248,7 +252,7 @@ class BatchConsumer(OwnedConsumer):
                 self._fetched_to[partition] = fetched.ended[partition]
 
     def _current(self, partition: int, fetched: Fetched) -> int | None:
-        """The partition's epoch, if that is what the fetch was made under."""
+        """The partition's epoch, if the fetch belongs to it; else None."""
         epoch = self._epochs.get(partition)
         return epoch if epoch is not None and epoch == fetched.epochs.get(partition) else None
 
@@ -261,14 +265,14 @@ class BatchConsumer(OwnedConsumer):
             timestamp_type=0,
             headers=[],
             key=None,
-            value=cast(bytes, batch),  # the stream hands on whatever it is
+            value=cast(bytes, batch),  # the stream hands it on unchanged
             checksum=None,
             tp=TP(EVENTS, batch.partition),
             generation_id=self.app.consumer_generation_id,
         )
 
     async def _wait_for_partitions(self) -> None:
-        """Waits until a partition opens or the queue has room; Faust sleeps a second here, and that is a stall."""
+        """Waits until a partition opens or the queue has room; Faust would sleep for a second, which is a stall."""
         self._may_fetch.clear()
         try:
             async with asyncio.timeout(_IDLE_SECONDS):
@@ -277,22 +281,22 @@ class BatchConsumer(OwnedConsumer):
             pass
 
     def on_buffer_drop(self, tp: TP) -> None:
-        """The queue has room again."""
+        """Called by Faust when its queue has room again."""
         super().on_buffer_drop(tp)
         self._may_fetch.set()
 
     async def perform_seek(self) -> None:
-        """Faust's hook before the flow resumes: tells the owner, and waits for nothing.
+        """Faust's hook before the flow resumes: calls the owner, and waits for nothing.
 
-        A restore that Faust waited for would end the worker's life silently when it took longer than
-        Faust's own limit, and would be cancelled half-way by the next rebalance.
+        If Faust waited for a restore, the worker would end silently when one takes longer than Faust's own limit, and
+        the next rebalance would cancel it half-way.
         """
         mine = {tp.partition for tp in self.assignment() if tp.topic == EVENTS}
         known = self._thread._ensure_consumer().partitions_for_topic(EVENTS) or ()
         self.owner.assigned(mine, len(known))
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Tells the owner of a share of nothing, too: for that Faust does not seek, and the worker was never ready."""
+        """Calls the owner for an empty assignment too: Faust does not seek then, so the worker would never be ready."""
         await super().on_partitions_assigned(assigned, generation_id)
         if not assigned:
             await self.perform_seek()
@@ -307,21 +311,21 @@ class BatchConsumer(OwnedConsumer):
         await super().on_partitions_revoked(revoked)
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Nothing: durable state is in the checkpoints."""
+        """Does nothing: durable state is in the checkpoints."""
         return False
 
     async def verify_all_partitions_active(self) -> None:
-        """Nothing: Faust's detector goes by acknowledgements; the watchdog goes by what was applied."""
+        """Does nothing: Faust's detector goes by acknowledgements, which are off; our watchdog by what was applied."""
 
 
 class _Transport(driver.Transport):
-    """Faust's transport with the consumer above."""
+    """Faust's transport with our consumer."""
 
     Consumer = BatchConsumer
 
 
 class _Boot(BootStrategy):
-    """A consumer and nothing else: no producer of Faust's, and no web server with its port."""
+    """Starts a consumer and nothing else: not Faust's producer, and not its web server."""
 
     enable_kafka_producer = False
     enable_web = False
@@ -331,8 +335,8 @@ class App(faust.App):
     """The Faust app of one worker.
 
     Args:
-        settings: Of the worker.
-        owner: Of the partitions.
+        settings: The worker's settings.
+        owner: The owner of the partitions.
     """
 
     BootStrategy = _Boot
@@ -356,23 +360,23 @@ class App(faust.App):
             broker_heartbeat_interval=settings.session_timeout_seconds / 3,
             broker_request_timeout=max(REQUEST_SECONDS, settings.session_timeout_seconds),
         )
-        # `acks` off: Faust then keeps no offsets of its own, and its commit logic, which loses data when
-        # acknowledgements come out of order or offsets have gaps, has nothing to do.
+        # With `acks` off Faust keeps no offsets of its own. Its commit logic, which loses data when acknowledgements
+        # come out of order or offsets have gaps, has nothing to do.
         topic = self.topic(EVENTS, value_type=None, key_serializer="raw", value_serializer="raw", acks=False)
         self.agent(topic, name="labelwatch.take")(self._take)
 
     async def _take(self, stream: Any) -> None:
-        """The Faust agent, a thin shell."""
+        """The Faust agent: only hands batches to the owner."""
         async for batch in stream:
             await self.owner.take(batch)
 
     def _create_directories(self) -> None:
-        """None: without tables Faust keeps nothing on disk."""
+        """Makes none: without tables Faust keeps nothing on disk."""
 
     def _new_transport(self) -> _Transport:
         return _Transport(self.conf.broker_consumer, self)
 
     @property
     def batches(self) -> BatchConsumer:
-        """The consumer, by its own type."""
+        """The consumer, typed as `BatchConsumer`."""
         return cast(BatchConsumer, self.consumer)

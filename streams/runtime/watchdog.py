@@ -1,4 +1,4 @@
-"""Lag, open transactions and watchdog, in their own thread: a worker whose loop hangs must show its lag, and end."""
+"""Measures lag, finds open transactions, ends a stuck worker; in a thread, so that it works while the loop hangs."""
 
 import asyncio
 import contextlib
@@ -26,27 +26,29 @@ from streams.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: The supervisor restarts a worker that ends with this code; anything but 0 will do, this one tells why.
+#: Exit code of a stuck worker. The supervisor restarts a worker that ends with any code but 0; this one shows why.
 STUCK_CODE = 70
 _POLL_SECONDS = 1.0
 _REQUEST_SECONDS = 5.0
-#: Enough for one record: the broker sends the batch that holds it whole.
+#: Bytes of a fetch of one record: enough, since the broker always sends the whole batch that holds it.
 _LOOK_BYTES = 1 << 16
-#: How old the known number of partitions may be: aiokafka looks every five minutes, in which new partitions go unread.
+#: How old the known number of partitions may be. aiokafka's default is five minutes, in which nobody reads new
+#: partitions.
 _METADATA_SECONDS = 10.0
-#: A transaction open for longer is told in the log: producers end theirs within seconds.
+#: A transaction that is open for longer is logged; producers end theirs within seconds.
 _HELD_SECONDS = 60.0
 #: How often clocks are compared.
 _CLOCK_SECONDS = 10.0
-#: How often the topics are asked for their ids. Between two, a worker may count records of a topic that was deleted and
-#: created anew; the next start refuses what it wrote.
+#: How often the broker is asked for the topics' ids. In between, a worker may count records of a topic that was deleted
+#: and created anew; the next start refuses the checkpoint that it wrote.
 _IDS_SECONDS = 5.0
-#: So many looks in a row must see a log that ends below what was applied: an end may lag after a change of leader.
+#: A log counts as shrunk when so many checks in a row find its end below what was applied: right after a change of
+#: leader the end may be too low.
 _SHRUNK_LOOKS = 3
 
 
 def repartitioned(now: int, before: int) -> str:
-    """The sentence of a worker that finds another number of partitions than it started with."""
+    """A sentence for a topic whose number of partitions has changed since the worker started."""
     if not now:
         return (
             f"{EVENTS} was deleted while this worker ran, or this user may not describe it any more: create it with "
@@ -59,33 +61,33 @@ def repartitioned(now: int, before: int) -> str:
 
 
 def clock_offset_seconds(before: float, after: float, appended: float) -> float:
-    """By how much a clock is ahead of the broker's at least; below 0 it is behind.
+    """By how many seconds a clock is at least ahead of the broker's; below 0: behind it.
 
     Args:
-        before: What it showed when a record was not there yet, epoch seconds.
-        after: What it showed when the record was there.
-        appended: What the broker's clock showed when it appended the record.
+        before: Time of the clock when a record was not there yet, epoch seconds.
+        after: Time of the clock when the record was there, epoch seconds.
+        appended: Time of the broker's clock when it appended the record, epoch seconds.
     """
     return max(before - appended, 0.0) + min(after - appended, 0.0)
 
 
 class WatchedWorker(Protocol):
-    """What is watched; called in the watching thread."""
+    """What is watched; its methods are called from the watching thread."""
 
     def positions(self) -> dict[int, int]:
-        """Partition to the offset it waits for, of the partitions that run."""
+        """Partition to the offset that it waits for, of running partitions."""
 
     def durable(self) -> dict[int, int]:
-        """Partition to the first offset that is not durable, of the partitions that are assigned and were opened."""
+        """Partition to the first offset that is not durable, of assigned partitions that were opened before."""
 
     def describe(self) -> list[str]:
-        """A sentence for each partition."""
+        """A sentence on the state of each partition."""
 
 
 class Progress:
-    """Decides that a worker is stuck: lag above zero and the same position for too long. Pure; time is passed in.
+    """Decides that a worker is stuck: lag above 0, and the same position for too long. Pure; time is passed in.
 
-    Only looks that reached the broker count, and only running partitions: a worker that is idle,
+    Only readings that came from the broker count, and only running partitions: a worker that is idle,
     restoring or cut off from its broker is not stuck.
 
     Args:
@@ -97,12 +99,12 @@ class Progress:
         self._since: dict[int, tuple[int, float]] = {}
 
     def look(self, now: float, positions: Mapping[int, int], ends: Mapping[int, int]) -> list[int]:
-        """Notes one look and returns the partitions that are stuck.
+        """Takes one reading, and returns the partitions that are stuck.
 
         Args:
             now: Monotonic seconds.
-            positions: Running partitions and the offsets they wait for.
-            ends: Where what can be read ends, taken after the positions.
+            positions: Running partitions, and the offsets that they wait for.
+            ends: Ends of the readable log, read after the positions.
         """
         before, self._since = self._since, {}
         stuck = []
@@ -117,27 +119,28 @@ class Progress:
         return stuck
 
     def forget(self) -> None:
-        """The broker did not answer: time does not count until it does."""
+        """Starts anew, since the broker did not answer: time without an answer does not count."""
         self._since.clear()
 
 
 class LogWatch:
-    """Looks at the ends of the logs every second: reports lag and open transactions, and ends a worker that is stuck.
+    """Reads the ends of the logs every second: reports lag and open transactions, and ends a worker that is stuck.
 
-    Lag ends where an open transaction begins: what is behind that no worker may read yet, so it holds up the figures,
-    and no worker is to blame.
+    Lag is counted up to the oldest open transaction. Records behind its beginning cannot be read yet: this holds up the
+    figures, but is not the worker's fault, so it is reported as `held_up`.
 
     Args:
-        settings: Of the worker.
+        settings: The worker's settings.
         watched: The partitions.
-        partitions: How many the events topic has, as the worker found it.
-        topic_ids: Of the events topic and the checkpoint topic by name, as the worker found them.
-        exact_ends: Whether the broker tells log ends exactly; the embedded one tells the start of the last batch.
-        lag: Called with partition, records that are not durable, and the age of the oldest of them in seconds.
-        figures_lag: Called with partition, and the age of the oldest record that was not applied in seconds.
-        clock_offset: Called with the seconds by which this machine's clock is ahead of the broker's, below 0 behind.
-        held_up: Called with partition, records that an open transaction keeps from being read, and its age in seconds.
-        fail: Ends the worker in good order: exit code and a sentence.
+        partitions: How many partitions the events topic had when the worker started.
+        topic_ids: Ids of the events topic and the checkpoint topic, by name, when the worker started.
+        exact_ends: Whether the broker's log ends are exact; the embedded one answers with the start of the last batch.
+        lag: Called with partition, number of records that are not durable, and age of the oldest of them in seconds.
+        figures_lag: Called with partition, and age of the oldest record that was not applied, in seconds.
+        clock_offset: Called with the seconds by which this machine's clock is ahead of the broker's; below 0: behind.
+        held_up: Called with partition, number of records that an open transaction keeps from being read, and its age
+            in seconds.
+        fail: Ends the worker in good order, given an exit code and a sentence.
     """
 
     def __init__(
@@ -159,7 +162,7 @@ class LogWatch:
         self._clock_offset = clock_offset
         self._clock_offset_seconds = 0.0
         self._clock_looked = -math.inf
-        #: Log ends of the last look, by partition, and what this machine's clock showed then.
+        #: The last reading: time of this machine's clock, and log ends by partition.
         self._ends_before: tuple[float, dict[int, int]] = (0.0, {})
         self._partitions = partitions
         self._topic_ids = dict(topic_ids)
@@ -173,11 +176,11 @@ class LogWatch:
         self._progress = Progress(settings.watchdog_seconds)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="labelwatch-watch", daemon=True)
-        #: When a record was appended, epoch seconds, by partition, offset and isolation level: of those that waited at
-        #: the last look; and how far one was looked for in vain.
+        #: By partition, offset and isolation level, of records that waited at the last reading: when the record was
+        #: appended, epoch seconds; and up to where it was searched for without being found yet.
         self._appended: dict[tuple[int, int, int], float] = {}
         self._passed: dict[tuple[int, int, int], int] = {}
-        #: Offsets of open transactions that the log has told of, by partition.
+        #: By partition, the offset of the open transaction that was logged last.
         self._told: dict[int, int] = {}
         self._shrunk: dict[int, int] = {}
 
@@ -186,7 +189,7 @@ class LogWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """From here on nothing ends the worker; the thread goes by itself."""
+        """Makes the thread end by itself; from now on it does not end the worker."""
         self._stopped.set()
 
     def _run(self) -> None:
@@ -208,7 +211,7 @@ class LogWatch:
                 self._progress.forget()
                 await self._disconnect(consumer)
                 consumer = None
-                # What cut the connection may not be what keeps it cut: ask until there is a reason.
+                # The cause may be known only later, or be another one by then: ask until there is an answer.
                 why = None if known else await why_not(self._settings)
                 known = known or why is not None
                 if away_since is None or why is not None:
@@ -258,7 +261,7 @@ class LogWatch:
         for partition, offset in durable.items():
             age = await self._age_seconds(consumer, partition, offset, stable[partition])
             self._lag(partition, max(0, stable[partition] - offset), age)
-            # A partition whose flow is halted, or that is opened again, has applied nothing beyond what is durable.
+            # A partition that is halted or being opened again has applied nothing beyond what is durable.
             at = positions.get(partition, offset)
             self._figures_lag(partition, await self._age_seconds(consumer, partition, at, stable[partition]))
             await self._look_for_transaction(consumer, partition, *ends[partition])
@@ -274,7 +277,7 @@ class LogWatch:
             self._end(stuck, positions, stable)
 
     async def _look_for_transaction(self, consumer: AIOKafkaConsumer, partition: int, begins: int, last: int) -> None:
-        """The oldest open transaction begins where what can be read ends."""
+        """Reports the oldest open transaction, which begins where the readable log ends."""
         age = await self._age_seconds(consumer, partition, begins, last, READ_UNCOMMITTED)
         self._held_up(partition, max(0, last - begins), age)
         if age > _HELD_SECONDS and self._told.get(partition) != begins:
@@ -291,9 +294,9 @@ class LogWatch:
     async def _age_seconds(
         self, consumer: AIOKafkaConsumer, partition: int, offset: int, end: int, level: int = READ_COMMITTED
     ) -> float:
-        """Age of the oldest record from an offset on, by its own timestamp; it is fetched once for each offset.
+        """Age of the first record from an offset on, by its timestamp; the record is fetched once for each offset.
 
-        0 where there is none, or none is found yet: megabytes of what was rolled back take several looks.
+        0 where there is none, or it is not found yet: megabytes of rolled-back records take several attempts.
         """
         if offset >= end:
             return 0.0
@@ -304,14 +307,14 @@ class LogWatch:
             if record is None:
                 return 0.0
             appended = self._appended[key] = record.timestamp / 1000
-        # The record's time is the broker's, so that of now must be, too.
+        # The record's time is of the broker's clock, so the present time must be too.
         return max(0.0, time.time() - self._clock_offset_seconds - appended)
 
     async def _fetch(self, consumer: AIOKafkaConsumer, key: tuple[int, int, int]) -> "ConsumerRecord[Any, Any] | None":
-        """The first record from an offset on, by partition, offset and isolation level."""
+        """Fetches the first record from an offset on, given partition, offset and isolation level."""
         partition, offset, level = key
         tp = TopicPartition(EVENTS, partition)
-        # Between two assignments nothing is fetched, so that this holds for all of the next one.
+        # Nothing is fetched before the next assignment, so this level holds for all of its fetches.
         consumer._fetcher._isolation_level = level
         consumer.assign([tp])
         consumer.seek(tp, self._passed.get(key, offset))
@@ -325,7 +328,7 @@ class LogWatch:
         return records[0] if records else None
 
     async def _check_clock(self, consumer: AIOKafkaConsumer, asked: float, ends: dict[int, int]) -> None:
-        """Compares clocks by a record that came since the last look: it was appended between the two."""
+        """Compares clocks by a record that is new since the last reading: it was appended between that and now."""
         (before, known), self._ends_before = self._ends_before, (asked, ends)
         grown = [partition for partition, end in ends.items() if end > known.get(partition, end)]
         if not grown or time.monotonic() - self._clock_looked < _CLOCK_SECONDS:
@@ -349,14 +352,14 @@ class LogWatch:
             log.info("this machine's clock agrees with the brokers' again")
 
     async def _check_ids(self) -> None:
-        """Ends the worker where a topic has been deleted and created anew, however quickly."""
+        """Ends the worker if a topic was deleted and created anew, however quickly."""
         if not self._topic_ids or time.monotonic() - self._asked_ids < _IDS_SECONDS:
             return
         self._asked_ids = time.monotonic()
         try:
             found = await asyncio.to_thread(self._asking.ask)
         except (OtherKafkaError, OSError, ValueError):
-            # Whoever looks at the ends of the logs says that the broker is away.
+            # That the broker is away is logged where the log ends are read.
             self._asking.close()
             return
         for topic, known in self._topic_ids.items():
@@ -392,5 +395,5 @@ class LogWatch:
         for sentence in self._watched.describe():
             log.critical("%s", sentence)
         logs.dump()
-        # Not sys.exit: whatever hangs would hang the exit too. Nothing is lost, the next start restores.
+        # Not sys.exit, which would wait for what hangs. No data is lost: the next start restores.
         os._exit(STUCK_CODE)

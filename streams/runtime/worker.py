@@ -1,4 +1,4 @@
-"""The worker: settings, policy, broker, engines, transport, checkpoints and exporter, put together and run."""
+"""The worker: puts settings, policy, broker, engines, transport, checkpoints and exporter together, and runs them."""
 
 import asyncio
 import contextlib
@@ -41,16 +41,16 @@ _T = TypeVar("_T")
 
 
 def tune_collector() -> None:
-    """Lets the garbage collector look at new objects by hundreds of thousands, not by hundreds.
+    """Makes the garbage collector run after hundreds of thousands of new objects, not after hundreds.
 
-    A batch of 20,000 records is 40,000 objects that hold each other in no circle and are gone a moment later; looking
-    through what there is of them takes milliseconds, and finds nothing.
+    A batch of 20,000 records is 40,000 objects without circular references, which are freed a moment later. Each run of
+    the collector would take milliseconds, and find nothing.
     """
     gc.set_threshold(250_000, 10, 10)
 
 
 def run(settings: Settings) -> int:
-    """Runs a worker until it is told to stop (SIGTERM, SIGINT, SIGHUP) or cannot go on; SIGUSR1 writes all stacks.
+    """Runs a worker until a signal ends it (SIGTERM, SIGINT, SIGHUP) or it cannot go on; SIGUSR1 writes all stacks.
 
     Returns:
         0: stopped in good order. 1: failed or refused. 2: wrong settings. 70: a defect, or stuck.
@@ -86,7 +86,7 @@ class _Worker:
     async def run(self) -> int:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_unhandled)
-        # SIGHUP is what a closed terminal and some supervisors send.
+        # A closed terminal and some supervisors send SIGHUP.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self._loop.add_signal_handler(number, self._stop, signal.Signals(number).name)
         log.info("worker of group %s starts, broker %s", self._settings.group, self._settings.bootstrap)
@@ -199,7 +199,7 @@ class _Worker:
             self._end(FAILED, f"The connection to Kafka ended for good: {reason!r}.")
 
     async def _wind_up(self, app: App, partitions: Partitions, starting: "asyncio.Future[None]") -> None:
-        """Last checkpoints, then the group, then Faust; within the deadline, whatever hangs."""
+        """Writes the last checkpoints, leaves the group, stops Faust; keeps the deadline even if something hangs."""
         written = False
         last_resort = threading.Timer(
             0.95 * self._deadline_seconds(), lambda: os._exit(self._code or (DONE if written else FAILED))
@@ -212,7 +212,7 @@ class _Worker:
             self._code = self._code or FAILED
         await app.batches.leave()
         starting.cancel()
-        # Faust's own end waits for nothing that matters any more.
+        # Nothing that Faust still waits for matters any more.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.1, self._deadline_seconds() / 2)):
                 await app.stop()
@@ -223,7 +223,7 @@ class _Worker:
         return max(0.1, self._stop_at - time.monotonic())
 
     async def _unless_ended(self, work: Coroutine[Any, Any, _T]) -> _T | None:
-        """The result of some work, or None when the worker is told to end first."""
+        """The result of some work, or None if the worker has to end first."""
         task = asyncio.ensure_future(work)
         ended = asyncio.ensure_future(self._ended.wait())
         await asyncio.wait({task, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -240,20 +240,20 @@ class _Worker:
         self._ended.set()
 
     def _end(self, code: int, sentence: str) -> None:
-        """Ends the worker with a code and the one sentence that says why."""
+        """Ends the worker with an exit code, and logs the sentence that says why."""
         log.error("%s", sentence)
         self._code = self._code or code
         self._deadline_seconds()
         self._ended.set()
 
     def _end_soon(self, code: int, sentence: str) -> None:
-        """The same, from any thread."""
+        """As `_end`, from any thread."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._end, code, sentence)
 
 
 def _exposures(settings: Settings) -> Iterator[str]:
-    """What others on the network can see or take."""
+    """Sentences on what others on the network can read."""
     if settings.metrics_exposed:
         yield (
             f"anyone who can connect to {settings.metrics_host} can read the metrics: set "
@@ -275,7 +275,7 @@ def _exposures(settings: Settings) -> Iterator[str]:
 
 
 def _unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What nobody waited for: aiokafka leaves errors that it has also told; anything else must be seen."""
+    """Logs errors that nothing waited for; aiokafka's Kafka errors are left out, since it has reported them already."""
     error = context.get("exception")
     if not isinstance(error, KafkaError):
         log.error("unhandled in the event loop: %s", context.get("message"), exc_info=error)
