@@ -56,7 +56,7 @@ class Intake(Numbering):
     Args:
         now_ms: Used as append time for records without one; None: whether these are from the future is not checked.
         admitted: Which names have figures of their own; None: by the default limits.
-        reader: Reads records; None: the native one where it was built, else Python's.
+        reader: Reads records; None: the one that `new_reader` chooses.
     """
 
     def __init__(

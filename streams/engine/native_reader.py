@@ -32,7 +32,7 @@ from streams.engine.reader import Loop, PythonReader, Reader, Run
 
 
 def new_reader() -> Reader:
-    """Chooses the reader: the native one where it was built, else Python's."""
+    """Chooses the reader: the native one where it can run, else Python's."""
     return PythonReader() if native.MODULE is None else NativeReader(native.MODULE)
 
 

@@ -113,7 +113,7 @@ class PartitionEngine:
         partitions: Partitions of the topic, among which the false-alarm budgets are divided.
         now_ms: For records without an append time, such as a file's: those dated more than 5 minutes later are
             rejected. None: they are accepted whatever their time is.
-        reader: Reads records; None: the native one where it was built, else Python's.
+        reader: Reads records; None: the native one where it can run, else Python's.
     """
 
     def __init__(

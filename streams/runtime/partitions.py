@@ -40,13 +40,10 @@ _MEMORY_SECONDS = 10.0
 class Partitions:
     """Owner of the partitions' state; the transport's `Owner`.
 
-    Every record counts exactly once by three rules:
-
-    1. A batch is applied only where the one before it ended.
-    2. If a checkpoint fails in its commit, nobody knows whether it was written: the engine is dropped, and restored
-       from the broker. If it fails before the commit, nothing of it counts: the engine and its figures go on, and the
-       next checkpoint writes both.
-    3. Before a partition is restored, every earlier owner is fenced.
+    Every record counts exactly once by three rules. First, a batch is applied only where the one before it ended.
+    Second, if a checkpoint fails in its commit, nobody knows whether it was written: the engine is dropped, and
+    restored from the broker; if it fails before, nothing of it counts, and the engine and its figures go on. Third,
+    before a partition is restored, every earlier owner is fenced.
 
     Args:
         settings: The worker's settings.
@@ -347,8 +344,7 @@ class Partitions:
         if owned.is_full_of_letters:
             await self._checkpoint(owned)
             if owned.is_full_of_letters and self._owned.get(owned.partition) is owned and not owned.halted:
-                # All partitions share one queue, so this one must not wait in it: its flow is closed until they are
-                # written.
+                # All partitions share one queue, so this one's flow is closed instead, until they are written.
                 owned.halted = True
                 self.consumer.close_partition(owned.partition)
         elif engine.urgent and not owned.lock.locked():
