@@ -54,6 +54,22 @@ def test_what_a_sites_drift_holds_belongs_to_it_and_is_one_page() -> None:
     assert site.parent == ""
 
 
+@pytest.mark.parametrize("of_v3", [0.0, 0.2, 0.4])
+def test_new_rules_at_several_sites_are_one_incident_by_the_version_that_came(of_v3: float) -> None:
+    """However much work under the old ones, which was better, is reviewed before or after that."""
+    found = set()
+    for site, late in (("a", 0), ("b", 150), ("c", 400)):
+        log = Log(seed=late)
+        log.reviews(4000, 0.05, site_id=site, project_id="p", sop_version="v3")
+        log.reviews(late, 0.05, site_id=site, project_id="p", sop_version="v4")
+        for _ in range(1500):
+            old = log.random.random() < of_v3
+            log.reviews(1, 0.01 if old else 0.3, site_id=site, project_id="p", sop_version="v3" if old else "v4")
+        _, records = log.run()
+        found |= {record.incident_id for record in opened(records, signal="accuracy")}
+    assert found == {"sop:p/v4"}
+
+
 def test_a_project_that_pages_first_and_then_its_site_are_one_page() -> None:
     # One project gets so much worse that its own stream finds it first; the site follows.
     log = two_projects(Log(seed=3), (9000, 0.05, 0.05), (300, 0.5, 0.01), (600, 0.6, 0.35), share=0.15)

@@ -27,6 +27,8 @@ _LEAST_BEFORE = 30
 _LOCATED_IN = 6_000
 #: A stratum with less than this share of the work since a change need not have reviews before it.
 _LEAST_SHARE = 0.05
+#: Of a project's reviews, by how much a version of its rules must have more since a change to be what came.
+_RISE_OF_NEW = 0.3
 
 
 class ReviewChanges:
@@ -167,14 +169,33 @@ class ReviewChanges:
             episode.causes = tuple(self._cause(stream, part) for part in reported)
             for part in reported:
                 # A new SOP version has the same id at all sites and workers, so their drifts are one incident.
-                if part.by == "sop_version" and not part.known and part.points / change >= MAIN_SHARE:
-                    projects = columns_since["project"][columns_since["sop_version"] == part.member]
-                    if len(projects):
-                        project = self._memory.names["project"][int(np.bincount(projects).argmax())]
-                        episode.incident_id = f"sop:{project}/{self._memory.names['sop_version'][part.member]}"
+                if part.by == "sop_version" and part.points / change >= MAIN_SHARE:
+                    new_rules = self._new_rules(columns_before, columns_since, part)
+                    if new_rules:
+                        episode.incident_id = new_rules
                         break
         numbers = set(seen.numbers[: episode.n].tolist())
         episode.task_ids = self._memory.examples(stream, numbers, position, segment)
+
+    def _new_rules(self, before: dict[str, Ints], since: dict[str, Ints], part: Contribution) -> str:
+        """The incident of a change of rules, the same at every site and whichever worker has it; empty if it is none.
+
+        Its name has the version that came, though the one that went may be the larger part of a change.
+        """
+        projects, versions = (np.concatenate((before[by], since[by])) for by in ("project", "sop_version"))
+        project = int(np.bincount(projects[versions == part.member]).argmax())
+        shares = []
+        for columns in (before, since):
+            counts = np.bincount(columns["sop_version"][columns["project"] == project], minlength=versions.max() + 1)
+            shares.append(counts / max(counts.sum(), 1))
+        rises = shares[1] - shares[0]
+        rises[: NONE + 1] = 0.0
+        came = int(rises.argmax())
+        # One that was there before, and is still, may be the cause without being new.
+        if rises[came] <= 0.0 or (part.known and rises[came] < _RISE_OF_NEW):
+            return ""
+        names = self._memory.names
+        return f"sop:{names['project'][project]}/{names['sop_version'][came]}"
 
     def _cause(self, stream: Stream, part: Contribution) -> Cause:
         points = -part.points if shows_accuracy(stream) else part.points
