@@ -24,6 +24,24 @@ _NAME = re.compile(r"[A-Za-z_][\w:]*")
 Story = dict[str, Any]
 
 
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+    """YAML without hexadecimal numbers: `0x46` is 47 samples of 0 to promtool."""
+
+
+_INT = "tag:yaml.org,2002:int"
+_Loader.yaml_implicit_resolvers = {
+    first: [each for each in resolvers if each[0] != _INT or first != "0"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_INT, re.compile(r"0\Z"), ["0"])
+
+
+def read(file: Path) -> dict[str, Any]:
+    """A file of stories, as promtool reads it."""
+    whole: dict[str, Any] = yaml.load(file.read_text("utf-8"), _Loader)  # a SafeLoader
+    return whole
+
+
 def tool(*command: str | Path) -> str:
     """Runs one of Prometheus' and Alertmanager's tools, which must find nothing wrong; its output."""
     if shutil.which(str(command[0])) is None:

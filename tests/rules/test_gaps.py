@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.rules.stories import TEST_FILES, tell, tool
+from tests.rules.stories import TEST_FILES, read, tell, tool
 from tests.rules.test_catalogue import ALERTS, RULE_FILES
 
 pytestmark = [pytest.mark.promtool, pytest.mark.timeout(900)]
@@ -91,15 +91,13 @@ def story_with_holes(test: dict[str, Any], every: int) -> dict[str, Any] | None:
 
 
 #: Files of stories with an alert; recording rules alone have nothing to outlast.
-WITH_ALERTS = [
-    file for file in TEST_FILES if any("alert_rule_test" in test for test in yaml.safe_load(file.read_text())["tests"])
-]
+WITH_ALERTS = [file for file in TEST_FILES if any("alert_rule_test" in test for test in read(file)["tests"])]
 
 
 @pytest.mark.parametrize("every", [20])
 @pytest.mark.parametrize("file", WITH_ALERTS, ids=lambda path: path.stem)
 def test_an_alert_outlasts_holes_in_what_it_reads(file: Path, every: int, tmp_path: Path) -> None:
-    whole = yaml.safe_load(file.read_text("utf-8"))
+    whole = read(file)
     stories = [story for test in whole["tests"] if (story := story_with_holes(test, every))]
     assert stories
     tell(tmp_path, whole, stories)

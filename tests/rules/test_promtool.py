@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.rules.stories import PROMETHEUS, ROOT, RULE_FILES, TEST_FILES, needed, tell, tool
+from tests.rules.stories import PROMETHEUS, ROOT, RULE_FILES, TEST_FILES, needed, read, tell, tool
 
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
 
@@ -25,8 +25,14 @@ def test_the_rules_pass_every_lint(file: Path) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("file", TEST_FILES, ids=lambda path: path.stem)
 def test_the_rules_do_what_their_tests_say(file: Path, tmp_path: Path) -> None:
-    whole = yaml.safe_load(file.read_text("utf-8"))
+    whole = read(file)
     tell(tmp_path, whole, whole["tests"])
+
+
+def test_a_story_is_read_as_promtool_reads_it(tmp_path: Path) -> None:
+    file = tmp_path / "story.yml"
+    file.write_text("a: 0x46\nb: 0\nc: 0.5\nd: 10")
+    assert read(file) == {"a": "0x46", "b": 0, "c": 0.5, "d": 10}
 
 
 def test_a_story_has_the_rules_that_it_asks_about_and_what_they_read() -> None:
