@@ -325,7 +325,8 @@ pub fn parse(bytes: &[u8]) -> Option<Event<'_>> {
     let kind = if name == b"state_changed" {
         Kind::State(text(Field::State)?)
     } else if name == b"label_submitted" {
-        (text(Field::TaskId).is_some() && text(Field::ProjectId).is_some()).then_some(())?;
+        text(Field::ProjectId)?;
+        text(Field::TaskId)?;
         Kind::Label(Label {
             skipped: flag(Field::Skipped).unwrap_or(false),
             handle_ms: int(Field::HandleMs),
