@@ -12,7 +12,6 @@ import grafana_foundation_sdk.builders as sdk
 import jsonschema
 import promql_parser
 import pytest
-import yaml
 
 from grafana import generate, signals
 from grafana.fields import UNITS
@@ -20,6 +19,7 @@ from grafana.query import BoardSignal
 from schemas import states
 from schemas.metrics import CATALOGUE, METRICS, Kind, Origin
 from tests.boards.queries import boards, filled, panels, queries, seconds
+from tests.rules.stories import groups
 from tests.support.promql import selectors
 
 ROOT = Path(__file__).parents[2]
@@ -30,14 +30,9 @@ SERIES = {
     for metric in CATALOGUE
     for suffix in (("_bucket", "_sum", "_count") if metric.kind is Kind.HISTOGRAM else ("",))
 }
-GROUPS = [
-    group
-    for file in sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
-    for group in yaml.safe_load(file.read_text("utf-8"))["groups"]
-]
-RULES = [rule for group in GROUPS for rule in group["rules"]]
+RULES = [rule for group in groups() for rule in group["rules"]]
 #: By recorded series, how often it gets a value.
-INTERVALS = {rule["record"]: group["interval"] for group in GROUPS for rule in group["rules"] if "record" in rule}
+INTERVALS = {rule["record"]: group["interval"] for group in groups() for rule in group["rules"] if "record" in rule}
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 #: Of Prometheus and of its client; everything else is in the catalogue or recorded.
 FOREIGN = {"process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total", "up", "ALERTS"}

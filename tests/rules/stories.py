@@ -52,14 +52,15 @@ def tool(*command: str | Path) -> str:
 
 
 @cache
-def _groups() -> list[dict[str, Any]]:
+def groups() -> list[dict[str, Any]]:
+    """The groups of all rule files, in their order; not to be changed."""
     return [group for file in RULE_FILES for group in yaml.safe_load(file.read_text("utf-8"))["groups"]]
 
 
 @cache
 def _reads() -> dict[str, frozenset[str]]:
     """By record and alert: the records and alerts that its expressions, and the queries in its texts, name."""
-    rules = [(rule.get("record") or rule["alert"], str(rule)) for group in _groups() for rule in group["rules"]]
+    rules = [(rule.get("record") or rule["alert"], str(rule)) for group in groups() for rule in group["rules"]]
     made = {name for name, _ in rules}
     reads: dict[str, frozenset[str]] = {}
     for name, text in rules:
@@ -98,12 +99,12 @@ def tell(folder: Path, file: dict[str, Any], stories: list[Story]) -> None:
     paths = []
     for number, (names, told) in enumerate(together.items()):
         # A group without rules stays: a file may name it in its order of evaluation.
-        groups = [
+        chosen = [
             group | {"rules": [rule for rule in group["rules"] if (rule.get("record") or rule["alert"]) in names]}
-            for group in _groups()
+            for group in groups()
         ]
         rules = folder / f"rules-{number}.yml"
-        rules.write_text(yaml.safe_dump({"groups": groups}, allow_unicode=True), "utf-8")
+        rules.write_text(yaml.safe_dump({"groups": chosen}, allow_unicode=True), "utf-8")
         paths.append(folder / f"stories-{number}.yml")
         paths[-1].write_text(
             yaml.safe_dump(file | {"rule_files": [rules.name], "tests": told}, allow_unicode=True), "utf-8"

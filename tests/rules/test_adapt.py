@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.rules.stories import PROMETHEUS, tool
-from tests.rules.test_catalogue import RULE_FILES
+from tests.rules.stories import PROMETHEUS, RULE_FILES, tool
 
 _SPEC = importlib.util.spec_from_file_location("adapt", PROMETHEUS / "adapt.py")
 assert _SPEC is not None

@@ -14,10 +14,8 @@ from schemas.metrics import CATALOGUE, METRICS, Kind, Origin
 from schemas.policy import Limits
 from schemas.words import DIMENSIONS, SUBJECTS
 from streams.exporter.collector import MAX_SERIES
+from tests.rules.stories import ROOT, RULE_FILES, TEST_FILES, groups
 
-ROOT = Path(__file__).parents[2]
-RULE_FILES = sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
-TEST_FILES = sorted((ROOT / "prometheus" / "tests").glob("*.yml"))
 BOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
 SECTIONS = [
@@ -42,12 +40,7 @@ COPY = re.compile(r"max without \(instance\) \((sum without \([\w, ]+\) \()?labe
 
 
 def rules() -> list[dict[str, Any]]:
-    return [
-        rule
-        for file in RULE_FILES
-        for group in yaml.safe_load(file.read_text("utf-8"))["groups"]
-        for rule in group["rules"]
-    ]
+    return [rule for group in groups() for rule in group["rules"]]
 
 
 ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}

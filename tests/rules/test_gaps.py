@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.rules.stories import TEST_FILES, read, tell, tool
-from tests.rules.test_catalogue import ALERTS, RULE_FILES
+from tests.rules.stories import TEST_FILES, groups, read, tell, tool
+from tests.rules.test_catalogue import ALERTS
 
 pytestmark = [pytest.mark.promtool, pytest.mark.timeout(900)]
 
@@ -128,12 +128,11 @@ def check_fired(
     tmp_path: Path, rules: str, series: dict[str, list[str]], interval: str, expected: dict[str, set[str]]
 ) -> None:
     """Which alerts have fired by when, of the rules whose names a pattern finds: a few, so that days are quick."""
-    groups = []
-    for file in RULE_FILES:
-        for group in yaml.safe_load(file.read_text("utf-8"))["groups"]:
-            chosen = [each for each in group["rules"] if re.search(rules, each.get("alert") or each["record"])]
-            groups += [{"name": group["name"], "rules": chosen}] if chosen else []
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": groups}), "utf-8")
+    few = []
+    for group in groups():
+        chosen = [each for each in group["rules"] if re.search(rules, each.get("alert") or each["record"])]
+        few += [{"name": group["name"], "rules": chosen}] if chosen else []
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": few}), "utf-8")
     asked = [
         {
             "expr": 'count by (alertname) (count_over_time(ALERTS{alertstate="firing"}[30d]))',

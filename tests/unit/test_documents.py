@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import typer
-import yaml
 
 from schemas.drift import SIGNALS
 from schemas.metrics import METRICS, Kind
 from schemas.states import SITE_STATES, UNSEEN
 from schemas.words import DIMENSIONS, SIGNAL_NAMES, SUBJECTS
 from streams.cli import app
+from tests.rules.stories import groups
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
@@ -129,13 +129,7 @@ def test_operations_names_metrics_and_labels_of_the_catalogue() -> None:
 
 
 def test_operations_names_alerts_that_exist() -> None:
-    rules = [
-        rule["alert"]
-        for file in (ROOT / "prometheus/rules").glob("*.yml")
-        for group in yaml.safe_load(file.read_text("utf-8"))["groups"]
-        for rule in group["rules"]
-        if "alert" in rule
-    ]
+    rules = [rule["alert"] for group in groups() for rule in group["rules"] if "alert" in rule]
     named = set(re.findall(r"`(Labelwatch\w+)`", OPERATIONS.read_text("utf-8")))
     assert len(named) > 8
     assert named <= set(rules)
