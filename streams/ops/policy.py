@@ -148,11 +148,11 @@ def print_budget(watched: Sequence[WatchedStream], console: Console) -> None:
                 cells.append(f"{reviews:,.0f} ({span(seconds)})" if math.isfinite(reviews) else "-")
             rows.append((each.name, f"{each.a_month:,.0f}", f"{each.run_length:,.0f}", *cells))
         _print_table(title, ("stream",), numbers, rows, console)
-        if effects:
-            console.print(
-                "Design effect: errors come in clusters, and so many reviews tell what one would alone; the delays "
-                "reckon with it. It is measured for sites and projects; a single person's reviews are too few.",
-                highlight=False,
-            )
         if len(streams) > _TOLD:
             console.print(f"and {len(streams) - _TOLD:,} more, with fewer reviews", highlight=False)
+    if any(each.design_effect > 1 for each in watched):
+        console.print(
+            "Design effect: errors come in clusters, and so many reviews tell what one would alone; the delays "
+            "reckon with it. It is measured for sites and projects; a single person's reviews are too few.",
+            highlight=False,
+        )
