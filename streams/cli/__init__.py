@@ -22,6 +22,7 @@ from streams.cli.flags import (
     with_all_flags,
 )
 from streams.cli.groups import boards, policy, sites, topics
+from streams.cli.importing import events, import_files, mappings
 from streams.ops import terminal
 from streams.ops.errors import FAILED, WRONG_USE, CommandError
 from streams.runtime.settings import CONNECTION, LOGIN, PROTECTION, Settings, SettingsError
@@ -44,6 +45,9 @@ app.add_typer(policy, name="policy")
 app.add_typer(topics, name="topics")
 app.add_typer(sites, name="sites")
 app.add_typer(boards, name="boards")
+app.add_typer(events, name="events")
+app.add_typer(mappings, name="map")
+app.command("import")(import_files)
 
 
 @app.callback()

@@ -41,7 +41,7 @@ def dump(path: Path, settings: Settings) -> Dumped:
     if path.exists():
         raise CommandError(f"{path} is there already: give the name of a new file", WRONG_USE)
     try:
-        with _draft(path) as file:
+        with draft(path) as file:
             done = asyncio.run(_write(file, settings))
             if not done.records:
                 raise CommandError(f"{EVENTS} at {settings.bootstrap} holds no record: nothing was written")
@@ -53,18 +53,18 @@ def dump(path: Path, settings: Settings) -> Dumped:
 
 
 @contextlib.contextmanager
-def _draft(path: Path) -> Iterator[BinaryIO]:
+def draft(path: Path) -> Iterator[BinaryIO]:
     """A file beside it, which is renamed to it where all went well, and removed otherwise."""
-    draft = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.part")
     try:
         # Events name people: for the owner alone.
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        draft.rename(path)
+        part.rename(path)
     finally:
-        draft.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 async def _write(file: BinaryIO, settings: Settings) -> Dumped:

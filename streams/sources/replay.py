@@ -105,24 +105,50 @@ def run_replay(
         return done
     if target is None:
         raise SourceError("neither a file nor a broker to write to; give --bootstrap or --out")
+    done.records = send(
+        paced(records, options.speed, time.time()),
+        target,
+        lambda: clock(f"replay-{options.file.name}", done.newest_ms) if done.newest_ms else None,
+        (lambda count: progress(count, total)) if progress else None,
+    )
+    return done
+
+
+def send(
+    due: Iterator[Outgoing],
+    target: KafkaTarget,
+    last: Callable[[], bytes | None],
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Writes records to Kafka, and at the end one more to every partition.
+
+    Args:
+        due: The records, in their order.
+        target: Where to.
+        last: Asked when all were written; None: nothing more.
+        progress: Called with the records written so far.
+
+    Returns:
+        Records written.
+
+    Raises:
+        SourceError: The target cannot be written.
+    """
     sink = KafkaSink(target)
 
     async def work() -> None:
         async with sink.running():
-            due = paced(records, options.speed, time.time())
-            await pump(sink, due, (lambda count: progress(count, total)) if progress else None)
-            if done.newest_ms:
-                await sink.put_to_all(EVERY_SITE.encode(), _clock(options.file, done.newest_ms))
+            await pump(sink, due, progress)
+            if (value := last()) is not None:
+                await sink.put_to_all(EVERY_SITE.encode(), value)
 
     run(work)
-    done.records = sink.sent
-    return done
+    return sink.sent
 
 
-def _clock(file: Path, at_ms: int) -> bytes:
-    return _encode(
-        {"type": "clock_advanced", "event_id": f"replay-{file.name}-{at_ms}"[:128], "at": at_ms, "site_id": EVERY_SITE}
-    )
+def clock(name: str, at_ms: int) -> bytes:
+    """The event that sets a partition's clock to a time, by the name of who sends it."""
+    return _encode({"type": "clock_advanced", "event_id": f"{name}-{at_ms}"[:128], "at": at_ms, "site_id": EVERY_SITE})
 
 
 def paced(records: Iterator[tuple[int, bytes, bytes]], speed: float, begun_seconds: float) -> Iterator[Outgoing]:

@@ -1,0 +1,162 @@
+"""`labelwatch import`, `map suggest` and `events check`: arguments and help only; the work is in streams.ops."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from streams.cli.flags import Bootstrap, PolicyFile, flag_of, kafka_target, pairs_of, policy_of, settings_of
+from streams.ops import terminal
+from streams.ops.errors import FAILED, WRONG_USE, CommandError
+from streams.runtime.settings import CONNECTION
+
+events = typer.Typer(help="Canonical events.", no_args_is_help=True)
+mappings = typer.Typer(help="Mappings of files that others wrote.", no_args_is_help=True)
+
+_Delimiter = Annotated[str | None, typer.Option(help="Between cells: one character or its name, such as semicolon.")]
+_Encoding = Annotated[str | None, typer.Option(help="utf-8, utf-16, cp1252, gb18030 ...; else by the bytes.")]
+_Format = Annotated[str | None, typer.Option(help="csv, tsv, json, jsonl or label-studio; else by the content.")]
+_Quote = Annotated[str | None, typer.Option(help="none: quotes are characters like any other.")]
+
+
+@mappings.command("suggest")
+def map_suggest(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON; packed too; - is standard input.")],
+    delimiter: _Delimiter = None,
+    encoding: _Encoding = None,
+    format: _Format = None,
+    quote: _Quote = None,
+) -> None:
+    """A mapping file for a table, by its headers and values, with the reasons; to check, and to give to import."""
+    from streams.sources.mapping.suggest import suggest
+    from streams.sources.tables.reading import open_table
+    from streams.sources.tables.table import TableReading
+
+    reading = TableReading(format, delimiter, encoding, quote)
+    with open_table(file, reading) as table:
+        terminal.write_utf_8()
+        for line in suggest(table, reading):
+            terminal.say(line)
+
+
+@events.command("check")
+def events_check(
+    file: Annotated[Path, typer.Argument(help="JSON lines, one event each; - is standard input.")],
+    limit: Annotated[int, typer.Option(help="Lines named; 0 names all.", min=0)] = 20,
+) -> None:
+    """Says what is wrong with each line, as a worker would: exit code 1 if anything is."""
+    from streams.ops.check_events import check
+
+    checked = check(file, limit, terminal.say)
+    for line in checked.lines():
+        terminal.say(line)
+    if checked.rejected:
+        raise typer.Exit(FAILED)
+
+
+def import_files(
+    files: Annotated[list[Path], typer.Argument(help="CSV, TSV, JSON, Label Studio's export; packed too; - is stdin.")],
+    map: Annotated[str | None, typer.Option(help="A mapping file, M.toml, or agent_id=worker,task_id=item,...")] = None,
+    set: Annotated[list[str] | None, typer.Option(help="A value for every row, site_id=lima-2.")] = None,
+    zone: Annotated[str | None, typer.Option(help="Of times that name none: Asia/Manila, +08:00.")] = None,
+    time_format: Annotated[
+        str | None, typer.Option(help="iso, epoch_s, epoch_ms, epoch_us, crowdflower, mturk, or %d/%m/%Y %H:%M.")
+    ] = None,
+    times_from: Annotated[
+        str | None, typer.Option(help="For rows without times: a begin, from which each person's durations are added.")
+    ] = None,
+    decimal: Annotated[str | None, typer.Option(help="Decimal sign of numbers: . or ,")] = None,
+    delimiter: _Delimiter = None,
+    encoding: _Encoding = None,
+    format: _Format = None,
+    quote: _Quote = None,
+    to: Annotated[str | None, typer.Option(help="kafka: write the events to the events topic.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write them to a file of JSON lines.")] = None,
+    backfill: Annotated[
+        Path | None, typer.Option(help="Write what boards would have shown to Prometheus' folder of data.")
+    ] = None,
+    allow_bad: Annotated[int, typer.Option(help="So many rows may be unusable; they are left out.", min=0)] = 0,
+    bootstrap: Bootstrap = None,
+    policy: PolicyFile = None,
+    data_dir: Annotated[Path | None, flag_of("data_dir")] = None,
+    agent_labels: Annotated[str | None, flag_of("agent_labels")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="No progress bar.")] = False,
+) -> None:
+    """Files of any tool as events; a dry run, until --to kafka, --out or --backfill says where they go."""
+    from rich.console import Console
+
+    from streams.ops import import_files as ops
+    from streams.sources.mapping.model import MappingOverrides
+    from streams.sources.tables.table import TableReading
+
+    if to not in ("kafka", None):
+        raise CommandError(f"--to {to!r}: use kafka, or --out FILE", WRONG_USE)
+    if sum(each is not None for each in (to, out, backfill)) > 1:
+        raise CommandError("--to, --out and --backfill: give one", WRONG_USE)
+    request = ops.ImportRequest(
+        files,
+        _map_of(map),
+        pairs_of("--set", set or []),
+        MappingOverrides(zone, time_format, decimal, times_from),
+        TableReading(format, delimiter, encoding, quote),
+        allow_bad,
+    )
+    console = Console(stderr=True, quiet=plain)
+    dry = to is None and out is None and backfill is None
+    with ops.importing(request, console, dry, out.parent if out is not None else None) as imported:
+        if dry:
+            for line in ops.sample_lines(imported.report):
+                terminal.say(line)
+        for line in (*ops.report_lines(imported.report), *ops.bad_lines(imported.report)):
+            terminal.say(line)
+        ops.refuse_bad(imported.report, allow_bad)
+        if dry:
+            terminal.say("dry run: nothing was written; add --to kafka, --out FILE.jsonl or --backfill DIR")
+        elif out is not None:
+            written = ops.write_to_file(imported, out, files)
+            _done(f"{written:,} events written: {out}", imported.sorter.doubles)
+        elif backfill is not None:
+            _backfill(ops, imported, backfill, policy, data_dir, agent_labels)
+        else:
+            if (old := ops.old_line(imported.report)) is not None:
+                terminal.say(old, err=True)
+            terminal.say("reading the topic for what an earlier import has written", err=True)
+            known = asyncio.run(ops.known_ids(settings_of(*CONNECTION, bootstrap=bootstrap)))
+            written = ops.write_to_kafka(imported, kafka_target(bootstrap), known)
+            _done(f"{known.passed_on:,} events written to Kafka", imported.sorter.doubles)
+            if known.left_out:
+                terminal.say(f"{known.left_out:,} events were in the topic already, by an earlier import: left out")
+
+
+def _map_of(text: str | None) -> Path | dict[str, str] | None:
+    if text is None:
+        return None
+    return Path(text) if text.endswith(".toml") else pairs_of("--map", text.split(","))
+
+
+def _done(line: str, doubles: int) -> None:
+    terminal.say(line)
+    if doubles:
+        terminal.say(f"{doubles:,} events are in two files, or twice by their own id: counted once")
+
+
+def _backfill(
+    ops: Any, imported: Any, folder: Path, policy: Path | None, data_dir: Path | None, agent_labels: str | None
+) -> None:
+    import tempfile
+
+    from streams.exporter.pseudonyms import PseudonymKeyError, agent_names
+    from streams.ops.backfill import BackfillOptions, backfill
+
+    settings = settings_of(policy=policy, data_dir=data_dir, agent_labels=agent_labels)
+    try:
+        names = agent_names(settings.agent_labels, settings.data_dir)
+    except PseudonymKeyError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+    with tempfile.TemporaryDirectory(prefix="labelwatch-import-") as scratch:
+        file = Path(scratch) / "events.jsonl"
+        written = ops.write_to_file(imported, file, ())
+        options = BackfillOptions(file, folder, policy_of(settings.policy), names)
+        backfill(options, lambda line: terminal.say(line, err=True))
+    _done(f"{written:,} events as history in {folder}", imported.sorter.doubles)

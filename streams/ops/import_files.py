@@ -1,0 +1,352 @@
+"""`labelwatch import`: a dry run of files, and where it is asked for, their events into Kafka, a file or blocks."""
+
+import contextlib
+import time
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from schemas.text import choice, visible
+from schemas.topics import EVENTS
+from streams.ops.dump import draft
+from streams.ops.errors import WRONG_USE, CommandError
+from streams.ops.records import TopicReader, unreadable
+from streams.runtime.settings import Settings
+from streams.sources.importing import ImportOptions, ImportReport, read_rows
+from streams.sources.mapping.errors import MappingError
+from streams.sources.mapping.model import MappingOverrides, RowMapping, from_pairs, from_toml
+from streams.sources.ordering import EventSorter, OrderedEvent
+from streams.sources.replay import clock, send
+from streams.sources.sinks import KafkaTarget, Outgoing
+from streams.sources.tables import label_studio
+from streams.sources.tables.table import SourceTable, TableReading
+
+#: Compared labels from which on it is said that none of them ever is a gold value.
+_NEVER = 10
+_DAY_MS = 86_400_000
+#: The longest live window.
+_WINDOW_DAYS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """What a person asks for.
+
+    Attributes:
+        files: Tables, `-` is standard input.
+        map: A mapping file, or pairs; None: the file is of a kind that needs none.
+        constants: A value for every row, by field.
+        overrides: Zone, format, decimal sign, made times.
+        reading: How files are read, where it is stated.
+        allow_bad: Rows that may be unusable.
+    """
+
+    files: Sequence[Path]
+    map: Path | Mapping[str, str] | None = None
+    constants: Mapping[str, str] = field(default_factory=dict)
+    overrides: MappingOverrides = field(default_factory=MappingOverrides)
+    reading: TableReading = field(default_factory=TableReading)
+    allow_bad: int = 0
+
+
+@dataclass(slots=True)
+class Imported:
+    """A finished reading, whose events can be written once.
+
+    Attributes:
+        report: What became of the rows.
+        sorter: Has the events.
+    """
+
+    report: ImportReport
+    sorter: EventSorter
+
+
+def mapping_file(path: Path, constants: Mapping[str, str], overrides: MappingOverrides) -> RowMapping:
+    """The mapping of a file, with what the command line says besides.
+
+    Raises:
+        CommandError: It cannot be read.
+        MappingError: Something in it is wrong.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise CommandError(
+            f"--map {path}: {why}; give a mapping file, or pairs such as agent_id=worker", WRONG_USE
+        ) from error
+    return from_toml(text, path.name, overrides, constants)
+
+
+def mapping_for(request: ImportRequest) -> Callable[[SourceTable], RowMapping]:
+    """What gives the mapping of each file; a wrong one is found before any file is opened."""
+    if isinstance(request.map, Path):
+        stated = mapping_file(request.map, request.constants, request.overrides)
+        return lambda table: stated
+    if request.map is not None:
+        pairs = from_pairs(request.map, request.constants, request.overrides)
+        return lambda table: pairs
+
+    def by_kind(table: SourceTable) -> RowMapping:
+        if table.kind != "label-studio":
+            raise MappingError(
+                f"{table.name}: needs a mapping; `labelwatch map suggest {table.name}` proposes one for --map"
+            )
+        return from_pairs(label_studio.FIELDS, request.constants, request.overrides)
+
+    return by_kind
+
+
+@contextlib.contextmanager
+def importing(request: ImportRequest, console: Console, dry: bool, folder: Path | None = None) -> Iterator[Imported]:
+    """Reads all files, and says what became of their rows.
+
+    Args:
+        request: What is asked for.
+        console: For a bar of progress.
+        dry: Events are counted, not kept.
+        folder: For temporary files.
+
+    Raises:
+        CommandError: The mapping is wrong, or states too little for the data.
+        SourceError: A file is not what it seems.
+    """
+    try:
+        mapping, reading = mapping_for(request), request.reading
+        if isinstance(request.map, Path):
+            reading = _with_stated(reading, mapping_file(request.map, request.constants, request.overrides).reading)
+        options = ImportOptions(request.files, mapping, reading)
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        with (
+            EventSorter(folder) as sorter,
+            Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+        ):
+            task = bar.add_task("reading", total=None)
+
+            def progress(rows: int, done: int, size: int) -> None:
+                bar.update(task, completed=done, total=size or None, description=f"{rows:,} rows")
+
+            report = read_rows(options, None if dry else sorter, progress)
+            bar.stop()
+            yield Imported(report, sorter)
+    except MappingError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+
+
+def _with_stated(reading: TableReading, stated: Mapping[str, str]) -> TableReading:
+    """What the command line says of reading goes before the mapping file."""
+    parts = ("format", "delimiter", "encoding", "quote")
+    return TableReading(*(getattr(reading, part) or stated.get(part) for part in parts))
+
+
+# --- the report
+
+
+def report_lines(report: ImportReport) -> Iterator[str]:
+    """What was found, in sentences: for a person who decides whether to go on."""
+    yield from report.notes
+    used = report.rows - report.bad_rows - report.passed
+    passed = f", {report.passed:,} of no event by the mapping" if report.passed else ""
+    yield f"rows: {report.rows:,} read, {used:,} used, {report.bad_rows:,} could not be used{passed}"
+    yield f"events: {_counted(report.events) or 'none'}"
+    if report.first_ms is not None and report.last_ms is not None:
+        days = (report.last_ms - report.first_ms) / _DAY_MS
+        made = "; made by adding up each person's durations, the file has none" if report.made_times else ""
+        yield f"time: {_when(report.first_ms)} to {_when(report.last_ms)}, {days:,.1f} days{made}"
+        yield f"sites: {_counted(report.sites)}"
+    yield from _gold_lines(report)
+    if report.has_states:
+        yield "utilization: yes, by state_changed events"
+    else:
+        yield "utilization: no, it rests on state_changed events and there are none"
+    if report.days_only:
+        yield "some times have no time of day: midnight was taken"
+    if report.twice:
+        yield "some times are in an hour that the clocks showed twice: the first was taken"
+
+
+def _gold_lines(report: ImportReport) -> Iterator[str]:
+    labels, with_gold = report.events["label_submitted"], report.labels_with_gold()
+    if labels:
+        share = f"{100 * with_gold / labels:.1f}%"
+        yield f"gold: {with_gold:,} of {labels:,} labels ({share}) meet gold"
+        if reviewed := report.labels_with_review():
+            yield f"reviews: {reviewed:,} of {labels:,} labels ({100 * reviewed / labels:.1f}%) are reviewed otherwise"
+    if repeated := report.repeated_labels():
+        yield (
+            f"again: {repeated:,} labels are by a person who had labeled that task before: each is counted; name a "
+            "column for attempt where they are rework"
+        )
+    if report.judged:
+        share = f"{100 * report.equal / report.judged:.1f}%"
+        yield f"gold: {report.equal:,} of {report.judged:,} labels compared are equal ({share})"
+    if report.judged >= _NEVER and not report.equal and not report.labels & report.golds:
+        yield (
+            f"labels and gold never meet: labels are {_few(report.labels)}, gold is {_few(report.golds)}; give "
+            "[values.label], or compare = 'no-case', 'number' or 'set' for correct"
+        )
+    if report.unjudged:
+        yield f"{report.unjudged:,} rows have gold and no label: no review was made of them"
+
+
+def bad_lines(report: ImportReport) -> Iterator[str]:
+    """The rows that could not be used: how many for which reason, the first ones by their place."""
+    if not report.bad_rows:
+        return
+    yield f"{report.bad_rows:,} row{'s' * (report.bad_rows != 1)} could not be used: {_counted(report.bad)}"
+    for row in report.named:
+        yield f"{row.place}: {visible(row.detail)}"
+    if report.bad_rows > len(report.named):
+        yield "..."
+
+
+def sample_lines(report: ImportReport) -> Iterator[str]:
+    """The first mapped events, as they would go out but for their ids."""
+    for event in report.shown:
+        yield visible(msgspec.json.encode(event).decode())
+
+
+def refuse_bad(report: ImportReport, allow_bad: int) -> None:
+    """Ends the command where more rows are bad than may be.
+
+    Raises:
+        CommandError: So it is; nothing was written.
+    """
+    if report.bad_rows > allow_bad:
+        raise CommandError(
+            f"{report.bad_rows:,} rows could not be used, {allow_bad:,} may be: nothing was written; mend them, or "
+            f"leave them out: --allow-bad {report.bad_rows}"
+        )
+    if not report.events.total():
+        raise CommandError("no event came of any row: nothing was written; check the mapping's when")
+
+
+def _counted(counts: Mapping[str, int], most: int = 8) -> str:
+    ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    more = f" and {len(ordered) - most:,} more" if len(ordered) > most else ""
+    return ", ".join(f"{count:,} {visible(name)}" for name, count in ordered[:most]) + more
+
+
+def _few(values: set[str]) -> str:
+    return choice(repr(visible(each[:40])) for each in sorted(values)[:4])
+
+
+def _when(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def old_line(report: ImportReport) -> str | None:
+    """Whether live windows show nothing of it."""
+    days = 0 if report.last_ms is None else (time.time() * 1000 - report.last_ms) / _DAY_MS
+    if days <= _WINDOW_DAYS:
+        return None
+    return (
+        f"the newest event is {days:,.0f} days old, beyond every live window: Kafka counts it in totals alone; "
+        "--backfill DIR writes history for the boards"
+    )
+
+
+# --- writing
+
+
+def write_to_file(imported: Imported, path: Path, files: Sequence[Path]) -> int:
+    """Writes the events as JSON lines, in order of time; the file is there when it is whole.
+
+    Raises:
+        CommandError: It cannot be written, or is one of those that were read.
+    """
+    if path.exists() and any(each.exists() and each.samefile(path) for each in files):
+        raise CommandError(f"--out {path}: is a file to read from; give another one", WRONG_USE)
+    count = 0
+    try:
+        with draft(path) as file:
+            for event in imported.sorter.events():
+                file.write(event.value + b"\n")
+                count += 1
+    except OSError as error:
+        raise CommandError(f"--out {path}: {error.strerror}; nothing was written") from error
+    return count
+
+
+def write_to_kafka(
+    imported: Imported, target: KafkaTarget, known: "KnownIds", progress: Callable[[int], None] | None = None
+) -> int:
+    """Writes events that are not in the topic yet, keyed by site, and every partition's clock at the end.
+
+    Raises:
+        SourceError: Kafka cannot be written.
+    """
+    last_ms = imported.report.last_ms or 0
+    records = (Outgoing(0, event.key, event.value) for event in known.without(imported.sorter.events()))
+    # The clock is no event of the file: it goes out where something did.
+    return send(records, target, lambda: clock("import", last_ms) if known.passed_on else None, progress)
+
+
+class KnownIds:
+    """Ids of a topic's events, so that what an earlier import has written is not written again.
+
+    The worker knows an event again for some minutes alone, by the site's clock: of a file that spans days it would
+    count most twice.
+
+    Attributes:
+        left_out: Events that were there.
+        passed_on: Events that were not.
+    """
+
+    def __init__(self, ids: "array[int] | None" = None) -> None:
+        self._ids = np.unique(np.frombuffer(ids, np.int64)) if ids else np.zeros(0, np.int64)
+        self.left_out = self.passed_on = 0
+
+    def without(self, events: Iterator[OrderedEvent]) -> Iterator[OrderedEvent]:
+        """The events that are not there."""
+        for event in events:
+            if len(self._ids) and (found := _id_of(event.value)) is not None:
+                place = int(np.searchsorted(self._ids, found))
+                if place < len(self._ids) and self._ids[place] == found:
+                    self.left_out += 1
+                    continue
+            self.passed_on += 1
+            yield event
+
+
+class _Id(msgspec.Struct):
+    event_id: str
+    at: int
+    site_id: str
+
+
+_decode_id = msgspec.json.Decoder(_Id).decode
+
+
+def _id_of(value: bytes | None) -> int | None:
+    try:
+        found = _decode_id(value or b"")
+    except (ValueError, RecursionError):
+        return None
+    return hash((found.event_id, found.at, found.site_id))
+
+
+async def known_ids(settings: Settings) -> KnownIds:
+    """Reads the topic's ids.
+
+    Raises:
+        CommandError: The topic cannot be read.
+    """
+    ids = array("q")
+    try:
+        async with TopicReader(settings) as topic:
+            for partition in range(topic.partitions):
+                async for batch in topic.read(partition, None):
+                    ids.extend(found for record in batch if (found := _id_of(record.value)) is not None)
+    except (KafkaError, TimeoutError, ConnectionError) as error:
+        raise unreadable(EVENTS, settings, error, "nothing was written") from error
+    return KnownIds(ids)

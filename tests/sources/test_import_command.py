@@ -1,0 +1,372 @@
+"""`labelwatch import`, `map suggest` and `events check` from outside: exit codes, sentences, and what is written."""
+
+import csv
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from streams import cli
+from streams.ops.topics import create
+from streams.runtime.settings import Settings
+from tests.support.consume import read_all
+from tests.support.tansu import Tansu
+
+CROWD = Path(__file__).parents[1] / "data" / "crowd"
+MAP = "agent_id=worker,task_id=item,label=label,expected=gold,handle_s=seconds"
+PLACE = ("--set", "site_id=上海-2", "--set", "project_id=spam", "--times-from", "2026-11-01T08:00Z", "--plain")
+PARTITIONS = 2
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the console script's own entry point, in this process."""
+    for name in [name for name in os.environ if name.startswith("LABELWATCH_")]:
+        monkeypatch.delenv(name)
+
+    def ended(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["labelwatch", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Ended(code, *capsys.readouterr())
+
+    return ended
+
+
+def head(folder: Path, name: str, rows: int) -> tuple[Path, list[dict[str, str]]]:
+    """The first rows of a crowd file."""
+    with (CROWD / f"{name}.csv").open(newline="") as text:
+        known = list(csv.DictReader(text))[:rows]
+    path = folder / f"{name}.csv"
+    with path.open("w", newline="") as text:
+        writer = csv.DictWriter(text, list(known[0]))
+        writer.writeheader()
+        writer.writerows(known)
+    return path, known
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_dry_run_says_what_would_go_out_and_writes_nothing(run: Run, tmp_path: Path) -> None:
+    path, rows = head(tmp_path, "sentiment_amt", 500)
+    ended = run("import", path, "--map", MAP, *PLACE)
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    assert [json.loads(line)["agent_id"] for line in lines[:10:2]] == [row["worker"] for row in rows[:5]]
+    right = sum(row["label"] == row["gold"] for row in rows)
+    share = f"{100 * right / 500:.1f}%"
+    assert lines[10:] == [
+        "sentiment_amt.csv: cells are separated by a comma, by its first lines",
+        "rows: 500 read, 500 used, 0 could not be used",
+        "events: 500 label_reviewed, 500 label_submitted",
+        lines[13],
+        "sites: 1,000 上海-2",
+        "gold: 500 of 500 labels (100.0%) meet gold",
+        f"gold: {right} of 500 labels compared are equal ({share})",
+        "utilization: no, it rests on state_changed events and there are none",
+        "dry run: nothing was written; add --to kafka, --out FILE.jsonl or --backfill DIR",
+    ]
+    assert re.fullmatch(
+        r"time: 2026-11-01 08:0\d UTC to .* UTC, \d\.\d days; made by adding up each person's durations.*", lines[13]
+    )
+    assert files_in(tmp_path) == {"sentiment_amt.csv"}
+
+
+def test_the_engine_counts_an_imported_file_as_the_csv_module_does(run: Run, tmp_path: Path) -> None:
+    with (CROWD / "zencrowd_us.csv").open(newline="") as text:
+        rows = list(csv.DictReader(text))
+    out = tmp_path / "events.jsonl"
+    assert run("import", CROWD / "zencrowd_us.csv", "--map", MAP, *PLACE, "--out", out).code == 0
+    ended = run("compute", out, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    figures = json.loads(ended.out)
+
+    def of_week(name: str) -> float:
+        (value,) = (each["value"] for each in figures[name] if each["window"] == "7d")
+        return float(value)
+
+    right = sum(row["label"] == row["gold"] for row in rows)
+    assert of_week("labelwatch_site_labels") == len(rows) == 12_190
+    assert of_week("labelwatch_site_reviews") == len(rows)
+    assert of_week("labelwatch_site_correct_reviews") == right
+    assert of_week("labelwatch_site_accuracy_ratio") == pytest.approx(right / len(rows), rel=1e-12)
+    mean = sum(min(float(row["seconds"]), 1800) for row in rows) / len(rows)
+    assert of_week("labelwatch_site_handle_seconds_mean") == pytest.approx(mean, rel=1e-9)
+
+
+def test_bad_rows_end_it_before_anything_is_written_unless_they_are_allowed(run: Run, tmp_path: Path) -> None:
+    path, _ = head(tmp_path, "sentiment_amt", 20)
+    with path.open("a") as file:
+        file.write("w1,i1\n,i2,1,1,3\nw3,i3,1,1,-5\n")
+    out = tmp_path / "out.jsonl"
+    for target in ((), ("--out", out)):
+        ended = run("import", path, "--map", MAP, *PLACE, *target)
+        assert ended.code == 1
+        assert "rows: 23 read, 20 used, 3 could not be used" in ended.out
+        assert "3 rows could not be used: 1 empty, 1 length, 1 number" in ended.out
+        assert "sentiment_amt.csv line 22: has 2 cells, the header has 5\n" in ended.out
+        assert ended.err == (
+            "labelwatch: 3 rows could not be used, 0 may be: nothing was written; mend them, or leave them out: "
+            "--allow-bad 3\n"
+        )
+        assert files_in(tmp_path) == {"sentiment_amt.csv"}
+    ended = run("import", path, "--map", MAP, *PLACE, "--out", out, "--allow-bad", 3)
+    assert (ended.code, ended.err) == (0, "")
+    assert f"40 events written: {out}" in ended.out
+    assert len(out.read_bytes().splitlines()) == 40
+    checked = run("events", "check", out)
+    assert (checked.code, checked.out) == (0, "40 good: 20 label_submitted, 20 label_reviewed\n")
+
+
+def test_labels_and_gold_that_never_meet_are_said(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("worker,item,label,gold,seconds\n" + "".join(f"w,{n},Yes,{n % 2},1\n" for n in range(12)))
+    ended = run("import", path, "--map", MAP, *PLACE)
+    assert "labels and gold never meet: labels are 'Yes', gold is '0' or '1'; give [values.label]" in ended.out
+    mapping = tmp_path / "m.toml"
+    mapping.write_text(
+        '[time]\nmade_from = "2026-11-01T08:00Z"\n[constants]\nsite_id = "s"\nproject_id = "p"\n[fields]\n'
+        'agent_id = "worker"\ntask_id = "item"\nlabel = "label"\nexpected = "gold"\n[values.label]\nYes = 1\n'
+    )
+    ended = run("import", path, "--map", mapping, "--plain")
+    assert "gold: 6 of 12 labels compared are equal (50.0%)" in ended.out
+    assert "never meet" not in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--to", "rabbit"), 2, "--to 'rabbit': use kafka, or --out FILE"),
+        (("--to", "kafka", "--out", "x"), 2, "--to, --out and --backfill: give one"),
+        (("--map", "colour=worker"), 2, "--map and --set: colour: is not known; use agent_id"),
+        (("--map", "absent.toml"), 2, "--map absent.toml: No such file or directory; give a mapping file"),
+        (("--map", "agent_id=a,agent_id=b"), 2, "give NAME=VALUE, each name once"),
+        (("--map", MAP), 2, "at: label_submitted needs it: name the column of its time, at = ..., or let times"),
+        (("--map", "agent_id=nobody,task_id=item", *PLACE), 2, "hitspam.csv: no column 'nobody'; the file has worker"),
+        ((), 2, "hitspam.csv: needs a mapping; `labelwatch map suggest hitspam.csv` proposes one for --map"),
+        (("--map", MAP, *PLACE, "--format", "json"), 1, "hitspam.csv: object 1 is no JSON"),
+        (("--map", MAP, *PLACE, "--zone", "Mars"), 2, "zone 'Mars': no such zone"),
+    ],
+)  # fmt: skip  # a table
+def test_wrong_use_is_one_sentence(run: Run, arguments: tuple[str, ...], code: int, says: str) -> None:
+    ended = run("import", CROWD / "hitspam.csv", *arguments)
+    assert ended.code == code
+    assert says in ended.err
+    assert ended.err.startswith("labelwatch: ")
+    assert ended.err.count("\n") == 1
+
+
+def test_a_file_is_never_written_over_itself(run: Run, tmp_path: Path) -> None:
+    path, _ = head(tmp_path, "sentiment_amt", 5)
+    before = path.read_bytes()
+    ended = run("import", path, "--map", MAP, *PLACE, "--out", path)
+    assert ended.code == 2
+    assert path.read_bytes() == before
+
+
+def test_importing_twice_into_kafka_counts_once(run: Run, tansu: Tansu, tmp_path: Path) -> None:
+    list(create(Settings.resolve(environ={}, bootstrap=tansu.bootstrap), PARTITIONS))
+    path, rows = head(tmp_path, "sentiment_amt", 300)
+    arguments = ("--map", MAP, *PLACE, "--to", "kafka", "--bootstrap", tansu.bootstrap)
+    first = run("import", path, *arguments)
+    assert (first.code, first.out.splitlines()[-1]) == (0, "600 events written to Kafka"), first.err
+    # A later export of the same work, with more in it and under another name.
+    longer, rows = head(tmp_path, "sentiment_amt", 400)
+    again = longer.rename(tmp_path / "december.csv")
+    second = run("import", again, *arguments)
+    assert second.code == 0, second.err
+    assert second.out.splitlines()[-2:] == [
+        "200 events written to Kafka",
+        "600 events were in the topic already, by an earlier import: left out",
+    ]
+    third = run("import", again, *arguments)
+    assert third.out.splitlines()[-2:] == [
+        "0 events written to Kafka",
+        "800 events were in the topic already, by an earlier import: left out",
+    ]
+    # Both have ended by setting every clock, the third had nothing to end.
+    records = read_all(tansu.bootstrap, PARTITIONS, 800 + 2 * PARTITIONS)
+    events = [json.loads(record.value) for each in records.values() for record in each]
+    labels = [event for event in events if event["type"] == "label_submitted"]
+    assert len(labels) == len({event["event_id"] for event in labels}) == 400
+    assert sorted(event["task_id"] for event in labels) == sorted(row["item"] for row in rows)
+    assert {record.key for each in records.values() for record in each} == {"上海-2".encode(), b"*"}
+
+
+def test_a_mapping_says_how_its_file_is_read_and_the_command_line_goes_before_it(run: Run, tmp_path: Path) -> None:
+    path, mapping = tmp_path / "a.txt", tmp_path / "m.toml"
+    path.write_text("wer~was~wann\nJosé~t~2026-11-02T10:00Z\n", "cp1252")
+    mapping.write_text(
+        '[source]\ndelimiter = "~"\nencoding = "cp1252"\n[constants]\nsite_id = "s"\nproject_id = "p"\n'
+        '[fields]\nagent_id = "wer"\ntask_id = "was"\nat = "wann"\n'
+    )
+    ended = run("import", path, "--map", mapping, "--set", "site_id=lima-2", "--plain")
+    assert (ended.code, ended.err) == (0, "")
+    event = json.loads(ended.out.splitlines()[0])
+    assert (event["agent_id"], event["site_id"], event["project_id"]) == ("José", "lima-2", "p")
+    assert "guessed" not in ended.out
+    ended = run("import", path, "--map", mapping, "--delimiter", "comma", "--plain")
+    assert (ended.code, ended.err) == (2, "labelwatch: a.txt: no column 'wer'; the file has wer~was~wann\n")
+
+
+def test_standard_input_is_given_once(run: Run) -> None:
+    ended = run("import", "-", "-", "--map", MAP, *PLACE)
+    assert (ended.code, ended.err) == (1, "labelwatch: standard input (-) can be read once; give it once\n")
+
+
+# --- suggest
+
+
+def proposed(run: Run, path: Path) -> str:
+    ended = run("map", "suggest", path)
+    assert (ended.code, ended.err) == (0, "")
+    return ended.out
+
+
+def test_a_proposal_for_a_chinese_sheet_is_used_as_it_is(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "导出.csv"
+    rows = ["工号;任务ID;质检结果;提交时间;耗时", "07;t1;正确;2026/11/2 9:05;12,5", "8;t2;不合格;2026/11/2 9:06;7"]
+    path.write_bytes("\r\n".join(rows).encode("gb18030"))
+    text = proposed(run, path)
+    assert '\n# zone = "Asia/Manila"  # needed: the times name none\n' in text
+    assert '"不合格" = false\n' in text
+    mapping = tmp_path / "m.toml"
+    mapping.write_text(text, "utf-8")
+    ended = run("import", path, "--map", mapping, "--set", "site_id=上海-2", "--plain")
+    assert ended.code == 2
+    assert "line 2: column 提交时间 (at): '2026/11/2 9:05' names no time zone; state it" in ended.err
+    ended = run("import", path, "--map", mapping, "--set", "site_id=上海-2", "--zone", "Asia/Shanghai", "--plain")
+    assert ended.code == 0, ended.err
+    events = [json.loads(line) for line in ended.out.splitlines()[:4]]
+    # By `date -u -d '2026-11-02 01:05' +%s`.
+    assert [(e["agent_id"], e["at"], e.get("handle_ms"), e.get("correct")) for e in events] == [
+        ("07", 1_793_581_500_000, 12_500, None),
+        ("07", 1_793_581_500_000, None, True),
+        ("8", 1_793_581_560_000, 7_000, None),
+        ("8", 1_793_581_560_000, None, False),
+    ]
+    assert "encoding guessed: gb18030" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "expected"),
+    [
+        (
+            "HITId,WorkerId,SubmitTime,WorkTimeInSeconds,Answer.kind",
+            ["h1,A1,Mon Nov 02 10:14:55 PST 2026,33,cat"],
+            ['format = "mturk"', 'agent_id = "WorkerId"', 'label = "Answer.kind"', 'unit = "s"', "Mechanical Turk"],
+        ),
+        (
+            "_unit_id,_worker_id,_created_at,kind,kind_gold",
+            ["1,2,11/2/2026 10:15:33,cat,dog"],
+            ['format = "crowdflower"', 'label = "kind"', 'expected = "kind_gold"', "CrowdFlower"],
+        ),
+        (
+            "INPUT:url\tOUTPUT:kind\tGOLDEN:kind\tASSIGNMENT:worker_id\tASSIGNMENT:task_id\tASSIGNMENT:submitted",
+            ["u\tcat\tdog\tw\tt\t2026-11-02T10:00:00.123"],
+            ['agent_id = "ASSIGNMENT:worker_id"', 'label = "OUTPUT:kind"', 'expected = "GOLDEN:kind"', "Toloka"],
+        ),
+        (
+            "Bearbeiter;Aufgabe;Zeitpunkt;Dauer",
+            ["a;1;25.11.2026 10:15;12,50", "b;2;03.11.2026 10:15;1:30"],
+            ['format = "%d.%m.%Y %H:%M"', "a value begins with 25, which is a day", 'unit = "mm:ss"'],
+        ),
+        (
+            "user,task,date",
+            ["a,1,03/04/2026 10:15 PM"],
+            ["'03/04/2026 10:15 PM' may begin with the day or the month, and no value tells", "%m/%d/%Y %I:%M %p"],
+        ),
+        ("user,task,time", ["a,1,1793581500", "b,2,1793581501"], ['format = "epoch_s"']),
+        ("user,task,time,state", ["a,1,1793581500123,Lunch"], ['format = "epoch_ms"', '"Lunch" = "break"']),
+        ("x,y", ["1,a"], ['# agent_id = "COLUMN"  # needed', '# made_from = "2026-11-01T08:00Z"', "# not used: x, y"]),
+    ],
+)
+def test_a_proposal_says_what_it_rests_on(
+    run: Run, tmp_path: Path, header: str, rows: list[str], expected: list[str]
+) -> None:
+    path = tmp_path / "export.txt"
+    path.write_text("\n".join([header, *rows]))
+    text = proposed(run, path)
+    assert [part for part in expected if part not in text] == []
+
+
+def test_label_studios_export_needs_no_mapping(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "export.json"
+    usual = {"lead_time": 2.5, "was_cancelled": False, "created_at": "2026-11-02T10:00:00.5Z"}
+
+    def said(number: int, person: int, choice: str, gold: bool) -> dict[str, object]:
+        result = [{"type": "choices", "value": {"choices": [choice]}}]
+        return {**usual, "id": number, "completed_by": person, "result": result, "ground_truth": gold}
+
+    task = {"id": 1, "project": 4, "data": {}, "annotations": [said(1, 11, "cat", False), said(2, 12, "dog", True)]}
+    path.write_text(json.dumps([task]))
+    ended = run("import", path, "--set", "site_id=s", "--plain")
+    assert (ended.code, ended.err) == (0, "")
+    assert "events: 2 label_submitted, 1 label_reviewed" in ended.out
+    review = json.loads(ended.out.splitlines()[1])
+    assert (review["agent_id"], review["label"], review["expected"], review["correct"]) == ("11", "cat", "dog", False)
+    assert review["at"] == 1_793_613_600_500
+
+
+# --- events check
+
+
+def test_each_line_is_checked_as_the_worker_does(run: Run, tmp_path: Path) -> None:
+    at_ms = 1_793_613_600_000
+    good = {"type": "state_changed", "event_id": "e", "at": at_ms, "site_id": "s", "agent_id": "a",
+            "state": "break"}  # fmt: skip  # an event in one glance
+    lines = [
+        good,
+        {**good, "at": at_ms - 1},
+        {**good, "state": "lunch"},
+        {**good, "at": "soon"},
+        {**good, "at": 9_999_999_999_999},
+        {**good, "type": "new_kind"},
+        {**good, "agent_id": "a\u202eb"},
+        {key: value for key, value in good.items() if key != "agent_id"},
+    ]
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"\n".join([*(json.dumps(line).encode() for line in lines), b"", b"{", b"\xff"]))
+    ended = run("events", "check", path)
+    assert ended.code == 1
+    *named, good_line, unknown, disordered, rejected = ended.out.splitlines()
+    assert [re.match(r"line (\d+): (\w+): .", line).groups() for line in named] == [  # type: ignore[union-attr]
+        ("3", "schema"), ("4", "schema"), ("5", "future"), ("7", "schema"), ("8", "schema"), ("10", "json"),
+        ("11", "encoding"),
+    ]  # fmt: skip  # a table
+    assert good_line == "2 good: 2 state_changed"
+    assert unknown.startswith("1 of a type that this version does not know")
+    assert disordered.startswith("1 are older than one before them")
+    assert rejected == "7 would be rejected: 4 schema, 1 future, 1 json, 1 encoding"
+    assert len(run("events", "check", path, "--limit", 2).out.splitlines()) == 2 + 1 + 4
+
+
+@pytest.mark.parametrize("text", ["", "\n\n"])
+def test_a_file_without_a_line_is_no_good_file(run: Run, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(text)
+    ended = run("events", "check", path)
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert "holds no line" in ended.err
