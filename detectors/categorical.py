@@ -12,7 +12,7 @@ import numpy as np
 from detectors import dispersion
 from detectors.mixture import R_MAX, check_run_length
 from detectors.outcomes import weigh
-from detectors.protocol import Estimate, until_drift
+from detectors.protocol import Estimate, PromisingDetector
 from detectors.reverse import BOUND, edge_of
 from schemas.drift import Direction
 
@@ -304,7 +304,7 @@ def back(r: float, row: Sequence[float], lead: Leading, known: float, counts: Se
     return min((r + n) * math.exp(min(gain * temper(row), _MOST / 2)), R_MAX)
 
 
-class CategoricalMixture:
+class CategoricalMixture(PromisingDetector):
     """Watches classes of items, such as labels, for a change of their shares against the stream's own past.
 
     Of a group's n items c are of a class whose share was p. For each class, direction and shift d of `SHIFTS`:
@@ -340,13 +340,13 @@ class CategoricalMixture:
     (True, 1, 'up')
     """
 
-    __slots__ = ("_counts", "_groups", "_open", "_row", "group", "run_length")
+    __slots__ = ("_counts", "_groups", "_open", "_row", "group")
 
     def __init__(self, run_length: float, group: int = GROUP) -> None:
         check_run_length(run_length, 1.0)
         if group < 2:
             raise ValueError(f"group must be 2 or more, not {group!r}")
-        self.run_length = run_length
+        super().__init__(run_length)
         self.group = group
         self._row = fresh()
         self._counts = [0] * CLASSES
@@ -359,14 +359,9 @@ class CategoricalMixture:
         return shares(self._row)
 
     @property
-    def evidence(self) -> float:
-        """Mean of the R over the run length, as of the last full group."""
-        return sum(self._row[_RISE:_EFFECT]) / (2 * CLASSES * len(SHIFTS) * self.run_length)
-
-    @property
-    def drift_detected(self) -> bool:
-        """Whether the mean of the R was at the run length or above at the last full group."""
-        return self.evidence >= 1.0
+    def statistic(self) -> float:
+        """Mean of the R, as of the last full group."""
+        return sum(self._row[_RISE:_EFFECT]) / (2 * CLASSES * len(SHIFTS))
 
     @property
     def leading(self) -> Leading:
@@ -391,10 +386,6 @@ class CategoricalMixture:
             self._counts = [0] * CLASSES
             self._open |= self.drift_detected
         return self
-
-    def update_many(self, items: Iterable[int]) -> int:
-        """Takes items until a drift is detected, or to the end; returns how many were taken."""
-        return until_drift(self, items)
 
     def reset(self) -> None:
         """Starts the test afresh, as after a drift was cleared; the baseline stays."""

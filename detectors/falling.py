@@ -1,6 +1,6 @@
 """Finds a fall of the rate of errors found: a reviewer overlooks errors that were found before."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detectors.likelihood import FREEZE_AFTER, fall_on_correct, learnable, middle_rate, warm_up
 from detectors.mixture import R_MAX, check_run_length, pack, run, unpack
 from detectors.outcomes import Outcomes, locate_change
-from detectors.protocol import Estimate, checked_outcome, until_drift
+from detectors.protocol import Estimate, PromisingDetector, checked_outcome
 from detectors.self_starting import PRIOR, ROW, check_prior, fresh
 
 #: The falls that are looked for: the new rate as a share of the baseline.
@@ -57,7 +57,7 @@ def advance(row: list[float], correct: int, wrong: bool, temper: float = 1.0, le
     return total / 3.0
 
 
-class SelfStartingFall:
+class SelfStartingFall(PromisingDetector):
     """Watches a stream of outcomes (1 is an error found) for a fall below its own past.
 
     The mirror of `SelfStartingMixture`: for each share f, R_f <- (R_f + 1) * L_f with L_f = f on an
@@ -87,12 +87,12 @@ class SelfStartingFall:
     True
     """
 
-    __slots__ = ("_open", "_outcomes", "_pending", "_row", "run_length", "temper")
+    __slots__ = ("_open", "_outcomes", "_pending", "_row", "temper")
 
     def __init__(self, run_length: float, prior: tuple[float, float] = PRIOR, temper: float = 1.0) -> None:
         check_run_length(run_length, temper)
         check_prior(prior)
-        self.run_length = run_length
+        super().__init__(run_length)
         self.temper = temper
         self._row = fresh(prior)
         self._pending = 0
@@ -105,14 +105,9 @@ class SelfStartingFall:
         return self._row[0] / (self._row[0] + self._row[1])
 
     @property
-    def evidence(self) -> float:
-        """Mean of the R_f over the run length, as of the last evaluation."""
-        return sum(self._row[3:]) / (3.0 * self.run_length)
-
-    @property
-    def drift_detected(self) -> bool:
-        """Whether the mean of the R_f was at the run length or above at the last evaluation."""
-        return self.evidence >= 1.0
+    def statistic(self) -> float:
+        """Mean of the R_f, as of the last evaluation."""
+        return sum(self._row[3:]) / 3.0
 
     def update(self, x: float) -> Self:
         """Takes one outcome: 1 for an error found, 0 for none."""
@@ -129,10 +124,6 @@ class SelfStartingFall:
                 self._pending = 0
         self._open |= self.drift_detected
         return self
-
-    def update_many(self, outcomes: Iterable[int]) -> int:
-        """Takes outcomes until a drift is detected, or to the end; returns how many were taken."""
-        return until_drift(self, outcomes)
 
     def reset(self) -> None:
         """Starts the test afresh, as after a drift was cleared; the baseline stays."""

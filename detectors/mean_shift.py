@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from detectors import dispersion
 from detectors.mixture import R_MAX, check_run_length
 from detectors.outcomes import weigh
-from detectors.protocol import Estimate, until_drift
+from detectors.protocol import Estimate, PromisingDetector
 from detectors.reverse import BOUND, edge_of
 from schemas.drift import Direction
 
@@ -256,7 +256,7 @@ def back(r: float, row: Sequence[float], way: Direction, known: float, n: int, t
     return min((r + n) * math.exp(min(gain, _MOST / 2)), R_MAX)
 
 
-class LogNormalMeanShift:
+class LogNormalMeanShift(PromisingDetector):
     """Watches handling times (seconds) for a rise or fall of their typical value against the stream's own past.
 
     Logarithms of handling times are about normal, with mean m and variance s^2; y is the mean of a group of n. For each
@@ -296,13 +296,13 @@ class LogNormalMeanShift:
     (True, 'up')
     """
 
-    __slots__ = ("_count", "_open", "_row", "_squares", "_total", "_totals", "group", "run_length")
+    __slots__ = ("_count", "_open", "_row", "_squares", "_total", "_totals", "group")
 
     def __init__(self, run_length: float, group: int = GROUP) -> None:
         check_run_length(run_length, 1.0)
         if group < 2:
             raise ValueError(f"group must be 2 or more, not {group!r}")
-        self.run_length = run_length
+        super().__init__(run_length)
         self.group = group
         self._row = fresh()
         self._totals: deque[int] = deque(maxlen=GROUPS_KEPT)
@@ -315,14 +315,9 @@ class LogNormalMeanShift:
         return math.exp(self._row[2])
 
     @property
-    def evidence(self) -> float:
-        """Mean of the R over the run length, as of the last full group."""
-        return sum(directions(self._row)) / (2.0 * self.run_length)
-
-    @property
-    def drift_detected(self) -> bool:
-        """Whether the mean of the R was at the run length or above at the last full group."""
-        return self.evidence >= 1.0
+    def statistic(self) -> float:
+        """Mean of the R, as of the last full group."""
+        return sum(directions(self._row)) / 2.0
 
     @property
     def direction(self) -> Direction:
@@ -350,10 +345,6 @@ class LogNormalMeanShift:
             self._count = self._total = self._squares = 0
             self._open |= self.drift_detected
         return self
-
-    def update_many(self, values: Iterable[float]) -> int:
-        """Takes values until a drift is detected, or to the end; returns how many were taken."""
-        return until_drift(self, values)
 
     def reset(self) -> None:
         """Starts the test afresh, as after a drift was cleared; the baseline stays."""

@@ -2,13 +2,14 @@
 
 import math
 import struct
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Protocol, Self
+from typing import Self
 
 from detectors.likelihood import rise_on_correct, rise_on_error, run_adds
 from detectors.outcomes import Outcomes, locate_change
-from detectors.protocol import Estimate, checked_outcome
+from detectors.protocol import Estimate, PromisingDetector, checked_outcome
 
 SHIFTS = (0.02, 0.05, 0.10)
 #: R of a stream that has run for long: started with these, a new stream is as quick to signal.
@@ -73,7 +74,68 @@ def factors(p0: float, shift: float, temper: float) -> tuple[float, float]:
     return rise_on_error(p0, shift) ** temper, rise_on_correct(1.0 - p0, shift) ** temper
 
 
-class MixtureShiryaevRoberts:
+class RiseDetector(PromisingDetector):
+    """A detector of a rise of the error rate: correct outcomes only lower its statistic, so they are only counted.
+
+    Args:
+        run_length: A, the promised mean number of outcomes to a false alarm.
+        row: The stream's state; its last three numbers are the R.
+        shifts: Three rises that are looked for, in ratio points.
+        temper: 1 / design effect of clustered errors.
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+
+    __slots__ = ("_outcomes", "_row", "_shifts", "temper")
+
+    def __init__(self, run_length: float, row: list[float], shifts: Sequence[float], temper: float) -> None:
+        check(run_length, shifts, temper)
+        super().__init__(run_length)
+        self.temper = temper
+        self._row = row
+        self._shifts = tuple(shifts)
+        self._outcomes = Outcomes()
+
+    @abstractmethod
+    def _failed(self) -> bool:
+        """Takes an error; returns whether the statistic is at the run length or above at it."""
+
+    def update(self, x: float) -> Self:
+        """Takes one outcome: 1 for an error, 0 for none."""
+        if checked_outcome(x):
+            self._failed()
+        else:
+            self._outcomes.since += 1
+        return self
+
+    def update_many(self, outcomes: Iterable[float]) -> int:
+        """Takes outcomes until a drift is detected anew, or to the end; the same as `update` one by one.
+
+        Args:
+            outcomes: Each 0 or 1, which is not checked.
+
+        Returns:
+            How many were taken: up to the error at which the statistic reaches its threshold anew, or all.
+        """
+        taken, below = 0, not self.drift_detected
+        for x in outcomes:
+            taken += 1
+            if not x:
+                self._outcomes.since += 1
+            elif not self._failed():
+                below = True
+            elif below:
+                break
+        return taken
+
+    def reset(self) -> None:
+        """Starts the test afresh, as after a drift was cleared; what was learned of the baseline stays."""
+        self._row[-3:] = 0.0, 0.0, 0.0
+        self._outcomes.clear()
+
+
+class MixtureShiryaevRoberts(RiseDetector):
     """Watches a stream of outcomes (1 is an error) against a known rate p0.
 
     For each shift d: R_d <- (R_d + 1) * L_d, with L_d = (p0 + d) / p0 on an error and
@@ -109,7 +171,7 @@ class MixtureShiryaevRoberts:
     True
     """
 
-    __slots__ = ("_outcomes", "_row", "_shifts", "p0", "run_length", "temper")
+    __slots__ = ("p0",)
 
     def __init__(
         self,
@@ -119,59 +181,21 @@ class MixtureShiryaevRoberts:
         head_start: bool = False,
         temper: float = 1.0,
     ) -> None:
-        check(run_length, shifts, temper)
+        super().__init__(run_length, list(HEAD_START if head_start else (0.0, 0.0, 0.0)), shifts, temper)
         if not 0 < p0 < 1:
             raise ValueError(f"p0 must be above 0 and below 1, not {p0!r}")
         self.p0 = p0
-        self.run_length = run_length
-        self.temper = temper
-        self._shifts = tuple(shifts)
-        self._row = list(HEAD_START) if head_start else [0.0, 0.0, 0.0]
-        self._outcomes = Outcomes()
 
     @property
-    def evidence(self) -> float:
-        """Mean of the R_d over the run length."""
-        return evidence_after(self._row, self._outcomes.since, self.p0, self.temper, self._shifts) / self.run_length
+    def statistic(self) -> float:
+        """Mean of the R_d."""
+        return evidence_after(self._row, self._outcomes.since, self.p0, self.temper, self._shifts)
 
-    @property
-    def drift_detected(self) -> bool:
-        """Whether the mean of the R_d is at the run length or above."""
-        return self.evidence >= 1.0
-
-    def update(self, x: float) -> Self:
-        """Takes one outcome: 1 for an error, 0 for none."""
-        if checked_outcome(x):
-            self.failed()
-        else:
-            self.passed(1)
-        return self
-
-    def passed(self, correct: int) -> None:
-        """Takes correct outcomes."""
-        self._outcomes.since += correct
-
-    def failed(self) -> bool:
-        """Takes an error; returns whether a drift is detected at it."""
+    def _failed(self) -> bool:
+        """Takes an error; returns whether the statistic is at the run length or above at it."""
         statistic = advance(self._row, self._outcomes.since, self.p0, self.temper, self._shifts)
         self._outcomes.add_error()
         return statistic >= self.run_length
-
-    def update_many(self, outcomes: Iterable[int]) -> int:
-        """Takes outcomes until a drift is detected, or to the end; the same as `update` one by one.
-
-        Args:
-            outcomes: Each 0 or 1, which is not checked.
-
-        Returns:
-            How many were taken: up to the error at which the statistic reaches its threshold, or all.
-        """
-        return take_until(self, outcomes)
-
-    def reset(self) -> None:
-        """Starts afresh, as after a drift was cleared."""
-        self._row = [0.0, 0.0, 0.0]
-        self._outcomes.clear()
 
     def estimate(self) -> Estimate:
         """Estimates when the rise began and the rate since, from the errors remembered."""
@@ -189,34 +213,6 @@ class MixtureShiryaevRoberts:
         detector._row = row
         detector._outcomes = outcomes
         return detector
-
-
-class _TakesRuns(Protocol):
-    """What `take_until` needs of a detector."""
-
-    @property
-    def drift_detected(self) -> bool:
-        """Whether the statistic is at its threshold or above."""
-
-    def passed(self, correct: int) -> None:
-        """Takes correct outcomes."""
-
-    def failed(self) -> bool:
-        """Takes an error; returns whether a drift is detected at it."""
-
-
-def take_until(detector: _TakesRuns, outcomes: Iterable[int]) -> int:
-    """Feeds outcomes up to the first error at which the statistic reaches its threshold anew; returns how many."""
-    taken, below = 0, not detector.drift_detected
-    for x in outcomes:
-        taken += 1
-        if not x:
-            detector.passed(1)
-        elif not detector.failed():
-            below = True
-        elif below:
-            break
-    return taken
 
 
 def check(run_length: float, shifts: Sequence[float], temper: float) -> None:

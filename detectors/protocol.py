@@ -1,5 +1,6 @@
 """What every detector offers: river's `update` and `drift_detected`, and what alerts need beside them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, Self, runtime_checkable
 
@@ -52,6 +53,46 @@ class Detector(Protocol):
         """Restores a detector from `to_bytes`."""
 
 
+class PromisingDetector(ABC):
+    """A detector of ours: it detects a drift when its statistic reaches the run length that it promises.
+
+    Attributes:
+        run_length: The threshold, which is also the promised mean number of observations to a false alarm.
+    """
+
+    __slots__ = ("run_length",)
+
+    def __init__(self, run_length: float) -> None:
+        self.run_length = run_length
+
+    @property
+    @abstractmethod
+    def statistic(self) -> float:
+        """The mean of the detector's R; a detector of groups, or of runs, evaluates it at their ends only."""
+
+    @property
+    def evidence(self) -> float:
+        """The statistic over the run length, at least 0."""
+        return self.statistic / self.run_length
+
+    @property
+    def drift_detected(self) -> bool:
+        """Whether the statistic is at the run length or above."""
+        return self.evidence >= 1.0
+
+    @abstractmethod
+    def update(self, x: float) -> Self:
+        """Takes one observation; raises ValueError for one that is not allowed."""
+
+    def update_many(self, observations: Iterable[float]) -> int:
+        """Takes observations until a drift is detected anew, or to the end; returns how many were taken."""
+        return count_until(self.drift_detected, (self.update(x).drift_detected for x in observations))
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Starts the test afresh, as after a drift was cleared; what was learned of the baseline stays."""
+
+
 def checked_outcome(x: float) -> int:
     """An outcome as 0 or 1.
 
@@ -63,11 +104,6 @@ def checked_outcome(x: float) -> int:
     if x == 1:
         return 1
     raise ValueError(f"an outcome is 0 (correct) or 1 (error), not {x!r}")
-
-
-def until_drift(detector: Detector, observations: Iterable[float]) -> int:
-    """Feeds observations until a drift is detected anew, or to the end; returns how many were fed."""
-    return count_until(detector.drift_detected, (detector.update(x).drift_detected for x in observations))
 
 
 def count_until(detected: bool, after_each: Iterable[bool]) -> int:

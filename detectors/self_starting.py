@@ -1,12 +1,12 @@
 """Finds a rise of the error rate above the stream's own baseline, which it learns as it goes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 from detectors.likelihood import FREEZE_AFTER, learnable, middle_rate, rise_on_correct, rise_on_error, run_adds, warm_up
-from detectors.mixture import R_MAX, SHIFTS, check, grow, pack, take_until, unpack
-from detectors.outcomes import Outcomes, locate_change
-from detectors.protocol import Estimate, checked_outcome
+from detectors.mixture import R_MAX, SHIFTS, RiseDetector, grow, pack, unpack
+from detectors.outcomes import locate_change
+from detectors.protocol import Estimate
 
 PRIOR = (0.6, 9.4)
 #: The state of a stream, a list of floats that its owner stores as it likes: the Beta baseline, how many outcomes it
@@ -101,7 +101,7 @@ def unlearn(row: list[float], errors: int, correct: int, temper: float = 1.0) ->
         row[2] = max(row[2] - errors - correct, 0.0)
 
 
-class SelfStartingMixture:
+class SelfStartingMixture(RiseDetector):
     """Watches a stream of outcomes (1 is an error) against its own past.
 
     As `MixtureShiryaevRoberts`, with the running Beta mean a / (a + b) in place of p0. It is taken before each
@@ -137,7 +137,7 @@ class SelfStartingMixture:
     True
     """
 
-    __slots__ = ("_open", "_outcomes", "_row", "_shifts", "run_length", "temper")
+    __slots__ = ("_open",)
 
     def __init__(
         self,
@@ -146,14 +146,9 @@ class SelfStartingMixture:
         shifts: Sequence[float] = SHIFTS,
         temper: float = 1.0,
     ) -> None:
-        check(run_length, shifts, temper)
+        super().__init__(run_length, fresh(prior), shifts, temper)
         check_prior(prior)
-        self.run_length = run_length
-        self.temper = temper
-        self._row = fresh(prior)
-        self._shifts = tuple(shifts)
         self._open = False
-        self._outcomes = Outcomes()
 
     @property
     def baseline(self) -> float:
@@ -163,29 +158,11 @@ class SelfStartingMixture:
         return a / (a + b + self.temper * correct)
 
     @property
-    def evidence(self) -> float:
-        """Mean of the R_d over the run length."""
-        statistic = evidence_after(self._row, self._outcomes.since, self.temper, not self._open, self._shifts)
-        return statistic / self.run_length
+    def statistic(self) -> float:
+        """Mean of the R_d."""
+        return evidence_after(self._row, self._outcomes.since, self.temper, not self._open, self._shifts)
 
-    @property
-    def drift_detected(self) -> bool:
-        """Whether the mean of the R_d is at the run length or above."""
-        return self.evidence >= 1.0
-
-    def update(self, x: float) -> Self:
-        """Takes one outcome: 1 for an error, 0 for none."""
-        if checked_outcome(x):
-            self.failed()
-        else:
-            self.passed(1)
-        return self
-
-    def passed(self, correct: int) -> None:
-        """Takes correct outcomes."""
-        self._outcomes.since += correct
-
-    def failed(self) -> bool:
+    def _failed(self) -> bool:
         """Takes an error; returns whether a drift is detected at it: then the baseline does not learn until `reset`."""
         statistic = advance(self._row, self._outcomes.since, self.temper, not self._open, self._shifts)
         self._outcomes.add_error()
@@ -193,21 +170,9 @@ class SelfStartingMixture:
         self._open |= found
         return found
 
-    def update_many(self, outcomes: Iterable[int]) -> int:
-        """Takes outcomes until a drift is detected, or to the end; the same as `update` one by one.
-
-        Args:
-            outcomes: Each 0 or 1, which is not checked.
-
-        Returns:
-            How many were taken: up to the error at which the statistic reaches its threshold, or all.
-        """
-        return take_until(self, outcomes)
-
     def reset(self) -> None:
         """Starts the test afresh, as after a drift was cleared; the baseline stays."""
-        self._row[3:] = 0.0, 0.0, 0.0
-        self._outcomes.clear()
+        super().reset()
         self._open = False
 
     def estimate(self) -> Estimate:

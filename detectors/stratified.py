@@ -11,7 +11,7 @@ import numpy as np
 from detectors.likelihood import FREEZE_AFTER, rise_on_correct, rise_on_error, warm_up
 from detectors.mixture import R_MAX, SHIFTS, check
 from detectors.outcomes import locate_change
-from detectors.protocol import Estimate, checked_outcome, count_until
+from detectors.protocol import Estimate, PromisingDetector, checked_outcome, count_until
 from detectors.self_starting import PRIOR, check_prior
 
 #: So many strata have a baseline of their own; later ones share the last.
@@ -48,7 +48,7 @@ class _Packed(msgspec.Struct, array_like=True):
     kept: bytes
 
 
-class StratifiedMixture:
+class StratifiedMixture(PromisingDetector):
     """Watches a stream of outcomes (1 is an error) of several strata against each stratum's own past.
 
     Reviews are often sampled by stratum: risky classes more often, and in some weeks still more. The overall rate then
@@ -63,8 +63,8 @@ class StratifiedMixture:
     order strata come, and the mean number of outcomes to a false alarm is at least `run_length`, on average over many
     streams.
 
-    Cost: .9 us an outcome. A run of correct outcomes cannot be taken at once, since it may be of several strata; with
-    one stratum only, `SelfStartingMixture` is four times as fast.
+    Cost: each outcome is taken by itself, since a run of correct outcomes may be of several strata. With one stratum
+    only, `SelfStartingMixture` is faster: 11 times at an error rate of 6%, 4 times at 20%.
 
     Args:
         run_length: A, the promised mean number of outcomes to a false alarm.
@@ -92,7 +92,7 @@ class StratifiedMixture:
     True
     """
 
-    __slots__ = ("_kept", "_open", "_prior", "_r", "_shifts", "_strata", "run_length", "temper")
+    __slots__ = ("_kept", "_open", "_prior", "_r", "_shifts", "_strata", "temper")
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class StratifiedMixture:
     ) -> None:
         check(run_length, shifts, temper)
         check_prior(prior)
-        self.run_length = float(run_length)
+        super().__init__(float(run_length))
         self.temper = temper
         self._prior = float(prior[0]), float(prior[1])
         self._shifts = tuple(shifts)
@@ -114,14 +114,9 @@ class StratifiedMixture:
         self._kept: deque[int] = deque(maxlen=OUTCOMES_KEPT)
 
     @property
-    def evidence(self) -> float:
-        """Mean of the R_d over the run length."""
-        return sum(self._r) / 3.0 / self.run_length
-
-    @property
-    def drift_detected(self) -> bool:
-        """Whether the mean of the R_d is at the run length or above."""
-        return self.evidence >= 1.0
+    def statistic(self) -> float:
+        """Mean of the R_d."""
+        return sum(self._r) / 3.0
 
     def baseline(self, stratum: str = _OTHERS) -> float:
         """A stratum's learned error rate, 0 to 1; the prior's for a stratum that has not been seen."""
