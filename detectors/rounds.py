@@ -390,10 +390,11 @@ def clusters(rows: Floats, evaluations: Evaluations) -> tuple[Floats, Floats]:
     contrast = (cluster.FAR // cluster.NEAR + 1) * near - both
 
     # All are whole numbers, so that their sums are exact in any order.
-    told = np.where(rows[:, 0].take(of) + place > cluster.REACH, contrast, 0)
-    told = np.append(0, np.cumsum(told))
+    near_less_far = np.where(rows[:, 0].take(of) + place > cluster.REACH, contrast, 0)
+    near_less_far = np.append(0, np.cumsum(near_less_far))
     known, first = rows[:, :3].T, before.take(of)
-    sums = np.stack((place, np.arange(1, len(place) + 1) - first, told[1:] - told.take(first))) + known.take(of, axis=1)
+    near_less_far = near_less_far[1:] - near_less_far.take(first)
+    sums = np.stack((place, np.arange(1, len(place) + 1) - first, near_less_far)) + known.take(of, axis=1)
     # First by stream as it was before, then by error.
     tempers = 1.0 / cluster.design_effects(*np.concatenate((known, sums), axis=1))
 

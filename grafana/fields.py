@@ -33,7 +33,7 @@ def _nearly(signal: BoardSignal) -> ValueWords:
     }
 
 
-#: Units with a word in them.
+#: Units that are words, which differ by language.
 UNITS = {
     "points": Words("suffix: pt", "suffix: 点"),
     "n =": Words("prefix:n = ", "prefix:n = "),

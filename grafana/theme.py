@@ -14,7 +14,7 @@ from grafana.panels import DATASOURCE, Panels
 from grafana.query import BoardSignal
 from schemas.words import Language, Words
 
-#: Of the site that a tile, a bar or a line stands for; names of every kind survive the way.
+#: Of the site that a tile, a bar or a line shows; names of every kind survive the way.
 SITE_LINK = (
     "/d/labelwatch-site{edition}?var-site=${{__field.labels.site:percentencode}}"
     "&${{datasource:queryparam}}&${{__url_time_range}}"

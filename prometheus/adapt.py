@@ -15,7 +15,7 @@ from pathlib import Path
 RULES = Path(__file__).parent / "rules"
 JOB, AGENTS_JOB = "labelwatch", "labelwatch-agents"
 SEVERITIES = ("page", "ticket", "info")
-#: A job's name stands in quotes; in a query within a text the quotes are escaped.
+#: A job's name is in quotes; in a query within a text the quotes are escaped.
 _JOB_MATCHER = re.compile(r'job=(\\?")(labelwatch(?:-agents)?)\\?"')
 _SEVERITY = re.compile(r"labels: \{severity: (\w+)\}")
 _EXTERNAL = re.compile(r"\{\{ \$externalLabels\.(\w+) \}\}")
@@ -84,15 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--label", type=_pair, action="append", default=[], metavar="NAME=VALUE", help="of every alert")
     parser.add_argument("--runbooks", type=_link, help="address in place of the external label")
     parser.add_argument("--dashboards", type=_link, help="address in place of the external label")
-    told = parser.parse_args(arguments)
-    if unknown := [name for name, _ in told.severity if name not in SEVERITIES]:
+    given = parser.parse_args(arguments)
+    if unknown := [name for name, _ in given.severity if name not in SEVERITIES]:
         parser.error(f"--severity {unknown[0]}: use {', '.join(SEVERITIES[:-1])} or {SEVERITIES[-1]}")
-    links = {name: value for name in ("runbooks", "dashboards") if (value := getattr(told, name))}
-    told.out.mkdir(parents=True, exist_ok=True)
+    links = {name: value for name in ("runbooks", "dashboards") if (value := getattr(given, name))}
+    given.out.mkdir(parents=True, exist_ok=True)
     for file in sorted(RULES.glob("*.yml")):
-        jobs = {JOB: told.job, AGENTS_JOB: told.agents_job}
-        text = adapted(file.read_text("utf-8"), jobs, dict(told.severity), links, dict(told.label))
-        (told.out / file.name).write_text(text, "utf-8")
+        jobs = {JOB: given.job, AGENTS_JOB: given.agents_job}
+        text = adapted(file.read_text("utf-8"), jobs, dict(given.severity), links, dict(given.label))
+        (given.out / file.name).write_text(text, "utf-8")
     return 0
 
 

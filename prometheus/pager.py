@@ -207,7 +207,7 @@ def send(robot: Robot, notification: Mapping[str, Any]) -> None:
 
 
 def lines(receiver: str, notification: dict[str, Any]) -> list[str]:
-    """One JSON line an alert: who is told, firing or resolved, labels and annotations."""
+    """One JSON line an alert: who is notified, firing or resolved, labels and annotations."""
     return [
         json.dumps(
             {"receiver": receiver, **{key: alert.get(key) for key in ("status", "labels", "annotations", "startsAt")}},
@@ -276,12 +276,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serves until it is ended."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, required=True)
-    # Whoever reaches it can write what on-call reads: this machine alone, unless somebody says otherwise.
+    # Anyone who reaches it can write what on-call reads: this machine alone, unless somebody says otherwise.
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--robot", type=_robot, action="append", default=[], metavar="RECEIVER=KIND:FILE")
-    told = parser.parse_args(arguments)
-    Handler.robots = dict(told.robot)
-    ThreadingHTTPServer((told.host, told.port), Handler).serve_forever()
+    given = parser.parse_args(arguments)
+    Handler.robots = dict(given.robot)
+    ThreadingHTTPServer((given.host, given.port), Handler).serve_forever()
 
 
 if __name__ == "__main__":

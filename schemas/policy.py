@@ -299,8 +299,8 @@ def fallback(scope: tuple[str, str, str], exported: Container[tuple[str, str, st
     return next((each for each in wider if each in exported), ("", "", ""))
 
 
-#: Keys of the contract that nothing reads yet, and what will: better refused than silently without effect. Whoever
-#: builds the reader gives the key its field above and takes its line out here.
+#: Keys of the contract that nothing reads yet, and what will: better refused than silently without effect. Anyone
+#: who builds the reader gives the key its field above and takes its line out here.
 NOT_READ_YET = {
     "weighted": "reviews weighted by their sampling_rate",
     "severity": "a quality score weighted by severity",

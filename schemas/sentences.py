@@ -13,7 +13,7 @@ from schemas.drift import CHILDREN_MAX, OURS, Cause, DriftRecord
 from schemas.words import DIMENSIONS, SUBJECTS
 
 _TASKS_TOLD = 3
-_CAUSES_TOLD = 3
+_CAUSES_NAMED = 3
 _MEMBERS_TOLD = 5
 #: Decimals at most: what is equal at so many is equal.
 _DECIMALS_MAX = 4
@@ -158,13 +158,13 @@ def _why(record: DriftRecord, say: _Say) -> list[str]:
         return []
     if record.verdict == "spread":
         return [say.spread]
-    told = [cause for cause in record.causes if not (record.signal == "label_mix" and cause.member == record.label)]
+    named = [cause for cause in record.causes if not (record.signal == "label_mix" and cause.member == record.label)]
     # Chosen by how far each goes beyond its fair share; read by size.
-    told = sorted(told[:_CAUSES_TOLD], key=lambda cause: -abs(cause.points))
+    named = sorted(named[:_CAUSES_NAMED], key=lambda cause: -abs(cause.points))
     parts = [say.mix(record)] if record.verdict == "mix" else []
-    if told:
-        beyond = record.signal != "label_mix" and any(abs(_points(record, each)) > abs(whole) for each in told)
-        parts.append(say.causes(record, told, whole, beyond))
+    if named:
+        beyond = record.signal != "label_mix" and any(abs(_points(record, each)) > abs(whole) for each in named)
+        parts.append(say.causes(record, named, whole, beyond))
     return parts
 
 
@@ -197,23 +197,23 @@ def _mix_chinese(_record: DriftRecord) -> str:
     return "主要原因是任务构成发生变化，同类任务的变化较小。"
 
 
-def _causes_english(record: DriftRecord, told: list[Cause], whole: float, beyond: bool) -> str:
+def _causes_english(record: DriftRecord, named: list[Cause], whole: float, beyond: bool) -> str:
     if record.signal == "label_mix":
-        listed = "; ".join(f"{DIMENSIONS[each.by][0]} {each.member} ({part(record, each)[0]})" for each in told)
+        listed = "; ".join(f"{DIMENSIONS[each.by][0]} {each.member} ({part(record, each)[0]})" for each in named)
         return f"What else moved: {listed}."
     listed = "; ".join(
-        f"{DIMENSIONS[each.by][0]} {each.member} ({_effect(each)[0]}, {part(record, each)[0]})" for each in told
+        f"{DIMENSIONS[each.by][0]} {each.member} ({_effect(each)[0]}, {part(record, each)[0]})" for each in named
     )
     text = f"Largest causes of the {_change(record, whole)[0]}: {listed}."
     return text + " Other parts went the other way, so that one part can be more than the whole." * beyond
 
 
-def _causes_chinese(record: DriftRecord, told: list[Cause], whole: float, beyond: bool) -> str:
+def _causes_chinese(record: DriftRecord, named: list[Cause], whole: float, beyond: bool) -> str:
     if record.signal == "label_mix":
-        listed = "；".join(f"{DIMENSIONS[each.by][1]} {each.member}（{part(record, each)[1]}）" for each in told)
+        listed = "；".join(f"{DIMENSIONS[each.by][1]} {each.member}（{part(record, each)[1]}）" for each in named)
         return f"其他变化：{listed}。"
     listed = "；".join(
-        f"{DIMENSIONS[each.by][1]} {each.member}（{_effect(each)[1]}，{part(record, each)[1]}）" for each in told
+        f"{DIMENSIONS[each.by][1]} {each.member}（{_effect(each)[1]}，{part(record, each)[1]}）" for each in named
     )
     text = f"总变化 {_change(record, whole)[1]}，主要影响因素：{listed}。"
     return text + "其他部分方向相反，因此单个部分可能大于总变化。" * beyond

@@ -69,11 +69,11 @@ def topics_check(bootstrap: Bootstrap = None, id: GroupId = None) -> None:
     differences = [*findings.problems, *findings.warnings]
     for line in differences:
         terminal.say(line)
-    for setting in findings.untold:
+    for setting in findings.not_shown:
         terminal.say(f"not checked, the broker does not tell it: {setting}")
     if differences:
         raise typer.Exit(FAILED)
-    terminal.say("All topics are there" + (", with their settings." if not findings.untold else "."))
+    terminal.say("All topics are there" + (", with their settings." if not findings.not_shown else "."))
 
 
 sites = typer.Typer(help="Which sites there are, and removing one.", invoke_without_command=True)

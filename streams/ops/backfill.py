@@ -151,7 +151,7 @@ class Past:
     limits: list[dict[str, LimitUse]] = field(default_factory=list)
     _began: float = field(default_factory=time.time)
     _last: float = 0.0
-    _told: float = 0.0
+    _said: float = 0.0
 
     def store(self, data: Path) -> None:
         """Writes blocks of the workers' pages into a folder."""
@@ -247,8 +247,8 @@ class Past:
             if (every := PEOPLE_SECONDS[segment]) and at % every == 0:
                 lines += self._lines("labelwatch-agents", people, at, segment)
             yield at, lines
-            if time.monotonic() - self._told > _SAY_SECONDS:
-                self._told = time.monotonic()
+            if time.monotonic() - self._said > _SAY_SECONDS:
+                self._said = time.monotonic()
                 self.say(f"to {_when(at)}: {self.taken:,} events, {self.samples:,} samples")
         self.limits = [engine.limits() for engine in engines]
 

@@ -228,8 +228,8 @@ def trouble_lines(rejected: Sequence[tuple[int, str, str]]) -> Iterator[str]:
     if not rejected:
         return
     reasons = Counter(reason for _, reason, _ in rejected)
-    told = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
-    yield f"{len(rejected):,} line{'s' * (len(rejected) != 1)} could not be used: {told}"
+    counts = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
+    yield f"{len(rejected):,} line{'s' * (len(rejected) != 1)} could not be used: {counts}"
     for number, reason, detail in rejected[:_LINES_NAMED]:
         yield f"line {number}: {reason}: {visible(detail)}"
     if len(rejected) > _LINES_NAMED:
@@ -315,8 +315,8 @@ def _sites(
         cells = (site, role, *_accuracy_cells(accuracy), *map(_number, work, forms))
         rows.append(((role != "agent", -accuracy.state.code, accuracy.proven_gap, site), accuracy.state, cells))
     headings = ("site", "role", *_ACCURACY, "labels", "s/label", "labels/h", "utilized")
-    told = [(state, cells) for _, state, cells in sorted(rows, key=lambda row: row[0])]
-    return _table(headings, told, width)
+    ordered = [(state, cells) for _, state, cells in sorted(rows, key=lambda row: row[0])]
+    return _table(headings, ordered, width)
 
 
 def _people(people: PeopleFigures, policy: Policy, width: int) -> Iterator[Table | Text]:

@@ -33,7 +33,7 @@ from streams.exporter.pseudonyms import (
 from streams.ops.errors import CommandError
 from streams.ops.ports import is_free
 from streams.ops.records import TopicReader
-from streams.ops.transactions import FAILS_SECONDS, NOTED_SECONDS, oldest_open, told, whose
+from streams.ops.transactions import FAILS_SECONDS, NOTED_SECONDS, described, oldest_open, whose
 from streams.runtime.access import denied
 from streams.runtime.broker import Findings, WorkerRefusal, examine, recreated
 from streams.runtime.certificates import trust_only, when
@@ -277,9 +277,9 @@ def _topics(settings: Settings, findings: Findings) -> Iterator[Check]:
             yield Check(mark, "topics", sentence)
     for topic in topics(settings.id):
         if not missing and not any(each.startswith(topic.name) for each in (*findings.problems, *findings.warnings)):
-            told = [f"{k}={v}" for k, v in topic.config.items() if f"{topic.name} {k}" not in findings.untold]
-            rest = "" if len(told) == len(topic.config) else "the broker does not tell all of its settings"
-            yield Check(CheckMark.OK, "topics", f"{topic.name}: {', '.join([*told, *([rest] if rest else [])])}")
+            shown = [f"{k}={v}" for k, v in topic.config.items() if f"{topic.name} {k}" not in findings.not_shown]
+            rest = "" if len(shown) == len(topic.config) else "the broker does not show all of its settings"
+            yield Check(CheckMark.OK, "topics", f"{topic.name}: {', '.join([*shown, *([rest] if rest else [])])}")
     if missing:
         return
     yield Check(CheckMark.OK, "partitions", f"{findings.partitions} of {EVENTS}")
@@ -366,7 +366,7 @@ async def _open_transactions(settings: Settings, ends: Mapping[int, LogEnds], no
         age_seconds = now_seconds - held.since_ms / 1000
         if age_seconds >= NOTED_SECONDS:
             mark = CheckMark.FAIL if age_seconds >= FAILS_SECONDS else CheckMark.NOTE
-            lines.append(Check(mark, about, told(held, await whose(settings, held), now_seconds)))
+            lines.append(Check(mark, about, described(held, await whose(settings, held), now_seconds)))
     return lines or [Check(CheckMark.OK, about, f"none is older than {NOTED_SECONDS:.0f} s")]
 
 
@@ -450,23 +450,23 @@ def _producers(newest: Sequence[Sequence[Any]]) -> Iterator[Check]:
     )
 
 
-#: Times told by name; a careless producer may have one of each kind at every site.
-_TIMES_TOLD = 5
+#: So many implausible times are named; a careless producer may have one of each kind at every site.
+_TIMES_SHOWN = 5
 
 
 def _times(odd: Mapping[tuple[str, str, str], str]) -> Check:
     """Implausible times, each kind once, with an event that has it."""
     if not odd:
         return Check(CheckMark.OK, "times", "all can be meant")
-    told = [
+    shown = [
         f"{field} of site {site!r} ({reason}, as in event {event_id!r})"
-        for (site, field, reason), event_id in sorted(odd.items())[:_TIMES_TOLD]
+        for (site, field, reason), event_id in sorted(odd.items())[:_TIMES_SHOWN]
     ]
-    more = f" and {len(odd) - _TIMES_TOLD:,} more" if len(odd) > _TIMES_TOLD else ""
+    more = f" and {len(odd) - _TIMES_SHOWN:,} more" if len(odd) > _TIMES_SHOWN else ""
     return Check(
         CheckMark.FAIL,
         "times",
-        f"{', '.join(told)}{more} cannot be meant and is left out of delays, holds and handling time: "
+        f"{', '.join(shown)}{more} cannot be meant and is left out of delays, holds and handling time: "
         "its producer must send times and durations in ms, and leave out what it does not know",
     )
 

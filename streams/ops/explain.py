@@ -414,7 +414,7 @@ def _figure(answer: Explanation, policy: Policy) -> str:
     return f"{counts}; ratio {total / n:.6f}; 95% interval {lower:.6f} to {upper:.6f}"
 
 
-#: Columns of the table, and what of an item stands there.
+#: Columns of the table, and which value of an item each shows.
 _COLUMNS = (
     FoldedColumn("at (UTC)"),
     FoldedColumn("agent", folds=True),

@@ -71,10 +71,10 @@ def _percent(ratio: float) -> str:
 
 #: Rises, in ratio points, whose delay is shown.
 _POINTS = (0.02, 0.05, 0.10)
-#: Reviews a month that a site is assumed to have where no history tells.
+#: Reviews a month that a site is assumed to have where no history says.
 ASSUMED_A_MONTH = 4_000.0
-#: Streams of one kind told one by one.
-_TOLD = 12
+#: So many streams of one kind are listed one by one.
+_SHOWN = 12
 
 
 class WatchedStream(NamedTuple):
@@ -140,7 +140,7 @@ def print_budget(watched: Sequence[WatchedStream], console: Console) -> None:
         effects = ("design effect",) if any(each.design_effect > 1 for each in streams) else ()
         rows = []
         numbers = ("reviews a month", "one false in", *effects, *(f"{points * 100:.0f} points" for points in _POINTS))
-        for each in streams[:_TOLD]:
+        for each in streams[:_SHOWN]:
             cells = [f"{each.design_effect:.1f}"] if effects else []
             for points in _POINTS:
                 reviews = delay_reviews(each.error_rate, points, each.run_length, design_effect=each.design_effect)
@@ -148,8 +148,8 @@ def print_budget(watched: Sequence[WatchedStream], console: Console) -> None:
                 cells.append(f"{reviews:,.0f} ({span(seconds)})" if math.isfinite(reviews) else "-")
             rows.append((each.name, f"{each.a_month:,.0f}", f"{each.run_length:,.0f}", *cells))
         _print_table(title, ("stream",), numbers, rows, console)
-        if len(streams) > _TOLD:
-            console.print(f"and {len(streams) - _TOLD:,} more, with fewer reviews", highlight=False)
+        if len(streams) > _SHOWN:
+            console.print(f"and {len(streams) - _SHOWN:,} more, with fewer reviews", highlight=False)
     if any(each.design_effect > 1 for each in watched):
         console.print(
             "Design effect: errors come in clusters, and so many reviews tell what one would alone; the delays "

@@ -328,7 +328,7 @@ class _Known:
                 plain = str(event[each])
                 self._names[plain] = names(site, plain)
                 event[each] = self._names[plain]
-        # A person's id may stand in another field too, a list of people for example.
+        # A person's id may be in another field too, a list of people for example.
         self.text = self.hide(json.dumps(event, ensure_ascii=False))
 
     def hide(self, text: str) -> str:

@@ -102,7 +102,7 @@ def _named(admin: KafkaAdminClient, producer_id: int) -> str:
     return f"producer id {producer_id}, whose transactional id is gone or hidden from this user"
 
 
-def told(held: OpenTransaction, producer: str, now_seconds: float) -> str:
+def described(held: OpenTransaction, producer: str, now_seconds: float) -> str:
     """Since when, what it costs and what to do, in a sentence."""
     since = datetime.fromtimestamp(held.since_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     age_seconds = now_seconds - held.since_ms / 1000

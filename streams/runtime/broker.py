@@ -49,7 +49,7 @@ class Findings:
         transactional: Whether checkpoints can be transactions; else they are written in the plain form.
         problems: Sentences, each a reason to refuse to start.
         warnings: Sentences for the log.
-        untold: Settings that the broker does not show, each as `topic setting`; they were not checked.
+        not_shown: Settings that the broker does not show, each as `topic setting`; they were not checked.
         topic_ids: Ids of the events topic and of the group's checkpoint topic, by name, as far as the broker shows
             them. A topic that is deleted and created anew has another id.
     """
@@ -58,7 +58,7 @@ class Findings:
     transactional: bool = True
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    untold: list[str] = field(default_factory=list)
+    not_shown: list[str] = field(default_factory=list)
     topic_ids: dict[str, str] = field(default_factory=dict)
 
 
@@ -242,12 +242,12 @@ def _judge(
                 f"{topic.name} has {count} partitions and {EVENTS} has {findings.partitions}: they must be the same; "
                 "after a change of the number of partitions, start a new group with --id and replay."
             )
-        told = config.get(topic.name, {})
+        shown = config.get(topic.name, {})
         wanted = topic.config if brokers < REPLICAS else {**topic.config, "min.insync.replicas": str(IN_SYNC)}
         for name, value in wanted.items():
-            is_now = told.get(name)
+            is_now = shown.get(name)
             if is_now is None:
-                findings.untold.append(f"{topic.name} {name}")
+                findings.not_shown.append(f"{topic.name} {name}")
             elif is_now != value and name != "max.message.bytes":
                 sentences = findings.problems if name in _BINDING else findings.warnings
                 mend = _mend(settings, topic.name, name, value)

@@ -181,7 +181,7 @@ class LogWatch:
         self._appended: dict[tuple[int, int, int], float] = {}
         self._passed: dict[tuple[int, int, int], int] = {}
         #: By partition, the offset of the open transaction that was logged last.
-        self._told: dict[int, int] = {}
+        self._reported: dict[int, int] = {}
         self._shrunk: dict[int, int] = {}
 
     def start(self) -> None:
@@ -280,8 +280,8 @@ class LogWatch:
         """Reports the oldest open transaction, which begins where the readable log ends."""
         age = await self._age_seconds(consumer, partition, begins, last, READ_UNCOMMITTED)
         self._held_up(partition, max(0, last - begins), age)
-        if age > _HELD_SECONDS and self._told.get(partition) != begins:
-            self._told[partition] = begins
+        if age > _HELD_SECONDS and self._reported.get(partition) != begins:
+            self._reported[partition] = begins
             log.warning(
                 "partition=%d held up at offset=%d: a producer's transaction has been open for %.0f s, and the %d "
                 "records behind it cannot be read before it ends; `labelwatch doctor` names the producer",

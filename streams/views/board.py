@@ -227,8 +227,8 @@ def _legend(width: int) -> Text:
     """The states, with what they mean where two lines are enough for it."""
     words = [Text(f" {state.glyph} {state.short} ", style=state.style) for state in SITE_STATES]
     full = [Text.assemble(word, (f" {state.brief}", MUTED)) for word, state in zip(words, SITE_STATES, strict=True)]
-    told = _packed(full, width)
-    return told if _height(told) <= 2 else _packed(words, width)
+    listed = _packed(full, width)
+    return listed if _height(listed) <= 2 else _packed(words, width)
 
 
 # --- the table

@@ -184,7 +184,7 @@ def _handle_cell(line: SiteLine) -> Text:
     return Text(f"{'△ ' * (line.handle_seconds > line.handle_seconds_target)}{line.handle_seconds:.1f}")
 
 
-#: From this share of the site's labels on, the people who report states stand for all of them.
+#: From this share of the site's labels on, the speed of the people who report states counts for all.
 _TIMED_ENOUGH = 0.95
 
 

@@ -45,7 +45,7 @@ WAIT_SECONDS = 1800
 ATTEMPTS = 3
 #: Pixels below what is kept: on a busy machine the lowest part of a picture may not be painted yet.
 SPARE = 600
-#: Of the boards that look at one site, that which dips.
+#: On boards of one site: the one that dips.
 CHOSEN = {"labelwatch-site": {"site": ["manila-1"]}, "labelwatch-coach": {"site": ["manila-1"]}}
 #: The others look as far back as they do in Grafana: workers themselves have no past, and people's is a day long.
 RANGES = {"labelwatch-pipeline": "now-5m", "labelwatch-coach": "now-24h"}

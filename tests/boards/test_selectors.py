@@ -40,7 +40,7 @@ def test_every_panel_follows_every_selector(uid: str) -> None:
             continue
         for target in panel.get("targets", []):
             expr, where = target["expr"], f"{panel['title']} {target['refId']}"
-            # A target is the site's, of whichever of its people one looks at.
+            # A target is the site's, no matter which of its people is chosen.
             wanted = [name for name in selectors if not (name == "agent" and is_policy(expr))]
             # With "|" it is of a person, and of the site itself.
             deaf += [f"{where}: ${name}" for name in wanted if not re.search(rf'"\${name}\|?"', expr)]

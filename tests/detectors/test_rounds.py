@@ -9,9 +9,9 @@ import pytest
 from detectors import cluster, falling, mixture, rounds, self_starting
 
 NEVER = 1e150
-#: One look of a detector at a row: correct answers, whether a mistake, temper, place; the statistic.
+#: One evaluation of a row by a detector: correct answers, whether a mistake, temper, place; the statistic.
 Take = Callable[[list[float], int, bool, float, int], float]
-#: Rows, looks taken, and who reached a threshold with which statistic.
+#: Rows, evaluations taken, and which row reached a threshold with which statistic.
 OneByOne = tuple[list[list[float]], list[int], list[tuple[int, float]]]
 
 

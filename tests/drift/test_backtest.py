@@ -132,7 +132,7 @@ def test_a_site_that_is_steadily_below_its_target_is_one_true_ticket(tmp_path: P
 
 
 def test_a_ticket_against_a_target_that_is_kept_is_false(tmp_path: Path) -> None:
-    # A budget so large that chance is told, too.
+    # A budget so large that chance is reported, too.
     policy = Policy.parse('[oncall]\nfalse_tickets_per_month = 200\n[detection]\nsignals = ["accuracy_target"]\n')
     result = backtest(steady(tmp_path, 0.046, 20), policy)
     assert result.opened["ticket"] > 0

@@ -97,7 +97,7 @@ def test_a_drift_that_an_older_build_left_open_goes_on_with_the_new_test_of_its_
     engine.apply([Record(n, each["at"], None, msgspec.json.encode(each)) for n, each in enumerate(log.events)])
     checkpoint = engine.checkpoint()
     slots = {key: value for key, value in checkpoint.slots if value is not None}
-    # What stands in the header is of this build; format 4 packed the test of the end in 32 bytes.
+    # The header is of this build; format 4 packed the test of the end in 32 bytes.
     header = msgspec.msgpack.decode(slots[b"drift|header"])
     assert header["episodes"]
     for _, episode in header["episodes"]:

@@ -58,7 +58,7 @@ def test_the_same_however_the_log_is_cut_and_whenever_the_worker_dies(scenario: 
     assert of_river(expected)
     for most, crash in ((150, 0.0), (2_000, 0.0), (400, 0.05)):
         engine, told = run(records, most, most, crash, EVERYONE)
-        # By partition they stand in the order of the log, ours and river's together.
+        # By partition they are in the order of the log, ours and river's together.
         assert told == expected
         ours, theirs = engine.figures(whole.clock_ms).samples, whole.figures(whole.clock_ms).samples
         names = {name for name in ours.keys() | theirs.keys() if name.startswith("labelwatch_river")}

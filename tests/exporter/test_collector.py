@@ -100,7 +100,7 @@ def test_both_pages_are_what_prometheus_client_makes_of_the_same_families() -> N
     for collector in collectors:
         registry = CollectorRegistry()
         registry.register(collector)
-        generate_latest(registry)  # what was left out is told from the second rendering on
+        generate_latest(registry)  # what was left out is shown from the second rendering on
         assert b"".join(render(collector.collect())) == generate_latest(registry)
 
 

@@ -67,7 +67,7 @@ def test_slow_readers_keep_neither_probes_nor_prometheus_out(server: MetricsServ
             readers.append(SlowReader(server))
             stack.callback(readers[-1].close)
             if len(readers) % 8 == 0:
-                # More at once would wait for one rendering, and whoever waits is not slow.
+                # More at once would wait for one rendering, and a reader that waits is not slow.
                 answered = [reader.first_bytes() for reader in readers[-8:]]
                 assert answered == [b"HTTP/1.0 200"] * 8, "they are in the middle of their page"
         probes = [ask(server, path)[0] for _ in range(15) for path in ("/healthz", "/readyz")]

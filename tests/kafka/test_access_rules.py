@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 PAGE = Path(__file__).parents[2] / "docs/security.md"
 CHECKPOINTS = checkpoints_topic("main")
 USERS = ("worker", "producer", "reader", "deployer")
-#: What a user without a rule for it is told, by librdkafka's codes.
+#: What the broker answers a user without a rule for it, by librdkafka's codes.
 FORBIDDEN = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,

@@ -67,7 +67,7 @@ def test_a_wrong_clock_is_said_at_once(
         WorkerProcess(tmp_path, broker.bootstrap, id=fresh_topics(1), clock="wall", program=program) as worker,
         flowing(broker.bootstrap),
     ):
-        # Seconds of slack: a busy machine looks late, and what is late cannot be told from a clock that is wrong.
+        # Seconds of slack: a busy machine looks late, and what is late looks like a clock that is wrong.
         worker.wait_for("ERROR .* this machine's clock is " + words.replace("3600", r"3(59|60)\d"), 240)
         status, why = worker.get("/readyz")
         assert status == 503

@@ -34,7 +34,7 @@ def test_missing_topics_are_created_as_declared(broker: RealKafka, fresh_topics:
     assert f"{EVENTS}: created with 3 partitions, 1 of 3 replicas" in lines
     assert lines[-1].startswith("1 of 3 brokers: ")
     findings = check(settings)
-    assert (findings.partitions, findings.problems, findings.warnings, findings.untold) == (3, [], [], [])
+    assert (findings.partitions, findings.problems, findings.warnings, findings.not_shown) == (3, [], [], [])
     assert all("exists with 3 partitions" in line for line in list(create(settings, 5))[:-1])
 
 

@@ -149,7 +149,7 @@ def test_dead_letters_that_cannot_be_written_halt_their_own_partition_alone(
     """Beyond what may wait; until then figures go on. Nothing passes a dead letter, and none is there twice."""
     worker_id = fresh_topics(2)
     load = make_load(2_000, seed=43)
-    # Of `x` and `z` one stands in each partition: see the assertion below.
+    # Of `x` and `z` one is in each partition: see the assertion below.
     broken = [(b"x", b"%d" % n + b"x" * 2_000) for n in range(1_500)]
     with WorkerProcess(tmp_path, broker.bootstrap, id=worker_id) as worker:
         worker.wait_for("partition=1 caught up")

@@ -163,7 +163,7 @@ def assert_decided(records: list[Record], rng: random.Random) -> None:
     assert not differences(engine, oracle, oracle.clock)
 
 
-#: A small event of each type, and what may stand in it.
+#: A small event of each type, and what it may hold.
 SMALL: dict[str, Any] = {
     "agent_id": "a", "project_id": "p", "task_id": "t", "correct": True, "state": "break", "review_id": "r",
     "reviewed_at": START_MS, "old": {"correct": True}, "new": {"correct": False}, "cause": "appeal", "label_id": "l",

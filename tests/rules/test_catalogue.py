@@ -135,7 +135,7 @@ def test_counters_are_never_read_as_levels() -> None:
 
 def test_counters_are_added_up_within_a_site_alone() -> None:
     """A sum over sites falls, and looks like a counter that began anew, whenever a partition is not shown."""
-    # No rule does it today; boards that need a site's counter by less are told here how.
+    # No rule does it today; how boards may that need a site's counter by less.
     wrong = "max without (instance) (sum without (site, market) (labelwatch_labels_total))"
     right = "max without (instance) (sum without (project, market) (labelwatch_labels_total))"
     assert [_adds_up_sites(text) for text in (wrong, right)] == [True, False]

@@ -23,8 +23,8 @@ def test_a_window_is_the_current_hour_and_those_before_it() -> None:
 def test_a_firing_needs_the_whole_time_and_is_one_while_it_is_kept() -> None:
     first = alert_chance.WARM_UP_DAYS * alert_chance.STEPS_A_DAY
     condition = np.zeros((1, first + 10 * alert_chance.STEPS_A_DAY), bool)
-    condition[0, first : first + 7] = True  # an hour and one look
-    condition[0, first + 20 : first + 26] = True  # a look too short
+    condition[0, first : first + 7] = True  # an hour and one evaluation
+    condition[0, first + 20 : first + 26] = True  # an evaluation too short
     condition[0, first + 40 : first + 50] = True
     assert alert_chance.fired(condition, 1).per_site == 2
     assert alert_chance.fired(condition, 1, 24).per_site == 1

@@ -59,7 +59,7 @@ def story_with_holes(test: dict[str, Any], every: int) -> dict[str, Any] | None:
     expectations = []
     for name, looks in asked.items():
         fires = [at for at, firing in looks if firing]
-        # Something fired within the time that an alert may be late; or nothing did until the last look.
+        # Something fired within the time that an alert may be late; or nothing did until the last evaluation.
         at, back = (
             (fires[0] + LATER_MINUTES * 60, f"{LATER_MINUTES}m") if fires else (max(at for at, _ in looks), "30d")
         )

@@ -37,7 +37,7 @@ LEAST_SECONDS = 1.1 * SCRAPE_SECONDS / WITHIN
 #: Additive counts over windows that nothing leaves in this run, and that no revision takes from: they only rise.
 RISING = ("labels_window", "reviews_window", "site_labels", "site_reviews", "agent_labels")
 LONG_WINDOWS = {"24h", "7d"}
-#: Sums over sites that stand in several partitions.
+#: Sums over sites that are in several partitions.
 SUMS = ("project:labelwatch_labels", "company:labelwatch_labels", "company:labelwatch_headline_reviews")
 #: What may be waiting to fire: causes that the traffic and the faults really have. Everything else must stay inactive.
 EXPLAINED = {
@@ -52,7 +52,7 @@ EXPLAINED = {
     "LabelwatchWorkerNotReady",
     "LabelwatchSiteUtilizationLow",
 }
-#: What may fire: seven starts within minutes are a crash loop to whoever is on call, a producer does send an event of
+#: What may fire: seven starts within minutes are a crash loop to anyone on call, a producer does send an event of
 #: a type that nobody knows, and the watchdog always barks.
 MAY_FIRE = {"LabelwatchWorkerRestarting", "LabelwatchEventsUnknown", "LabelwatchWatchdog"}
 DURABLE = [metric for metric in METRICS.values() if metric.origin is Origin.ENGINE and metric.kind is not Kind.GAUGE]

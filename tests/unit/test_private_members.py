@@ -152,7 +152,7 @@ def used(path: Path) -> set[str]:
         mentioned = {each.attr for each in ast.walk(cls) if isinstance(each, ast.Attribute)}
         mentioned |= {each.name for each in ast.walk(cls) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
         found |= {name for name in mentioned if is_private(name) and name in theirs}
-    if path.name == "packed.py":  # stands in for one of their batches
+    if path.name == "packed.py":  # used in place of one of their batches
         found |= {name for name in own if is_private(name) and name in foreign_members(_BATCH)}
     return found
 

@@ -1,8 +1,9 @@
-"""Words that the glossary rules out stay out of documents, docstrings, messages, boards and alerts."""
+"""Words that the glossary rules out stay out of documents, docstrings, comments, messages, boards and alerts."""
 
 import ast
 import itertools
 import re
+import tokenize
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +52,7 @@ def _listed(cell: str) -> list[str]:
 
 RULED_OUT = ruled_out()
 DOCUMENTS = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 #: Sentences of these reach people's terminals, logs and dead letters.
@@ -67,7 +68,7 @@ SPEAKING = (
     "grafana",
 )
 #: What readers of the code read.
-READ = (*SPEAKING, "streams/exporter")
+READ = (*SPEAKING, "streams/exporter", "prometheus")
 
 
 def wrong(text: str) -> list[str]:
@@ -96,6 +97,20 @@ def docstrings(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield ast.get_docstring(node) or ""
+
+
+def comments(file: Path) -> Iterator[str]:
+    """Comments of a module; lines of one comment in one piece."""
+    lines: list[tuple[int, str]] = []
+    with file.open("rb") as code:
+        found = [each for each in tokenize.tokenize(code.readline) if each.type == tokenize.COMMENT]
+    for each in found:
+        line, text = each.start[0], each.string.lstrip("#: ")
+        if lines and line != lines[-1][0] + 1:
+            yield " ".join(text for _, text in lines)
+            lines = []
+        lines.append((line, text))
+    yield " ".join(text for _, text in lines)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -131,6 +146,13 @@ def test_messages_and_boards_use_the_usual_words() -> None:
 
 def test_docstrings_use_the_usual_words() -> None:
     assert found_in(READ, docstrings) == {}
+
+
+def test_comments_use_the_usual_words() -> None:
+    files = [file for name in (*READ, "benchmarks", "tests") for file in sorted((ROOT / name).rglob("*.py"))]
+    assert len(files) > 200
+    bad = {str(file.relative_to(ROOT)): [each for text in comments(file) for each in wrong(text)] for file in files}
+    assert {file: found for file, found in bad.items() if found} == {}
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_people_are_called_as_everywhere_and_nothing_steers_the_terminal(setting
     for text in (printed(found, ops.names_of(settings)), "\n".join(ops.json_lines(found, ops.names_of(settings)))):
         assert ana in text
         assert "rui" not in text
-        # What is no JSON object is not shown: nobody can be told from other text there. Words stay whole.
+        # What is no JSON object is not shown: no id can be distinguished from other text there. Words stay whole.
         assert "pretty" not in text
         assert "an analyst" in text
     text = printed(found, None, width=400)

@@ -70,6 +70,6 @@ def test_settings_that_the_broker_does_not_tell_are_listed_and_not_judged() -> N
     found: dict[str, list[Any]] = {name: [{"replicas": [0]}] * 2 for name in DECLARED}
     findings = _judge(SETTINGS, found, {EVENTS: {"cleanup.policy": "delete"}}, 1)
     assert (findings.problems, findings.warnings) == ([], [])
-    assert f"{EVENTS} retention.ms" in findings.untold
-    assert f"{EVENTS} cleanup.policy" not in findings.untold
-    assert len(findings.untold) == sum(map(len, DECLARED.values())) - 1
+    assert f"{EVENTS} retention.ms" in findings.not_shown
+    assert f"{EVENTS} cleanup.policy" not in findings.not_shown
+    assert len(findings.not_shown) == sum(map(len, DECLARED.values())) - 1

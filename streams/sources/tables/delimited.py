@@ -14,7 +14,7 @@ from streams.sources.tables.table import BadRow, SourceTable, TableReading, Tabl
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blank"}
 _BY_NAME = {name: sign for sign, name in _NAMES.items()} | {"\\t": "\t"}
-#: Lines by which the delimiter is told.
+#: The first lines, from which the delimiter is guessed.
 _SNIFFED = 50
 #: More is no table that a person made; the longest line, and the longest cell, in characters.
 _COLUMNS, _LINE, _CELL = 4096, 4 << 20, csv.field_size_limit()

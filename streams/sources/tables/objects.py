@@ -12,7 +12,7 @@ from streams.sources.errors import SourceError
 from streams.sources.tables.opening import OpenedFile
 from streams.sources.tables.table import BadRow, SourceTable, TableRow
 
-#: Objects by which the columns are told.
+#: The first objects, from which the columns are taken.
 _SEEN = 200
 _READ = 1 << 20
 #: One object of more characters is no row.
@@ -91,7 +91,7 @@ def text_of(value: Any) -> str:
         return "|".join(map(text_of, value))
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
-    # 17.0 and 17 are one number to whoever wrote them, and must be one id.
+    # 17.0 and 17 are one number to the person who wrote them, and must be one id.
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 

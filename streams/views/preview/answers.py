@@ -135,17 +135,17 @@ def marks(board: PreviewBoard, scope: VariableScope, prometheus: Prometheus, win
         color, form = str(each.get("iconColor") or "blue"), str(each.get("titleFormat") or each.get("name") or "")
         by_value = each.get("useValueForTime") in (True, "on")
         for series in answer:
-            told = _told(form, series["metric"])
+            title = _titled(form, series["metric"])
             points = [(float(at), float(value)) for at, value in series["values"]]
             if by_value:
                 moments = sorted({value / 1000 for _, value in points})
-                found += [Annotation(at, at, color, told) for at in moments if window.start <= at <= window.end]
+                found += [Annotation(at, at, color, title) for at in moments if window.start <= at <= window.end]
             else:
-                found += [Annotation(start, end, color, told) for start, end in _runs(points, step)]
+                found += [Annotation(start, end, color, title) for start, end in _runs(points, step)]
     return found
 
 
-def _told(form: str, metric: dict[str, str]) -> str:
+def _titled(form: str, metric: dict[str, str]) -> str:
     for key, value in metric.items():
         form = form.replace(f"{{{{{key}}}}}", value).replace(f"{{{{ {key} }}}}", value)
     return form

@@ -22,7 +22,7 @@ NAMED = {
     "text": TEXT, "white": "#FFFFFF", "black": "#000000", "gray": "#808080", "grey": "#808080",
     "transparent": "#00000000",
 }  # fmt: skip
-#: What series get in turn; each is told from its neighbours in hue and in lightness.
+#: What series get in turn; each differs from its neighbours in hue and in lightness.
 PALETTE = (
     "#73BF69", "#F2CC0C", "#8AB8FF", "#FF780A", "#F2495C", "#5794F2", "#B877D9", "#705DA0",
     "#37872D", "#FADE2A", "#447EBC", "#C15C17", "#890F02", "#0A437C", "#6D1F62", "#584477",

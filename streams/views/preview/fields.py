@@ -143,9 +143,9 @@ class DisplayField:
         return self._written(float(value), unit)
 
     def _written(self, value: float, unit: str) -> str:
-        told = self._moment
+        moment = self._moment
         decimals = self.config.get("decimals")
-        return text_of(value, unit, decimals, now=told.now, zone=told.zone, language=told.language)
+        return text_of(value, unit, decimals, now=moment.now, zone=moment.zone, language=moment.language)
 
     def _mapped(self, value: Value) -> Mapping[str, Any]:
         for mapping in self.config.get("mappings") or ():

@@ -65,7 +65,7 @@ def page(board: PreviewBoard, prometheus: Prometheus, window: TimeRange, given: 
         header=layout.HEADER,
         height=max((each["box"].top + each["box"].height for each in drawn), default=0.0),
     )
-    # Whoever wrote the names: nothing on the page may hide or turn what stands beside it.
+    # No matter who wrote the names: nothing on the page may hide or turn the text beside it.
     return "\n".join(map(visible, str(html).split("\n")))
 
 

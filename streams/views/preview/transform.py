@@ -64,7 +64,7 @@ def _merge(frames: list[Frame], _options: Options) -> list[Frame]:
     for frame in frames:
         for row in _rows(frame):
             there = rows.setdefault(tuple(row[title] for title in shared), [])
-            # A row that would overwrite what another frame says stands for itself.
+            # A row that would overwrite what another frame says stays a row of its own.
             fit = next((each for each in there if all(each.get(key, row[key]) == row[key] for key in row)), None)
             if fit is None:
                 there.append(dict(row))

@@ -60,7 +60,7 @@ class Variable:
 
 
 def _regex(value: str) -> str:
-    # Once for the regular expression, once for the string that it stands in.
+    # Once for the regular expression, once for the string that it is in.
     return _REGEX_SPECIAL.sub(lambda match: f"\\{match[0]}", value).replace("\\", "\\\\").replace('"', '\\"')
 
 
