@@ -60,7 +60,7 @@ PERSON = (
 #: Of a table with `signals.DRIFT_ORDER`: marks what belongs to the drift above it.
 UNDER = ("under", Words(" ", " "))
 #: Of `signals.DRIFT_RIVER`.
-RIVER_AGREES: ValueWords = {0: ("", None), 1: (Words("river agrees", "river 结论一致"), NEUTRAL)}
+RIVER_AGREES: ValueWords = {0: ("", None), 1: (Words("river agrees", "river 一致"), NEUTRAL)}
 #: Of `signals.DRIFT_WITHIN`.
 NONE_WITHIN: ValueWords = {0: ("", None)}
 

@@ -517,7 +517,7 @@ SITE_UPPER = BoardSignal(
     1,
 )
 SITE_SINCE = BoardSignal(
-    _W("since the change", "变化后"),
+    _W("since change", "变化后"),
     _W("Accuracy since the change of the site's open drift.", "站点进行中漂移变化后的准确率。"),
     f"max by (site) ({_of_pages('labelwatch_drift_current_ratio', _OWN)} and bottomk by (site) (1, {_moved(_OWN)}))",
     "percentunit",
@@ -1041,7 +1041,7 @@ AGENTS_FALLING = BoardSignal(
     1,
 )
 PEOPLE_ACCURACY = BoardSignal(
-    _W("accuracy of these people", "这些人员的准确率"),
+    _W("these people", "这些人员"),
     _W(
         "Correct share of the reviews of the people chosen who have enough of them.",
         "所选且复核足够的人员的复核正确比例。",
