@@ -75,8 +75,9 @@ class Ended:
         return "warning" if self.step.is_report else f"FAILED ({self.code})"
 
 
-def _make(target: str, *, is_report: bool = False) -> Step:
-    return Step(target, ("make", "--no-print-directory", target), is_report)
+def _make(target: str, *, nicer: int = 0, is_report: bool = False) -> Step:
+    nice = ("nice", "-n", str(nicer)) if nicer else ()
+    return Step(target, (*nice, "make", "--no-print-directory", target), is_report)
 
 
 def _python(version: str) -> Step:
@@ -84,12 +85,13 @@ def _python(version: str) -> Step:
 
 
 #: Beside each other. The first three wait most of their time, at intervals that are shipped, and come first where they
-#: want to work; the others never wait, and take what is left of the processors until the end.
+#: want to work; the others never wait, and take what is left of the processors until the end. What follows the stack is
+#: as nice as those: alone at the end it left a processor idle.
 TOGETHER = (
-    Lane(0, [_make("test-stack-whole")]),
+    Lane(0, [_make("test-stack-whole"), *(_make(target, nicer=5) for target in ("lint", "test-rules", "test-slow"))]),
     Lane(1, [_make("test-stack-parts"), _make("faults-quick")]),
     Lane(3, [_make("test-kafka")]),
-    Lane(5, [_make("test"), _make("lint"), _make("test-rules"), _make("test-slow")]),
+    Lane(5, [_make("test")]),
     Lane(7, [_python("3.12"), _python("3.13")]),
 )
 #: Afterwards: measures, so alone.
