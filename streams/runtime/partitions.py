@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from schemas.policy import Policy
@@ -51,9 +50,7 @@ class Partitions:
         state: The exporter's state.
         partitions: How many partitions the events topic had when the worker started.
         transactional: Whether the broker has transactions.
-        topic_ids: Ids of the events topic and the checkpoint topic, by name, when the worker started, as far as the
-            broker shows them.
-        key_fingerprint: Fingerprint of the key that gives people their names on the pages.
+        new_store: Makes the checkpoints of a partition, given its number; not started yet.
         fail: Ends the worker, given an exit code and a sentence.
     """
 
@@ -65,8 +62,7 @@ class Partitions:
         *,
         partitions: int,
         transactional: bool,
-        topic_ids: Mapping[str, str] = MappingProxyType({}),
-        key_fingerprint: str = "",
+        new_store: Callable[[int], CheckpointStore],
         fail: Callable[[int, str], None],
     ) -> None:
         self._settings = settings
@@ -74,8 +70,7 @@ class Partitions:
         self._state = state
         self._topic_partitions = partitions
         self._transactional = transactional
-        self._topic_ids = topic_ids
-        self._key_fingerprint = key_fingerprint
+        self._new_store = new_store
         self._fail = fail
         self._consumer: BatchConsumer | None = None
         self._mine: set[int] = set()
@@ -267,14 +262,7 @@ class Partitions:
         return parked if proven else None
 
     async def _restore(self, partition: int) -> tuple[OpenPartition, str]:
-        store = CheckpointStore(
-            self._settings,
-            partition,
-            partitions=self._topic_partitions,
-            transactional=self._transactional,
-            topic_ids=self._topic_ids,
-            key_fingerprint=self._key_fingerprint,
-        )
+        store = self._new_store(partition)
         try:
             owned, restored = await restore(store, partition, self._policy, self._topic_partitions)
         except BaseException:

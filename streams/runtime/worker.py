@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -27,6 +28,7 @@ from streams.exporter import (
 from streams.runtime import build, logs
 from streams.runtime.broker import Findings, WorkerRefusal, examine
 from streams.runtime.certificates import when
+from streams.runtime.checkpoints import CheckpointStore
 from streams.runtime.memory import keep_freed, limit_bytes
 from streams.runtime.partitions import Partitions
 from streams.runtime.settings import Settings, SettingsError, service_links
@@ -156,8 +158,14 @@ class _Worker:
             state,
             partitions=findings.partitions,
             transactional=findings.transactional,
-            topic_ids=findings.topic_ids,
-            key_fingerprint=key,
+            new_store=functools.partial(
+                CheckpointStore,
+                self._settings,
+                partitions=findings.partitions,
+                transactional=findings.transactional,
+                topic_ids=findings.topic_ids,
+                key_fingerprint=key,
+            ),
             fail=self._end_soon,
         )
         app = App(self._settings, partitions)

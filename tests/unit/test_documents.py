@@ -60,7 +60,7 @@ def why_not(words: list[str]) -> str | None:
         command = command.commands[name]
     options = {name: each for each in command.params if each.param_type_name == "option" for name in each.opts}
     arguments = [each for each in command.params if each.param_type_name == "argument"]
-    given = 0
+    given, typed = 0, {word.partition("=")[0] for word in words}
     while words:
         word = words.pop(0)
         if word in ("--help", "-h"):
@@ -75,7 +75,11 @@ def why_not(words: list[str]) -> str | None:
             if not words:
                 return f"{name} has no value"
             words.pop(0)
-    return f"{given} arguments for {len(arguments)}" if given > len(arguments) else None
+    if given > len(arguments):
+        return f"{given} arguments for {len(arguments)}"
+    # A line with an argument is one to type; a name alone only speaks of the command.
+    missing = [each.opts[0] for name, each in options.items() if each.required and name not in typed]
+    return f"{missing[0]} is missing" if given and missing else None
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -97,6 +101,7 @@ def test_commands_are_found_at_all() -> None:
         ("worker --port 1", "no option --port"),
         ("worker --id", "--id has no value"),
         ("compute a.jsonl b.jsonl", "2 arguments for 1"),
+        ("sites remove manila-1", "--policy is missing"),
         ("--debug worker --id again", None),
         ("replay FILE --map=agent_id=worker --plain", None),
     ],

@@ -12,7 +12,6 @@ from aiokafka.errors import KafkaConnectionError
 from schemas.policy import Policy
 from streams.engine.partition import Checkpoint, PartitionEngine
 from streams.exporter import MonitorState
-from streams.runtime import partitions as module
 from streams.runtime.broker import WorkerRefusal
 from streams.runtime.checkpoint_layout import Restored
 from streams.runtime.checkpoints import DeadLettersRefused, Fenced
@@ -43,7 +42,7 @@ class Disk:
         self.proofs = True
         self.nothing_counts = False
 
-    def store(self, settings: Settings, partition: int, **_: Any) -> "FakeStore":
+    def store(self, partition: int) -> "FakeStore":
         return FakeStore(self)
 
 
@@ -128,7 +127,6 @@ class Bench:
         self.state = MonitorState()
         self.failures: list[tuple[int, str]] = []
         self.policy = Policy.load(None) if policy is None else policy
-        monkeypatch.setattr(module, "CheckpointStore", self.disk.store)
         monkeypatch.setattr("streams.runtime.failures._FIRST_RETRY_SECONDS", 0.001)
         self.partitions = Partitions(
             Settings.resolve(environ={}, session_timeout_seconds=0.01, **settings),
@@ -136,6 +134,7 @@ class Bench:
             self.state,
             partitions=1,
             transactional=True,
+            new_store=self.disk.store,  # type: ignore[arg-type]  # the double
             fail=lambda code, why: self.failures.append((code, why)),
         )
         self.partitions.attach(self.consumer)  # type: ignore[arg-type]  # the double
