@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt native/Cargo.toml native/Cargo.lock $(w
 		exit 1; fi
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "Installing labelwatch and its tools into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[boards,demo,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[boards,excel,parquet,demo,dev]'
 	@native/build
 	@touch $@
 

@@ -26,6 +26,8 @@ _IMPORTED_AS = {
 _SECTIONS = {
     "": "Always installed",
     "boards": "With the extra `boards`",
+    "excel": "With the extra `excel`",
+    "parquet": "With the extra `parquet`",
     "demo": "With the extra `demo`",
     "dev": "For development (extra `dev`)",
 }

@@ -16,24 +16,28 @@ mappings = typer.Typer(help="Mappings of files that others wrote.", no_args_is_h
 
 _Delimiter = Annotated[str | None, typer.Option(help="Between cells: one character or its name, such as semicolon.")]
 _Encoding = Annotated[str | None, typer.Option(help="utf-8, utf-16, cp1252, gb18030 ...; else by the bytes.")]
-_Format = Annotated[str | None, typer.Option(help="csv, tsv, json, jsonl or label-studio; else by the content.")]
+_Format = Annotated[
+    str | None, typer.Option(help="csv, tsv, json, jsonl, label-studio, excel or parquet; else by the content.")
+]
 _Quote = Annotated[str | None, typer.Option(help="none: quotes are characters like any other.")]
+_Sheet = Annotated[str | None, typer.Option(help="Of an Excel file; else the one that has rows.")]
 
 
 @mappings.command("suggest")
 def map_suggest(
-    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON; packed too; - is standard input.")],
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON, Excel, Parquet; packed too; - is standard input.")],
     delimiter: _Delimiter = None,
     encoding: _Encoding = None,
     format: _Format = None,
     quote: _Quote = None,
+    sheet: _Sheet = None,
 ) -> None:
     """A mapping file for a table, by its headers and values, with the reasons; to check, and to give to import."""
     from streams.sources.mapping.suggest import suggest
     from streams.sources.tables.reading import open_table
     from streams.sources.tables.table import TableReading
 
-    reading = TableReading(format, delimiter, encoding, quote)
+    reading = TableReading(format, delimiter, encoding, quote, sheet)
     with open_table(file, reading) as table:
         terminal.write_utf_8()
         for line in suggest(table, reading):
@@ -56,7 +60,10 @@ def events_check(
 
 
 def import_files(
-    files: Annotated[list[Path], typer.Argument(help="CSV, TSV, JSON, Label Studio's export; packed too; - is stdin.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="CSV, TSV, JSON, Label Studio's export, Excel, Parquet; packed too; - is stdin."),
+    ],
     map: Annotated[str | None, typer.Option(help="A mapping file, M.toml, or agent_id=worker,task_id=item,...")] = None,
     set: Annotated[list[str] | None, typer.Option(help="A value for every row, site_id=lima-2.")] = None,
     zone: Annotated[str | None, typer.Option(help="Of times that name none: Asia/Manila, +08:00.")] = None,
@@ -71,10 +78,14 @@ def import_files(
     encoding: _Encoding = None,
     format: _Format = None,
     quote: _Quote = None,
+    sheet: _Sheet = None,
     to: Annotated[str | None, typer.Option(help="kafka: write the events to the events topic.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write them to a file of JSON lines.")] = None,
     backfill: Annotated[
         Path | None, typer.Option(help="Write what boards would have shown to Prometheus' folder of data.")
+    ] = None,
+    consensus: Annotated[
+        str | None, typer.Option(help="majority: no reviews, so labels are judged by those of the other people.")
     ] = None,
     allow_bad: Annotated[int, typer.Option(help="So many rows may be unusable; they are left out.", min=0)] = 0,
     bootstrap: Bootstrap = None,
@@ -99,8 +110,9 @@ def import_files(
         _map_of(map),
         pairs_of("--set", set or []),
         MappingOverrides(zone, time_format, decimal, times_from),
-        TableReading(format, delimiter, encoding, quote),
+        TableReading(format, delimiter, encoding, quote, sheet),
         allow_bad,
+        consensus,
     )
     console = Console(stderr=True, quiet=plain)
     dry = to is None and out is None and backfill is None

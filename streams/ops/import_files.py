@@ -1,6 +1,7 @@
 """`labelwatch import`: a dry run of files, and where it is asked for, their events into Kafka, a file or blocks."""
 
 import contextlib
+import heapq
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from streams.ops.dump import draft
 from streams.ops.errors import WRONG_USE, CommandError
 from streams.ops.records import TopicReader, unreadable
 from streams.runtime.settings import Settings
+from streams.sources.consensus import RULES, Consensus
 from streams.sources.importing import ImportOptions, ImportReport, read_rows
 from streams.sources.mapping.errors import MappingError
 from streams.sources.mapping.model import MappingOverrides, RowMapping, from_pairs, from_toml
@@ -47,6 +49,7 @@ class ImportRequest:
         overrides: Zone, format, decimal sign, made times.
         reading: How files are read, where it is stated.
         allow_bad: Rows that may be unusable.
+        consensus: A rule of `RULES` by which labels are judged by each other; None: they are not.
     """
 
     files: Sequence[Path]
@@ -55,6 +58,7 @@ class ImportRequest:
     overrides: MappingOverrides = field(default_factory=MappingOverrides)
     reading: TableReading = field(default_factory=TableReading)
     allow_bad: int = 0
+    consensus: str | None = None
 
 
 @dataclass(slots=True)
@@ -64,10 +68,23 @@ class Imported:
     Attributes:
         report: What became of the rows.
         sorter: Has the events.
+        reviews: Has those of labels by each other.
     """
 
     report: ImportReport
     sorter: EventSorter
+    reviews: EventSorter
+
+    def events(self) -> Iterator[OrderedEvent]:
+        """All events in order of time; a review behind its label."""
+        consensus = self.report.consensus
+        if consensus is None:
+            return self.sorter.events()
+        for event in self.sorter.events():
+            review = consensus.review(msgspec.json.decode(event.value))
+            if review is not None:
+                self.reviews.add(review["at"], review["site_id"], msgspec.json.encode(review), 0)
+        return heapq.merge(self.sorter.events(), self.reviews.events(), key=lambda event: event.at_ms)
 
 
 def mapping_file(path: Path, constants: Mapping[str, str], overrides: MappingOverrides) -> RowMapping:
@@ -124,10 +141,14 @@ def importing(request: ImportRequest, console: Console, dry: bool, folder: Path 
         mapping, reading = mapping_for(request), request.reading
         if isinstance(request.map, Path):
             reading = _with_stated(reading, mapping_file(request.map, request.constants, request.overrides).reading)
-        options = ImportOptions(request.files, mapping, reading)
+        if request.consensus not in (*RULES, None):
+            raise MappingError(f"consensus {request.consensus!r}: use {choice(RULES)}")
+        consensus = None if request.consensus is None else Consensus()
+        options = ImportOptions(request.files, mapping, reading, consensus=consensus)
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         with (
             EventSorter(folder) as sorter,
+            EventSorter(folder) as reviews,
             Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
         ):
             task = bar.add_task("reading", total=None)
@@ -137,14 +158,14 @@ def importing(request: ImportRequest, console: Console, dry: bool, folder: Path 
 
             report = read_rows(options, None if dry else sorter, progress)
             bar.stop()
-            yield Imported(report, sorter)
+            yield Imported(report, sorter, reviews)
     except MappingError as error:
         raise CommandError(str(error), WRONG_USE) from error
 
 
 def _with_stated(reading: TableReading, stated: Mapping[str, str]) -> TableReading:
     """What the command line says of reading goes before the mapping file."""
-    parts = ("format", "delimiter", "encoding", "quote")
+    parts = ("format", "delimiter", "encoding", "quote", "sheet")
     return TableReading(*(getattr(reading, part) or stated.get(part) for part in parts))
 
 
@@ -164,6 +185,8 @@ def report_lines(report: ImportReport) -> Iterator[str]:
         yield f"time: {_when(report.first_ms)} to {_when(report.last_ms)}, {days:,.1f} days{made}"
         yield f"sites: {_counted(report.sites)}"
     yield from _gold_lines(report)
+    if report.consensus is not None:
+        yield from _consensus_lines(report.consensus)
     if report.has_states:
         yield "utilization: yes, by state_changed events"
     else:
@@ -196,6 +219,21 @@ def _gold_lines(report: ImportReport) -> Iterator[str]:
         )
     if report.unjudged:
         yield f"{report.unjudged:,} rows have gold and no label: no review was made of them"
+
+
+def _consensus_lines(found: Consensus) -> Iterator[str]:
+    share = f" ({100 * found.equal / found.judged:.1f}%)" if found.judged else ""
+    yield (
+        f"consensus: {found.judged:,} of {found.labels:,} labels can be judged by {RULES['majority']}; "
+        f"{found.equal:,} are so{share}"
+    )
+    if found.judged:
+        yield (
+            "consensus: what most get wrong counts as right, and where the others differ nobody is judged; read its "
+            "accuracy as agreement"
+        )
+    elif found.labels:
+        yield "consensus: no review can be made; three people are needed on a task: check the column of task_id"
 
 
 def bad_lines(report: ImportReport) -> Iterator[str]:
@@ -269,7 +307,7 @@ def write_to_file(imported: Imported, path: Path, files: Sequence[Path]) -> int:
     count = 0
     try:
         with draft(path) as file:
-            for event in imported.sorter.events():
+            for event in imported.events():
                 file.write(event.value + b"\n")
                 count += 1
     except OSError as error:
@@ -286,7 +324,7 @@ def write_to_kafka(
         SourceError: Kafka cannot be written.
     """
     last_ms = imported.report.last_ms or 0
-    records = (Outgoing(0, event.key, event.value) for event in known.without(imported.sorter.events()))
+    records = (Outgoing(0, event.key, event.value) for event in known.without(imported.events()))
     # The clock is no event of the file: it goes out where something did.
     return send(records, target, lambda: clock("import", last_ms) if known.passed_on else None, progress)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from streams.sources.consensus import Consensus
 from streams.sources.errors import SourceError
 from streams.sources.mapping.compiled import CompiledMapping, Fields
 from streams.sources.mapping.errors import CellError, MappingError
@@ -56,6 +57,7 @@ class ImportReport:
         twice: Times in an hour that the clocks showed twice.
         made_times: The rows had no times: they were made.
         notes: What was found or guessed about the files.
+        consensus: By which labels are judged; None: they are not, by each other.
     """
 
     rows: int = 0
@@ -76,6 +78,7 @@ class ImportReport:
     twice: int = 0
     made_times: bool = False
     notes: list[str] = field(default_factory=list)
+    consensus: Consensus | None = None
     _of_labels: "array[int]" = field(default_factory=lambda: array("q"))
     _of_golds: "array[int]" = field(default_factory=lambda: array("q"))
     _of_reviews: "array[int]" = field(default_factory=lambda: array("q"))
@@ -110,13 +113,13 @@ class ImportReport:
 
     def count(self, event: Fields) -> None:
         """Counts an event of a row that can be used."""
-        at_ms, kind = event["at"], event["type"]
+        at_ms, kind, site = event["at"], event["type"], event["site_id"]
         self.events[kind] += 1
-        self.sites[event["site_id"]] += 1
-        if self.first_ms is None or at_ms < self.first_ms:
-            self.first_ms = at_ms
+        self.sites[site] += 1
         if self.last_ms is None or at_ms > self.last_ms:
             self.last_ms = at_ms
+        if self.first_ms is None or at_ms < self.first_ms:
+            self.first_ms = at_ms
         if len(self.shown) < _SHOWN:
             self.shown.append(event)
         if kind == "label_submitted":
@@ -151,12 +154,14 @@ class ImportOptions:
         mapping: What rows become, given what a file is: `csv`, `json`, `jsonl`, `label-studio`.
         reading: How the files are read, where it is stated.
         now_ms: What is dated later by more than 5 minutes is refused; None: by the wall clock.
+        consensus: Is given every label; None: labels are not judged by each other.
     """
 
     files: Sequence[Path]
     mapping: Callable[[SourceTable], RowMapping]
     reading: TableReading = field(default_factory=TableReading)
     now_ms: int | None = None
+    consensus: Consensus | None = None
 
 
 def read_rows(
@@ -175,11 +180,17 @@ def read_rows(
     """
     if [str(each) for each in options.files].count("-") > 1:
         raise SourceError("standard input (-) can be read once; give it once")
-    report = ImportReport()
+    report, consensus = ImportReport(), options.consensus
     latest_ms = (int(time.time() * 1000) if options.now_ms is None else options.now_ms) + _FUTURE_MS
     for number, path in enumerate(options.files):
         with open_table(path, options.reading) as table:
-            _read_file(table, options.mapping(table), latest_ms, number, report, sorter, progress)
+            mapping = options.mapping(table)
+            if consensus is not None and any(each.type == "label_reviewed" for each in mapping.events):
+                raise MappingError("consensus is for files without reviews, and the mapping makes some; leave out one")
+            _read_file(table, mapping, latest_ms, number, report, sorter, progress, consensus)
+    if consensus is not None:
+        consensus.close()
+        report.consensus = consensus
     return report
 
 
@@ -191,8 +202,9 @@ def _read_file(
     report: ImportReport,
     sorter: EventSorter | None,
     progress: Callable[[int, int, int], None] | None,
+    consensus: Consensus | None,
 ) -> None:
-    columns = _asked_of_json(table, mapping) if table.kind in ("json", "jsonl") else table.columns
+    columns = _columns_to_read(table, mapping)
     compiled = CompiledMapping(mapping, columns, table.name)
     before = report.rows
     for place, cells in table.rows(columns):
@@ -222,6 +234,8 @@ def _read_file(
             raise MappingError(f"{table.name} {table.place} {place}: {error}") from error
         for event, content in zip(events, contents, strict=True):
             report.count(event)
+            if consensus is not None:
+                consensus.take(event)
             if sorter is not None:
                 sorter.add(event["at"], event["site_id"], content, number, "event_id" in event)
     if report.rows == before:
@@ -233,8 +247,15 @@ def _read_file(
     report.made_times |= mapping.made_from is not None
 
 
-def _asked_of_json(table: SourceTable, mapping: RowMapping) -> Sequence[str]:
-    """Columns to read of JSON, where an object may lack what another has; those that are there where one is needed."""
+def _columns_to_read(table: SourceTable, mapping: RowMapping) -> Sequence[str]:
+    """The mapping's columns; all that the file has where it lacks one that is needed, for the error to name them.
+
+    Of JSON an object may lack what another has. A line of CSV is read whole.
+    """
+    if table.kind in ("excel", "parquet"):
+        return mapping.columns() if set(mapping.columns()) <= set(table.columns) else table.columns
+    if table.kind not in ("json", "jsonl"):
+        return table.columns
 
     def is_there(column: str) -> bool:
         return any(

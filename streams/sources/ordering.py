@@ -108,7 +108,8 @@ class EventSorter:
             yield from marshal.loads(os.pread(self._file.fileno(), size, offset))
 
     def events(self) -> Iterator[OrderedEvent]:
-        """All events; to be called once, when all were added."""
+        """All events, when all were added."""
+        self.doubles = 0
         self._entries.sort()
         runs = [self._run(blocks) for blocks in self._runs]
         merged = heapq.merge(*runs, self._entries) if runs else iter(self._entries)

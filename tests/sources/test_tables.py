@@ -266,9 +266,9 @@ def test_quotes_may_be_text(tmp_path: Path) -> None:
         ("a.csv", b"<!DOCTYPE html>\n<html>502</html>", r"a\.csv: is an HTML page, such as an error or a log-in"),
         ("a.jsonl", b"\n <html><body>", r"a\.jsonl: is an HTML page"),
         ("a.csv", b"<?xml version='1.0'?>", r"a\.csv: is XML"),
-        ("a.csv", b"PAR1....", r"a\.csv: is a Parquet file; write it as CSV"),
+        ("a.csv", b"PAR1....", r"a\.csv: is a Parquet file by its content, not \.csv"),
         ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1", r"is an old Excel file"),
-        ("a.xlsx", zipped(b"x", "[Content_Types].xml", "xl/a.xml"), r"a\.xlsx: is an Excel file; save it as CSV"),
+        ("a.xlsx", zipped(b"x", "[Content_Types].xml", "word/a.xml"), r"a\.xlsx: is a document of another office"),
         ("a.zip", zipped(b"x", "1.csv", "2.csv"), r"a\.zip: holds 2 files \(1\.csv, 2\.csv\); unpack it"),
         ("a.zip", zipped(b"a,b\n1,2\n" * 99, "1.csv")[:90], r"a\.zip: is a zip archive that is cut off or broken"),
         ("a.csv.gz", gzip.compress(b"a,b\n1,2\n" * 99)[:-12], r"a\.csv\.gz: cannot be unpacked \(.*\); get it again"),
@@ -309,7 +309,7 @@ def test_too_many_quotes_end_the_reading(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("stated", "says"),
     [
-        ({"format": "xml"}, r"format 'xml': use csv, tsv, json, jsonl or label-studio"),
+        ({"format": "xml"}, r"format 'xml': use csv, tsv, json, jsonl, label-studio, excel or parquet"),
         ({"delimiter": ";;"}, r"delimiter ';;': give one character, or comma, semicolon"),
         ({"delimiter": '"'}, r"delimiter '\"'"),
         ({"encoding": "klingon"}, r"encoding 'klingon' is not known; use utf-8"),

@@ -39,7 +39,17 @@ class CompiledMapping:
             raise MappingError(f"{file}: no column {missing[0]!r}; the file has {has}")
         self.unjudged = 0
         self._times: dict[tuple[object, ...], TimeReader] = {}
-        self._makers = [self._maker(event, places, mapping.made_from is not None) for event in mapping.events]
+        self._places, self._made = places, mapping.made_from is not None
+        self._events = mapping.events
+        self._conditions = [
+            (1 << number, [(places[column], texts) for column, texts in event.when.items()])
+            for number, event in enumerate(mapping.events)
+            if event.when
+        ]
+        self._always = sum(1 << number for number, event in enumerate(mapping.events) if not event.when)
+        self._plans: dict[int, Callable[[Sequence[str]], list[Fields]]] = {}
+        # All of them now: what is wrong with the mapping is wrong before the first row.
+        self._plan_of((1 << len(mapping.events)) - 1)
         self._clock = None if mapping.made_from is None else self._made_clock(mapping, places)
         self._made_at = 0
 
@@ -62,45 +72,70 @@ class CompiledMapping:
         """
         if self._clock is not None:
             self._made_at = self._clock(cells)
-        return [event for maker in self._makers if (event := maker(cells)) is not None]
+        met = self._always
+        for bit, conditions in self._conditions:
+            for place, texts in conditions:
+                text = cells[place].strip()
+                if not text or (texts is not None and text not in texts):
+                    break
+            else:
+                met |= bit
+        plan = self._plans.get(met)
+        return plan(cells) if plan is not None else self._plan_of(met)(cells)
 
-    def _maker(
-        self, event: EventMapping, places: Mapping[str, int], made: bool
-    ) -> Callable[[Sequence[str]], Fields | None]:
-        judge = self._judge(event)
+    def _plan_of(self, met: int) -> Callable[[Sequence[str]], list[Fields]]:
+        """What makes the events of a row that meets these conditions: each value is read once, however many have it."""
+        readers: list[CellReader] = []
+        numbers: dict[tuple[str, int], int] = {}
+        events = [
+            self._event(event, readers, numbers) for number, event in enumerate(self._events) if met >> number & 1
+        ]
+
+        def make(cells: Sequence[str]) -> list[Fields]:
+            values = [read(cells) for read in readers]
+            return [event for maker in events if (event := maker(values)) is not None]
+
+        self._plans[met] = make
+        return make
+
+    def _event(
+        self, event: EventMapping, readers: list[CellReader], numbers: dict[tuple[str, int], int]
+    ) -> Callable[[list[Any]], Fields | None]:
+        """What makes an event of a row's values; adds the readers that it needs and no event before it has."""
+        judge, made = self._judge(event), self._made
         same: Fields = {"type": event.type}
-        readers: list[tuple[str, CellReader]] = []
-        required: list[tuple[str, str]] = []
+        fields: list[tuple[str, int]] = []
+        required: list[tuple[int, str, str]] = []
         for name, field in FIELDS[event.type].items():
             source = event.fields.get(name)
             if source is None or (name == "correct" and judge is not None):
                 continue
-            read_field = reader(field, source, places, self._times)
-            if not source.columns and source.span is None and (value := read_field(())) is not None:
-                same[name] = value
-                continue
-            readers.append((name, read_field))
+            # One object for all events of a mapping where [fields] names it.
+            key = (field.kind, id(source))
+            if key not in numbers:
+                read_field = reader(field, source, self._places, self._times)
+                if not source.columns and source.span is None and (value := read_field(())) is not None:
+                    same[name] = value
+                    continue
+                numbers[key] = len(readers)
+                readers.append(read_field)
+            fields.append((name, numbers[key]))
             if field.required and name != "event_id":
-                required.append((name, _columns(source)))
-        conditions = [(places[column], texts) for column, texts in event.when.items()]
+                required.append((numbers[key], name, _columns(source)))
         is_gold_review = event.type == "label_reviewed" and made
 
-        def make(cells: Sequence[str]) -> Fields | None:
-            for place, texts in conditions:
-                text = cells[place].strip()
-                if not text or (texts is not None and text not in texts):
-                    return None
+        def make(values: list[Any]) -> Fields | None:
             found = same.copy()
-            for name, read in readers:
-                value = read(cells)
+            for name, number in fields:
+                value = values[number]
                 if value is not None:
                     found[name] = value
             if made:
                 found["at"] = self._made_at
                 if is_gold_review:
                     found["labeled_at"] = self._made_at
-            for name, columns in required:
-                if name not in found:
+            for number, name, columns in required:
+                if values[number] is None and name not in found:
                     raise CellError("empty", f"{columns} ({name}) is empty, and {event.type} needs it")
             return found if judge is None else judge(found)
 

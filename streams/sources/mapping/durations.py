@@ -93,10 +93,16 @@ def duration_reader(where: str, unit: str, decimal: str | None = None) -> Callab
 
         return of_clock
     factor = _FACTORS[unit]
+    thousandths = unit == "s" and decimal != ","
 
     def of_number(text: str) -> int:
-        if len(text) < 7 and text.isdigit() and text.isascii():
-            return int(text) * factor
+        # As nearly all are, three times as fast, and as exact: digits, and of seconds up to three more behind a point.
+        if len(text) < 7 and text.isascii():
+            if text.isdigit():
+                return int(text) * factor
+            whole, _, part = text.partition(".")
+            if thousandths and len(part) < 4 and whole.isdigit() and part.isdigit():
+                return int(whole) * 1000 + int(f"{part:<03}")
         if ":" in text:
             raise MappingError(f"{where}: {text[:60]!r} is of a clock; state it: unit = 'mm:ss' or 'h:mm'")
         return ms_of(number(text) * factor, text)

@@ -15,7 +15,7 @@ from streams.sources.mapping.times import NAMED, TimeReader, pattern_of, zone_of
 
 COMPARISONS = ("exact", "no-case", "number", "set")
 _TABLES = {
-    "source": {"format", "delimiter", "encoding", "quote"},
+    "source": {"format", "delimiter", "encoding", "quote", "sheet"},
     "time": {"zone", "format", "made_from", "assumed_seconds"},
     "numbers": {"decimal"},
 }
@@ -76,7 +76,7 @@ class RowMapping:
 
     Attributes:
         events: Each row's, in this order.
-        reading: How the file is read: format, delimiter, encoding, quote.
+        reading: How the file is read: format, delimiter, encoding, quote, sheet.
         made_from: Times are made from here on by adding up each person's durations; None: the rows have times.
         made_zone: Of `made_from`, where it names none.
         assumed_seconds: Of a label without a duration, where times are made.

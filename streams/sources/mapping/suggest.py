@@ -342,6 +342,7 @@ def _source_lines(reading: TableReading) -> Iterator[str]:
         "delimiter": reading.delimiter,
         "encoding": reading.encoding,
         "quote": reading.quote,
+        "sheet": reading.sheet,
     }
     if any(stated.values()):
         yield from ("", "[source]")

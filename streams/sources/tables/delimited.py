@@ -85,7 +85,9 @@ def open_delimited(file: OpenedFile, reading: TableReading) -> SourceTable:
     rows.close()
     if header is None:
         raise SourceError(f"{file.name}: is empty; nothing was imported")
-    columns = _header(file, header)
+    if isinstance(header.cells, BadRow):
+        raise SourceError(f"{file.name} line {header.place}: the header cannot be read: {header.cells.detail}")
+    columns = header_of(f"{file.name} line {header.place}", header.cells)
 
     def read(wanted: Sequence[str]) -> Iterator[TableRow]:
         again = _rows(file, delimiter, quoting)
@@ -198,24 +200,27 @@ def _wrong(error: str, lines: int) -> BadRow:
     return BadRow("quote", "text follows a closing quote; double a quote that is text")
 
 
-def _header(file: OpenedFile, row: TableRow) -> tuple[str, ...]:
-    if isinstance(row.cells, BadRow):
-        raise SourceError(f"{file.name} line {row.place}: the header cannot be read: {row.cells.detail}")
-    columns = tuple(cell.strip() for cell in row.cells)
+def header_of(where: str, cells: Sequence[str]) -> tuple[str, ...]:
+    """The names of a table's columns.
+
+    Args:
+        where: File and line, for errors.
+        cells: The first row.
+
+    Raises:
+        SourceError: They are too many, one is there twice, or all are numbers.
+    """
+    columns = tuple(cell.strip() for cell in cells)
     if len(columns) > _COLUMNS:
-        raise SourceError(
-            f"{file.name} line {row.place}: has {len(columns):,} columns, {_COLUMNS:,} are allowed; check the delimiter"
-        )
-    where: dict[str, int] = {}
+        raise SourceError(f"{where}: has {len(columns):,} columns, {_COLUMNS:,} are allowed; check the delimiter")
+    places: dict[str, int] = {}
     for number, column in enumerate(columns, 1):
-        if column and column in where:
+        if column and column in places:
             raise SourceError(
-                f"{file.name} line {row.place}: column {visible(column)!r} is there twice, as number {where[column]} "
-                f"and {number}; rename one"
+                f"{where}: column {visible(column)!r} is there twice, as number {places[column]} and {number}; "
+                "rename one"
             )
-        where[column] = number
+        places[column] = number
     if all(re.fullmatch(r"[\d.,:\s-]*", column) for column in columns):
-        raise SourceError(
-            f"{file.name} line {row.place}: is no header, since every cell of it is a number; add a line of names"
-        )
+        raise SourceError(f"{where}: is no header, since every cell of it is a number; add a line of names")
     return columns

@@ -33,13 +33,13 @@ def open_objects(file: OpenedFile) -> SourceTable:
     columns: dict[str, None] = {}
     for _, found in islice(objects(file), _SEEN):
         if isinstance(found, dict):
-            columns |= dict.fromkeys(_pointers(found, ""))
+            columns |= dict.fromkeys(pointers(found, ""))
         if len(columns) > _COLUMNS:
             raise SourceError(f"{file.name}: its objects have more than {_COLUMNS:,} keys; it is no table")
     place = "object" if file.kind == "json" else "line"
 
     def read(wanted: Sequence[str]) -> Iterator[TableRow]:
-        getters = [_getter(column) for column in wanted]
+        getters = [getter_of(column) for column in wanted]
         for number, found in objects(file):
             if isinstance(found, dict):
                 yield TableRow(number, [getter(found) for getter in getters])
@@ -52,16 +52,18 @@ def open_objects(file: OpenedFile) -> SourceTable:
     return SourceTable(file.name, kind, tuple(columns), read, place, file.notes, file.where, file.size)
 
 
-def _pointers(found: dict[str, Any], before: str) -> Iterator[str]:
+def pointers(found: dict[str, Any], before: str) -> Iterator[str]:
+    """Names of an object's values: keys, and JSON pointers into objects within it."""
     for key, value in found.items():
         pointer = f"{before}/{key.replace('~', '~0').replace('/', '~1')}"
         if isinstance(value, dict) and value:
-            yield from _pointers(value, pointer)
+            yield from pointers(value, pointer)
         else:
             yield pointer if before else key
 
 
-def _getter(column: str) -> Callable[[dict[str, Any]], str]:
+def getter_of(column: str) -> Callable[[dict[str, Any]], str]:
+    """What gives a column's text of an object; nothing where the object lacks it."""
     if not column.startswith("/"):
         return lambda found: text_of(found.get(column))
     keys = [part.replace("~1", "/").replace("~0", "~") for part in column[1:].split("/")]

@@ -22,11 +22,11 @@ from streams.sources.errors import SourceError
 _ENDINGS = {
     ".csv": "delimited", ".tsv": "delimited", ".tab": "delimited", ".txt": "delimited",
     ".json": "json", ".jsonl": "json lines", ".ndjson": "json lines",
+    ".xlsx": "Excel", ".xlsm": "Excel", ".xls": "Excel", ".parquet": "Parquet",
 }  # fmt: skip  # a table
 #: First bytes of files that are no text, what they are, and what to do.
 _BINARY: tuple[tuple[bytes, str, str], ...] = (
-    (b"PAR1", "a Parquet file", "write it as CSV or JSON lines"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel file (.xls)", "save it as CSV UTF-8 in Excel"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel file (.xls), or one with a password", "save it as .xlsx or CSV UTF-8 in Excel"),
     (b"SQLite format 3\0", "an SQLite database", "export the table as CSV"),
     (b"%PDF", "a PDF", "export the table as CSV"),
     (b"7z\xbc\xaf", "a 7-Zip archive", "unpack it, or make a .zip of it"),
@@ -34,6 +34,7 @@ _BINARY: tuple[tuple[bytes, str, str], ...] = (
     (b"BZh", "a bzip2 archive", "unpack it, or make a .gz of it"),
     (b"(\xb5/\xfd", "a zstd archive", "unpack it, or make a .gz of it"),
 )
+_PARQUET = b"PAR1"
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     # Before UTF-16, whose mark is its begin.
@@ -61,7 +62,8 @@ class OpenedFile:
     Attributes:
         name: For errors.
         open: Opens the unpacked bytes anew.
-        kind: `delimited`, `json` or `json lines`, by its content.
+        path: Of the file on disk.
+        kind: `delimited`, `json`, `json lines`, `Excel` or `Parquet`, by its content.
         encoding: As Python calls it.
         notes: What was found or guessed.
         size: Bytes on disk.
@@ -70,6 +72,7 @@ class OpenedFile:
 
     name: str
     open: Callable[[], IO[bytes]]
+    path: Path
     kind: str = ""
     encoding: str = "utf-8"
     notes: list[str] = field(default_factory=list)
@@ -102,21 +105,25 @@ def opened(path: Path, encoding: str | None = None, kind: str | None = None) -> 
             kept = stack.enter_context(tempfile.NamedTemporaryFile(prefix="labelwatch-stdin-"))
             shutil.copyfileobj(sys.stdin.buffer, kept)
             kept.flush()
-            file = OpenedFile("standard input", lambda: io.BytesIO())
-            path, ending = Path(kept.name), ""
+            name, path, ending = "standard input", Path(kept.name), ""
         else:
-            file, ending = OpenedFile(path.name, lambda: io.BytesIO()), path.suffix.lower()
+            name, ending = path.name, path.suffix.lower()
+        file = OpenedFile(name, lambda: io.BytesIO(), path)
         try:
             file.size = path.stat().st_size
             with path.open("rb") as begin:
                 head = begin.read(_HEAD)
             ending = _unpack(file, path, head, ending, stack)
-            with file.open() as begin:
-                head = begin.read(_HEAD)
-            if not head.strip():
-                raise SourceError(f"{file.name}: is empty; nothing was imported")
-            file.encoding = _stated(file, encoding) if encoding else _encoding(file, head)
-            file.kind = kind or _kind(file, ending)
+            if not file.kind:
+                with file.open() as begin:
+                    packed, head = head, begin.read(_HEAD)
+                if not head.strip():
+                    raise SourceError(f"{file.name}: is empty; nothing was imported")
+                _refuse_binary(file, head, packed=head != packed)
+                file.encoding = _stated(file, encoding) if encoding else _encoding(file, head)
+                file.kind = kind or _kind(file, ending)
+            elif kind not in (file.kind, None):
+                raise SourceError(f"{file.name}: its content is {file.kind}, not {kind}; leave out --format")
         except IsADirectoryError:
             raise SourceError(f"{path}: is a folder; give the path of a file") from None
         except OSError as error:
@@ -131,9 +138,11 @@ def _unpack(file: OpenedFile, path: Path, head: bytes, ending: str, stack: conte
         file.raw = stack.enter_context(path.open("rb"))
         return file.raw
 
-    for magic, what, remedy in _BINARY:
-        if head.startswith(magic):
-            raise SourceError(f"{file.name}: is {what}; {remedy}")
+    if head.startswith(_PARQUET):
+        _check_name(file, ending, (".parquet",), "a Parquet file")
+        file.kind = "Parquet"
+        return ending
+    _refuse_binary(file, head)
     if head.startswith(b"\x1f\x8b"):
         _check_name(file, ending, (".gz", ".gzip"), "a gzip archive")
         file.open = lambda: io.BufferedReader(_Unzipped(gzip.GzipFile(fileobj=raw()), file.name), _CHUNK)
@@ -144,8 +153,12 @@ def _unpack(file: OpenedFile, path: Path, head: bytes, ending: str, stack: conte
         except _BROKEN:
             raise SourceError(f"{file.name}: is a zip archive that is cut off or broken; get it again") from None
         names = [each.filename for each in archive.infolist() if not each.is_dir()]
-        if "[Content_Types].xml" in names:
-            raise SourceError(f"{file.name}: is an Excel file; save it as CSV UTF-8 in Excel")
+        if "xl/workbook.xml" in names:
+            _check_name(file, ending, (".xlsx", ".xlsm"), "an Excel file")
+            file.kind = "Excel"
+            return ending
+        if "[Content_Types].xml" in names or "META-INF/manifest.xml" in names:
+            raise SourceError(f"{file.name}: is a document of another office program; save the table as .xlsx or CSV")
         names = [name for name in names if not name.startswith("__MACOSX/") and not name.endswith(".DS_Store")]
         _check_name(file, ending, (".zip",), "a zip archive")
         if len(names) != 1:
@@ -159,6 +172,16 @@ def _unpack(file: OpenedFile, path: Path, head: bytes, ending: str, stack: conte
         return Path(names[0]).suffix.lower()
     file.open = raw
     return ending
+
+
+def _refuse_binary(file: OpenedFile, head: bytes, *, packed: bool = False) -> None:
+    for magic, what, remedy in _BINARY:
+        if head.startswith(magic):
+            raise SourceError(f"{file.name}: is {what}; {remedy}")
+    if packed and head.startswith((_PARQUET, b"PK\x03\x04", b"\x1f\x8b")):
+        raise SourceError(
+            f"{file.name}: holds an archive, an Excel or a Parquet file; unpack it and give what it holds"
+        )
 
 
 def _member(archive: zipfile.ZipFile, name: str, packed: str) -> IO[bytes]:
@@ -187,7 +210,7 @@ class _Unzipped(io.RawIOBase):
 
 
 def _check_name(file: OpenedFile, ending: str, right: tuple[str, ...], what: str) -> None:
-    if ending in _ENDINGS:
+    if ending in _ENDINGS and ending not in right:
         raise SourceError(
             f"{file.name}: is {what} by its content, not {ending}; rename it to {right[0]} if it should be"
         )
@@ -292,7 +315,8 @@ def _kind(file: OpenedFile, ending: str) -> str:
     if promised == "json" and found == "json lines":
         return "json"
     if promised is not None and promised != found and ending != ".txt":
-        words = {"json": "one JSON array", "json lines": "JSON lines", "delimited": "no JSON"}
+        words = {"json": "one JSON array", "json lines": "JSON lines"}
+        words["delimited"] = "plain text" if promised in ("Excel", "Parquet") else "no JSON"
         formats = {"json": "json", "json lines": "jsonl", "delimited": "csv"}
         raise SourceError(
             f"{file.name} line 1: is {words[found]} by its content, not what {ending} says; rename it, or state it: "

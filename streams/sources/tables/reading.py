@@ -10,10 +10,15 @@ from streams.sources.tables.delimited import open_delimited
 from streams.sources.tables.label_studio import is_label_studio, open_label_studio
 from streams.sources.tables.objects import open_objects
 from streams.sources.tables.opening import opened
+from streams.sources.tables.parquet import open_parquet
 from streams.sources.tables.table import SourceTable, TableReading
+from streams.sources.tables.workbook import open_workbook
 
 #: Formats by name, and the kind of content that each is.
-FORMATS = {"csv": "delimited", "tsv": "delimited", "json": "json", "jsonl": "json lines", "label-studio": "json"}
+FORMATS = {
+    "csv": "delimited", "tsv": "delimited", "json": "json", "jsonl": "json lines", "label-studio": "json",
+    "excel": "Excel", "parquet": "Parquet",
+}  # fmt: skip  # a table
 
 _NOTHING = TableReading()
 
@@ -31,7 +36,12 @@ def open_table(path: Path, reading: TableReading = _NOTHING) -> Iterator[SourceT
     if kind is None and reading.delimiter:
         kind = "delimited"
     with opened(path, reading.encoding, kind) as file:
-        if file.kind == "delimited":
+        if file.kind == "Excel":
+            with open_workbook(file, reading.sheet) as table:
+                yield table
+        elif file.kind == "Parquet":
+            yield open_parquet(file)
+        elif file.kind == "delimited":
             yield open_delimited(file, reading)
         elif reading.format == "label-studio" or (reading.format is None and is_label_studio(file)):
             yield open_label_studio(file)

@@ -25,10 +25,10 @@ class SourceTable:
 
     Attributes:
         name: For errors; the file's, with that of the member of an archive.
-        kind: `csv`, `json`, `jsonl` or `label-studio`.
+        kind: `csv`, `json`, `jsonl`, `label-studio`, `excel` or `parquet`.
         columns: In the order of the cells; of JSON: those of its first objects.
         rows: Reads from the begin, giving the columns that are asked for.
-        place: What a row's place is: `line`, `object` or `task`.
+        place: What a row's place is: `line`, `row`, `object` or `task`.
         notes: What was found or guessed, in sentences.
         progress: Bytes read so far, of `size`.
         size: Bytes of the file; 0: not known.
@@ -49,13 +49,15 @@ class TableReading:
     """How a file is read, where a person states it.
 
     Attributes:
-        format: `csv`, `tsv`, `json`, `jsonl` or `label-studio`; None: by its content.
+        format: A name of `reading.FORMATS`; None: by its content.
         delimiter: Between cells; None: by its first lines.
         encoding: A name that Python knows; None: by its bytes.
         quote: `none`: quotes are characters like any other.
+        sheet: Of an Excel file; None: the one that has rows.
     """
 
     format: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
     quote: str | None = None
+    sheet: str | None = None
