@@ -40,6 +40,7 @@ _ROOMS = {
     "streams.runtime": "runtime: Faust, Kafka, checkpoints, settings",
     "streams.sources": "sources: simulator, replay",
     "streams.views": "views: board in the terminal, preview",
+    "streams.ingest": "ingest: webhooks of labeling tools into Kafka",
     "streams.ops": "ops: the commands' work",
     "streams.cli": "cli: the command labelwatch",
     "grafana": "grafana: boards as code",

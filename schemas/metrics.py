@@ -75,6 +75,7 @@ HANDLE_BUCKETS_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120
 #: Label to review: a minute to a week.
 REVIEW_DELAY_BUCKETS_SECONDS = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 172800.0, 604800.0)
 EVENT_DELAY_BUCKETS_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 86400.0)
+ANSWER_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 CHECKPOINT_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _SPM = ("site", "project", "market")
@@ -93,6 +94,12 @@ def _gauge(
     name: str, merge: Merge, labels: tuple[str, ...], help: str, origin: Origin = Origin.ENGINE, unit: str = ""
 ) -> Metric:
     return Metric(name, Kind.GAUGE, help, labels, unit, Page.SITES, origin, merge=merge)
+
+
+def _ingest(
+    name: str, kind: Kind, labels: tuple[str, ...], help: str, unit: str = "", buckets: tuple[float, ...] = ()
+) -> Metric:
+    return Metric(name, kind, help, labels, unit, Page.SITES, Origin.PROCESS, buckets)
 
 
 def _agent(name: str, merge: Merge, help: str, unit: str = "") -> Metric:
@@ -240,4 +247,22 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("labelwatch_build_info", Merge.SUM, ("version", "python", "commit", "policy", "key", "reader"), "Always 1. Fingerprints of the policy and of the pseudonym key (`plain`: none); workers of one group must agree in both. The reader of records that the worker began with: `native` or `python`, which is slower and does the same.", Origin.PROCESS),
 )
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in CATALOGUE}
+#: Of the receiver of webhooks (`labelwatch ingest`), a process of its own: no worker serves these.
+INGEST_CATALOGUE: tuple[Metric, ...] = (
+    _ingest("labelwatch_ingest_hooks_total", Kind.COUNTER, ("action",), "Webhooks that were read and kept, by what they say happened; `other` is an action that this version does not know. Still while people label: the tool sends none."),
+    _ingest("labelwatch_ingest_refused_total", Kind.COUNTER, ("reason",), "Requests that were refused. `secret`: a stranger, or the tool has another secret. `spool`: the disk is full, hooks get lost until the next sweep. Others: the body cannot be used; `refused` of the spool says why."),
+    _ingest("labelwatch_ingest_events_total", Kind.COUNTER, ("type",), "Events made of webhooks and sweeps, by type."),
+    _ingest("labelwatch_ingest_repeated_total", Kind.COUNTER, (), "Webhooks that said nothing new: repeated, late, or of a change that no figure has."),
+    _ingest("labelwatch_ingest_missing_total", Kind.COUNTER, ("kind",), "Annotations that a sweep found created, updated or deleted without a webhook; their events are made then. Rising: hooks get lost between the tool and here."),
+    _ingest("labelwatch_ingest_unknown_people", Kind.GAUGE, (), "Users of the tool who are not in the roster: they count at the default site, under the tool's number."),
+    _ingest("labelwatch_ingest_answer_seconds", Kind.HISTOGRAM, (), "From a whole request to its answer, the write to disk included. Near 1 s the tool hangs up.", "seconds", ANSWER_BUCKETS_SECONDS),
+    _ingest("labelwatch_ingest_sent_total", Kind.COUNTER, (), "Events that Kafka has acknowledged."),
+    _ingest("labelwatch_ingest_send_failures_total", Kind.COUNTER, (), "Connections to Kafka that failed; each is tried again. Rising: events wait in the spool."),
+    _ingest("labelwatch_ingest_spool_records", Kind.GAUGE, (), "Events in the spool that Kafka does not have yet."),
+    _ingest("labelwatch_ingest_spool_age_seconds", Kind.GAUGE, (), "Age of the oldest of them; 0 where none waits. Minutes: Kafka is away.", "seconds"),
+    _ingest("labelwatch_ingest_spool_size_bytes", Kind.GAUGE, (), "Size of the spool's file: what is remembered of annotations, and what waits. At its limit hooks are refused.", "bytes"),
+    _ingest("labelwatch_ingest_last_sweep_timestamp_seconds", Kind.GAUGE, ("project", "kind"), "When a project was last compared with the tool: what changed (`changed`), or all of it (`all`).", "seconds"),
+    _ingest("labelwatch_ingest_sweep_failures_total", Kind.COUNTER, ("project",), "Sweeps that failed; the next one does its work. Rising: lost hooks stay lost."),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (*CATALOGUE, *INGEST_CATALOGUE)}

@@ -20,9 +20,11 @@ from streams.cli.flags import (
     policy_of,
     settings_of,
     with_all_flags,
+    with_flags,
 )
 from streams.cli.groups import boards, policy, sites, topics
 from streams.cli.importing import events, import_files, mappings
+from streams.ingest.settings import USED, IngestSettings
 from streams.ops import terminal
 from streams.ops.errors import FAILED, WRONG_USE, CommandError
 from streams.runtime.settings import CONNECTION, LOGIN, PROTECTION, Settings, SettingsError
@@ -88,6 +90,19 @@ def worker(**flags: Any) -> None:
     """
     settings = Settings.resolve(**flags)
     from streams.runtime.worker import run
+
+    raise typer.Exit(run(settings))
+
+
+@app.command()
+@with_flags(IngestSettings, USED)
+def ingest(**flags: Any) -> None:
+    """Receives webhooks of Label Studio: each on disk before it is answered, then in Kafka, until SIGTERM.
+
+    Each setting is the flag, else its LABELWATCH_ variable, else the default.
+    """
+    settings = IngestSettings.resolve(only=USED, **flags)
+    from streams.ingest.run import run
 
     raise typer.Exit(run(settings))
 

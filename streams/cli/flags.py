@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -17,11 +17,13 @@ from streams.runtime.settings import CONNECTION, Settings, default_of, help_of, 
 _OF_READERS = frozenset({"metrics_cafile"})
 
 
-def flag_of(name: str) -> Any:
-    """A flag that is a worker's setting: its help says the variable and the default."""
-    default = default_of(name)
+def flag_of(name: str, of: type[Settings] = Settings) -> Any:
+    """A flag that is a setting: its help says the variable and the default."""
+    default = default_of(name, of)
     # Typer shows the default of a function, and the function's is None: not given.
-    return typer.Option(option_of(name), help=help_of(name), show_default=False if default is None else str(default))
+    return typer.Option(
+        option_of(name), help=help_of(name, of), show_default=False if default is None else str(default)
+    )
 
 
 Bootstrap = Annotated[str | None, flag_of("bootstrap")]
@@ -35,24 +37,32 @@ def with_all_flags(command: Callable[..., None]) -> Callable[..., None]:
 
     Words of a choice are checked by `Settings`, whose sentence says what is allowed.
     """
-    hints = get_type_hints(Settings)
-    names = [
-        each.name
-        for each in dataclasses.fields(Settings)
-        if not each.metadata["secret"] and each.name not in _OF_READERS
-    ]
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # of functions, which all of these are
-        [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=Annotated[_kind(hints[name]) | None, flag_of(name)],
-            )
-            for name in names
-        ]
+    return with_flags(Settings, [each.name for each in dataclasses.fields(Settings) if each.name not in _OF_READERS])(
+        command
     )
-    return command
+
+
+def with_flags(of: type[Settings], names: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The same for other settings, and some of them."""
+    hints = get_type_hints(of)
+    secret = {each.name for each in dataclasses.fields(of) if each.metadata["secret"]}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # of functions, which all of these are
+            [
+                inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=None,
+                    annotation=Annotated[_kind(hints[name]) | None, flag_of(name, of)],
+                )
+                for name in names
+                if name not in secret
+            ]
+        )
+        return command
+
+    return decorate
 
 
 def _kind(hint: Any) -> type:

@@ -6,7 +6,7 @@ Run: python -m streams.exporter.docs
 from collections.abc import Iterable
 from pathlib import Path
 
-from schemas.metrics import CATALOGUE, WINDOWS, Kind, Merge, Metric, Origin, Page
+from schemas.metrics import CATALOGUE, INGEST_CATALOGUE, WINDOWS, Kind, Merge, Metric, Origin, Page
 from streams.exporter.collector import MAX_SERIES
 from streams.exporter.pseudonyms import ENVIRONMENT, FILE_ENVIRONMENT, KEY_FILE
 
@@ -77,6 +77,12 @@ Metrics of `{Page.SITES.value}` that have an `agent` label are here too, for the
 
 {_table(people)}
 
+## /metrics of `labelwatch ingest`
+
+The receiver of webhooks serves these, by default on the loopback interface, port 9470. They start with the process.
+
+{_table(INGEST_CATALOGUE)}
+
 ## Buckets
 
 {_buckets()}
@@ -104,7 +110,7 @@ def _type(metric: Metric) -> str:
 def _buckets() -> str:
     return "\n".join(
         f"- `{metric.name}`: {', '.join(f'{bound:g}' for bound in metric.buckets)} {metric.unit}"
-        for metric in CATALOGUE
+        for metric in (*CATALOGUE, *INGEST_CATALOGUE)
         if metric.buckets
     )
 

@@ -71,23 +71,32 @@ def expiry_seconds(certfile: Path) -> float:
 
 
 class ServerCertificate:
-    """The certificate of the metrics pages; a renewed one is taken without a restart.
+    """The certificate of a port of ours; a renewed one is taken without a restart.
 
     Args:
         certfile: PEM file: the certificate first, then its chain.
         keyfile: PEM file of the key; None: it is in `certfile`.
         passphrase: Passphrase of an encrypted key.
         variable: The environment variable that names the passphrase's file.
+        use: Of what it is, for the log.
 
     Raises:
         CertificateError: They cannot be used.
     """
 
-    def __init__(self, certfile: Path, keyfile: Path | None, passphrase: str | None, variable: str) -> None:
+    def __init__(
+        self,
+        certfile: Path,
+        keyfile: Path | None,
+        passphrase: str | None,
+        variable: str,
+        use: str = "the metrics pages",
+    ) -> None:
         self._certfile = certfile
         self._keyfile = keyfile
         self._passphrase = passphrase
         self._variable = variable
+        self._use = use
         self._looked_at = time.monotonic()
         self._seen = self._signature()
         self.context, self.expires_at_seconds = self._loaded()
@@ -106,9 +115,9 @@ class ServerCertificate:
             self.context, self.expires_at_seconds = self._loaded()
         except CertificateError as error:
             # Certificate and key are two files, and the second may come a moment later: each change is tried.
-            log.error("the renewed certificate of the metrics pages is not taken, the old one goes on: %s", error)
+            log.error("the renewed certificate of %s is not taken, the old one goes on: %s", self._use, error)
             return
-        log.info("the certificate of the metrics pages was renewed: it holds until %s", when(self.expires_at_seconds))
+        log.info("the certificate of %s was renewed: it holds until %s", self._use, when(self.expires_at_seconds))
 
     def _loaded(self) -> tuple[ssl.SSLContext, float]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,6 +1,6 @@
 """All settings in one frozen object, read once: from the flag, else LABELWATCH_<NAME>, else the default."""
 
-# ruff: noqa: RUF009 - _setting() is dataclasses.field() with a help text; each call makes a fresh one
+# ruff: noqa: RUF009 - setting() is dataclasses.field() with a help text; each call makes a fresh one
 import dataclasses
 import ipaddress
 import math
@@ -54,7 +54,8 @@ class SettingsError(ValueError):
     """A setting cannot be used; the message names it, its value, where it came from and what is allowed."""
 
 
-def _setting(default: Any, help: str, *, above: float | None = None, secret: bool = False) -> Any:
+def setting(default: Any, help: str, *, above: float | None = None, secret: bool = False) -> Any:
+    """A field of settings: its default, its help, what it must be above, and whether it is a secret."""
     return field(default=default, repr=not secret, metadata={"help": help, "above": above, "secret": secret})
 
 
@@ -62,45 +63,43 @@ def _setting(default: Any, help: str, *, above: float | None = None, secret: boo
 class Settings:
     """A worker's settings. Secrets come from the environment or a file, never from a flag."""
 
-    bootstrap: str = _setting("127.0.0.1:9092", "Brokers, host:port, separated by commas.")
-    id: str = _setting("main", "Name of the group of workers that share the work and its durable state.")
-    policy: Path | None = _setting(None, "Policy file; without one every default applies.")
-    metrics_port: int = _setting(9464, "Port of /metrics; 0 picks a free one.", above=-1)
-    metrics_host: str = _setting("127.0.0.1", "Address of /metrics.")
-    clock: Literal["wall", "event"] = _setting("wall", "Time of the windows: now, or the highest event time seen.")
-    data_dir: Path = _setting(Path("labelwatch-data"), "Folder for the key of the pseudonyms.")
-    agent_labels: Literal["pseudonym", "plain"] = _setting("pseudonym", "How people are named in metrics.")
-    replaced_key: str = _setting(
+    bootstrap: str = setting("127.0.0.1:9092", "Brokers, host:port, separated by commas.")
+    id: str = setting("main", "Name of the group of workers that share the work and its durable state.")
+    policy: Path | None = setting(None, "Policy file; without one every default applies.")
+    metrics_port: int = setting(9464, "Port of /metrics; 0 picks a free one.", above=-1)
+    metrics_host: str = setting("127.0.0.1", "Address of /metrics.")
+    clock: Literal["wall", "event"] = setting("wall", "Time of the windows: now, or the highest event time seen.")
+    data_dir: Path = setting(Path("labelwatch-data"), "Folder for the key of the pseudonyms.")
+    agent_labels: Literal["pseudonym", "plain"] = setting("pseudonym", "How people are named in metrics.")
+    replaced_key: str = setting(
         "", "Fingerprint of the key that this worker's replaces on purpose; else that is refused."
     )
-    checkpoint_seconds: float = _setting(5.0, "Durable state is written at least this often.", above=0)
-    checkpoint_records: int = _setting(250_000, "And at the latest after this many records.", above=0)
-    session_timeout_seconds: float = _setting(10.0, "A worker silent for so long loses its partitions.", above=0)
-    watchdog_seconds: float = _setting(60.0, "Lag without progress for so long ends the worker with code 70.", above=0)
-    stop_seconds: float = _setting(20.0, "The worker ends within this time after SIGTERM.", above=0)
-    restore_seconds: float = _setting(120.0, "A partition's state must be read back within this time.", above=0)
-    log_format: Literal["text", "json"] = _setting("text", "A line of the log: text for people, or an object of JSON.")
-    log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "The least that the log says.")
-    instance_id: str | None = _setting(None, "Static membership: a stable name of this worker makes restarts short.")
-    security_protocol: SecurityProtocol = _setting("PLAINTEXT", "How to talk to Kafka.")
-    sasl_mechanism: SaslMechanism = _setting("PLAIN", "How to log in, with a SASL protocol.")
-    sasl_username: str | None = _setting(None, "User name, with a SASL protocol.")
-    sasl_password_file: Path | None = _setting(None, "File that holds the password.")
-    sasl_password: str | None = _setting(None, "The password itself, where a file is not possible.", secret=True)
-    ssl_cafile: Path | None = _setting(None, "Certificate authority of the brokers; else the system's own.")
-    ssl_certfile: Path | None = _setting(None, "This client's own certificate, where the brokers ask for one.")
-    ssl_keyfile: Path | None = _setting(None, "The key to it; else the certificate's file holds it.")
-    ssl_key_password_file: Path | None = _setting(None, "File that holds the passphrase of an encrypted key.")
-    ssl_key_password: str | None = _setting(None, "The passphrase itself, where a file is not possible.", secret=True)
-    metrics_username: str = _setting("prometheus", "User name of /metrics, where it has a password.")
-    metrics_password_file: Path | None = _setting(None, "File that holds the password of /metrics; else it has none.")
-    metrics_password: str | None = _setting(None, "The password itself, where a file is not possible.", secret=True)
-    metrics_certfile: Path | None = _setting(None, "Certificate (PEM) of /metrics, which then speaks TLS alone.")
-    metrics_keyfile: Path | None = _setting(None, "The key to it; else the certificate's file holds it.")
-    metrics_key_password_file: Path | None = _setting(None, "File that holds the passphrase of an encrypted key.")
-    metrics_cafile: Path | None = _setting(
-        None, "Authority of workers' certificates, for watch; else the system's own."
-    )
+    checkpoint_seconds: float = setting(5.0, "Durable state is written at least this often.", above=0)
+    checkpoint_records: int = setting(250_000, "And at the latest after this many records.", above=0)
+    session_timeout_seconds: float = setting(10.0, "A worker silent for so long loses its partitions.", above=0)
+    watchdog_seconds: float = setting(60.0, "Lag without progress for so long ends the worker with code 70.", above=0)
+    stop_seconds: float = setting(20.0, "The worker ends within this time after SIGTERM.", above=0)
+    restore_seconds: float = setting(120.0, "A partition's state must be read back within this time.", above=0)
+    log_format: Literal["text", "json"] = setting("text", "A line of the log: text for people, or an object of JSON.")
+    log_level: Literal["debug", "info", "warning", "error"] = setting("info", "The least that the log says.")
+    instance_id: str | None = setting(None, "Static membership: a stable name of this worker makes restarts short.")
+    security_protocol: SecurityProtocol = setting("PLAINTEXT", "How to talk to Kafka.")
+    sasl_mechanism: SaslMechanism = setting("PLAIN", "How to log in, with a SASL protocol.")
+    sasl_username: str | None = setting(None, "User name, with a SASL protocol.")
+    sasl_password_file: Path | None = setting(None, "File that holds the password.")
+    sasl_password: str | None = setting(None, "The password itself, where a file is not possible.", secret=True)
+    ssl_cafile: Path | None = setting(None, "Certificate authority of the brokers; else the system's own.")
+    ssl_certfile: Path | None = setting(None, "This client's own certificate, where the brokers ask for one.")
+    ssl_keyfile: Path | None = setting(None, "The key to it; else the certificate's file holds it.")
+    ssl_key_password_file: Path | None = setting(None, "File that holds the passphrase of an encrypted key.")
+    ssl_key_password: str | None = setting(None, "The passphrase itself, where a file is not possible.", secret=True)
+    metrics_username: str = setting("prometheus", "User name of /metrics, where it has a password.")
+    metrics_password_file: Path | None = setting(None, "File that holds the password of /metrics; else it has none.")
+    metrics_password: str | None = setting(None, "The password itself, where a file is not possible.", secret=True)
+    metrics_certfile: Path | None = setting(None, "Certificate (PEM) of /metrics, which then speaks TLS alone.")
+    metrics_keyfile: Path | None = setting(None, "The key to it; else the certificate's file holds it.")
+    metrics_key_password_file: Path | None = setting(None, "File that holds the passphrase of an encrypted key.")
+    metrics_cafile: Path | None = setting(None, "Authority of workers' certificates, for watch; else the system's own.")
 
     @classmethod
     def resolve(
@@ -170,7 +169,7 @@ class Settings:
         Raises:
             SettingsError: The file cannot be read.
         """
-        return _secret("sasl_password_file", self.sasl_password_file, self.sasl_password)
+        return secret_of("sasl_password_file", self.sasl_password_file, self.sasl_password)
 
     def metrics_login(self) -> tuple[str, str] | None:
         """User name and password of /metrics; None: anyone who can connect may read them.
@@ -178,7 +177,7 @@ class Settings:
         Raises:
             SettingsError: The file cannot be read, or is empty.
         """
-        password = _secret("metrics_password_file", self.metrics_password_file, self.metrics_password)
+        password = secret_of("metrics_password_file", self.metrics_password_file, self.metrics_password)
         if password is None:
             return None
         if not password:
@@ -198,10 +197,7 @@ class Settings:
     @property
     def _metrics_here(self) -> bool:
         """Whether only this machine reaches /metrics."""
-        try:
-            return ipaddress.ip_address(self.metrics_host).is_loopback
-        except ValueError:
-            return self.metrics_host == "localhost"
+        return is_loopback(self.metrics_host)
 
     def metrics_certificate(self) -> certificates.ServerCertificate | None:
         """The certificate of /metrics; None: it speaks plain HTTP.
@@ -209,14 +205,9 @@ class Settings:
         Raises:
             SettingsError: The certificate, its key or the passphrase cannot be used.
         """
-        if self.metrics_certfile is None:
-            return None
-        passphrase = _secret("metrics_key_password_file", self.metrics_key_password_file, None)
-        variable = variable_of("metrics_key_password_file")
-        try:
-            return certificates.ServerCertificate(self.metrics_certfile, self.metrics_keyfile, passphrase, variable)
-        except certificates.CertificateError as error:
-            raise SettingsError(f"{variable_of('metrics_certfile')}: {error}.") from error
+        return certificate_of(
+            "metrics", "the metrics pages", self.metrics_certfile, self.metrics_keyfile, self.metrics_key_password_file
+        )
 
     def metrics_trust(self) -> ssl.SSLContext | None:
         """Which authority's certificates a reader of workers' pages accepts; None: those of the system's authorities.
@@ -257,7 +248,7 @@ class Settings:
     def _tls(self) -> ssl.SSLContext:
         context = _trust("ssl_cafile", self.ssl_cafile)
         if self.ssl_certfile is not None:
-            passphrase = _secret("ssl_key_password_file", self.ssl_key_password_file, self.ssl_key_password)
+            passphrase = secret_of("ssl_key_password_file", self.ssl_key_password_file, self.ssl_key_password)
             variable = variable_of("ssl_key_password_file")
             try:
                 certificates.load(context, self.ssl_certfile, self.ssl_keyfile, passphrase, variable)
@@ -316,19 +307,61 @@ def variable_of(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def help_of(name: str) -> str:
+def help_of(name: str, of: "type[Settings]" = Settings) -> str:
     """One line for `--help`: what the setting is, and its name in the environment."""
-    each = next(each for each in dataclasses.fields(Settings) if each.name == name)
+    each = next(each for each in dataclasses.fields(of) if each.name == name)
     return f"{each.metadata['help']} [{variable_of(name)}]"
 
 
-def default_of(name: str) -> Any:
+def default_of(name: str, of: "type[Settings]" = Settings) -> Any:
     """The default of a setting."""
-    return next(each.default for each in dataclasses.fields(Settings) if each.name == name)
+    return next(each.default for each in dataclasses.fields(of) if each.name == name)
 
 
-def _secret(name: str, file: Path | None, given: str | None) -> str | None:
-    """A file's text without its last line break, or what the environment gave."""
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens at an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def certificate_of(
+    prefix: str, use: str, certfile: Path | None, keyfile: Path | None, password_file: Path | None
+) -> certificates.ServerCertificate | None:
+    """The certificate of a port of ours; None: it speaks plain HTTP.
+
+    Args:
+        prefix: Of the settings that name the files.
+        use: Of what it is, for the log.
+        certfile: Its file.
+        keyfile: The file of its key; None: the certificate's file holds it.
+        password_file: The file of the key's passphrase.
+
+    Raises:
+        SettingsError: The certificate, its key or the passphrase cannot be used.
+    """
+    if certfile is None:
+        return None
+    name = f"{prefix}_key_password_file"
+    passphrase = secret_of(name, password_file, None)
+    try:
+        return certificates.ServerCertificate(certfile, keyfile, passphrase, variable_of(name), use)
+    except certificates.CertificateError as error:
+        raise SettingsError(f"{variable_of(f'{prefix}_certfile')}: {error}.") from error
+
+
+def secret_of(name: str, file: Path | None, given: str | None) -> str | None:
+    """A file's text without its last line break, or what the environment gave.
+
+    Args:
+        name: The setting that names the file.
+        file: The file.
+        given: What the environment gave.
+
+    Raises:
+        SettingsError: The file cannot be read.
+    """
     if file is None:
         return given
     try:

@@ -110,6 +110,11 @@ class KafkaSink:
                 with contextlib.suppress(KafkaError, TimeoutError, OSError):
                     await asyncio.wait_for(self._producer.stop(), 5)
 
+    @property
+    def partitions(self) -> int:
+        """How many partitions the topic has; 0 before it is connected."""
+        return self._partitions
+
     async def _sentence(self, error: BaseException) -> str:
         target = self._target
         if isinstance(error, (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from schemas.metrics import CATALOGUE, METRICS, Kind, Origin
+from schemas.metrics import METRICS, Kind, Origin
 from schemas.policy import Limits
 from schemas.words import DIMENSIONS, SUBJECTS
 from streams.exporter.collector import MAX_SERIES
@@ -47,7 +47,7 @@ ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
 RECORDED = {rule["record"] for rule in rules() if "record" in rule}
 SERIES = {
     f"{metric.name}{suffix}": metric
-    for metric in CATALOGUE
+    for metric in METRICS.values()
     for suffix in (("_bucket", "_sum", "_count") if metric.kind is Kind.HISTOGRAM else ("",))
 }
 
@@ -110,7 +110,7 @@ def test_every_label_asked_for_is_the_metrics_own() -> None:
 
 
 def test_every_label_grouped_by_is_known() -> None:
-    known = {label for metric in CATALOGUE for label in metric.labels} | ADDED_LABELS
+    known = {label for metric in METRICS.values() for label in metric.labels} | ADDED_LABELS
     grouped = {
         (where, label)
         for where, text in expressions()
@@ -260,7 +260,7 @@ def test_a_runbook_answers_the_same_questions(runbook: Path) -> None:
     assert f"Severity: {ALERTS[runbook.stem]['labels']['severity']}." in text
     assert promql(runbook), "a query that tells whether it is real"
     (silence,) = re.findall(rf"amtool silence add .* alertname={runbook.stem}((?: \w+=\S+)*)$", text, re.M)
-    known = {label for metric in CATALOGUE for label in metric.labels} | ADDED_LABELS
+    known = {label for metric in METRICS.values() for label in metric.labels} | ADDED_LABELS
     assert set(re.findall(r"(\w+)=", silence)) <= known
 
 

@@ -28,6 +28,7 @@ OF_ONE_RULE = {
     "LabelwatchEventsUnknown": {10},
     "LabelwatchEventsUnnamed": {10},
     "LabelwatchLimitNear": {0.8},
+    "LabelwatchSpoolNotDraining": {300},
     "partition:labelwatch_checkpoint_overdue:bool": {60},
     "site:labelwatch_silent:bool": {5},
     "site:labelwatch_error_budget_burning:bool": {1.2, 1.4, 1.5, 2},

@@ -60,6 +60,7 @@ SPEAKING = (
     "detectors",
     "streams/cli",
     "streams/engine",
+    "streams/ingest",
     "streams/ops",
     "streams/runtime",
     "streams/sources",

@@ -1,0 +1,1 @@
+"""The HTTP receiver of labeling tools' webhooks: body, facts, ledger, durable spool, Kafka."""
