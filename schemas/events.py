@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-#: Identifiers: 1 to 128 characters; control and format characters are refused in `streams.engine.decode`,
+#: Identifiers: 1 to 128 characters; those that hide, turn or show nothing are refused in `streams.engine.decode`,
 #: where one scan of a whole batch is far cheaper than a pattern on each field (2 us an event).
 Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
 FreeText = Annotated[str, Meta(max_length=1000)]

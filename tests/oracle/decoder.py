@@ -47,20 +47,54 @@ SHAPED = (
     (0xFB50, 0xFDFF), (0xFE70, 0xFEFE),
 )  # fmt: skip
 EMOJI = ((0x2190, 0x2BFF), (0xFE0F, 0xFE0F), (0x1F000, 0x1FAFF))
+#: Unicode's Default_Ignorable_Code_Point, and the empty cell of Braille: nothing is drawn for them.
+EMPTY = (
+    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
+    (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F),
+    (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+)  # fmt: skip
+#: Unicode's Emoji without Emoji_Presentation, beyond ASCII: U+FE0F makes a picture of the sign.
+SIGNS = """
+    a9 ae 203c 2049 2122 2139 2194-2199 21a9-21aa 2328 23cf 23ed-23ef 23f1-23f2 23f8-23fa 24c2 25aa-25ab 25b6 25c0
+    25fb-25fc 2600-2604 260e 2611 2618 261d 2620 2622-2623 2626 262a 262e-262f 2638-263a 2640 2642 265f-2660 2663
+    2665-2666 2668 267b 267e 2692 2694-2697 2699 269b-269c 26a0 26a7 26b0-26b1 26c8 26cf 26d1 26d3 26e9 26f0-26f1
+    26f4 26f7-26f9 2702 2708-2709 270c-270d 270f 2712 2714 2716 271d 2721 2733-2734 2744 2747 2763-2764 27a1
+    2934-2935 2b05-2b07 3030 303d 3297 3299 1f170-1f171 1f17e-1f17f 1f202 1f237 1f321 1f324-1f32c 1f336 1f37d
+    1f396-1f397 1f399-1f39b 1f39e-1f39f 1f3cb-1f3ce 1f3d4-1f3df 1f3f3 1f3f5 1f3f7 1f43f 1f441 1f4fd 1f549-1f54a
+    1f56f-1f570 1f573-1f579 1f587 1f58a-1f58d 1f590 1f5a5 1f5a8 1f5b1-1f5b2 1f5bc 1f5c2-1f5c4 1f5d1-1f5d3
+    1f5dc-1f5de 1f5e1 1f5e3 1f5e8 1f5ef 1f5f3 1f5fa 1f6cb 1f6cd-1f6cf 1f6e0-1f6e5 1f6e9 1f6f0 1f6f3
+"""
+
+
+def among(char: str, ranges: tuple[tuple[int, int], ...]) -> bool:
+    return any(low <= ord(char) <= high for low, high in ranges)
+
+
+def takes_picture(char: str) -> bool:
+    return any(
+        int(low, 16) <= ord(char) <= int(high or low, 16) for low, _, high in (w.partition("-") for w in SIGNS.split())
+    )
 
 
 def hides(value: str, place: int) -> bool:
-    """Whether a character is for machines: control, format, separator; joiners but where they shape a word or emoji."""
-    category = unicodedata.category(value[place])
+    """Whether a character hides, turns or shows nothing, as joiners and selectors do where they change nothing."""
+    char, before, after = value[place], value[max(place - 1, 0) : place], value[place + 1 : place + 2]
+    category = unicodedata.category(char)
     # The version of Unicode that every supported Python knows, and what came after it.
-    if category not in ("Cc", "Cf", "Zl", "Zp", "Cs") and not 0x13430 <= ord(value[place]) <= 0x1343F:
+    if (
+        category not in ("Cc", "Cf", "Zl", "Zp", "Cs")
+        and not 0x13430 <= ord(char) <= 0x1343F
+        and not among(char, EMPTY)
+    ):
         return False
-    sides = [ord(side) for side in value[max(place - 1, 0) : place] + value[place + 1 : place + 2]]
-    found: dict[str, list[tuple[tuple[int, int], ...]]] = {"\u200c": [SHAPED], "\u200d": [SHAPED, EMOJI]}
-    blocks = found.get(value[place], [])
-    return not any(
-        len(sides) == 2 and all(any(low <= side <= high for low, high in block) for side in sides) for block in blocks
-    )
+    if char in "\u200c\u200d" and before and after:
+        blocks = [SHAPED] if char == "\u200c" else [SHAPED, EMOJI]
+        return not any(among(before, block) and among(after, block) for block in blocks)
+    if char == "\ufe0f" and before:
+        return not takes_picture(before) and not (before in "#*0123456789" and after == "\u20e3")
+    if char in "\u180b\u180c\u180d\u180f" and before:
+        return not 0x1820 <= ord(before) <= 0x18AA
+    return True
 
 
 def text(value: Any) -> bool:

@@ -28,6 +28,7 @@ CLASSES = {
     "Cf": "\xad\u061c\u180e\u200b\u200e\u200f\u202a\u202e\u2060\u2066\u2069\ufeff\U000e0041",
     "Zl, Zp": "\u2028\u2029",
     "joiners between Latin letters": "a\u200da\u200cb",
+    "drawn as nothing": "a\u034f\u115f\u1160\u17b4\u180b\u2800\u3164\ufe00\ufe0f\uffa0\U000e0100",
 }
 EACH = pytest.mark.parametrize("hidden", CLASSES.values(), ids=CLASSES)
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "=\u202e1", "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(A1)")

@@ -16,19 +16,42 @@ from tests.oracle.compare import Record
 from tests.oracle.decoder import decide
 
 AT = 1_763_985_600_000
-#: One or more of each class, and of what bidirectional text is turned with.
-SMUGGLED = ("\x1b", "\x85", "\xad", "\u061c", "\u200b", "\u200e", "\u2028", "\u202e", "\u2066", "\ufeff", "\U000e0041")
-#: Persian, Hindi, Sinhala, a physician and a family: by code point, since some look like Latin letters.
+#: One or more of each class, of what bidirectional text is turned with, and of what is drawn as nothing.
+SMUGGLED = (
+    "\x1b", "\x85", "\xad", "\u061c", "\u200b", "\u200e", "\u2028", "\u202e", "\u2066", "\ufeff", "\U000e0041",
+    "\u034f", "\u115f", "\u1160", "\u17b4", "\u180b", "\u2065", "\u2800", "\u3164", "\ufe00", "\ufe0e", "\ufe0f",
+    "\uffa0", "\U000e0100",
+)  # fmt: skip
+#: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt, 16.0), and the empty cell of Braille.
+EMPTY = {
+    code
+    for first, last in (
+        (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
+        (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F),
+        (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A),
+        (0xE0000, 0xE0FFF),
+    )
+    for code in range(first, last + 1)
+}  # fmt: skip
+#: Persian, Hindi, Sinhala, Mongolian, a physician, a family, a heart, a tag, a keycap, a burning heart: by code point,
+#: since some look like Latin letters.
 JOINED = (
     "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
     "\u0915\u094d\u200d\u0937",
     "\u0dc1\u0dca\u200d\u0dbb\u0dd3",
+    "\u182d\u180b\u1820",
     "\U0001f469\u200d\u2695\ufe0f",
     "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "\u2764\ufe0f Manila",
+    "\U0001f3f7\ufe0f",
+    "1\ufe0f\u20e3",
+    "\u2764\ufe0f\u200d\U0001f525",
 )
+#: With the emoji selector after a letter, a digit, an arrow, and pictures that are pictures without it.
 TWINS = (
     "manila\u200d-1", "\u4e0a\u200d\u6d77", "\u200c\u0645\u06cc", "\u0645\u06cc\u200c", "\u043c\u200c\u0430",
-    "a\u200d\U0001f469",
+    "a\u200d\U0001f469", "manila\ufe0f", "manila-1\ufe0f", "\ufe0fmanila", "\u2192\ufe0f", "\U0001f3ed\ufe0f",
+    "\u2764\ufe0f\ufe0f", "\u2764\ufe0e", "\u845b\U000e0100", "\u182d\u180b\u180b", "manila\u3164", "\u115fmanila",
 )  # fmt: skip
 
 
@@ -37,15 +60,16 @@ def review(**fields: Any) -> dict[str, Any]:
     return event | {"task_id": "t", "correct": False} | fields
 
 
-def test_every_control_and_format_character_is_hidden_and_nothing_else() -> None:
+def test_every_character_that_hides_or_is_empty_is_hidden_and_nothing_else() -> None:
     hidden = {"Cc", "Cf", "Zl", "Zp", "Cs"}
     # Newer than some supported Python's tables, so refused by all.
     newer = set(range(0x13439, 0x13440))
     for code in set(range(sys.maxunicode + 1)) - newer:
         char = chr(code)
-        assert (HIDDEN.fullmatch(char) is not None) == (unicodedata.category(char) in hidden), hex(code)
+        expected = unicodedata.category(char) in hidden or code in EMPTY
+        assert (HIDDEN.fullmatch(char) is not None) == expected, hex(code)
         if HIDDEN.fullmatch(char):
-            assert not char.isprintable(), hex(code)
+            assert visible(f"x{char}y") != f"x{char}y", hex(code)
             assert SUSPECT.search(char) or code < 0x20, hex(code)
 
 
@@ -72,7 +96,7 @@ def ascii_escaped(text: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", JOINED, ids=ascii)
-def test_joiners_that_a_script_or_an_emoji_needs_are_taken(name: str) -> None:
+def test_joiners_and_selectors_that_a_script_or_an_emoji_needs_are_taken(name: str) -> None:
     value = msgspec.json.encode(review(site_id=name))
     (event,) = decode([value])
     assert event.site_id == name == visible(name)
@@ -80,7 +104,7 @@ def test_joiners_that_a_script_or_an_emoji_needs_are_taken(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TWINS, ids=ascii)
-def test_joiners_that_make_twins_are_refused(name: str) -> None:
+def test_joiners_selectors_and_fillers_that_make_twins_are_refused(name: str) -> None:
     value = msgspec.json.encode(review(site_id=name))
     (found,) = decode([value])
     assert isinstance(found, Rejection)
