@@ -229,6 +229,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("labelwatch_uncommitted_records", Merge.SUM, _TP, "Records behind the begin of the oldest open transaction, its own included: nobody may read them before it ends.", Origin.PROCESS),
     _gauge("labelwatch_open_transaction_seconds", Merge.SUM, _TP, "Age of the oldest open transaction; 0 where none is open. Minutes: its producer hangs, and figures wait for it.", Origin.PROCESS, "seconds"),
     _gauge("labelwatch_partition_owned", Merge.SUM, _TP, "1 for a partition that this worker owns.", Origin.PROCESS),
+    _gauge("labelwatch_partition_restored", Merge.SUM, _TP, "1 for a partition that this worker owns once its state was read back, 0 before. 0 for longer than seconds: its sites have no live figures.", Origin.PROCESS),
     _gauge("labelwatch_topic_partitions", Merge.SUM, ("topic",), "Partitions of the topic.", Origin.PROCESS),
     _gauge("labelwatch_last_commit_timestamp_seconds", Merge.MAX, _TP, "Time of the last checkpoint, by whichever worker.", Origin.PROCESS, "seconds"),
     _gauge("labelwatch_watermark_timestamp_seconds", Merge.MAX, _TP, "Highest event time seen.", Origin.ENGINE, "seconds"),

@@ -97,15 +97,19 @@ def sites_list(
     from rich.console import Console
 
     from streams.ops import sites as ops
-    from streams.ops.watch import source_of
     from streams.views.http import Unreachable
+    from streams.views.samples import ONCE_SECONDS, read_prometheus, read_worker
 
     if context.invoked_subcommand is not None:
         return
     settings = settings_of(*LOGIN, metrics_cafile=metrics_cafile)
-    login = None if prometheus else settings.metrics_login()
+    trust = settings.metrics_trust()
     try:
-        samples = source_of(url, prometheus, login, settings.metrics_trust())()
+        if prometheus:
+            samples = read_prometheus(url, trust, names=ops.READ, timeout_seconds=ONCE_SECONDS)
+        else:
+            login = settings.metrics_login()
+            samples = read_worker(url, login, trust, names=ops.READ, timeout_seconds=ONCE_SECONDS)
     except Unreachable as error:
         raise CommandError(str(error)) from error
     found = ops.read_sites(samples)

@@ -414,6 +414,8 @@ class MonitorState:
         figures.add("labelwatch_partition_owned", labels, int(owned))
         if known is None:
             return
+        if owned:
+            figures.add("labelwatch_partition_restored", labels, int(known.engine is not None))
         if owned and known.lag is not None:
             figures.add("labelwatch_consumer_lag_records", labels, known.lag[0])
             figures.add("labelwatch_consumer_lag_seconds", labels, known.lag[1])

@@ -33,7 +33,7 @@ from streams.exporter.pseudonyms import (
 from streams.ops.errors import CommandError
 from streams.ops.ports import is_free
 from streams.ops.records import TopicReader
-from streams.ops.transactions import FAILS_SECONDS, NOTED_SECONDS, described, oldest_open, whose
+from streams.ops.transactions import FAILS_SECONDS, NOTED_SECONDS, OpenTransaction, described, oldest_open, whose
 from streams.runtime.access import denied
 from streams.runtime.broker import Findings, WorkerRefusal, examine, recreated
 from streams.runtime.certificates import trust_only, when
@@ -44,7 +44,7 @@ from streams.runtime.settings import Settings, SettingsError, service_links
 from streams.runtime.watchdog import clock_offset_seconds
 from streams.sources.sinks import partition_of
 from streams.views.http import Unreachable
-from streams.views.samples import read_worker
+from streams.views.samples import ONCE_SECONDS, read_worker
 
 _PYTHON = (3, 11)
 #: Newest records of a checkpoint topic looked at: each checkpoint ends with its manifest.
@@ -193,9 +193,9 @@ def _port(settings: Settings) -> Check:
         scheme, trust = "http", None
         if settings.metrics_certfile is not None:
             scheme, trust = "https", trust_only(settings.metrics_certfile)
-        if read_worker(f"{scheme}://{shown}:{port}", settings.metrics_login(), trust).by_name.get(
-            "labelwatch_build_info"
-        ):
+        worker, build = f"{scheme}://{shown}:{port}", "labelwatch_build_info"
+        found = read_worker(worker, settings.metrics_login(), trust, names=[build], timeout_seconds=ONCE_SECONDS)
+        if build in found.by_name:
             return Check(CheckMark.OK, "metrics port", f"a labelwatch worker answers at {port}")
     return Check(
         CheckMark.FAIL,
@@ -299,6 +299,7 @@ async def _checkpoints(settings: Settings, topic_ids: Mapping[str, str]) -> list
     try:
         async with TopicReader(settings, topic) as reader:
             newest = [await reader.newest(partition, _MANIFESTS) for partition in range(reader.partitions)]
+            held = await oldest_open(settings, topic, await reader.ends())
     except (KafkaError, OSError, TimeoutError, CommandError) as error:
         why = denied(error, settings) or f"{error or type(error).__name__}"
         return [Check(CheckMark.NOTE, about, f"not looked at: {why}")]
@@ -308,7 +309,7 @@ async def _checkpoints(settings: Settings, topic_ids: Mapping[str, str]) -> list
         if (found := next((record for record in reversed(records) if record.key == MANIFEST_KEY), None)) is not None
     ]
     if not manifests:
-        return [Check(CheckMark.OK, about, "none yet")]
+        return [Check(CheckMark.OK, about, "none yet"), *await _hidden(settings, held)]
     keys = [headers.get(KEY_FINGERPRINT, b"").decode() for headers in manifests]
     lines = [
         Check(
@@ -319,7 +320,12 @@ async def _checkpoints(settings: Settings, topic_ids: Mapping[str, str]) -> list
         known = {headers.get(header, b"").decode() for headers in manifests} - {""}
         if each in topic_ids and known - {topic_ids[each]}:
             lines = [Check(CheckMark.FAIL, about, recreated(settings, each))]
-    return [*lines, *_same_key(settings, sorted(set(keys) - {""}))]
+    return [*lines, *await _hidden(settings, held), *_same_key(settings, sorted(set(keys) - {""}))]
+
+
+async def _hidden(settings: Settings, held: Sequence[OpenTransaction]) -> list[Check]:
+    """Whether an open transaction hides the newest checkpoints from who must read them back; silent where none does."""
+    return await _long_open(settings, held, "checkpoints", time.time())
 
 
 def _same_key(settings: Settings, keys: Sequence[str]) -> Iterator[Check]:
@@ -361,13 +367,20 @@ async def _records(settings: Settings) -> list[Check]:
 async def _open_transactions(settings: Settings, ends: Mapping[int, LogEnds], now_seconds: float) -> list[Check]:
     """Whether a producer's transaction holds a partition up, for every worker."""
     about = "open transactions"
+    lines = await _long_open(settings, await oldest_open(settings, EVENTS, ends), about, now_seconds)
+    return lines or [Check(CheckMark.OK, about, f"none is older than {NOTED_SECONDS:.0f} s")]
+
+
+async def _long_open(
+    settings: Settings, held: Sequence[OpenTransaction], about: str, now_seconds: float
+) -> list[Check]:
     lines = []
-    for held in await oldest_open(settings, ends):
-        age_seconds = now_seconds - held.since_ms / 1000
+    for each in held:
+        age_seconds = now_seconds - each.since_ms / 1000
         if age_seconds >= NOTED_SECONDS:
             mark = CheckMark.FAIL if age_seconds >= FAILS_SECONDS else CheckMark.NOTE
-            lines.append(Check(mark, about, described(held, await whose(settings, held), now_seconds)))
-    return lines or [Check(CheckMark.OK, about, f"none is older than {NOTED_SECONDS:.0f} s")]
+            lines.append(Check(mark, about, described(each, await whose(settings, each), now_seconds)))
+    return lines
 
 
 async def _wait_for_news(events: TopicReader, newest: Sequence[Sequence[Any]], began: float) -> Check:

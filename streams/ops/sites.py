@@ -23,6 +23,20 @@ _NEXT_TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _LIST = re.compile(r"^[ \t]*removed_sites[ \t]*=[ \t]*\[", re.MULTILINE)
 
 
+#: All that is read of a page: at the limits it is a tenth of it, and a worker there is busy.
+READ = frozenset(
+    {
+        *_COUNTED,
+        "labelwatch_site_info",
+        "labelwatch_site_last_event_timestamp_seconds",
+        "labelwatch_site_first_event_timestamp_seconds",
+        "labelwatch_policy_scope_missing",
+        "labelwatch_limit",
+        "labelwatch_limit_used",
+    }
+)
+
+
 class SiteUse(NamedTuple):
     """A site, and how much of the limits it uses.
 
@@ -57,14 +71,21 @@ def read_sites(samples: Samples) -> list[SiteUse]:
             of = dict(key)
             events[of["site"]] = events.get(of["site"], 0.0) + value
             combinations.setdefault(of["site"], set()).add((of.get("project", ""), of.get("market", "")))
+    first = _greatest_by_site(samples, "labelwatch_site_first_event_timestamp_seconds")
+    last = _greatest_by_site(samples, "labelwatch_site_last_event_timestamp_seconds")
+    missing = _greatest_by_site(samples, "labelwatch_policy_scope_missing")
     found = []
-    for site in sorted({labels["site"] for labels, _ in samples.select("labelwatch_site_info")}):
-        last = [value for _, value in samples.select("labelwatch_site_last_event_timestamp_seconds", site=site)]
-        first = samples.value("labelwatch_site_first_event_timestamp_seconds", site=site)
-        missing = samples.value("labelwatch_policy_scope_missing", site=site)
+    for site in _greatest_by_site(samples, "labelwatch_site_info"):
         use = int(events.get(site, 0)), len(combinations.get(site, ()))
-        found.append(SiteUse(site, first, max(last, default=None), *use, missing == 0))
+        found.append(SiteUse(site, first.get(site), last.get(site), *use, missing.get(site) == 0))
     return sorted(found, key=lambda use: (-use.combinations, -use.events, use.site))
+
+
+def _greatest_by_site(samples: Samples, name: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for labels, value in samples.select(name):
+        found[labels["site"]] = max(found.get(labels["site"], value), value)
+    return found
 
 
 def read_limits(samples: Samples) -> list[str]:

@@ -1,4 +1,4 @@
-"""What holds a partition of the events topic up: its oldest open transaction, and whose it is; for the doctor."""
+"""What holds a partition of a topic up: its oldest open transaction, and whose it is; for the doctor."""
 
 import asyncio
 import contextlib
@@ -25,23 +25,26 @@ class OpenTransaction(NamedTuple):
     """A partition's oldest open transaction.
 
     Attributes:
-        partition: Of the events topic.
+        topic: Of the partition.
+        partition: Its number.
         begins: Offset of its first record; nothing from there on can be read.
         records: Offsets from there to the end of the log, of other producers too.
         since_ms: When its first record was appended, epoch milliseconds.
     """
 
+    topic: str
     partition: int
     begins: int
     records: int
     since_ms: int
 
 
-async def oldest_open(settings: Settings, ends: Mapping[int, LogEnds]) -> list[OpenTransaction]:
+async def oldest_open(settings: Settings, topic: str, ends: Mapping[int, LogEnds]) -> list[OpenTransaction]:
     """The oldest open transaction of each partition that has one.
 
     Args:
         settings: Where and as whom.
+        topic: Whose partitions.
         ends: Partition to the ends of its log.
 
     Raises:
@@ -62,13 +65,13 @@ async def oldest_open(settings: Settings, ends: Mapping[int, LogEnds]) -> list[O
     try:
         await consumer.start()
         for partition, each in held.items():
-            tp = TopicPartition(EVENTS, partition)
+            tp = TopicPartition(topic, partition)
             consumer.assign([tp])
             consumer.seek(tp, each.stable)
             records = (await consumer.getmany(tp, timeout_ms=_ANSWER_MS, max_records=1)).get(tp)
             if records:
                 waiting = each.last - each.stable
-                found.append(OpenTransaction(partition, each.stable, waiting, records[0].timestamp))
+                found.append(OpenTransaction(topic, partition, each.stable, waiting, records[0].timestamp))
     finally:
         await consumer.stop()
     return found
@@ -80,7 +83,7 @@ async def whose(settings: Settings, held: OpenTransaction) -> str:
 
 
 def _whose(settings: Settings, held: OpenTransaction) -> str:
-    tp = TopicPartition(EVENTS, held.partition)
+    tp = TopicPartition(held.topic, held.partition)
     with contextlib.suppress(KafkaError, OSError, ValueError):
         admin = KafkaAdminClient(
             bootstrap_servers=settings.bootstrap.split(","), bootstrap_timeout_ms=_ANSWER_MS, **settings.security()
@@ -107,8 +110,10 @@ def described(held: OpenTransaction, producer: str, now_seconds: float) -> str:
     since = datetime.fromtimestamp(held.since_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     age_seconds = now_seconds - held.since_ms / 1000
     by = f" of {producer}" if producer else ""
+    waits = "" if held.topic == EVENTS else ", so no worker that starts or takes the partition over has its state"
     return (
-        f"partition {held.partition} of {EVENTS} is held up since {since} ({age_seconds:.0f} s): "
+        f"partition {held.partition} of {held.topic} is held up since {since} ({age_seconds:.0f} s): "
         f"a transaction{by} is open, and {held.records:,} records from offset {held.begins} on cannot be read before "
-        "it ends; restart that producer, or roll it back as docs/operations.md says (A transaction that stays open)"
+        f"it ends{waits}; restart that producer, or roll it back as docs/operations.md says "
+        "(A transaction that stays open)"
     )

@@ -36,14 +36,18 @@ def test_a_partition_shows_from_catching_up_to_revocation(state: MonitorState) -
     engine = FakeEngine()
     state.prove_membership(FOREVER)
     assert state.shown().engines == {}
+    assert sample(state, "labelwatch_partition_restored", EVENTS, "3") is None, "nothing to restore before it is owned"
     state.assign([3], 4)
     assert state.shown().engines == {}
+    assert sample(state, "labelwatch_partition_restored", EVENTS, "3") == 0
     state.restored(3, engine)
     assert state.shown().engines == {}
+    assert sample(state, "labelwatch_partition_restored", EVENTS, "3") == 1
     state.caught_up(3)
     assert state.shown().engines == {3: engine}
     state.dropped(3)
     assert state.shown().engines == {}
+    assert sample(state, "labelwatch_partition_restored", EVENTS, "3") == 0
     state.restored(3, engine)
     assert state.shown().engines == {}, "a restored engine has to catch up again"
     state.caught_up(3)

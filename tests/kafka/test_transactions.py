@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from confluent_kafka import Producer
 
 from schemas.policy import Policy
-from schemas.topics import EVENTS
+from schemas.topics import EVENTS, checkpoints_topic
 from streams.ops import doctor
 from streams.ops.doctor import Check, CheckMark, examine_all
 from streams.ops.explain import Question, explain
@@ -224,6 +225,36 @@ def test_an_open_transaction_is_no_lag_and_holds_no_worker_back(
             assert worker.terminate() == 0
 
 
+def test_the_doctor_says_who_hides_the_checkpoints_and_since_when(
+    broker: RealKafka, fresh_topics: FreshTopics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker_id = fresh_topics(1)
+    topic = checkpoints_topic(worker_id)
+    settings = Settings.resolve(environ={}, bootstrap=broker.bootstrap, id=worker_id, data_dir=tmp_path, metrics_port=0)
+
+    def lines() -> list[Check]:
+        return [line for line in examine_all(settings) if line.about == "checkpoints"]
+
+    foreign = producer(broker, "foreign")
+    foreign.begin_transaction()
+    began = datetime.now(UTC)
+    foreign.produce(topic, b"state", key=b"slot", partition=0)
+    assert foreign.flush(WAIT_SECONDS) == 0
+    assert [line.text for line in lines()] == ["none yet"], "checkpoints take some seconds to write"
+    monkeypatch.setattr(doctor, "NOTED_SECONDS", 0)
+    _, noted = lines()
+    assert noted.mark is CheckMark.NOTE
+    said = re.match(rf"partition 0 of {topic} is held up since (\S+ \S+) UTC", noted.text)
+    assert said
+    assert abs(datetime.fromisoformat(f"{said[1]}+00:00") - began) < timedelta(seconds=30)
+    assert "a transaction of transactional id 'foreign' (producer id " in noted.text
+    assert "so no worker that starts or takes the partition over has its state" in noted.text
+    monkeypatch.setattr(doctor, "FAILS_SECONDS", 0)
+    assert lines()[1].mark is CheckMark.FAIL
+    foreign.abort_transaction(WAIT_SECONDS)
+    assert [line.text for line in lines()] == ["none yet"]
+
+
 def test_a_log_that_ends_with_what_was_rolled_back_is_caught_up_with(
     broker: RealKafka, fresh_topics: FreshTopics, tmp_path: Path
 ) -> None:
@@ -258,6 +289,6 @@ def test_the_documented_command_ends_a_transaction_that_nobody_else_ends(
     with opened(broker, "left", [b"left open"]):
         send(producer(broker), [b"behind"])
         assert [m.value() for m in read_all(broker.bootstrap, EVENTS, 1)] == [b"before"]
-        words = command[1].replace("PARTITION", "0").replace("OFFSET", "1").split()
+        words = command[1].replace("TOPIC", EVENTS).replace("PARTITION", "0").replace("OFFSET", "1").split()
         broker.run("kafka-transactions.sh", "--bootstrap-server", broker.bootstrap, *words)
         assert [m.value() for m in read_all(broker.bootstrap, EVENTS, 1)] == [b"before", b"behind"]

@@ -190,6 +190,7 @@ def test_a_worker_that_comes_and_goes_is_one_page(
             f"process_start_time_seconds{{{worker}}}": now - since + 1,
             f'labelwatch_ready{{reason="member",{worker}}}': int(joined),
             f"labelwatch_partition_owned{{{partition}}}": int(joined),
+            f"labelwatch_partition_restored{{{partition}}}": int(joined),
         }
         series.setdefault(f"up{{{worker}}}", []).append(str(int(answers)))
         for name, value in shown.items():

@@ -90,6 +90,8 @@ class _Fleet:
             of = f'{_TOPIC},partition="{partition}",{at}'
             owned = partition in mine and joined
             found[f"labelwatch_partition_owned{{{of}}}"] = int(owned)
+            if owned:
+                found[f"labelwatch_partition_restored{{{of}}}"] = int(self._now >= self._open_again[partition])
             found[f'labelwatch_checkpoint_failures_total{{reason="no_answer",{of}}}'] = self._failures[worker]
             if not owned or self._now < self._open_again[partition]:
                 continue

@@ -60,6 +60,17 @@ def test_a_workers_page_is_read_by_name_and_labels() -> None:
     assert [labels["partition"] for labels, _ in samples.select("labelwatch_events_total")] == ["0", "1"]
 
 
+def test_only_the_wanted_metrics_are_read_and_parsed() -> None:
+    with serving(lambda _: (200, PAGE + "labelwatch_site_info{no sample at all\n")) as url:
+        samples = read_worker(url, names=["labelwatch_events_total", "labelwatch_no_such"])
+    assert list(samples.by_name) == ["labelwatch_events_total"]
+    assert samples.total("labelwatch_events_total") == 12
+    with serving(lambda _: (200, PAGE)) as url:
+        assert read_worker(url, names=["labelwatch_no_such"]).by_name == {}
+    with serving(lambda _: (200, "<html>hello</html>")) as url, pytest.raises(Unreachable, match="not a metrics page"):
+        read_worker(url, names=["labelwatch_events_total"])
+
+
 def test_what_is_not_there_is_none_and_adds_up_to_nothing() -> None:
     samples = Samples({"a": [({"site": "x"}, 1.0)]})
     assert samples.value("a", site="y") is None
@@ -93,6 +104,10 @@ def test_a_prometheus_is_asked_once_and_its_own_labels_are_taken_off() -> None:
     (path,) = asked
     ((query,),) = urllib.parse.parse_qs(path.partition("?")[2]).values()
     assert query == '{__name__=~"labelwatch_.*",__name__!~"labelwatch_(agent|reviewer)_.*|.*_bucket"}'
+    with serving(answer) as url:
+        read_prometheus(url, names=["labelwatch_site_reviews", "labelwatch_site_info"])
+    ((query,),) = urllib.parse.parse_qs(asked[1].partition("?")[2]).values()
+    assert query == '{__name__=~"labelwatch_site_info|labelwatch_site_reviews"}'
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from schemas.policy import Policy, PolicyError
 from streams.ops.errors import CommandError
-from streams.ops.sites import SiteUse, as_json, print_sites, read_limits, read_sites, remove
+from streams.ops.sites import READ, SiteUse, as_json, print_sites, read_limits, read_sites, remove
 from streams.views.samples import Samples
 
 
@@ -48,6 +48,11 @@ def test_sites_with_the_most_combinations_come_first_each_once() -> None:
         "combinations": 3,
         "named": True,
     }
+
+
+def test_nothing_is_asked_of_a_page_that_the_command_does_not_read() -> None:
+    """Else what it reads only in part would show as missing."""
+    assert set(page().by_name) | {"labelwatch_skips_total"} == READ
 
 
 def test_a_table_fits_80_columns_and_hides_nothing() -> None:
