@@ -1,6 +1,7 @@
 """The rules under other names: the same alerts, and none beside a healthy worker."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,33 @@ def test_every_name_is_another_one(tmp_path: Path) -> None:
         assert rule["annotations"]["dashboard_url"].startswith("https://grafana.example/d/labelwatch-")
 
 
+def test_boards_ask_for_the_same_names(tmp_path: Path) -> None:
+    adapt.main(["--boards", str(tmp_path / "same"), str(tmp_path / "rules")])
+    adapt.main([*_OPTIONS, "--boards", str(tmp_path / "boards"), str(tmp_path / "rules")])
+    shipped = sorted((PROMETHEUS.parent / "grafana" / "dashboards").glob("*.json"))
+    assert shipped
+    for file in shipped:
+        assert (tmp_path / "same" / file.name).read_bytes() == file.read_bytes()
+        text = (tmp_path / "boards" / file.name).read_text("utf-8")
+        assert json.loads(text).keys() == json.loads(file.read_text("utf-8")).keys()
+        # All that select by them, so none is left that asks for a name of ours.
+        matchers = re.findall(r'\b(job|severity)[=!~]+\\"([^"\\]*)', text)
+        assert matchers
+        assert set(matchers) <= {
+            ("job", _JOB), ("job", "monitoring/labelwatch-people"), ("severity", "critical|warning"),
+            ("severity", "critical"),  # of an error that a review found
+        }  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "wrong", [("--job", 'a"b'), ("--severity", "urgent=critical"), ("--severity", "page"), ("--runbooks", "wiki")]
+    "wrong",
+    [
+        ("--job", 'a"b'),
+        ("--severity", "urgent=critical"),
+        ("--severity", "page"),
+        ("--severity", "page=a|b"),
+        ("--runbooks", "wiki"),
+    ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, wrong: tuple[str, str]) -> None:
     with pytest.raises(SystemExit) as ended:
