@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import sys
 import time
 import unicodedata
@@ -29,6 +30,8 @@ SHOWN_MAX = 3
 #: What a robot takes: WeCom's texts end at 2,048 bytes, the others' messages at 20,000.
 _TEXT_BYTES_MAX = {"feishu": 16_000, "lark": 16_000, "dingtalk": 16_000, "wecom": 2_000}
 _TIMEOUT_SECONDS = 10
+#: Drawn as nothing: Hangul fillers, the empty Braille cell, variation selectors but that of emoji.
+_EMPTY = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\ufe00-\ufe0e\uffa0\U000e0000-\U000e0fff]")
 #: A card's colour, by what it says.
 _COLOURS = {"page": "red", "ticket": "orange"}
 
@@ -73,7 +76,8 @@ def plain(text: str) -> str:
     """On one line, and without what turns or hides text; joiners stay, since scripts need them."""
     return "".join(
         "\ufffd"
-        if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Zl", "Zp") and each not in "\u200c\u200d"
+        if (unicodedata.category(each) in ("Cc", "Cf", "Cs", "Zl", "Zp") and each not in "\u200c\u200d")
+        or _EMPTY.match(each)
         else each
         for each in text
     )

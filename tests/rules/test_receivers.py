@@ -38,7 +38,7 @@ CHATS = ("feishu", "lark", "dingtalk", "wecom")
 PATHS = ("slack", "pagerduty", *CHATS)
 SECRET = "SEC-of-the-robot"
 #: Markup of every receiver, a call to everybody, a line of its own, a command, a character that turns the text round.
-HOSTILE = "<!channel> <b>&x</b> <at id=all></at> *b* [a](http://evil)\n$(id) \u202egnp\u200b 站"
+HOSTILE = "<!channel> <b>&x</b> <at id=all></at> *b* [a](http://evil)\n$(id) \u202egnp\u200b\u3164\ufe00 站"
 
 
 def page_of_ours() -> dict[str, Any]:
@@ -251,7 +251,7 @@ def test_slack_gets_the_page_and_its_end(told: Bench) -> None:
 def test_slack_reads_no_markup_in_a_name(told: Bench) -> None:
     fires, _ = (body["attachments"][0] for body in said_by(told, "slack", hostile=True))
     for field in ("title", "text", "fallback"):
-        assert not set("<>\u202e\u200b") & set(fires[field])
+        assert not set("<>\u202e\u200b\u3164\ufe00") & set(fires[field])
         assert "&lt;!channel&gt; &lt;b&gt;&amp;x&lt;/b&gt;" in fires[field]
     assert fires["mrkdwn_in"] == ["pretext"]
 
@@ -269,7 +269,7 @@ def test_pagerduty_gets_one_incident_that_ends(told: Bench) -> None:
     assert page_of_ours()["annotations"]["description_zh"] in page["custom_details"]["firing"]
     assert [each["href"] for each in fires["links"]][1] == "http://runbooks/LabelwatchSiteQualityDrift.md"
     odd, _ = said_by(told, "pagerduty", hostile=True)
-    assert not set("\n\u202e\u200b") & set(odd["payload"]["summary"])
+    assert not set("\n\u202e\u200b\u3164\ufe00") & set(odd["payload"]["summary"])
 
 
 def test_an_e_mail_is_text_and_html_and_escapes_both(told: Bench) -> None:
@@ -286,7 +286,7 @@ def test_an_e_mail_is_text_and_html_and_escapes_both(told: Bench) -> None:
     html = odd[0].get_body(("html",)).get_content()
     assert "<b>&x" not in html
     assert "&lt;b&gt;&amp;x&lt;/b&gt;" in html
-    assert not set("\u202e\u200b") & set(html + odd[0].get_body(("plain",)).get_content())
+    assert not set("\u202e\u200b\u3164\ufe00") & set(html + odd[0].get_body(("plain",)).get_content())
     assert "Bcc" not in odd[0]
 
 
@@ -307,7 +307,7 @@ def test_a_card_is_plain_text_with_two_links_and_signed(told: Bench, name: str) 
     assert abs(time.time() - int(fires["timestamp"])) < 3600
     odd, _ = said_by(told, name, hostile=True)
     assert odd["card"]["elements"][0]["text"]["tag"] == "plain_text"
-    assert not set("\u202e\u200b") & set(odd["card"]["elements"][0]["text"]["content"])
+    assert not set("\u202e\u200b\u3164\ufe00") & set(odd["card"]["elements"][0]["text"]["content"])
 
 
 def test_dingtalk_gets_text_and_a_signature_in_the_address(told: Bench) -> None:
@@ -332,7 +332,7 @@ def test_wecom_gets_as_much_as_it_takes_and_always_the_links(told: Bench) -> Non
         assert content.endswith("\n手册 Runbook: http://runbooks/LabelwatchSiteQualityDrift.md")
         assert "准确率由 95.1% 下降至 89.8%" in content
         assert over["text"]["content"].startswith("[恢复 page]")
-        assert not set("\u202e\u200b") & set(content)
+        assert not set("\u202e\u200b\u3164\ufe00") & set(content)
 
 
 def test_a_robot_that_refuses_gets_the_message_again(told: Bench) -> None:

@@ -141,6 +141,7 @@ def test_ids_of_several_parts_are_never_merged(lists: list[list[str]]) -> None:
     [
         ({"who": "x" * 129}, "too long", r"column who \(agent_id\): 'x+'\.\.\. has 129 characters, 128 are allowed"),
         ({"who": "a\u202eb"}, "id", r"has a control or format character"),
+        ({"who": "a\u3164"}, "id", r"has a control or format character"),
         ({"who": " "}, "empty", r"column who \(agent_id\) is empty, and label_submitted needs it"),
         ({"when": ""}, "empty", r"column when \(at\) is empty"),
         ({"when": "soon"}, "time", r"column when \(at\): 'soon' is no time"),

@@ -83,7 +83,7 @@ def _single(field: EventField, index: int, read: Read, constant: Any, where: str
         text = cells[index].strip()
         if not text:
             return constant
-        return text if len(text) <= _IDENTIFIER and text.isprintable() else _identifier(text, where)
+        return text if len(text) <= _IDENTIFIER and text.isascii() and text.isprintable() else _identifier(text, where)
 
     def get_text(cells: Sequence[str]) -> Any:
         text = cells[index].strip()
@@ -130,7 +130,9 @@ def _read(field: EventField, source: FieldSource, where: str, times: dict[tuple[
         separator = source.separator or "|"
         return lambda text: [_identifier(part.strip(), where) for part in text.split(separator) if part.strip()]
     if field.kind == "id":
-        return lambda text: text if len(text) <= _IDENTIFIER and text.isprintable() else _identifier(text, where)
+        return lambda text: (
+            text if len(text) <= _IDENTIFIER and text.isascii() and text.isprintable() else _identifier(text, where)
+        )
     return lambda text: text if len(text) <= _TEXT else _too_long(text, where, _TEXT)
 
 
@@ -169,7 +171,10 @@ def _identifier(text: str, where: str) -> str:
     if len(text) > _IDENTIFIER:
         return _too_long(text, where, _IDENTIFIER)
     if HIDDEN.search(text):
-        raise CellError("id", f"{where}: {shown(text)} has a control or format character, which no id may have")
+        raise CellError(
+            "id",
+            f"{where}: {shown(text)} has a control or format character, or one drawn as nothing, which no id may have",
+        )
     return text
 
 
