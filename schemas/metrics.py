@@ -241,7 +241,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("labelwatch_clock_skew_seconds", Merge.NEITHER, ("site",), "Broker time minus event time of the first event of the site's newest minute; below 0 the site's clock is ahead.", Origin.ENGINE, "seconds"),
     _gauge("labelwatch_render_duration_seconds", Merge.SUM, ("page",), "Time to render a page.", Origin.PROCESS, "seconds"),
     _counter("labelwatch_render_errors_total", ("page",), "Pages rendered without a part that failed. Any: a defect, the log has it.", Origin.PROCESS),
-    _counter("labelwatch_page_readers_cut_off_total", ("reason",), "Readers of a page who did not get it whole: slow, less than 16 KiB a second; place, the slowest when others needed its place; memory, an older page beside newer ones; full, turned away, since all places wait for a page.", Origin.PROCESS),
+    _counter("labelwatch_page_readers_cut_off_total", ("reason",), "Readers of a page who did not get it whole: slow, less than 16 KiB a second; place, the slowest of more than 16; memory, an older page beside newer ones; full, turned away, since 64 wait for a page.", Origin.PROCESS),
     _gauge("labelwatch_certificate_expiry_timestamp_seconds", Merge.MAX, ("use",), "When a certificate of the worker ends: of the metrics pages (use metrics), or the one that it shows to the brokers (use kafka). Past: nobody can scrape it, or it is locked out.", Origin.PROCESS, "seconds"),
     _gauge("labelwatch_dropped_series", Merge.SUM, ("metric",), "Series left out by the cap.", Origin.PROCESS),
     _counter("labelwatch_native_reader_failures_total", (), "Failures of the native reader, after which Python's goes on. Any: a defect, the log has the offset.", Origin.PROCESS),

@@ -1,8 +1,9 @@
 """Who is connected to the pages, who gives way to whom, and how much of the pages is in memory; for the server.
 
 Two kinds of places. Each connection begins among the **askers**, who owe a request: when those places are taken, the
-oldest asker gives way. Probes are answered there. Who has asked for a page moves to the **readers**: when those places
-are taken, the slowest reader gives way. So no reader of pages, however slow, can keep a probe or a scraper out.
+oldest asker gives way. Probes are answered there. Who has asked for a page moves to the **readers**. They wait together
+for one rendering, which costs little; when more than there are places for are in the midst of their page, the slowest
+gives way. So no reader of pages, however slow, can keep a probe or a scraper out.
 """
 
 import logging
@@ -15,7 +16,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 ASKERS_MAX = 32
+#: In the midst of their page. More may begin at the same time: how slow one is shows after a second.
 READERS_MAX = 16
+#: Who wait for a rendering share it, and each takes a thread.
+WAITERS_MAX = 64
 #: For the whole request, however slowly it drips: a scraper sends it at once.
 HEAD_SECONDS = 5.0
 #: Who reads less than this over PROGRESS_SECONDS is cut off.
@@ -109,23 +113,18 @@ class Connections:
             self._visits.pop(request, None)
 
     def wants_page(self, request: socket.socket) -> Visit | None:
-        """A connection has asked for a page, as it should: it becomes a reader, if need be in the slowest one's place.
+        """A connection has asked for a page, as it should: it becomes a reader.
 
         Returns:
-            Its visit; None where there is no place, since all readers wait for their page: no fault of theirs.
+            Its visit; None where too many wait already.
         """
-        now = time.monotonic()
         with self._lock:
             visit = self._visits.get(request)
             if visit is None:
                 return None
-            readers = [other for other, each in self._visits.items() if each.reads]
-            if len(readers) >= READERS_MAX:
-                sending = [other for other in readers if self._visits[other].body is not None]
-                if not sending:
-                    self._cut_off(CutOff.FULL)
-                    return None
-                self._close(min(sending, key=lambda other: self._visits[other].rate(now)), CutOff.PLACE)
+            if sum(each.reads and each.body is None for each in self._visits.values()) >= WAITERS_MAX:
+                self._cut_off(CutOff.FULL)
+                return None
             visit.reads = True
             return visit
 
@@ -141,6 +140,7 @@ class Connections:
                 total -= sum(map(len, oldest))
                 for request in [request for request, each in self._visits.items() if each.body is oldest]:
                     self._close(request, CutOff.MEMORY)
+            self._make_places()
 
     def tend(self) -> None:
         """Closes connections that send no request for too long or read too slowly; called several times a second."""
@@ -151,6 +151,15 @@ class Connections:
                     self._close(request)
                 elif visit.is_too_slow(now):
                     self._close(request, CutOff.SLOW)
+            self._make_places()
+
+    def _make_places(self) -> None:
+        """Where more read than there are places for, the slowest give way, once it is known how fast they are."""
+        now = time.monotonic()
+        sending = [request for request, visit in self._visits.items() if visit.body is not None]
+        known = [(rate, n) for n, request in enumerate(sending) if (rate := self._visits[request].rate(now)) < math.inf]
+        for _, n in sorted(known)[: max(len(sending) - READERS_MAX, 0)]:
+            self._close(sending[n], CutOff.PLACE)
 
     def _close(self, request: socket.socket, reason: CutOff | None = None) -> None:
         """Takes a connection's place, and wakes its thread, which then closes it."""

@@ -33,7 +33,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from schemas.metrics import Page
 from streams.exporter.collector import MAX_SERIES, PeopleCollector, SitesCollector
-from streams.exporter.connections import ASKERS_MAX, READERS_MAX, Connections, Visit
+from streams.exporter.connections import ASKERS_MAX, WAITERS_MAX, Connections, Visit
 from streams.exporter.pages import PageSource
 from streams.exporter.pseudonyms import AgentNames
 from streams.exporter.state import MonitorState
@@ -286,7 +286,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
-    request_queue_size = ASKERS_MAX + READERS_MAX
+    request_queue_size = ASKERS_MAX + WAITERS_MAX
 
     def __init__(
         self,

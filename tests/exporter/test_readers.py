@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -77,6 +78,36 @@ def test_slow_readers_keep_neither_probes_nor_prometheus_out(server: MetricsServ
         assert all(body.count(b"labelwatch_site_labels{") == SERIES for _, body in scrapes)
 
 
+def test_many_who_wait_for_one_rendering_keep_prometheus_out_no_more_than_those_who_read(
+    server: MetricsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, release = server._sources[0], threading.Event()
+    render = source._render
+
+    def held() -> Any:
+        assert release.wait(60)
+        return render()
+
+    monkeypatch.setattr(source, "_render", held)
+    with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+        for _ in range(SLOW_READERS):
+            stack.callback(SlowReader(server).close)
+        while source._waiting < SLOW_READERS - 1:
+            time.sleep(0.001)
+        scrape = pool.submit(ask, server, "/metrics")
+        assert [ask(server, path)[0] for path in ("/healthz", "/readyz")] == [200] * 2
+        while source._waiting < SLOW_READERS:
+            time.sleep(0.001)
+        release.set()
+        status, body = scrape.result(60)
+        assert status == 200
+        assert body.count(b"labelwatch_site_labels{") == SERIES
+        # The slow ones give way as soon as it is known how slow they are.
+        while (reading := sum(visit.body is not None for visit in list(server._connections._visits.values()))) > 17:
+            time.sleep(0.01)
+        assert reading
+
+
 def cut_off(server: MetricsServer) -> dict[str, int]:
     # By its line: a parser takes a second for such a page.
     found = re.findall(rb'labelwatch_page_readers_cut_off_total{reason="(\w+)"} (\d+)', ask(server, "/metrics")[1])
@@ -99,16 +130,15 @@ def test_the_slowest_reader_gives_way_to_the_next_one_and_is_counted(
 ) -> None:
     monkeypatch.setattr(connections, "READERS_MAX", 2)
     with ExitStack() as stack:
-        slow = SlowReader(server)
-        stack.callback(slow.close)
-        assert slow.first_bytes() == b"HTTP/1.0 200"
+        slow = [SlowReader(server) for _ in range(3)]
+        for reader in slow:
+            stack.callback(reader.close)
+            assert reader.first_bytes() == b"HTTP/1.0 200"
         whole = len(ask(server, "/metrics")[1])
-        other = SlowReader(server)
-        stack.callback(other.close)
-        assert other.first_bytes() == b"HTTP/1.0 200"
+        while not cut_off(server)["place"]:
+            time.sleep(0.05)
         assert ask(server, "/metrics")[0] == 200
-        assert cut_off(server)["place"] >= 1
-        assert read_to_the_end(slow.connection) < whole / 2
+        assert min(read_to_the_end(reader.connection) for reader in slow) < whole / 2
 
 
 def test_a_reader_without_progress_is_cut_off_and_a_steady_one_gets_everything(

@@ -246,7 +246,7 @@ def test_a_request_that_drips_is_cut_off(state: MonitorState, monkeypatch: pytes
 def test_readers_who_wait_for_their_page_keep_their_place_and_more_are_refused(
     state: MonitorState, server: MetricsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "READERS_MAX", 2)
+    monkeypatch.setattr(connections, "WAITERS_MAX", 2)
     with waiting_engine(state) as (_, entered, leave):
         busy = [in_thread(lambda: ask(server, "/metrics")) for _ in range(2)]
         assert entered.acquire(timeout=60)
