@@ -17,7 +17,7 @@ mappings = typer.Typer(help="Mappings of files that others wrote.", no_args_is_h
 _Delimiter = Annotated[str | None, typer.Option(help="Between cells: one character or its name, such as semicolon.")]
 _Encoding = Annotated[str | None, typer.Option(help="utf-8, utf-16, cp1252, gb18030 ...; else by the bytes.")]
 _Format = Annotated[
-    str | None, typer.Option(help="csv, tsv, json, jsonl, label-studio, excel or parquet; else by the content.")
+    str | None, typer.Option(help="csv, tsv, json, jsonl, label-studio, cvat, excel or parquet; else by the content.")
 ]
 _Quote = Annotated[str | None, typer.Option(help="none: quotes are characters like any other.")]
 _Sheet = Annotated[str | None, typer.Option(help="Of an Excel file; else the one that has rows.")]
@@ -62,7 +62,7 @@ def events_check(
 def import_files(
     files: Annotated[
         list[Path],
-        typer.Argument(help="CSV, TSV, JSON, Label Studio's export, Excel, Parquet; packed too; - is stdin."),
+        typer.Argument(help="CSV, TSV, JSON, Excel, Parquet, exports of Label Studio and CVAT; - is stdin."),
     ],
     map: Annotated[str | None, typer.Option(help="A mapping file, M.toml, or agent_id=worker,task_id=item,...")] = None,
     set: Annotated[list[str] | None, typer.Option(help="A value for every row, site_id=lima-2.")] = None,

@@ -28,11 +28,13 @@ from streams.sources.mapping.model import MappingOverrides, RowMapping, from_pai
 from streams.sources.ordering import EventSorter, OrderedEvent
 from streams.sources.replay import clock, send
 from streams.sources.sinks import KafkaTarget, Outgoing
-from streams.sources.tables import label_studio
+from streams.sources.tables import cvat, label_studio
 from streams.sources.tables.table import SourceTable, TableReading
 
 #: Compared labels from which on it is said that none of them ever is a gold value.
 _NEVER = 10
+#: Mappings of exports that say themselves what is what.
+_OF_KIND = {"label-studio": label_studio.FIELDS, "cvat": cvat.FIELDS}
 _DAY_MS = 86_400_000
 #: The longest live window.
 _WINDOW_DAYS = 7
@@ -114,11 +116,12 @@ def mapping_for(request: ImportRequest) -> Callable[[SourceTable], RowMapping]:
         return lambda table: pairs
 
     def by_kind(table: SourceTable) -> RowMapping:
-        if table.kind != "label-studio":
+        fields = _OF_KIND.get(table.kind)
+        if fields is None:
             raise MappingError(
                 f"{table.name}: needs a mapping; `labelwatch map suggest {table.name}` proposes one for --map"
             )
-        return from_pairs(label_studio.FIELDS, request.constants, request.overrides)
+        return from_pairs(fields, request.constants, request.overrides)
 
     return by_kind
 

@@ -281,7 +281,7 @@ def test_a_proposal_for_a_chinese_sheet_is_used_as_it_is(run: Run, tmp_path: Pat
         (
             "_unit_id,_worker_id,_created_at,kind,kind_gold",
             ["1,2,11/2/2026 10:15:33,cat,dog"],
-            ['format = "crowdflower"', 'label = "kind"', 'expected = "kind_gold"', "CrowdFlower"],
+            ['format = "crowdflower"', 'label = "kind"', 'expected = "kind_gold"', "CrowdFlower", 'compare = "any"'],
         ),
         (
             "INPUT:url\tOUTPUT:kind\tGOLDEN:kind\tASSIGNMENT:worker_id\tASSIGNMENT:task_id\tASSIGNMENT:submitted",
@@ -328,6 +328,25 @@ def test_label_studios_export_needs_no_mapping(run: Run, tmp_path: Path) -> None
     review = json.loads(ended.out.splitlines()[1])
     assert (review["agent_id"], review["label"], review["expected"], review["correct"]) == ("11", "cat", "dog", False)
     assert review["at"] == 1_793_613_600_500
+
+
+def test_cvats_xml_needs_no_mapping_and_says_what_it_lacks(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "export.xml"
+    path.write_text(
+        "<annotations><meta><task><id>4</id><name>plates</name><updated>2026-09-25 11:38:27.301183+03:00</updated>"
+        "<assignee><username>ann</username></assignee></task></meta>"
+        "<image name='a.jpg'><box label='plate'/></image></annotations>"
+    )
+    ended = run("import", path, "--set", "site_id=s", "--plain")
+    assert (ended.code, ended.err) == (0, "")
+    # By `date -u -d '2026-09-25 11:38:27 +03:00' +%s`.
+    assert json.loads(ended.out.splitlines()[0]) == {
+        "type": "label_submitted", "site_id": "s", "project_id": "plates", "agent_id": "ann", "task_id": "4/a.jpg",
+        "label": "plate", "at": 1_790_325_507_301,
+    }  # fmt: skip  # an event in one glance
+    assert "says of an image neither who labeled it nor when" in ended.out
+    proposal = run("map", "suggest", path)
+    assert 'task_id = ["task", "image"]  # as CVAT exports it' in proposal.out
 
 
 # --- events check

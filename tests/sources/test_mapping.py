@@ -95,6 +95,7 @@ def test_a_file_says_what_a_row_is_by_its_columns() -> None:
     [
         ("exact", "Cat", "cat", False), ("no-case", "STRASSE", "straße", True), ("no-case", "cat", "dog", False),
         ("number", "1.50", "1,5", True), ("number", "1e1", "10", True), ("number", "n/a", "1", False),
+        ("any", "b", "a | b", True), ("any", "ab", "a|b", False),
         ("set", "b|a", "a | b", True), ("set", "a|b", "a", False), ("set", "猫|狗", "狗|猫", True),
     ],
 )  # fmt: skip  # a table

@@ -156,6 +156,37 @@ def test_objects_are_rows_and_pointers_are_columns(tmp_path: Path) -> None:
         assert [row for _, row in rows] == expected
 
 
+def test_cvats_xml_gives_a_row_for_each_image_with_a_shape_and_for_each_track(tmp_path: Path) -> None:
+    def task(number: int, person: str) -> str:
+        assignee = f"<assignee><username>{person}</username></assignee>" if person else "<assignee/>"
+        return (
+            f"<task><id>{number}</id><name>batch {number}</name><created>c{number}</created>"
+            f"<updated>u{number}</updated><owner><username>boss</username></owner>{assignee}</task>"
+        )
+
+    shapes = '<box label="plate"><attribute name="x">1</attribute></box><polygon label="car"/><tag label="car"/>'
+    one = (
+        f"<?xml version='1.0' encoding='utf-8'?><annotations><version>1.1</version><meta>{task(4, 'ann')}</meta>"
+        f"<image id='0' name='a &amp; b.jpg'>{shapes}</image><image id='1' name='empty.jpg'/>"
+        "<track id='3' label='person'><box frame='0'/></track></annotations>"
+    )
+    table, rows = read(a_file(tmp_path, one, "export.xml"))
+    assert (table.kind, table.place) == ("cvat", "image")
+    known = ["4", "batch 4", "batch 4", "ann", "c4", "u4"]
+    assert rows == [(1, ["a & b.jpg", "car|plate", *known]), (3, ["track 3", "person", *known])]
+    assert any("images without a shape or tag are left out" in note for note in table.notes)
+    # Of a project: images name their task.
+    many = (
+        f"<annotations><meta><project><name>roads</name><tasks>{task(4, 'ann')}{task(5, '')}</tasks></project></meta>"
+        "<image name='a' task_id='5'><box label='x'/></image><image name='b' task_id='4'><box label='y'/></image>"
+        "</annotations>"
+    )
+    assert cells(a_file(tmp_path, many, "export.xml")) == [
+        ["a", "x", "5", "batch 5", "roads", "", "c5", "u5"],
+        ["b", "y", "4", "batch 4", "roads", "ann", "c4", "u4"],
+    ]
+
+
 def test_an_array_larger_than_any_buffer_is_read_part_by_part(tmp_path: Path) -> None:
     chance = random.Random(3)
     objects = [{"n": n, "text": '猫\\"[{' * chance.randrange(400), "more": [n] * 3} for n in range(3_000)]
@@ -266,6 +297,10 @@ def test_quotes_may_be_text(tmp_path: Path) -> None:
         ("a.csv", b"<!DOCTYPE html>\n<html>502</html>", r"a\.csv: is an HTML page, such as an error or a log-in"),
         ("a.jsonl", b"\n <html><body>", r"a\.jsonl: is an HTML page"),
         ("a.csv", b"<?xml version='1.0'?>", r"a\.csv: is XML"),
+        ("a.xml", b"<?xml version='1.0'?><page/>", r"a\.xml: is XML, and not CVAT's"),
+        ("a.xml", b"<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b 'c'>]><annotations/>", r"is XML, and not CVAT's"),
+        ("a.xml", b"<annotations><meta></annotations>", r"a\.xml: breaks off, or is no XML: mismatched"),
+        ("a.xml", b"<annotations><image name='a'>", r"a\.xml: breaks off, or is no XML"),
         ("a.csv", b"PAR1....", r"a\.csv: is a Parquet file by its content, not \.csv"),
         ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1", r"is an old Excel file"),
         ("a.xlsx", zipped(b"x", "[Content_Types].xml", "word/a.xml"), r"a\.xlsx: is a document of another office"),
@@ -309,7 +344,7 @@ def test_too_many_quotes_end_the_reading(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("stated", "says"),
     [
-        ({"format": "xml"}, r"format 'xml': use csv, tsv, json, jsonl, label-studio, excel or parquet"),
+        ({"format": "xml"}, r"format 'xml': use csv, tsv, json, jsonl, label-studio, excel, parquet or cvat"),
         ({"delimiter": ";;"}, r"delimiter ';;': give one character, or comma, semicolon"),
         ({"delimiter": '"'}, r"delimiter '\"'"),
         ({"encoding": "klingon"}, r"encoding 'klingon' is not known; use utf-8"),

@@ -13,7 +13,7 @@ from streams.sources.mapping.errors import MappingError
 from streams.sources.mapping.fields import EVENT_WORDS, FIELDS, NAMES, SECONDS
 from streams.sources.mapping.times import NAMED, TimeReader, pattern_of, zone_of
 
-COMPARISONS = ("exact", "no-case", "number", "set")
+COMPARISONS = ("exact", "no-case", "number", "set", "any")
 _TABLES = {
     "source": {"format", "delimiter", "encoding", "quote", "sheet"},
     "time": {"zone", "format", "made_from", "assumed_seconds"},

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from schemas.text import visible
 from streams.sources.mapping.errors import CellError, MappingError
 from streams.sources.mapping.times import TimeReader
-from streams.sources.tables import label_studio
+from streams.sources.tables import cvat, label_studio
 from streams.sources.tables.table import BadRow, SourceTable, TableReading
 
 #: Rows by whose values it is proposed.
@@ -60,6 +60,7 @@ _HEADERS: dict[str, tuple[str, ...]] = {
     "state": ("state", "activity", "状态"),
     "skipped": ("skipped", "is_skipped", "was_cancelled", "跳过"),
 }  # fmt: skip  # a table
+_DOCCANO = "doccano's export"
 #: Exports whose headers are known: what they are, headers that are there, fields, and constants.
 _KNOWN: tuple[tuple[str, tuple[str, ...], dict[str, str], str | None], ...] = (
     (
@@ -80,9 +81,19 @@ _KNOWN: tuple[tuple[str, tuple[str, ...], dict[str, str], str | None], ...] = (
         {"agent_id": "ASSIGNMENT:worker_id", "task_id": "ASSIGNMENT:task_id", "at": "ASSIGNMENT:submitted"},
         None,
     ),
+    (
+        _DOCCANO,
+        ("id", "text", "label", "Comments"),
+        {"task_id": "id", "label": "label"},
+        None,
+    ),
 )
 #: Headers of an answer and of its gold in those.
 _ANSWERS = re.compile(r"(Answer\.|OUTPUT:)(?P<name>.+)")
+#: Exports that say themselves what is what: the tool, and the fields.
+_EXPORTS = {"label-studio": ("Label Studio", label_studio.FIELDS), "cvat": ("CVAT", cvat.FIELDS)}
+#: Ids of two columns among those.
+_PAIRED = {cvat.FIELDS["task_id"]}
 _TRUE = {"correct", "right", "pass", "passed", "ok", "accept", "accepted", "good", "true", "yes", "1", "y",
          "正确", "对", "是", "合格", "通过", "richtig", "ja"}  # fmt: skip
 _FALSE = {"incorrect", "wrong", "fail", "failed", "reject", "rejected", "bad", "false", "no", "0", "n",
@@ -109,6 +120,7 @@ class _Proposal:
     unit_reason: str = ""
     values: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    comparison: str = ""
 
 
 _NOTHING = TableReading()
@@ -123,10 +135,11 @@ def suggest(table: SourceTable, reading: TableReading = _NOTHING) -> Iterator[st
     """
     values, rows = _values(table)
     made = _Proposal()
-    if table.kind == "label-studio":
-        for name, column in label_studio.FIELDS.items():
+    if table.kind in _EXPORTS:
+        tool, fields = _EXPORTS[table.kind]
+        for name, column in fields.items():
             made.columns["handle_ms" if name == "handle_s" else name] = column
-            made.reasons["handle_ms" if name == "handle_s" else name] = "as Label Studio exports it"
+            made.reasons["handle_ms" if name == "handle_s" else name] = f"as {tool} exports it"
     else:
         _by_known(table.columns, made)
         _by_headers(table.columns, made)
@@ -145,6 +158,8 @@ def suggest(table: SourceTable, reading: TableReading = _NOTHING) -> Iterator[st
     yield from ("", "[fields]")
     for name, column in made.columns.items():
         yield f"{_field(name, column, made)}  # {made.reasons[name]}"
+    if made.comparison:
+        yield made.comparison
     missing = [name for name in ("agent_id", "task_id", "at") if name not in made.columns]
     for name in missing:
         yield f'# {name} = "COLUMN"  # needed, and no header says which it is{_remedy(name)}'
@@ -182,10 +197,15 @@ def _by_known(columns: Sequence[str], made: _Proposal) -> None:
         made.notes.append(f"looks like {what}, by the columns {', '.join(needed)}")
         for name, column in fields.items():
             if column in columns:
-                made.columns[name], made.reasons[name] = column, f"as {what} are written"
+                made.columns[name], made.reasons[name] = column, f"so in {what}"
         if form:
             made.times["format"] = form
             made.time_reasons.append(f"the form of {what}")
+        if what == _DOCCANO:
+            made.notes.append(
+                "it has neither people nor times: export each person's file by itself, and give --set agent_id=NAME "
+                "and --times-from"
+            )
         answers = [column for column in columns if _ANSWERS.fullmatch(column)]
         if len(answers) == 1:
             made.columns["label"], made.reasons["label"] = answers[0], "the one answer"
@@ -195,6 +215,8 @@ def _by_known(columns: Sequence[str], made: _Proposal) -> None:
         if len(golds) == 1:
             made.columns["expected"], made.reasons["expected"] = golds[0], "the one gold value"
             base = golds[0].removesuffix("_gold")
+            if golds[0].endswith("_gold"):
+                made.comparison = 'correct = { compare = "any", separator = "\\n" }  # accepted answers are one a line'
             if base != golds[0] and base in columns:
                 made.columns["label"], made.reasons["label"] = base, f"its gold is {golds[0]}"
         return
@@ -333,7 +355,9 @@ def _field(name: str, column: str, made: _Proposal) -> str:
     if name == "handle_ms" and made.unit_reason:
         made.reasons[name] += f"; {made.unit_reason}"
         return f"{name} = {{ column = {_quoted(column)}, unit = {_quoted(made.unit)} }}"
-    return f"{'handle_s' if name == 'handle_ms' else name} = {_quoted(column)}"
+    columns = column.split("+") if name == "task_id" and column in _PAIRED else [column]
+    value = _quoted(column) if len(columns) == 1 else f"[{', '.join(map(_quoted, columns))}]"
+    return f"{'handle_s' if name == 'handle_ms' else name} = {value}"
 
 
 def _source_lines(reading: TableReading) -> Iterator[str]:

@@ -225,13 +225,15 @@ def _date(text: str, where: str) -> str:
 
 
 def comparison(how: str, separator: str) -> Callable[[str, str], bool]:
-    """Whether a label equals its gold: `exact`, `no-case`, `number` or `set` (of choices, in any order)."""
+    """Whether a label equals its gold: `exact`, `no-case`, `number`, `set` (choices, in any order), `any` of them."""
     if how == "no-case":
         return lambda label, gold: label.casefold() == gold.casefold()
     if how == "number":
         return _equal_numbers
     if how == "set":
         return lambda label, gold: _choices(label, separator) == _choices(gold, separator)
+    if how == "any":
+        return lambda label, gold: label in _choices(gold, separator)
     return str.__eq__
 
 

@@ -63,7 +63,7 @@ class OpenedFile:
         name: For errors.
         open: Opens the unpacked bytes anew.
         path: Of the file on disk.
-        kind: `delimited`, `json`, `json lines`, `Excel` or `Parquet`, by its content.
+        kind: `delimited`, `json`, `json lines`, `Excel`, `Parquet` or `CVAT`, by its content.
         encoding: As Python calls it.
         notes: What was found or guessed.
         size: Bytes on disk.
@@ -305,9 +305,12 @@ def _kind(file: OpenedFile, ending: str) -> str:
     stripped = head.lstrip()
     if _HTML.match(stripped.encode("utf-8", "replace")):
         raise SourceError(f"{file.name}: is an HTML page, such as an error or a log-in; download the table itself")
-    if stripped.startswith("<?xml"):
-        raise SourceError(f"{file.name}: is XML; export it as CSV or JSON")
     promised = _ENDINGS.get(ending)
+    if stripped.startswith(("<?xml", "<annotations")):
+        # One with definitions of its own could unpack to anything.
+        if "<annotations" not in head or "<!DOCTYPE" in head or promised is not None:
+            raise SourceError(f"{file.name}: is XML, and not CVAT's as .xml; export it as CSV or JSON")
+        return "CVAT"
     found = "json" if stripped[:1] == "[" else "json lines" if stripped[:1] == "{" else "delimited"
     if promised == "delimited" and ending != ".txt" and found == "json lines":
         # A header may begin with anything, but no cell but JSON begins so.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from schemas.text import choice
 from streams.sources.errors import SourceError
+from streams.sources.tables.cvat import open_cvat
 from streams.sources.tables.delimited import open_delimited
 from streams.sources.tables.label_studio import is_label_studio, open_label_studio
 from streams.sources.tables.objects import open_objects
@@ -17,7 +18,7 @@ from streams.sources.tables.workbook import open_workbook
 #: Formats by name, and the kind of content that each is.
 FORMATS = {
     "csv": "delimited", "tsv": "delimited", "json": "json", "jsonl": "json lines", "label-studio": "json",
-    "excel": "Excel", "parquet": "Parquet",
+    "excel": "Excel", "parquet": "Parquet", "cvat": "CVAT",
 }  # fmt: skip  # a table
 
 _NOTHING = TableReading()
@@ -39,6 +40,8 @@ def open_table(path: Path, reading: TableReading = _NOTHING) -> Iterator[SourceT
         if file.kind == "Excel":
             with open_workbook(file, reading.sheet) as table:
                 yield table
+        elif file.kind == "CVAT":
+            yield open_cvat(file)
         elif file.kind == "Parquet":
             yield open_parquet(file)
         elif file.kind == "delimited":

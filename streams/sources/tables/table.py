@@ -25,10 +25,10 @@ class SourceTable:
 
     Attributes:
         name: For errors; the file's, with that of the member of an archive.
-        kind: `csv`, `json`, `jsonl`, `label-studio`, `excel` or `parquet`.
+        kind: `csv`, `json`, `jsonl`, `label-studio`, `excel`, `parquet` or `cvat`.
         columns: In the order of the cells; of JSON: those of its first objects.
         rows: Reads from the begin, giving the columns that are asked for.
-        place: What a row's place is: `line`, `row`, `object` or `task`.
+        place: What a row's place is: `line`, `row`, `object`, `task` or `image`.
         notes: What was found or guessed, in sentences.
         progress: Bytes read so far, of `size`.
         size: Bytes of the file; 0: not known.
