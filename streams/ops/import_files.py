@@ -35,6 +35,7 @@ from streams.sources.tables.table import SourceTable, TableReading
 _NEVER = 10
 #: Mappings of exports that say themselves what is what.
 _OF_KIND = {"label-studio": label_studio.FIELDS, "cvat": cvat.FIELDS}
+_BAR_EVENTS = 5_000
 _DAY_MS = 86_400_000
 #: The longest live window.
 _WINDOW_DAYS = 7
@@ -71,14 +72,26 @@ class Imported:
         report: What became of the rows.
         sorter: Has the events.
         reviews: Has those of labels by each other.
+        console: For a bar of progress.
     """
 
     report: ImportReport
     sorter: EventSorter
     reviews: EventSorter
+    console: Console
 
     def events(self) -> Iterator[OrderedEvent]:
         """All events in order of time; a review behind its label."""
+        with _bar(self.console) as bar:
+            task = bar.add_task("writing", total=self.sorter.taken)
+            for number, event in enumerate(self._ordered(), 1):
+                yield event
+                if number % _BAR_EVENTS == 0:
+                    # Those of consensus are known when its first one is made.
+                    total = self.sorter.taken + self.reviews.taken
+                    bar.update(task, completed=number, total=total, description=f"{number:,} events")
+
+    def _ordered(self) -> Iterator[OrderedEvent]:
         consensus = self.report.consensus
         if consensus is None:
             return self.sorter.events()
@@ -148,11 +161,10 @@ def importing(request: ImportRequest, console: Console, dry: bool, folder: Path 
             raise MappingError(f"consensus {request.consensus!r}: use {choice(RULES)}")
         consensus = None if request.consensus is None else Consensus()
         options = ImportOptions(request.files, mapping, reading, consensus=consensus)
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         with (
             EventSorter(folder) as sorter,
             EventSorter(folder) as reviews,
-            Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+            _bar(console) as bar,
         ):
             task = bar.add_task("reading", total=None)
 
@@ -161,9 +173,15 @@ def importing(request: ImportRequest, console: Console, dry: bool, folder: Path 
 
             report = read_rows(options, None if dry else sorter, progress)
             bar.stop()
-            yield Imported(report, sorter, reviews)
+            yield Imported(report, sorter, reviews, console)
     except MappingError as error:
         raise CommandError(str(error), WRONG_USE) from error
+
+
+def _bar(console: Console) -> Progress:
+    """How far it is, and how long it will take yet; for a person alone, so nothing where there is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _with_stated(reading: TableReading, stated: Mapping[str, str]) -> TableReading:

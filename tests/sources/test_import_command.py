@@ -1,6 +1,7 @@
 """`labelwatch import`, `map suggest` and `events check` from outside: exit codes, sentences, and what is written."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -10,10 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from rich.console import Console
 
 from streams import cli
+from streams.ops.import_files import ImportRequest, importing, write_to_file
 from streams.ops.topics import create
 from streams.runtime.settings import Settings
+from streams.sources.mapping.model import MappingOverrides
 from tests.support.consume import read_all
 from tests.support.tansu import Tansu
 
@@ -234,6 +238,23 @@ def test_a_mapping_says_how_its_file_is_read_and_the_command_line_goes_before_it
 def test_standard_input_is_given_once(run: Run) -> None:
     ended = run("import", "-", "-", "--map", MAP, *PLACE)
     assert (ended.code, ended.err) == (1, "labelwatch: standard input (-) can be read once; give it once\n")
+
+
+def test_a_terminal_sees_how_far_reading_and_writing_are(tmp_path: Path) -> None:
+    path, _ = head(tmp_path, "zencrowd_us", 12_000)
+    screen = io.StringIO()
+    request = ImportRequest(
+        [path],
+        dict(pair.split("=") for pair in MAP.split(",")),
+        {"site_id": "s", "project_id": "p"},
+        MappingOverrides(made_from="2026-11-01T08:00Z"),
+    )
+    with importing(request, Console(file=screen, force_terminal=True, width=100), False, tmp_path) as imported:
+        assert write_to_file(imported, tmp_path / "out.jsonl", ()) == 24_000
+    seen = screen.getvalue()
+    # How much of it, and how long it takes yet.
+    assert re.search(r"10,000 rows.*\d+%.*\d:\d\d:\d\d", seen)
+    assert re.search(r"20,000 events.*83%.*\d:\d\d:\d\d", seen)
 
 
 # --- suggest
