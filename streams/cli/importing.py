@@ -46,16 +46,25 @@ def map_suggest(
 
 @events.command("check")
 def events_check(
-    file: Annotated[Path, typer.Argument(help="JSON lines, one event each; - is standard input.")],
+    file: Annotated[Path | None, typer.Argument(help="JSON lines, one event each; - is standard input.")] = None,
+    topic: Annotated[bool, typer.Option("--topic", help="The events topic in place of a file.")] = False,
     limit: Annotated[int, typer.Option(help="Lines named; 0 names all.", min=0)] = 20,
+    bootstrap: Bootstrap = None,
 ) -> None:
-    """Says what is wrong with each line, as a worker would: exit code 1 if anything is."""
-    from streams.ops.check_events import check
+    """Says what is wrong with each line or record, as a worker would: exit code 1 if anything is."""
+    from streams.ops.check_events import check, check_topic
 
-    checked = check(file, limit, terminal.say)
+    if topic:
+        if file is not None:
+            raise CommandError("give a file or --topic, not both", WRONG_USE)
+        checked = asyncio.run(check_topic(settings_of(*CONNECTION, bootstrap=bootstrap), limit, terminal.say))
+    elif file is None:
+        raise CommandError("give a file of JSON lines, - for standard input, or --topic", WRONG_USE)
+    else:
+        checked = check(file, limit, terminal.say)
     for line in checked.lines():
         terminal.say(line)
-    if checked.rejected:
+    if checked.rejected or checked.keyed_otherwise:
         raise typer.Exit(FAILED)
 
 

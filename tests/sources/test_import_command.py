@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from kafka import KafkaProducer
 from rich.console import Console
 
+from schemas.topics import EVENTS
 from streams import cli
 from streams.ops.import_files import ImportRequest, importing, write_to_file
 from streams.ops.topics import create
@@ -410,3 +412,40 @@ def test_a_file_without_a_line_is_no_good_file(run: Run, tmp_path: Path, text: s
     ended = run("events", "check", path)
     assert (ended.code, ended.err.count("\n")) == (1, 1)
     assert "holds no line" in ended.err
+
+
+def test_a_topics_records_are_checked_with_their_keys(run: Run, tansu: Tansu) -> None:
+    list(create(Settings.resolve(environ={}, bootstrap=tansu.bootstrap), PARTITIONS))
+    assert run("events", "check", "--topic", "--bootstrap", tansu.bootstrap).code == 1, "an empty topic is no good one"
+    good = {"type": "state_changed", "event_id": "e", "at": 1_793_613_600_000, "site_id": "s", "agent_id": "a",
+            "state": "break"}  # fmt: skip  # an event in one glance
+    producer = KafkaProducer(bootstrap_servers=tansu.bootstrap)
+    for key, value in (
+        (b"s", json.dumps(good)),
+        (b"t", json.dumps({**good, "event_id": "f"})),
+        (None, json.dumps({**good, "event_id": "g"})),
+        (b"s", "{"),
+        (b"s", json.dumps({**good, "state": "lunch"})),
+    ):
+        producer.send(EVENTS, key=key, value=value.encode(), partition=1)
+    producer.close()
+    ended = run("events", "check", "--topic", "--bootstrap", tansu.bootstrap)
+    assert ended.code == 1
+    assert [re.match(r"(partition 1 offset \d: \w+): .", line).group(1) for line in ended.out.splitlines()[:2]] == [  # type: ignore[union-attr]
+        "partition 1 offset 3: json", "partition 1 offset 4: schema",
+    ]  # fmt: skip  # a table
+    assert ended.out.splitlines()[2:] == [
+        "3 good: 3 state_changed",
+        "2 have another key than their site_id: a site's events are in several partitions, and its figures in parts; "
+        "mend the producer",
+        "2 would be rejected: 1 json, 1 schema",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"), [((), "give a file of JSON lines"), (("x", "--topic"), "give a file or --topic, not both")]
+)
+def test_a_file_or_the_topic_is_given_to_check(run: Run, arguments: tuple[str, ...], says: str) -> None:
+    ended = run("events", "check", *arguments)
+    assert ended.code == 2
+    assert says in ended.err
