@@ -166,8 +166,9 @@ def _rows(file: OpenedFile, delimiter: str, quoting: Literal[0, 3]) -> Generator
                 if not cells:
                     continue
                 width = width or len(cells)
-                if len(lines.taken) == 1 or len(cells) == width:
-                    if any("\0" in line for line in lines.taken):
+                taken = lines.taken
+                if len(taken) == 1 or len(cells) == width:
+                    if "\0" in taken[0] or (len(taken) > 1 and any("\0" in line for line in taken)):
                         yield TableRow(begin, BadRow("NUL", "has a NUL byte, which no text has; export the file again"))
                     else:
                         yield TableRow(begin, cells)
