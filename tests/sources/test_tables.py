@@ -301,6 +301,7 @@ def test_quotes_may_be_text(tmp_path: Path) -> None:
         ("a.xml", b"<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b 'c'>]><annotations/>", r"is XML, and not CVAT's"),
         ("a.xml", b"<annotations><meta></annotations>", r"a\.xml: breaks off, or is no XML: mismatched"),
         ("a.xml", b"<annotations><image name='a'>", r"a\.xml: breaks off, or is no XML"),
+        ("a.xml", b"<?xml version='1.0' encoding='ut8'?><annotations/>", r"is no XML: unknown encoding: ut8"),
         ("a.csv", b"PAR1....", r"a\.csv: is a Parquet file by its content, not \.csv"),
         ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1", r"is an old Excel file"),
         ("a.xlsx", zipped(b"x", "[Content_Types].xml", "word/a.xml"), r"a\.xlsx: is a document of another office"),

@@ -57,7 +57,8 @@ def _rows(file: OpenedFile) -> Iterator[dict[str, str]]:
                     yield _row(part, tasks)
                 # What was read is let go: a file may have a million images.
                 root.clear()
-    except (ElementTree.ParseError, StopIteration) as error:
+    # An encoding that it names and nobody knows is a LookupError.
+    except (ElementTree.ParseError, StopIteration, LookupError, ValueError) as error:
         raise SourceError(f"{file.name}: breaks off, or is no XML: {visible(str(error))}; export it again") from error
 
 
