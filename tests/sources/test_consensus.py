@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from streams.sources.consensus import Consensus
 from streams.sources.mapping.model import MappingOverrides
 
 CROWD = Path(__file__).parents[1] / "data/crowd"
+PAGE = (Path(__file__).parents[2] / "docs/import.md").read_text("utf-8")
 MAP = {"agent_id": "worker", "task_id": "item", "label": "label", "at": "at"}
 SET = {"site_id": "lima-2", "project_id": "crowd"}
 
@@ -37,10 +39,11 @@ def a_table(path: Path, rows: list[tuple[str, str, str, str]]) -> Path:
     return path
 
 
-def crowd(name: str) -> list[tuple[str, str, str, str]]:
+def crowd(name: str, *, shuffled: bool = True) -> list[tuple[str, str, str, str]]:
     with (CROWD / f"{name}.csv").open(newline="") as file:
         rows = [(row["worker"], row["item"], row["label"], row["gold"]) for row in csv.DictReader(file)]
-    random.Random(3).shuffle(rows)
+    if shuffled:
+        random.Random(3).shuffle(rows)
     return rows
 
 
@@ -114,6 +117,20 @@ def test_accuracy_by_consensus_is_near_the_true_one_where_errors_are_each_person
         right += sum(each is True for each in found)
     # Binomial: three standard errors of some 5,800 judged.
     assert abs(right / judged - 0.8) < 0.016
+
+
+def test_the_pages_figures_of_agreement_and_truth_are_those_of_the_crowd_files() -> None:
+    table = re.findall(r"^\| `(\w+)` \| ([\d.]+)% \| ([\d.]+)%", PAGE, re.MULTILINE)
+    assert [name for name, _, _ in table] == ["zencrowd_us", "sentiment_amt", "hitspam"]
+    for name, by_gold, by_consensus in table:
+        consensus, known = Consensus(), []
+        for at, (worker, item, label, gold) in enumerate(crowd(name, shuffled=False)):
+            work = {"agent_id": worker, "task_id": item, "label": label, "at": at, **SET}
+            consensus.take({"type": "label_submitted", **work})
+            known += [label == gold] if gold else []
+        consensus.close()
+        assert f"{100 * sum(known) / len(known):.1f}" == by_gold
+        assert f"{100 * consensus.equal / consensus.judged:.1f}" == by_consensus
 
 
 def test_what_cannot_have_a_consensus_is_refused(tmp_path: Path) -> None:
