@@ -249,13 +249,7 @@ def take_strata(
     tests = seen >= warm_up(a / (a + b), np.maximum)
 
     middle = middle_rate(a, b, learned)
-    # The bet, from what was known before the evaluation; with one stratum, L is that of `take`.
-    pooled = np.full((2, tests.shape[1]), 1e-9)
-    for stratum, is_tested in enumerate(tests):
-        pooled += is_tested * np.stack((a[stratum], b[stratum]))
-    usual = pooled[0] / (pooled[0] + pooled[1])
-    bets = np.minimum(_SHIFTS, (1.0 - usual) / 2) / (usual * (1.0 - usual))
-    bets = np.minimum(bets, 0.5 / (tests * a / (a + b)).max(axis=0, initial=1e-9))[:, None]
+    bets = _bets(a, b, tests)[:, None]
     on_correct = np.where(falling, fall_on_correct(middle, _FALLS[:, None]), 1.0 - bets * middle)
     on_correct = np.where(tests, on_correct, 0.5)  # any value will do: its count is 0
     of_error = np.argmax(failed, axis=0)[None]
@@ -285,6 +279,25 @@ def take_strata(
     learned_now = np.stack((a_after, b_after, seen_after), axis=2).take(last, axis=1)
     known[rounds.order[:, None], used] = learned_now.transpose(1, 0, 2)
     return Taken(moved, evaluated, reached), known
+
+
+def _bets(a: Floats, b: Floats, tests: Flags) -> Floats:
+    """The bet on each rise, one for all strata, from what was known before the evaluation; shape (shifts, n).
+
+    With one stratum, L is that of `take`.
+
+    Args:
+        a: Of each stratum's Beta baseline, shape (strata, n).
+        b: The same.
+        tests: Whether the stratum is tested, shape (strata, n).
+    """
+    pooled = np.full((2, tests.shape[1]), 1e-9)
+    for stratum, is_tested in enumerate(tests):
+        pooled += is_tested * np.stack((a[stratum], b[stratum]))
+    usual = pooled[0] / (pooled[0] + pooled[1])
+    bets = np.minimum(_SHIFTS, (1.0 - usual) / 2) / (usual * (1.0 - usual))
+    least: Floats = np.minimum(bets, 0.5 / (tests * a / (a + b)).max(axis=0, initial=1e-9))
+    return least
 
 
 def take(

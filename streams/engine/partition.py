@@ -235,7 +235,7 @@ class PartitionEngine:
         self.applied = records[-1].offset
         self.pending_records += len(records)
 
-    def lost(self, records: int) -> None:
+    def count_deleted(self, records: int) -> None:
         """Counts records that retention deleted before they were read."""
         with self.lock:
             self._intake.tally.add("lost", records)

@@ -104,7 +104,7 @@ class OpenPartition:
         """Counts and logs that retention has deleted the next records, up to an offset."""
         self.deleted += begin - self.expected
         log.error(
-            "partition=%d lost offsets %d to %d: retention deleted them before they were read; see "
+            "partition=%d offsets %d to %d were deleted by the topic's retention before they were read; see "
             "labelwatch_lost_records_total",
             self.partition,
             self.expected,
@@ -115,7 +115,7 @@ class OpenPartition:
         """Applies consecutive records; the first must be the expected one, or the first one after a confirmed gap."""
         letters = self.engine.dead_letters_pending
         if self.deleted:
-            self.engine.lost(self.deleted)
+            self.engine.count_deleted(self.deleted)
             self.deleted = 0
         self.engine.apply(records)
         self.gap = None

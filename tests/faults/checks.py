@@ -64,7 +64,7 @@ class _Truth:
         self.engine = PartitionEngine(partition, policy, partitions=partitions)
         if lost:
             self.oracle.lost(lost)
-            self.engine.lost(lost)
+            self.engine.count_deleted(lost)
         self.oracle.feed(records)
         if records:
             self.engine.apply(records)

@@ -118,7 +118,7 @@ def test_lost_records_are_counted_and_survive() -> None:
     engine, oracle, store = PartitionEngine(3, Policy()), Oracle(partition=3), Store()
     records = adversarial(7, 200, HOUR_MS)
     engine.apply(records)
-    engine.lost(12)
+    engine.count_deleted(12)
     oracle.feed(records)
     oracle.lost(12)
     store.write(commit(engine))

@@ -17,6 +17,17 @@ PACKAGES = ("benchmarks", "detectors", "grafana", "schemas", "streams")
 MOST_LINES = 500
 #: Longer since they are lists of like things, which one searches and does not read: with the reason.
 CATALOGUES = {"grafana/signals.py": "every figure of every board, each declared once"}
+MOST_LINES_OF_A_FUNCTION = 60
+#: Longer than that, its docstring aside, with the reason.
+LONG_FUNCTIONS = {
+    "benchmarks/throughput.py::make_peers": "a list of the peers, each with its settings",
+    "grafana/operations.py::_below": "panels, one after another",
+    "grafana/operations.py::_head": "panels, one after another",
+    "grafana/pipeline.py::_failures": "panels, one after another",
+    "streams/engine/accepted.py::review_taker": "look-ups that are made once a chunk, so that no event pays for them",
+    "streams/engine/intake.py::_read_chunk": "the loop over events: a call for each label would cost 2% of all time",
+    "streams/exporter/docs.py::document": "the text of docs/metrics.md, in one piece",
+}
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +80,17 @@ def test_a_module_can_be_read_in_a_sitting() -> None:
             if lines > MOST_LINES:
                 long[path.relative_to(ROOT).as_posix()] = lines
     assert long.keys() <= CATALOGUES.keys(), "split it by what it does, or name it as a catalogue"
+
+
+def test_a_function_fits_a_screen_or_says_why(trees: dict[str, ast.Module]) -> None:
+    long = set()
+    for module, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[ast.get_docstring(node) is not None :]
+                if body and (body[-1].end_lineno or 0) - body[0].lineno >= MOST_LINES_OF_A_FUNCTION:
+                    long.add(f"{module}::{node.name}")
+    assert long == LONG_FUNCTIONS.keys(), "split it by what it does, or name it with the reason"
 
 
 def test_views_read_parts_of_their_own_engine_and_say_which() -> None:
