@@ -61,6 +61,7 @@ SPEAKING = (
     "streams/cli",
     "streams/engine",
     "streams/ingest",
+    "streams/ingest",
     "streams/ops",
     "streams/runtime",
     "streams/sources",
