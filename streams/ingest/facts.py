@@ -72,11 +72,13 @@ class TaskListed:
         project: The tool's id.
         task: The tool's id.
         annotations: All of the task's, skipped ones included.
+        until_us: Of states that are newer, by the tool's clock, the listing may not know; epoch microseconds.
     """
 
     project: int
     task: int
     annotations: tuple[Observed, ...]
+    until_us: int
 
 
 @dataclass(frozen=True, slots=True)

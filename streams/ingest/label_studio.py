@@ -156,7 +156,9 @@ def read_page(project: int, body: bytes, control: str | None = None) -> tuple[li
     tasks = []
     for task in page.tasks:
         annotations = tuple(_observed(each, project, task, control) for each in task.annotations)
-        tasks.append((_epoch_us(task.updated_at, "updated_at"), TaskListed(project, task.id, annotations)))
+        updated_us = _epoch_us(task.updated_at, "updated_at")
+        # As of when it is, the reconciler knows.
+        tasks.append((updated_us, TaskListed(project, task.id, annotations, until_us=updated_us)))
     return tasks, page.total
 
 

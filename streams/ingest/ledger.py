@@ -160,11 +160,14 @@ class Ledger:
         # In the order in which they were handed in, as their hooks would have come.
         for annotation in sorted(fact.annotations, key=lambda each: each.created_us):
             self._observe(annotation, seen_us)
-        self._keep_only(Place(fact.project, fact.task), {each.annotation for each in fact.annotations}, seen_us)
+        kept = {each.annotation for each in fact.annotations}
+        self._keep_only(Place(fact.project, fact.task), kept, seen_us, fact.until_us)
 
-    def _keep_only(self, place: Place, kept: set[int], seen_us: int) -> None:
-        for annotation in sorted(self._memory.of_task(place).keys() - kept):
-            self._delete(annotation, seen_us)
+    def _keep_only(self, place: Place, kept: set[int], seen_us: int, until_us: int | None = None) -> None:
+        for annotation, each in sorted(self._memory.of_task(place).items()):
+            # A hook may have come while the listing was on its way, of an annotation that is newer than the listing.
+            if annotation not in kept and (until_us is None or each.updated_us <= until_us):
+                self._delete(annotation, seen_us)
 
     def _observe(self, seen: Observed, seen_us: int) -> None:
         found = self._memory.get(seen.annotation)

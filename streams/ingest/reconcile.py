@@ -10,6 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -110,7 +111,9 @@ class Reconciler:
         listed: set[int] = set()
         async for page in listing.pages(since_us):
             listed.update(task.task for _, task in page)
-            await self._take([task for updated_us, task in page if updated_us <= self._until_us(listing)], counts)
+            until_us = self._until_us(listing)
+            old = [replace(task, until_us=until_us) for updated_us, task in page if updated_us <= until_us]
+            await self._take(old, counts)
         until_us = self._until_us(listing)
         if is_all:
             await self._take_deleted(listing, project, listed, until_us, counts)

@@ -6,6 +6,7 @@ pages, the filter by the task's `updated_at`, 404 past the last page and for wha
 
 import copy
 import json
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -25,6 +26,8 @@ class LabelStudio:
         self.tasks: dict[int, dict[str, Any]] = {}
         self.requests: list[dict[str, str]] = []
         self.status = 200
+        #: Called when a page is made, before it arrives.
+        self.on_the_way: Callable[[], Awaitable[object]] | None = None
         self._clock = _START_SECONDS
         self._annotations = 0
         app = web.Application()
@@ -142,8 +145,10 @@ class LabelStudio:
         if not shown and page > 1:
             return web.json_response({"detail": "Invalid page."}, status=404)
         date = format_datetime(datetime.fromtimestamp(self._clock, UTC), usegmt=True)
-        answer = {"tasks": shown, "total": len(tasks), "total_annotations": 0}
-        return web.json_response(answer, headers={"Date": date})
+        answer = json.dumps({"tasks": shown, "total": len(tasks), "total_annotations": 0})
+        if self.on_the_way is not None:
+            await self.on_the_way()
+        return web.Response(text=answer, content_type="application/json", headers={"Date": date})
 
     async def _task(self, request: web.Request) -> web.Response:
         task = self.tasks.get(int(request.match_info["task"]))

@@ -190,3 +190,18 @@ async def test_what_is_so_new_that_its_hook_may_still_come_is_left(compared: Com
     await compared.sweep()
     assert compared.missing()["created"] == 1
     assert await compared.figures() == compared.tool.export()
+
+
+async def test_a_hook_that_comes_while_a_listing_is_on_its_way_is_not_taken_for_deleted(compared: Compared) -> None:
+    compared.tool.make_task(1)
+
+    async def label() -> None:
+        compared.tool.on_the_way = None
+        assert await compared.receiver.hook(compared.tool.create(1, 1, 2.0, "ok")) == 1
+
+    compared.tool.on_the_way = label
+    await compared.sweep()
+    assert await compared.figures() == compared.tool.export() == {"ls-1": (1, 0, 2000)}
+    await compared.sweep()
+    assert await compared.figures() == compared.tool.export()
+    assert compared.missing() == {"created": 0, "updated": 0, "deleted": 0}
