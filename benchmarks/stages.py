@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 import msgspec
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
 
 from benchmarks import document
 from benchmarks.exporter import showing
@@ -29,7 +28,7 @@ from streams.exporter.collector import SitesCollector
 from streams.exporter.pseudonyms import Pseudonyms
 from streams.exporter.text import render
 from streams.runtime import worker
-from streams.runtime.fetched import BATCH_RECORDS, Unread
+from streams.runtime.fetched import BATCH_RECORDS, Unread, new_answer
 from streams.runtime.settings import Settings
 
 #: 2025-11-22; the events end there.
@@ -96,7 +95,7 @@ def fetched(log: Sequence[bytes], clock: StageClock) -> Iterator[Any]:
     position = 0
     check = clock.timed("fetch: checksum", Unread)
     for answer in log:
-        parsed = PartitionRecords(None, MemoryRecords(answer), [], position, None, None, True, READ_UNCOMMITTED)
+        parsed = PartitionRecords(None, new_answer(answer), [], position, None, None, True, READ_UNCOMMITTED)
         while unread := check(parsed):
             runs = unread.runs()
             parse = clock.timed("fetch: parse", lambda runs=runs: next(runs, None))

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 #: `0` leaves everything to Python's reader.
 SWITCH = "LABELWATCH_NATIVE"
 #: Of what Python and the module hand each other: one more with each change to it, here and in native/src/lib.rs.
-INTERFACE = 2
+INTERFACE = 3
 
 
 def load() -> Any:

@@ -1,6 +1,7 @@
 //! The native reader of labelwatch. docs/native.md says what it does and why Python's reader is the definition.
 #![forbid(unsafe_code)]
 
+mod batches;
 mod clock;
 mod parse;
 mod reader;
@@ -8,10 +9,13 @@ mod reader;
 use pyo3::prelude::*;
 
 /// What Python and this module hand each other; `streams/native.py` has the same number, and loads no other.
-const INTERFACE: u32 = 2;
+const INTERFACE: u32 = 3;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<batches::Answer>()?;
+    module.add_class::<batches::Batches>()?;
+    module.add_class::<batches::Records>()?;
     module.add_class::<clock::SiteClock>()?;
     module.add_class::<clock::MinuteIds>()?;
     module.add_class::<reader::Reader>()?;

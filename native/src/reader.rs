@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Arc;
 
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
@@ -14,6 +16,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use crate::batches::{Records, Run};
 use crate::clock::SiteClock;
 use crate::parse::{self, Event, Kind, Label, Review, Text};
 
@@ -37,7 +40,33 @@ impl Hasher for Xxh3 {
 }
 
 /// The values of a run of records, held so that Python cannot free them; none where one is no bytes.
-type Records = [Option<PyBackedBytes>];
+enum Values {
+    Fetched(Arc<Run>, Range<usize>),
+    Listed(Vec<Option<PyBackedBytes>>),
+}
+
+impl Values {
+    fn len(&self) -> usize {
+        match self {
+            Self::Fetched(_, range) => range.len(),
+            Self::Listed(values) => values.len(),
+        }
+    }
+
+    fn get(&self, index: usize) -> Option<&[u8]> {
+        match self {
+            Self::Fetched(run, range) => run.value(range.start + index),
+            Self::Listed(values) => values[index].as_deref(),
+        }
+    }
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
+}
+
 /// Text to the number that Python gave it.
 type Numbers = HashMap<Box<[u8]>, i64, BuildHasherDefault<Xxh3>>;
 
@@ -127,8 +156,8 @@ struct State {
     columns: [Vec<i64>; COLUMNS],
     duplicates: u64,
     /// The reviews since the last stop: the record of each, and its task where it found an error.
-    ids: Vec<(usize, std::ops::Range<usize>)>,
-    mistakes: Vec<(usize, usize, std::ops::Range<usize>)>,
+    ids: Vec<(usize, Range<usize>)>,
+    mistakes: Vec<(usize, usize, Range<usize>)>,
     /// And the errors found, by the number of what was found, with the time that windows count.
     errors: Vec<(usize, i64)>,
     /// What was found: the class, and its values but for the time, as Python has admitted it.
@@ -192,15 +221,15 @@ impl<'a> Review<'a> {
 }
 
 /// The first record behind `at` that this reader understands.
-fn rare_until(records: &Records, at: usize) -> usize {
-    let is_clear = |record: &Option<PyBackedBytes>| record.as_ref().is_some_and(|bytes| parse::parse(bytes).is_some());
-    if is_clear(&records[at]) {
+fn rare_until(records: &Values, at: usize) -> usize {
+    let is_clear = |&index: &usize| records.get(index).is_some_and(|bytes| parse::parse(bytes).is_some());
+    if is_clear(&at) {
         return at + 1;
     }
-    records[at..].iter().position(is_clear).map_or(records.len(), |rare| at + rare)
+    (at..records.len()).find(is_clear).unwrap_or(records.len())
 }
 
-fn place(bytes: &[u8], part: &[u8]) -> std::ops::Range<usize> {
+fn place(bytes: &[u8], part: &[u8]) -> Range<usize> {
     let start = part.as_ptr() as usize - bytes.as_ptr() as usize;
     start..start + part.len()
 }
@@ -402,12 +431,12 @@ impl State {
     }
 
     /// Goes on until a record is not done: its number, and what it comes to.
-    fn run(&mut self, records: &Records, at: &mut usize, suspicious_ms: i64) -> Step {
-        while let Some(record) = records.get(*at) {
+    fn run(&mut self, records: &Values, at: &mut usize, suspicious_ms: i64) -> Step {
+        while *at < records.len() {
             self.before = None;
             self.changes_left = self.fails_at.filter(|(record, _)| record == at).map(|(_, changes)| changes);
             self.may_fail();
-            let step = match record {
+            let step = match records.get(*at) {
                 Some(bytes) => self.step(*at, bytes, suspicious_ms),
                 None => Step::Rare,
             };
@@ -420,8 +449,8 @@ impl State {
     }
 
     /// Learns from Python what a record names; false where Python does not know one of them.
-    fn learn(&mut self, py: Python, record: &Option<PyBackedBytes>, names: &Bound<PyAny>) -> PyResult<bool> {
-        let Some(bytes) = record.as_ref() else { return Ok(false) };
+    fn learn(&mut self, py: Python, record: Option<&[u8]>, names: &Bound<PyAny>) -> PyResult<bool> {
+        let Some(bytes) = record else { return Ok(false) };
         let Some(event) = parse::parse(bytes) else { return Ok(false) };
         let text = |text: &[u8]| -> PyResult<Py<PyString>> { Ok(PyString::from_bytes(py, text)?.unbind()) };
         let option = |value: Text| value.map(text).transpose();
@@ -534,9 +563,9 @@ impl State {
     }
 
     /// Hands the reviews' ids and mistakes since the last stop over to Python's lists; all is made before any is changed.
-    fn hand_over(&mut self, py: Python, records: &Records, batch: &Bound<PyAny>) -> PyResult<()> {
-        let text = |index: usize, part: &std::ops::Range<usize>| -> PyResult<Bound<PyString>> {
-            let bytes = records[index].as_ref().map_or(&[][..], |bytes| &bytes[part.clone()]);
+    fn hand_over(&mut self, py: Python, records: &Values, batch: &Bound<PyAny>) -> PyResult<()> {
+        let text = |index: usize, part: &Range<usize>| -> PyResult<Bound<PyString>> {
+            let bytes = records.get(index).map_or(&[][..], |bytes| &bytes[part.clone()]);
             PyString::from_bytes(py, bytes)
         };
         let (ids, mistakes, errors) = (PyList::empty(py), PyDict::new(py), PyList::empty(py));
@@ -564,7 +593,7 @@ impl State {
 #[pyclass(module = "streams._native")]
 #[derive(Default)]
 pub struct Reader {
-    records: Vec<Option<PyBackedBytes>>,
+    records: Values,
     state: State,
 }
 
@@ -577,18 +606,24 @@ impl Reader {
 
     /// Takes the values of records; those that are no bytes are Python's.
     fn load(&mut self, records: &Bound<PyAny>) -> PyResult<()> {
-        self.records.clear();
+        if let Ok(fetched) = records.cast::<Records>() {
+            let fetched = fetched.get();
+            self.records = Values::Fetched(fetched.run.clone(), fetched.range.clone());
+            return Ok(());
+        }
         let value = pyo3::intern!(records.py(), "value");
+        let mut values = Vec::new();
         for record in records.try_iter()? {
             let found = record?.getattr(value)?;
-            self.records.push(found.cast::<PyBytes>().ok().map(|bytes| bytes.clone().into()));
+            values.push(found.cast::<PyBytes>().ok().map(|bytes| bytes.clone().into()));
         }
+        self.records = Values::Listed(values);
         Ok(())
     }
 
     /// Lets the values go.
     fn unload(&mut self) {
-        self.records = Vec::new();
+        self.records = Values::default();
     }
 
     /// Forgets the numbers of names: Python has begun to number anew.
@@ -617,14 +652,14 @@ impl Reader {
         names: &Bound<PyAny>,
         batch: &Bound<PyAny>,
     ) -> PyResult<(usize, usize, bool)> {
-        let (state, records) = (&mut self.state, self.records.as_slice());
+        let (state, records) = (&mut self.state, &self.records);
         let mut at = at;
         loop {
             let ran = py.detach(|| catch_unwind(AssertUnwindSafe(|| state.run(records, &mut at, suspicious_ms))));
             let is_rare = match ran {
                 Ok(Step::Done) => Ok(false),
                 Ok(Step::Rare) => Ok(true),
-                Ok(Step::New) => match catch_unwind(AssertUnwindSafe(|| state.learn(py, &records[at], names))) {
+                Ok(Step::New) => match catch_unwind(AssertUnwindSafe(|| state.learn(py, records.get(at), names))) {
                     Ok(Ok(is_known)) => Ok(!is_known),
                     Ok(Err(error)) if !error.is_instance_of::<PyException>(py) => return Err(error),
                     Ok(Err(error)) => {

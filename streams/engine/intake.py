@@ -319,6 +319,10 @@ class Intake(Numbering):
 
     def _suspicious_ms(self, records: Sequence[KafkaRecord]) -> int:
         """Event times up to this one are ahead of no append time; events of later times are checked one by one."""
+        # Records that were fetched natively know it; looking at each would cost more than reading them.
+        smallest_timestamp = getattr(records, "smallest_timestamp", None)
+        if smallest_timestamp is not None and (smallest := smallest_timestamp()) is not None:
+            return int(smallest) + AHEAD_MS
         stamps = [record.timestamp for record in records]
         try:
             return min(stamps, default=0) + AHEAD_MS  # type: ignore[type-var,operator]  # None raises

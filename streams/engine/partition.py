@@ -1,7 +1,7 @@
 """The engine of one partition, which the runtime drives: records in; checkpoints and figures out."""
 
 import dataclasses
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import RLock
@@ -210,7 +210,7 @@ class PartitionEngine:
         """Applies one fetched batch; records up to the offset `applied` are skipped. Never raises for a record."""
         with self.lock:
             if records and records[0].offset <= self.applied:
-                records = [record for record in records if record.offset > self.applied]
+                records = records[bisect_right(records, self.applied, key=lambda record: record.offset) :]
             start = 0
             while start < len(records):
                 cell = records[start].offset // CAP_CHECK_RECORDS

@@ -19,7 +19,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.runtime.ends import LogEnds, log_ends
-from streams.runtime.fetched import Unread
+from streams.runtime.fetched import Unread, keep_answers
 from streams.runtime.memory import break_circle
 from streams.runtime.settings import Settings
 
@@ -122,6 +122,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             await super().on_thread_stop()
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        keep_answers()
         settings = self.consumer.settings
         session_ms = int(settings.session_timeout_seconds * 1000)
         return AIOKafkaConsumer(
