@@ -1,7 +1,7 @@
 # Everything a person runs. Each target prepares what it lacks; a fresh machine needs Python 3.11 or newer and make.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up stack test test-slow test-kafka faults-quick faults faults-long test-stack test-stack-whole test-stack-parts test-rules boards documents hashes lint format bench bench-all bench-quick pictures clean
+.PHONY: help setup demo up stack test test-slow test-kafka test-label-studio faults-quick faults faults-long test-stack test-stack-whole test-stack-parts test-rules boards documents hashes lint format bench bench-all bench-quick pictures clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,6 +9,8 @@ STAMP := $(VENV)/.labelwatch-setup
 # The first interpreter that is new enough and can make a virtual environment (tested versions first); PYTHON=... chooses another.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+# The command of an environment of its own: its packages and ours exclude each other.
+LABEL_STUDIO ?= $(HOME)/.cache/labelwatch/label-studio/bin/label-studio
 # Not more than four: each may start a broker and workers. By file: what a file sets up once is set up once.
 SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 
@@ -62,6 +64,11 @@ faults: $(STAMP) ## Ten minutes of faults against whole workers on real Kafka, s
 
 faults-long: $(STAMP) ## A hundred seeded rounds of faults, about an hour; writes the table of docs/reliability.md
 	@$(BIN)/python -m tests.faults long --write
+
+test-label-studio: $(STAMP) ## The guide to Label Studio against a real one, with an outage; installs it once (1 GB) outside this folder
+	@[ -x $(LABEL_STUDIO) ] || { echo "Installing Label Studio into $(dir $(LABEL_STUDIO)) ..."; \
+	  $(PYTHON) -m venv $(patsubst %/bin/,%,$(dir $(LABEL_STUDIO))) && $(dir $(LABEL_STUDIO))pip install --quiet label-studio==1.23.2; }
+	@LABEL_STUDIO=$(LABEL_STUDIO) $(BIN)/pytest -o log_cli=true -o log_cli_level=INFO tests/ingest/end_to_end.py
 
 test-stack: $(STAMP) ## Rules, alerts, compose file and the whole stack (Prometheus, Alertmanager, Go, Java 17, Maven)
 	@$(BIN)/pytest -m promtool
