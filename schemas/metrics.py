@@ -96,7 +96,7 @@ def _gauge(
     return Metric(name, Kind.GAUGE, help, labels, unit, Page.SITES, origin, merge=merge)
 
 
-def _ingest(
+def _apart(
     name: str, kind: Kind, labels: tuple[str, ...], help: str, unit: str = "", buckets: tuple[float, ...] = ()
 ) -> Metric:
     return Metric(name, kind, help, labels, unit, Page.SITES, Origin.PROCESS, buckets)
@@ -250,20 +250,32 @@ CATALOGUE: tuple[Metric, ...] = (
 
 #: Of the receiver of webhooks (`labelwatch ingest`), a process of its own: no worker serves these.
 INGEST_CATALOGUE: tuple[Metric, ...] = (
-    _ingest("labelwatch_ingest_hooks_total", Kind.COUNTER, ("action",), "Webhooks that were read and kept, by what they say happened; `other` is an action that this version does not know. Still while people label: the tool sends none."),
-    _ingest("labelwatch_ingest_refused_total", Kind.COUNTER, ("reason",), "Requests that were refused. `secret`: a stranger, or the tool has another secret. `spool`: the disk is full, hooks get lost until the next sweep. Others: the body cannot be used; `refused` of the spool says why."),
-    _ingest("labelwatch_ingest_events_total", Kind.COUNTER, ("type",), "Events made of webhooks and sweeps, by type."),
-    _ingest("labelwatch_ingest_repeated_total", Kind.COUNTER, (), "Webhooks that said nothing new: repeated, late, or of a change that no figure has."),
-    _ingest("labelwatch_ingest_missing_total", Kind.COUNTER, ("kind",), "Annotations that a sweep found created, updated or deleted without a webhook; their events are made then. Rising: hooks get lost between the tool and here."),
-    _ingest("labelwatch_ingest_unknown_people", Kind.GAUGE, (), "Users of the tool who are not in the roster: they count at the default site, under the tool's number."),
-    _ingest("labelwatch_ingest_answer_seconds", Kind.HISTOGRAM, (), "From a whole request to its answer, the write to disk included. Near 1 s the tool hangs up.", "seconds", ANSWER_BUCKETS_SECONDS),
-    _ingest("labelwatch_ingest_sent_total", Kind.COUNTER, (), "Events that Kafka has acknowledged."),
-    _ingest("labelwatch_ingest_send_failures_total", Kind.COUNTER, (), "Connections to Kafka that failed; each is tried again. Rising: events wait in the spool."),
-    _ingest("labelwatch_ingest_spool_records", Kind.GAUGE, (), "Events in the spool that Kafka does not have yet."),
-    _ingest("labelwatch_ingest_spool_age_seconds", Kind.GAUGE, (), "Age of the oldest of them; 0 where none waits. Minutes: Kafka is away.", "seconds"),
-    _ingest("labelwatch_ingest_spool_size_bytes", Kind.GAUGE, (), "Size of the spool's file: what is remembered of annotations, and what waits. At its limit hooks are refused.", "bytes"),
-    _ingest("labelwatch_ingest_last_sweep_timestamp_seconds", Kind.GAUGE, ("project", "kind"), "When a project was last compared with the tool: what changed (`changed`), or all of it (`all`).", "seconds"),
-    _ingest("labelwatch_ingest_sweep_failures_total", Kind.COUNTER, ("project",), "Sweeps that failed; the next one does its work. Rising: lost hooks stay lost."),
+    _apart("labelwatch_ingest_hooks_total", Kind.COUNTER, ("action",), "Webhooks that were read and kept, by what they say happened; `other` is an action that this version does not know. Still while people label: the tool sends none."),
+    _apart("labelwatch_ingest_refused_total", Kind.COUNTER, ("reason",), "Requests that were refused. `secret`: a stranger, or the tool has another secret. `spool`: the disk is full, hooks get lost until the next sweep. Others: the body cannot be used; `refused` of the spool says why."),
+    _apart("labelwatch_ingest_events_total", Kind.COUNTER, ("type",), "Events made of webhooks and sweeps, by type."),
+    _apart("labelwatch_ingest_repeated_total", Kind.COUNTER, (), "Webhooks that said nothing new: repeated, late, or of a change that no figure has."),
+    _apart("labelwatch_ingest_missing_total", Kind.COUNTER, ("kind",), "Annotations that a sweep found created, updated or deleted without a webhook; their events are made then. Rising: hooks get lost between the tool and here."),
+    _apart("labelwatch_ingest_unknown_people", Kind.GAUGE, (), "Users of the tool who are not in the roster: they count at the default site, under the tool's number."),
+    _apart("labelwatch_ingest_answer_seconds", Kind.HISTOGRAM, (), "From a whole request to its answer, the write to disk included. Near 1 s the tool hangs up.", "seconds", ANSWER_BUCKETS_SECONDS),
+    _apart("labelwatch_ingest_sent_total", Kind.COUNTER, (), "Events that Kafka has acknowledged."),
+    _apart("labelwatch_ingest_send_failures_total", Kind.COUNTER, (), "Connections to Kafka that failed; each is tried again. Rising: events wait in the spool."),
+    _apart("labelwatch_ingest_spool_records", Kind.GAUGE, (), "Events in the spool that Kafka does not have yet."),
+    _apart("labelwatch_ingest_spool_age_seconds", Kind.GAUGE, (), "Age of the oldest of them; 0 where none waits. Minutes: Kafka is away.", "seconds"),
+    _apart("labelwatch_ingest_spool_size_bytes", Kind.GAUGE, (), "Size of the spool's file: what is remembered of annotations, and what waits. At its limit hooks are refused.", "bytes"),
+    _apart("labelwatch_ingest_last_sweep_timestamp_seconds", Kind.GAUGE, ("project", "kind"), "When a project was last compared with the tool: what changed (`changed`), or all of it (`all`).", "seconds"),
+    _apart("labelwatch_ingest_sweep_failures_total", Kind.COUNTER, ("project",), "Sweeps that failed; the next one does its work. Rising: lost hooks stay lost."),
 )
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in (*CATALOGUE, *INGEST_CATALOGUE)}
+#: Of `labelwatch bridge`, a process of its own: no worker serves these. All of them are of what was committed.
+BRIDGE_CATALOGUE: tuple[Metric, ...] = (
+    _apart("labelwatch_bridge_records_total", Kind.COUNTER, ("outcome",), "Records read: `mapped` to events, `passed` since the mapping makes nothing of them, `rejected` to the dead letters."),
+    _apart("labelwatch_bridge_events_total", Kind.COUNTER, ("type",), "Events written, by type."),
+    _apart("labelwatch_bridge_rejected_total", Kind.COUNTER, ("reason",), "Records that cannot be used, by a few words of why. Rising at once: the tool or the mapping has changed."),
+    _apart("labelwatch_bridge_failures_total", Kind.COUNTER, (), "Times that Kafka failed and all began anew at the last commit; nothing is lost or doubled by it."),
+    _apart("labelwatch_bridge_waiting_records", Kind.GAUGE, ("partition",), "Records of a partition of the source behind the last commit. Rising: one process is too slow, start a second one."),
+    _apart("labelwatch_bridge_last_commit_timestamp_seconds", Kind.GAUGE, ("partition",), "When something of the partition was last committed; a still topic commits nothing.", "seconds"),
+)
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric for metric in (*CATALOGUE, *INGEST_CATALOGUE, *BRIDGE_CATALOGUE)
+}

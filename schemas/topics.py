@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 EVENTS = "labeling.events.v1"
 DRIFT = "labeling.drift.v1"
 REJECTED = "labeling.rejected.v1"
+#: Of `labelwatch bridge`: records of another topic that cannot be used.
+BRIDGE_REJECTED = "labeling.bridge-rejected.v1"
 
 _DAY_MS = 86_400_000
 _MEBIBYTE = 1 << 20
@@ -65,4 +67,12 @@ def topics(worker_id: str = "main") -> tuple[Topic, ...]:
             },
             copartitioned=True,
         ),
+    )
+
+
+def bridge_rejected_topic() -> Topic:
+    """The dead letters of `labelwatch bridge`, which makes it: no worker needs it."""
+    return Topic(
+        BRIDGE_REJECTED,
+        {"cleanup.policy": "delete", "retention.ms": str(35 * _DAY_MS), "max.message.bytes": str(8 * _MEBIBYTE)},
     )

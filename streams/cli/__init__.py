@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from schemas.text import choice
+from streams.cli.bridging import bridge
 from streams.cli.flags import (
     Bootstrap,
     GroupId,
@@ -50,6 +51,7 @@ app.add_typer(boards, name="boards")
 app.add_typer(events, name="events")
 app.add_typer(mappings, name="map")
 app.command("import")(import_files)
+app.command()(bridge)
 
 
 @app.callback()

@@ -103,3 +103,10 @@ def pairs_of(option: str, parts: list[str]) -> dict[str, str]:
     if len(pairs) != len(parts):
         raise CommandError(f"{option} {','.join(parts)!r}: give NAME=VALUE, each name once", WRONG_USE)
     return pairs
+
+
+def map_of(text: str | None) -> Path | dict[str, str] | None:
+    """What `--map` gives: a mapping file, or pairs; None where it is not given."""
+    if text is None:
+        return None
+    return Path(text) if text.endswith(".toml") else pairs_of("--map", text.split(","))

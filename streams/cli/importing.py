@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from streams.cli.flags import Bootstrap, PolicyFile, flag_of, kafka_target, pairs_of, policy_of, settings_of
+from streams.cli.flags import Bootstrap, PolicyFile, flag_of, kafka_target, map_of, pairs_of, policy_of, settings_of
 from streams.ops import terminal
 from streams.ops.errors import FAILED, WRONG_USE, CommandError
 from streams.runtime.settings import CONNECTION
@@ -116,7 +116,7 @@ def import_files(
         raise CommandError("--to, --out and --backfill: give one", WRONG_USE)
     request = ops.ImportRequest(
         files,
-        _map_of(map),
+        map_of(map),
         pairs_of("--set", set or []),
         MappingOverrides(zone, time_format, decimal, times_from),
         TableReading(format, delimiter, encoding, quote, sheet),
@@ -148,12 +148,6 @@ def import_files(
             _done(f"{known.passed_on:,} events written to Kafka", imported.sorter.doubles)
             if known.left_out:
                 terminal.say(f"{known.left_out:,} events were in the topic already, by an earlier import: left out")
-
-
-def _map_of(text: str | None) -> Path | dict[str, str] | None:
-    if text is None:
-        return None
-    return Path(text) if text.endswith(".toml") else pairs_of("--map", text.split(","))
 
 
 def _done(line: str, doubles: int) -> None:

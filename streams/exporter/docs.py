@@ -6,7 +6,17 @@ Run: python -m streams.exporter.docs
 from collections.abc import Iterable
 from pathlib import Path
 
-from schemas.metrics import CATALOGUE, INGEST_CATALOGUE, WINDOWS, Kind, Merge, Metric, Origin, Page
+from schemas.metrics import (
+    BRIDGE_CATALOGUE,
+    CATALOGUE,
+    INGEST_CATALOGUE,
+    WINDOWS,
+    Kind,
+    Merge,
+    Metric,
+    Origin,
+    Page,
+)
 from streams.exporter.collector import MAX_SERIES
 from streams.exporter.pseudonyms import ENVIRONMENT, FILE_ENVIRONMENT, KEY_FILE
 
@@ -82,6 +92,12 @@ Metrics of `{Page.SITES.value}` that have an `agent` label are here too, for the
 The receiver of webhooks serves these, by default on the loopback interface, port 9470. They start with the process.
 
 {_table(INGEST_CATALOGUE)}
+
+## /metrics of `labelwatch bridge`
+
+Each process serves these, by default on the loopback interface, port 9467.
+
+{_table(BRIDGE_CATALOGUE)}
 
 ## Buckets
 

@@ -28,6 +28,7 @@ OF_ONE_RULE = {
     "LabelwatchEventsUnknown": {10},
     "LabelwatchEventsUnnamed": {10},
     "LabelwatchLimitNear": {0.8},
+    "LabelwatchBridgeFailing": {10},
     "LabelwatchSpoolNotDraining": {300},
     "partition:labelwatch_checkpoint_overdue:bool": {60},
     "site:labelwatch_silent:bool": {5},
