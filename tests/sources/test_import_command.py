@@ -293,6 +293,15 @@ def test_a_proposal_for_a_chinese_sheet_is_used_as_it_is(run: Run, tmp_path: Pat
     assert "encoding guessed: gb18030" in ended.out
 
 
+def test_a_time_is_known_by_its_values_where_no_header_tells(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("worker,task,wann,von\nana,t1,30.11.2026 09:00,7\nbo,t1,30.11.2026 09:05,8\n", "utf-8")
+    assert 'at = "wann"  # all 2 values are dates with a time\n' in proposed(run, path)
+    # Two of them: which one it is nobody can know.
+    path.write_text("worker,task,a,b\nana,t1,30.11.2026 09:00,30.11.2026 09:01\n", "utf-8")
+    assert '# at = "COLUMN"  # needed' in proposed(run, path)
+
+
 @pytest.mark.parametrize(
     ("header", "rows", "expected"),
     [

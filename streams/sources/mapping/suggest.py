@@ -40,7 +40,8 @@ _HEADERS: dict[str, tuple[str, ...]] = {
         "correct", "is_correct", "verdict", "review_result", "passed", "ergebnis", "是否正确", "质检结果", "判定",
     ),
     "at": (
-        "submitted_at", "submit_time", "submitted", "completed_at", "finished_at", "ended_at", "end_time", "created_at",
+        "submitted_at", "submit_time", "submitted", "completed_at", "completed", "finished_at", "finished", "ended_at",
+        "end_time", "created_at",
         "timestamp", "datetime", "date_time", "time", "date", "at", "zeitpunkt", "datum",
         "提交时间", "完成时间", "标注时间", "创建时间", "时间",
     ),
@@ -104,6 +105,8 @@ _STATES = {
     "break": ("break", "lunch", "rest", "pause", "休息", "午休"), "training": ("training", "培训", "schulung"),
     "meeting": ("meeting", "会议", "besprechung"), "offline": ("offline", "logout", "logged out", "离线", "下线"),
 }  # fmt: skip  # a table
+#: A date, in whatever order, and a time of day.
+_DATED = re.compile(r"\d{1,4}([/.-])\d{1,2}\1\d{1,4}[ T]+\d{1,2}:\d{2}")
 _SLASHED = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?:\s+(\d{1,2}:\d{2})(:\d{2})?(\s*[AaPp][Mm])?)?")
 
 
@@ -143,6 +146,7 @@ def suggest(table: SourceTable, reading: TableReading = _NOTHING) -> Iterator[st
     else:
         _by_known(table.columns, made)
         _by_headers(table.columns, made)
+        _by_times(values, made)
         _times(values, made)
         _durations(values, made)
         _words(values, made)
@@ -234,6 +238,19 @@ def _by_headers(columns: Sequence[str], made: _Proposal) -> None:
             if found and found not in made.columns.values():
                 made.columns[name], made.reasons[name] = found, f"its header says {visible(found)!r}"
                 break
+
+
+def _by_times(values: Mapping[str, list[str]], made: _Proposal) -> None:
+    """A time that no header tells, where one column alone has dates with a time of day."""
+    if "at" in made.columns:
+        return
+    dated = [
+        column
+        for column, found in values.items()
+        if column not in made.columns.values() and found and all(_DATED.match(text) for text in found)
+    ]
+    if len(dated) == 1:
+        made.columns["at"], made.reasons["at"] = dated[0], f"all {len(values[dated[0]]):,} values are dates with a time"
 
 
 def _times(values: Mapping[str, list[str]], made: _Proposal) -> None:
