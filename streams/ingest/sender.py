@@ -24,10 +24,14 @@ from streams.sources.sinks import KafkaSink, KafkaTarget, Outgoing
 _BATCH_MAX = 500
 #: The spool is asked so often while there is nothing.
 _IDLE_SECONDS = 1.0
+#: Between two batches that are not full: a batch costs a write to disk and a request, whatever is in it.
+_GATHER_SECONDS = 0.1
 #: So long offsets of a batch's begin may be old: then more is read after an error.
 _OFFSETS_SECONDS = 5.0
 #: What a killed process has sent may still be on its way into the log.
 _SETTLE_SECONDS = 1.0
+#: After so long without an answer it is said that events wait.
+_UNACKNOWLEDGED_SECONDS = 15.0
 _RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 _CALL_SECONDS = 15.0
 
@@ -76,11 +80,8 @@ class Sender:
             try:
                 await self._session()
             except (SourceError, SpoolError) as error:
-                self._metrics.send_failures.inc()
-                if not self._failures:
-                    log.warning("events wait in the spool: %s", error)
                 wait_seconds = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS) - 1)]
-                self._failures += 1
+                self._failed(error)
                 await asyncio.sleep(wait_seconds)
 
     async def _session(self) -> None:
@@ -107,14 +108,35 @@ class Sender:
                     continue
                 for waiting in batch:
                     await sink.put(Outgoing(0.0, waiting.key, waiting.value))
-                await sink.flush()
-
+                await self._flush(sink)
                 self._before_landing()
                 landed = batch[-1].number
                 if self._failures:
                     log.info("events go to Kafka again")
                     self._failures = 0
                 self._metrics.sent.inc(len(batch))
+                if len(batch) < _BATCH_MAX:
+                    await asyncio.sleep(_GATHER_SECONDS)
+
+    async def _flush(self, sink: KafkaSink) -> None:
+        """Waits until Kafka has acknowledged the batch, and says it where that takes long.
+
+        The producer tries again for as long as it takes. It is left to that: another one could write the batch twice.
+        """
+        flushing = asyncio.ensure_future(sink.flush())
+        try:
+            while not (await asyncio.wait({flushing}, timeout=_UNACKNOWLEDGED_SECONDS))[0]:
+                self._failed(f"Kafka has not acknowledged them for {_UNACKNOWLEDGED_SECONDS:.0f} s and more")
+            flushing.result()
+        finally:
+            flushing.cancel()
+
+    def _failed(self, why: object) -> None:
+        """Counts a failure; the first one since something was acknowledged is said."""
+        self._metrics.send_failures.inc()
+        if not self._failures:
+            log.warning("events wait in the spool: %s", why)
+        self._failures += 1
 
     @contextlib.asynccontextmanager
     async def _reader(self) -> AsyncIterator[Any]:
