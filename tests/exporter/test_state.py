@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.metrics import METRICS, Origin
+from schemas.metrics import CATALOGUE, METRICS, Origin
 from schemas.topics import EVENTS
 from streams.exporter import MonitorState
 from streams.exporter.state import REASONS, FigureClock
@@ -205,7 +205,7 @@ def test_the_state_gives_every_process_metric_of_the_catalogue_and_no_other() ->
     for page in {metric.page for metric in METRICS.values()}:
         state.rendered(page, 0.1)
     figures = state.process_figures()
-    expected = {name for name, metric in METRICS.items() if metric.origin is Origin.PROCESS}
+    expected = {metric.name for metric in CATALOGUE if metric.origin is Origin.PROCESS}
     assert figures.samples.keys() | figures.histograms.keys() == expected
     for name, rows in figures.samples.items():
         assert all(len(labels) == len(METRICS[name].labels) for labels, _ in rows)
