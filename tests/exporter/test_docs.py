@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from schemas.metrics import CATALOGUE, INGEST_CATALOGUE
+from schemas.metrics import BRIDGE_CATALOGUE, CATALOGUE, INGEST_CATALOGUE
 from streams.exporter.docs import PATH, document
 
 ROOT = Path(__file__).parents[2]
@@ -17,4 +17,6 @@ def test_the_page_has_every_metric_once() -> None:
         (metric.name for metric in CATALOGUE),
         key=lambda name: [metric.page.value for metric in CATALOGUE if metric.name == name],
     )
-    assert [row.split("`")[1] for row in rows] == of_workers + [metric.name for metric in INGEST_CATALOGUE]
+    assert [row.split("`")[1] for row in rows] == of_workers + [
+        metric.name for metric in (*INGEST_CATALOGUE, *BRIDGE_CATALOGUE)
+    ]

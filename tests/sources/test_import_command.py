@@ -403,7 +403,7 @@ def test_each_line_is_checked_as_the_worker_does(run: Run, tmp_path: Path) -> No
     ended = run("events", "check", path)
     assert ended.code == 1
     *named, good_line, unknown, disordered, rejected = ended.out.splitlines()
-    assert [re.match(r"line (\d+): (\w+): .", line).groups() for line in named] == [  # type: ignore[union-attr]
+    assert [re.match(r"line (\d+): (\w+): .", line).groups() for line in named] == [  # type: ignore[union-attr]  # each matches
         ("3", "schema"), ("4", "schema"), ("5", "future"), ("7", "schema"), ("8", "schema"), ("10", "json"),
         ("11", "encoding"),
     ]  # fmt: skip  # a table
@@ -440,7 +440,7 @@ def test_a_topics_records_are_checked_with_their_keys(run: Run, tansu: Tansu) ->
     producer.close()
     ended = run("events", "check", "--topic", "--bootstrap", tansu.bootstrap)
     assert ended.code == 1
-    assert [re.match(r"(partition 1 offset \d: \w+): .", line).group(1) for line in ended.out.splitlines()[:2]] == [  # type: ignore[union-attr]
+    assert [re.match(r"(partition 1 offset \d: \w+): .", line).group(1) for line in ended.out.splitlines()[:2]] == [  # type: ignore[union-attr]  # each matches
         "partition 1 offset 3: json", "partition 1 offset 4: schema",
     ]  # fmt: skip  # a table
     assert ended.out.splitlines()[2:] == [
