@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.support.kafka", "tests.support.tansu"]
+pytest_plugins = ["tests.support.console", "tests.support.kafka", "tests.support.tansu"]
 
 KAFKA_TESTS = Path(__file__).parent / "kafka"
 #: What simulates weeks gets so long beside everything else of `.ci/run`; whatever hangs ends all the same.

@@ -15,6 +15,7 @@ from streams.cli.flags import (
     GroupId,
     MetricsPort,
     PolicyFile,
+    agent_names_of,
     flag_of,
     kafka_target,
     pairs_of,
@@ -254,15 +255,11 @@ def backfill(
     agent_labels: Annotated[str | None, flag_of("agent_labels")] = None,
 ) -> None:
     """A file's history for the boards: what they would have shown, as blocks for a Prometheus. Needs promtool."""
-    from streams.exporter.pseudonyms import PseudonymKeyError, agent_names
     from streams.ops import backfill as ops
     from streams.ops.compute import limit_lines, trouble_lines
 
     settings = settings_of(policy=policy, data_dir=data_dir, agent_labels=agent_labels)
-    try:
-        names = agent_names(settings.agent_labels, settings.data_dir)
-    except PseudonymKeyError as error:
-        raise CommandError(str(error), WRONG_USE) from error
+    names = agent_names_of(settings)
     options = ops.BackfillOptions(file, prometheus_dir, policy_of(settings.policy), names, days, partitions, rules)
     past = ops.backfill(options, lambda line: terminal.say(line, err=True))
     for line in (*trouble_lines(past.rejected), *limit_lines(past.limits)):

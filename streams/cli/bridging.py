@@ -1,6 +1,5 @@
 """`labelwatch bridge`: arguments and help only; the work is in streams.ops."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,11 +35,11 @@ def bridge(
 ) -> None:
     """Another topic's JSON records as events, each exactly once; a dry run, until --to kafka."""
     from streams.ops import bridge as ops
-    from streams.ops.import_files import mapping_file
+    from streams.ops.import_files import stated_mapping
     from streams.runtime import logs
     from streams.sources.mapped_topic import TopicMapping
     from streams.sources.mapping.errors import MappingError
-    from streams.sources.mapping.model import MappingOverrides, from_pairs
+    from streams.sources.mapping.model import MappingOverrides
 
     if to not in ("kafka", None):
         raise CommandError(f"--to {to!r}: use kafka, or leave it out for a dry run", WRONG_USE)
@@ -54,14 +53,9 @@ def bridge(
         log_format=log_format,
         log_level=log_level,
     )
-    overrides, constants, chosen = MappingOverrides(zone, time_format), pairs_of("--set", set or []), map_of(map)
+    overrides, constants = MappingOverrides(zone, time_format), pairs_of("--set", set or [])
     try:
-        stated = (
-            mapping_file(chosen, constants, overrides)
-            if isinstance(chosen, Path)
-            else from_pairs(chosen or {}, constants, overrides)
-        )
-        mapping = TopicMapping(stated, source)
+        mapping = TopicMapping(stated_mapping(map_of(map) or {}, constants, overrides), source)
     except MappingError as error:
         raise CommandError(str(error), WRONG_USE) from error
     options = ops.options_of(settings, source, rejected, kafka_target(bootstrap))

@@ -88,6 +88,16 @@ def policy_of(path: Path | None) -> Any:
         raise CommandError(str(error), WRONG_USE) from error
 
 
+def agent_names_of(settings: Settings) -> Any:
+    """How a command names people; a key that cannot be had ends it."""
+    from streams.exporter.pseudonyms import PseudonymKeyError, agent_names
+
+    try:
+        return agent_names(settings.agent_labels, settings.data_dir)
+    except PseudonymKeyError as error:
+        raise CommandError(str(error), WRONG_USE) from error
+
+
 def kafka_target(bootstrap: str | None) -> Any:
     """Where a command writes its events: the brokers, and how to log in there."""
     from streams.runtime.access import why_not

@@ -6,7 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from streams.cli.flags import Bootstrap, PolicyFile, flag_of, kafka_target, map_of, pairs_of, policy_of, settings_of
+from streams.cli.flags import (
+    Bootstrap,
+    PolicyFile,
+    agent_names_of,
+    flag_of,
+    kafka_target,
+    map_of,
+    pairs_of,
+    policy_of,
+    settings_of,
+)
 from streams.ops import terminal
 from streams.ops.errors import FAILED, WRONG_USE, CommandError
 from streams.runtime.settings import CONNECTION
@@ -161,14 +171,10 @@ def _backfill(
 ) -> None:
     import tempfile
 
-    from streams.exporter.pseudonyms import PseudonymKeyError, agent_names
     from streams.ops.backfill import BackfillOptions, backfill
 
     settings = settings_of(policy=policy, data_dir=data_dir, agent_labels=agent_labels)
-    try:
-        names = agent_names(settings.agent_labels, settings.data_dir)
-    except PseudonymKeyError as error:
-        raise CommandError(str(error), WRONG_USE) from error
+    names = agent_names_of(settings)
     with tempfile.TemporaryDirectory(prefix="labelwatch-import-") as scratch:
         file = Path(scratch) / "events.jsonl"
         written = ops.write_to_file(imported, file, ())

@@ -7,22 +7,20 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from aiokafka.errors import KafkaError
-from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.admin import NewTopic
 from kafka.errors import KafkaError as PlainKafkaError
 from kafka.errors import TopicAlreadyExistsError
-from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
-from prometheus_client import Counter as CounterMetric
-from prometheus_client import Gauge as GaugeMetric
+from prometheus_client import start_http_server
 
-from schemas.metrics import METRICS
 from schemas.text import visible
 from schemas.topics import EVENTS, bridge_rejected_topic
+from streams.exporter.own_page import OwnMetrics
 from streams.ops.errors import WRONG_USE, CommandError
+from streams.ops.import_files import counted
 from streams.ops.records import TopicReader, unreadable
-from streams.runtime.access import why_not
+from streams.ops.topics import admin_of
 from streams.runtime.broker import REPLICAS
 from streams.runtime.crash_point import CrashPoint
 from streams.runtime.settings import Settings
@@ -35,7 +33,6 @@ log = logging.getLogger(__name__)
 
 #: Of a dry run: records looked at in each partition, events shown, records named.
 _RECORDS, _SHOWN, _NAMED = 1_000, 10, 20
-_ANSWER_MS = 5_000
 
 
 # --- the dry run
@@ -70,18 +67,12 @@ class BridgeTrial:
         bad = self.bad.total()
         used = self.records - self.passed - bad
         yield f"records: {self.records:,} of the newest read, {used:,} used, {bad:,} could not be used{passed}"
-        yield f"events: {_counted(self.events)}"
+        yield f"events: {counted(self.events) or 'none'}"
         if self.sites:
-            yield f"sites: {_counted({key.decode(): count for key, count in self.sites.items()})}"
+            yield f"sites: {counted({key.decode(): count for key, count in self.sites.items()})}"
         if bad:
-            yield f"to the dead letters would go: {_counted(self.bad)}"
+            yield f"to the dead letters would go: {counted(self.bad)}"
             yield from self.named
-
-
-def _counted(counts: "Counter[str] | dict[str, int]", most: int = 8) -> str:
-    ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
-    more = f" and {len(ordered) - most:,} more" if len(ordered) > most else ""
-    return (", ".join(f"{count:,} {visible(name)}" for name, count in ordered[:most]) or "none") + more
 
 
 def trial(settings: Settings, source: str, mapping: TopicMapping) -> BridgeTrial:
@@ -120,25 +111,19 @@ async def _trial(settings: Settings, source: str, mapping: TopicMapping) -> Brid
 # --- the process
 
 
-class BridgeMetrics:
-    """What a bridge counts; only of what was committed.
-
-    Attributes:
-        registry: What its page shows.
-    """
+class BridgeMetrics(OwnMetrics):
+    """What a bridge counts; only of what was committed."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        # As on a worker's pages: a counter is one series.
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client gives it no types
-        self._records = self._counter("labelwatch_bridge_records_total")
+        super().__init__()
+        self._records = self.counter("labelwatch_bridge_records_total")
         for outcome in ("mapped", "passed", "rejected"):
             self._records.labels(outcome)
-        self._events = self._counter("labelwatch_bridge_events_total")
-        self._rejected = self._counter("labelwatch_bridge_rejected_total")
-        self._failures = self._counter("labelwatch_bridge_failures_total")
-        self._waiting = self._gauge("labelwatch_bridge_waiting_records")
-        self._commit = self._gauge("labelwatch_bridge_last_commit_timestamp_seconds")
+        self._events = self.counter("labelwatch_bridge_events_total")
+        self._rejected = self.counter("labelwatch_bridge_rejected_total")
+        self._failures = self.counter("labelwatch_bridge_failures_total")
+        self._waiting = self.gauge("labelwatch_bridge_waiting_records")
+        self._commit = self.gauge("labelwatch_bridge_last_commit_timestamp_seconds")
 
     def committed(self, partition: int, done: Bridged, behind: int) -> None:
         """A transaction counts; so many records of the partition wait behind it."""
@@ -166,12 +151,6 @@ class BridgeMetrics:
         self._commit.clear()
         for partition in partitions:
             self._waiting.labels(partition).set(0)
-
-    def _counter(self, name: str) -> Any:
-        return CounterMetric(name, METRICS[name].help, METRICS[name].labels, registry=self.registry)
-
-    def _gauge(self, name: str) -> Any:
-        return GaugeMetric(name, METRICS[name].help, METRICS[name].labels, registry=self.registry)
 
 
 def bridge(settings: Settings, options: BridgeOptions, mapping: TopicMapping) -> None:
@@ -222,15 +201,7 @@ def prepare(settings: Settings, options: BridgeOptions) -> None:
     Raises:
         CommandError: Source or target is missing, or no broker answers.
     """
-    try:
-        admin = KafkaAdminClient(
-            bootstrap_servers=settings.bootstrap.split(","), bootstrap_timeout_ms=_ANSWER_MS, **settings.security()
-        )
-    except (PlainKafkaError, OSError, ValueError) as error:
-        raise CommandError(
-            asyncio.run(why_not(settings))
-            or f"no Kafka broker answers at {settings.bootstrap} ({error}); check the address and that the broker runs"
-        ) from error
+    admin = admin_of(settings)
     try:
         found = set(admin.list_topics())
         for topic, remedy in (

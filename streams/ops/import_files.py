@@ -102,41 +102,35 @@ class Imported:
         return heapq.merge(self.sorter.events(), self.reviews.events(), key=lambda event: event.at_ms)
 
 
-def mapping_file(path: Path, constants: Mapping[str, str], overrides: MappingOverrides) -> RowMapping:
-    """The mapping of a file, with what the command line says besides.
+def stated_mapping(
+    map: Path | Mapping[str, str], constants: Mapping[str, str], overrides: MappingOverrides
+) -> RowMapping:
+    """The mapping of a file, or of pairs, with what the command line says besides.
 
     Raises:
-        CommandError: It cannot be read.
+        CommandError: The file cannot be read.
         MappingError: Something in it is wrong.
     """
+    if not isinstance(map, Path):
+        return from_pairs(map, constants, overrides)
     try:
-        text = path.read_text("utf-8")
+        text = map.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
         raise CommandError(
-            f"--map {path}: {why}; give a mapping file, or pairs such as agent_id=worker", WRONG_USE
+            f"--map {map}: {why}; give a mapping file, or pairs such as agent_id=worker", WRONG_USE
         ) from error
-    return from_toml(text, path.name, overrides, constants)
+    return from_toml(text, map.name, overrides, constants)
 
 
-def mapping_for(request: ImportRequest) -> Callable[[SourceTable], RowMapping]:
-    """What gives the mapping of each file; a wrong one is found before any file is opened."""
-    if isinstance(request.map, Path):
-        stated = mapping_file(request.map, request.constants, request.overrides)
-        return lambda table: stated
-    if request.map is not None:
-        pairs = from_pairs(request.map, request.constants, request.overrides)
-        return lambda table: pairs
-
-    def by_kind(table: SourceTable) -> RowMapping:
-        fields = _OF_KIND.get(table.kind)
-        if fields is None:
-            raise MappingError(
-                f"{table.name}: needs a mapping; `labelwatch map suggest {table.name}` proposes one for --map"
-            )
-        return from_pairs(fields, request.constants, request.overrides)
-
-    return by_kind
+def _mapping_of_kind(request: ImportRequest, table: SourceTable) -> RowMapping:
+    """The mapping of a table whose kind is known; any other one needs a mapping that is stated."""
+    fields = _OF_KIND.get(table.kind)
+    if fields is None:
+        raise MappingError(
+            f"{table.name}: needs a mapping; `labelwatch map suggest {table.name}` proposes one for --map"
+        )
+    return from_pairs(fields, request.constants, request.overrides)
 
 
 @contextlib.contextmanager
@@ -154,9 +148,13 @@ def importing(request: ImportRequest, console: Console, dry: bool, folder: Path 
         SourceError: A file is not what it seems.
     """
     try:
-        mapping, reading = mapping_for(request), request.reading
-        if isinstance(request.map, Path):
-            reading = _with_stated(reading, mapping_file(request.map, request.constants, request.overrides).reading)
+        # Read before any file is opened.
+        stated = None if request.map is None else stated_mapping(request.map, request.constants, request.overrides)
+        reading = request.reading if stated is None else _with_stated(request.reading, stated.reading)
+
+        def mapping(table: SourceTable) -> RowMapping:
+            return _mapping_of_kind(request, table) if stated is None else stated
+
         if request.consensus not in (*RULES, None):
             raise MappingError(f"consensus {request.consensus!r}: use {choice(RULES)}")
         consensus = None if request.consensus is None else Consensus()
@@ -199,12 +197,12 @@ def report_lines(report: ImportReport) -> Iterator[str]:
     used = report.rows - report.bad_rows - report.passed
     passed = f", {report.passed:,} of no event by the mapping" if report.passed else ""
     yield f"rows: {report.rows:,} read, {used:,} used, {report.bad_rows:,} could not be used{passed}"
-    yield f"events: {_counted(report.events) or 'none'}"
+    yield f"events: {counted(report.events) or 'none'}"
     if report.first_ms is not None and report.last_ms is not None:
         days = (report.last_ms - report.first_ms) / _DAY_MS
         made = "; made by adding up each person's durations, the file has none" if report.made_times else ""
         yield f"time: {_when(report.first_ms)} to {_when(report.last_ms)}, {days:,.1f} days{made}"
-        yield f"sites: {_counted(report.sites)}"
+        yield f"sites: {counted(report.sites)}"
     yield from _gold_lines(report)
     if report.consensus is not None:
         yield from _consensus_lines(report.consensus)
@@ -261,7 +259,7 @@ def bad_lines(report: ImportReport) -> Iterator[str]:
     """The rows that could not be used: how many for which reason, the first ones by their place."""
     if not report.bad_rows:
         return
-    yield f"{report.bad_rows:,} row{'s' * (report.bad_rows != 1)} could not be used: {_counted(report.bad)}"
+    yield f"{report.bad_rows:,} row{'s' * (report.bad_rows != 1)} could not be used: {counted(report.bad)}"
     for row in report.named:
         yield f"{row.place}: {visible(row.detail)}"
     if report.bad_rows > len(report.named):
@@ -289,7 +287,8 @@ def refuse_bad(report: ImportReport, allow_bad: int) -> None:
         raise CommandError("no event came of any row: nothing was written; check the mapping's when")
 
 
-def _counted(counts: Mapping[str, int], most: int = 8) -> str:
+def counted(counts: Mapping[str, int], most: int = 8) -> str:
+    """The largest counts with their names, and how many more there are."""
     ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
     more = f" and {len(ordered) - most:,} more" if len(ordered) > most else ""
     return ", ".join(f"{count:,} {visible(name)}" for name, count in ordered[:most]) + more

@@ -38,15 +38,7 @@ def create(settings: Settings, partitions: int) -> Iterator[str]:
         CommandError: No broker answers, or it refuses.
         SettingsError: A certificate or the password cannot be read.
     """
-    try:
-        admin = KafkaAdminClient(
-            bootstrap_servers=settings.bootstrap.split(","), bootstrap_timeout_ms=_ANSWER_MS, **settings.security()
-        )
-    except (KafkaError, OSError, ValueError) as error:
-        raise CommandError(
-            asyncio.run(why_not(settings))
-            or f"no Kafka broker answers at {settings.bootstrap} ({error}); check the address and that the broker runs"
-        ) from error
+    admin = admin_of(settings)
     try:
         found = {each["name"]: len(each["partitions"]) for each in admin.describe_topics()}
         brokers = len(admin.describe_cluster()["brokers"])
@@ -83,6 +75,24 @@ def create(settings: Settings, partitions: int) -> Iterator[str]:
         raise CommandError(f"the broker at {settings.bootstrap} refused: {error}") from error
     finally:
         admin.close()
+
+
+def admin_of(settings: Settings) -> KafkaAdminClient:
+    """A connection for creating and listing topics; the caller closes it.
+
+    Raises:
+        CommandError: No broker answers, or it does not let this user in.
+        SettingsError: A certificate or the password cannot be read.
+    """
+    try:
+        return KafkaAdminClient(
+            bootstrap_servers=settings.bootstrap.split(","), bootstrap_timeout_ms=_ANSWER_MS, **settings.security()
+        )
+    except (KafkaError, OSError, ValueError) as error:
+        raise CommandError(
+            asyncio.run(why_not(settings))
+            or f"no Kafka broker answers at {settings.bootstrap} ({error}); check the address and that the broker runs"
+        ) from error
 
 
 def _await_shown(admin: KafkaAdminClient, names: set[str]) -> None:

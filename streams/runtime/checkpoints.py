@@ -29,6 +29,7 @@ from aiokafka.errors import (
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 
+from schemas.dead_letters import dead_letter_headers
 from schemas.topics import DRIFT, EVENTS, REJECTED, checkpoints_topic
 from streams.engine.batch import DeadLetter
 from streams.engine.partition import Checkpoint
@@ -63,7 +64,6 @@ _TRANSACTION_SECONDS = 600.0
 #: How long to wait for the broker to end a fenced owner's transaction, which takes it moments.
 _HIDDEN_SECONDS = 10.0
 _CLOSE_SECONDS = 3.0
-_DETAIL_BYTES = 1000
 
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
 
@@ -401,14 +401,9 @@ class CheckpointStore:
         return BatchBuilder(_BATCH_BYTES, DefaultRecordBatch.CODEC_ZSTD, is_transactional=self._transactional)
 
     def _letter(self, letter: DeadLetter) -> dict[str, Any]:
-        headers = [
-            ("reason", letter.reason.encode()),
-            ("detail", letter.detail.encode(errors="replace")[:_DETAIL_BYTES]),
-            ("origin-topic", EVENTS.encode()),
-            ("origin-partition", b"%d" % self.partition),
-            ("origin-offset", b"%d" % letter.offset),
-            ("rejected-at", b"%d" % self._now_ms()),
-        ]
+        headers = dead_letter_headers(
+            letter.reason, letter.detail, EVENTS, self.partition, letter.offset, self._now_ms()
+        )
         if letter.value is None:
             headers.append(("origin-null", b"1"))
         return {"key": letter.key, "value": letter.value or b"", "headers": headers}

@@ -22,6 +22,7 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as PlainPartition
 from kafka.errors import KafkaError as PlainKafkaError
 
+from schemas.dead_letters import dead_letter_headers
 from streams.sources.mapped_topic import MappedEvent, SourceRecord, TopicMapping
 from streams.sources.mapping.errors import CellError
 from streams.sources.sinks import KafkaTarget, partition_of
@@ -38,7 +39,6 @@ _TRANSACTION_MS = 60_000
 _REQUEST_MS = 20_000
 _CLOSE_SECONDS = 5.0
 _RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
-_DETAIL_BYTES = 1000
 
 
 class BridgeCounts(Protocol):
@@ -296,12 +296,7 @@ class Bridge(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
 def _letter(tp: TopicPartition, record: SourceRecord, error: CellError) -> dict[str, Any]:
     """A record that cannot be used, as the worker writes its own: the bytes as they were, why and where in headers."""
-    headers = [
-        ("reason", error.reason.encode()),
-        ("detail", str(error).encode(errors="replace")[:_DETAIL_BYTES]),
-        ("origin-topic", tp.topic.encode()),
-        ("origin-partition", b"%d" % tp.partition),
-        ("origin-offset", b"%d" % record.offset),
-        ("rejected-at", b"%d" % (time.time() * 1000)),
-    ]
+    headers = dead_letter_headers(
+        error.reason, str(error), tp.topic, tp.partition, record.offset, int(time.time() * 1000)
+    )
     return {"key": record.key, "value": record.value, "headers": headers}

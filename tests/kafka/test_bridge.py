@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -180,7 +181,19 @@ def source(broker: RealKafka, fresh_topics: FreshTopics) -> tuple[str, str]:
     return group, topic
 
 
-def test_every_record_counts_once_through_ten_kills(broker: RealKafka, source: tuple[str, str], tmp_path: Path) -> None:
+@pytest.fixture
+def running() -> Iterator[list[BridgeProcess]]:
+    """Bridges of a test, which do not outlive it."""
+    started: list[BridgeProcess] = []
+    yield started
+    for each in started:
+        if not each.is_dead:
+            each.kill9()
+
+
+def test_every_record_counts_once_through_ten_kills(
+    broker: RealKafka, source: tuple[str, str], running: list[BridgeProcess], tmp_path: Path
+) -> None:
     group, topic = source
     rng = random.Random(11)
     records = [made(number, rng) for number in range(30_000)]
@@ -188,7 +201,7 @@ def test_every_record_counts_once_through_ten_kills(broker: RealKafka, source: t
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
-    running = [BridgeProcess(broker, group, topic, folder) for folder in folders]
+    running += [BridgeProcess(broker, group, topic, folder) for folder in folders]
     for each in running:
         each.start("prepared:2")
     sent = deaths = 0

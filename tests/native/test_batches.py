@@ -28,6 +28,7 @@ from tests.oracle.compare import Record
 from tests.oracle.traffic import adversarial
 
 MODULE = native.load()
+# Cargo is no need of a developer; CI has it, where a skip is a failure (tests/conftest.py).
 pytestmark = pytest.mark.skipif(MODULE is None, reason="the native reader was not built: no cargo")
 
 CODECS = (0, 1, 2, 3, 4)

@@ -32,6 +32,7 @@ from tests.oracle.traffic import DAY_MS, START_MS, adversarial
 
 MODULE = native.load()
 # Without cargo there is no twin to compare. Never in CI: native/build fails there where it cannot build it.
+# Cargo is no need of a developer; CI has it, where a skip is a failure (tests/conftest.py).
 pytestmark = pytest.mark.skipif(MODULE is None, reason="the native reader was not built: no cargo")
 
 ROOT = Path(__file__).parents[2]

@@ -3,23 +3,19 @@
 import csv
 import io
 import json
-import os
 import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from kafka import KafkaProducer
 from rich.console import Console
 
 from schemas.topics import EVENTS
-from streams import cli
 from streams.ops.import_files import ImportRequest, importing, write_to_file
 from streams.ops.topics import create
 from streams.runtime.settings import Settings
 from streams.sources.mapping.model import MappingOverrides
+from tests.support.console import Run
 from tests.support.consume import read_all
 from tests.support.tansu import Tansu
 
@@ -27,36 +23,6 @@ CROWD = Path(__file__).parents[1] / "data" / "crowd"
 MAP = "agent_id=worker,task_id=item,label=label,expected=gold,handle_s=seconds"
 PLACE = ("--set", "site_id=上海-2", "--set", "project_id=spam", "--times-from", "2026-11-01T08:00Z", "--plain")
 PARTITIONS = 2
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the console script's own entry point, in this process."""
-    for name in [name for name in os.environ if name.startswith("LABELWATCH_")]:
-        monkeypatch.delenv(name)
-
-    def ended(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["labelwatch", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return Ended(code, *capsys.readouterr())
-
-    return ended
 
 
 def head(folder: Path, name: str, rows: int) -> tuple[Path, list[dict[str, str]]]:

@@ -7,9 +7,8 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import typer
@@ -19,41 +18,12 @@ from streams import cli
 from streams.exporter import MetricsServer, MonitorState
 from streams.exporter.pseudonyms import plain
 from streams.ops.embedded import EmbeddedBroker
+from tests.support.console import Ended, Run
 from tests.support.ports import free_port
 
 NOWHERE = "127.0.0.1:1"
 SITE = "上海-2"
 NOBODY = "http://127.0.0.1:1"
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the console script's own entry point, in this process: that is quick."""
-    for name in [name for name in os.environ if name.startswith("LABELWATCH_")]:
-        monkeypatch.delenv(name)
-
-    def ended(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["labelwatch", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return Ended(code, *capsys.readouterr())
-
-    return ended
 
 
 def run_worker(*arguments: object, **environ: str) -> Ended:

@@ -43,7 +43,9 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-#: What the standard library says of an archive that is no good; a method of packing that it lacks among them.
+#: What the standard library says of an archive that is no good: cut off or garbled (the first four, and ValueError for
+#: places and sizes that cannot be), packed by a method that it lacks (NotImplementedError), or with a password, for
+#: which zipfile has no error of its own (RuntimeError).
 _BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 _HTML = re.compile(rb"\s*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _HEAD = 1 << 16
