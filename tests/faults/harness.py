@@ -6,7 +6,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -374,8 +374,18 @@ def log_bounds(consumer: Consumer, topic: str, partition: int) -> tuple[int, int
             time.sleep(0.2)
 
 
-def read_topic(bootstrap: str, topic: str, partitions: int, *, committed: bool = True) -> list[Message]:
-    """Every record up to the end that a topic has now, though it may grow meanwhile."""
+def read_topic(
+    bootstrap: str, topic: str, partitions: int, *, committed: bool = True, since: Sequence[int] = ()
+) -> list[Message]:
+    """Every record up to the end that a topic has now, though it may grow meanwhile.
+
+    Args:
+        bootstrap: The broker.
+        topic: Its name.
+        partitions: How many it has.
+        committed: Whether only what counts is read: nothing that was rolled back or is in an open transaction.
+        since: By partition, the first offset that is wanted; all where there are none.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -391,6 +401,7 @@ def read_topic(bootstrap: str, topic: str, partitions: int, *, committed: bool =
     try:
         for number in range(partitions):
             begin, end = log_bounds(consumer, topic, number)
+            begin = max(begin, since[number]) if since else begin
             consumer.assign([TopicPartition(topic, number, begin)])
             reached, deadline = begin, time.monotonic() + 2 * WAIT_SECONDS
             while reached < end:
