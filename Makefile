@@ -85,7 +85,7 @@ test-rules: $(STAMP) ## Rules, alerts and boards on real Prometheus and Alertman
 boards: $(STAMP) ## Write grafana/dashboards from the code beside it; a test compares
 	@$(BIN)/python -m grafana.generate
 
-documents: $(STAMP) ## Write docs/dependencies.md and the picture of docs/architecture.md from the code; a test compares
+documents: $(STAMP) ## Write docs/dependencies.md, docs/reference/events.md and the picture of docs/architecture.md from the code
 	@$(BIN)/python .ci/documents.py
 
 hashes: ## Write hashes.txt, what the image may install, anew from constraints.txt; needs uv (pipx install uv)

@@ -1,4 +1,4 @@
-"""Writes what documents say of the code from the code: docs/dependencies.md, and the picture in docs/architecture.md.
+"""Writes what documents say of the code from the code: dependencies, events, and the picture in docs/architecture.md.
 
 python .ci/documents.py            writes them (make documents)
 python .ci/documents.py --check    only says which are behind; exit code 1 if any is (tests/unit/test_written.py)
@@ -11,6 +11,8 @@ import tomllib
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+
+from schemas import events_page
 
 ROOT = Path(__file__).resolve().parents[1]
 ARCHITECTURE, DEPENDENCIES = "docs/architecture.md", "docs/dependencies.md"
@@ -140,7 +142,11 @@ def written() -> dict[str, str]:
     """Each document as it should be, by its path."""
     before, _, rest = (ROOT / ARCHITECTURE).read_text("utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    return {ARCHITECTURE: f"{before}{BEGIN}\n{picture()}\n{END}{after}", DEPENDENCIES: dependencies()}
+    return {
+        ARCHITECTURE: f"{before}{BEGIN}\n{picture()}\n{END}{after}",
+        DEPENDENCIES: dependencies(),
+        str(events_page.PATH): events_page.document(),
+    }
 
 
 def main(arguments: list[str]) -> int:

@@ -13,6 +13,7 @@ from typing import Any, get_args
 import msgspec
 
 from schemas.drift import DriftRecord
+from schemas.event_fields import about
 from schemas.events import AnyEvent
 from schemas.topics import DRIFT, EVENTS
 
@@ -39,7 +40,7 @@ def path(topic: str) -> Path:
 def _document(topic: str, kind: Any) -> str:
     schema = msgspec.json.schema(kind)
     for struct in _structs(kind):
-        _describe(schema["$defs"][struct.__name__], struct)
+        _describe(schema["$defs"][struct.__name__], struct, topic)
     whole = {"$schema": _DIALECT, "title": topic, "description": _ABOUT[topic], **schema}
     return json.dumps(_portable(whole), indent=2, ensure_ascii=False) + "\n"
 
@@ -57,12 +58,21 @@ def _structs(kind: Any) -> Iterator[type[msgspec.Struct]]:
     yield from found.values()
 
 
-def _describe(schema: dict[str, Any], struct: type[msgspec.Struct]) -> None:
-    """Puts what a class's docstring says of its attributes beside each property, and the rest above."""
+def description(struct: type[msgspec.Struct]) -> str:
+    """What a class's docstring says of it before its attributes."""
     # One of a base class says nothing of this one.
     text = inspect.cleandoc(struct.__dict__.get("__doc__") or "")
-    about, _, attributes = text.partition("\nAttributes:\n")
-    schema["description"] = " ".join(about.split())
+    return " ".join(text.partition("\nAttributes:\n")[0].split())
+
+
+def _describe(schema: dict[str, Any], struct: type[msgspec.Struct], topic: str) -> None:
+    """Puts what is said of a class above, and of its fields beside each property."""
+    schema["description"] = description(struct)
+    if topic == EVENTS:
+        for name, described in schema["properties"].items():
+            described["description"] = about(struct.__name__, name).means
+        return
+    attributes = inspect.cleandoc(struct.__dict__.get("__doc__") or "").partition("\nAttributes:\n")[2]
     for names, said in re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE):
         for name in names.split(", "):
             schema["properties"][name]["description"] = " ".join(said.split())
