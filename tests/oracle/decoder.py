@@ -8,6 +8,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 MAX_MS = 253_402_300_799_999
@@ -34,11 +35,10 @@ Check = Callable[[Any], bool]
 
 
 def identifier(value: Any) -> bool:
-    return (
-        isinstance(value, str)
-        and 1 <= len(value) <= 128
-        and not any(hides(value, place) for place in range(len(value)))
-    )
+    if not isinstance(value, str) or not 1 <= len(value) <= 128:
+        return False
+    # By character, each looked up once: of most identifiers none may hide.
+    return not any(map(may_hide, value)) or not any(hides(value, place) for place in range(len(value)))
 
 
 #: Blocks of scripts whose words joiners shape, and of emoji.
@@ -76,16 +76,21 @@ def takes_picture(char: str) -> bool:
     )
 
 
+@cache
+def may_hide(char: str) -> bool:
+    """Whether a character hides, turns or shows nothing wherever its neighbours do not say otherwise."""
+    # The version of Unicode that every supported Python knows, and what came after it.
+    return (
+        unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp", "Cs")
+        or 0x13430 <= ord(char) <= 0x1343F
+        or among(char, EMPTY)
+    )
+
+
 def hides(value: str, place: int) -> bool:
     """Whether a character hides, turns or shows nothing, as joiners and selectors do where they change nothing."""
     char, before, after = value[place], value[max(place - 1, 0) : place], value[place + 1 : place + 2]
-    category = unicodedata.category(char)
-    # The version of Unicode that every supported Python knows, and what came after it.
-    if (
-        category not in ("Cc", "Cf", "Zl", "Zp", "Cs")
-        and not 0x13430 <= ord(char) <= 0x1343F
-        and not among(char, EMPTY)
-    ):
+    if not may_hide(char):
         return False
     if char in "\u200c\u200d" and before and after:
         blocks = [SHAPED] if char == "\u200c" else [SHAPED, EMOJI]
