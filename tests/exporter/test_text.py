@@ -26,6 +26,7 @@ from streams.exporter.text import (
     render,
 )
 from tests.support.exporter import series
+from tests.support.worker import figures_of
 
 AWKWARD = ['"', "\\", "\n", "\\n", '\\"', 'a"b\\c\nd', "质检员", "<b>&amp;</b>", "}", "=", "{,}", " ", "", "#", "é"]
 
@@ -68,6 +69,17 @@ def test_gauges_are_written_to_the_byte_as_prometheus_client_writes_them(rows: A
         client.add_metric(labels, value)
     ours = RowFamily(metric, LabelText(metric.labels), list(rows.items()))
     assert by_us(ours) == by_client(client) == by_client(ours)
+
+
+@given(st.dictionaries(st.tuples(names, names, names, names), numbers, min_size=1, max_size=20))
+def test_tests_read_the_pages_of_workers_as_prometheus_client_does(rows: Any) -> None:
+    metric = METRICS["labelwatch_target_ratio"]
+    page = by_us(RowFamily(metric, LabelText(metric.labels), list(rows.items()))).decode()
+    read = {(name, labels): value for name, found in figures_of(page).items() for labels, value in found.items()}
+    # Not a number is equal to nothing.
+    assert {key: repr(value) for key, value in read.items()} == {
+        key: repr(value) for key, value in series(page).items()
+    }
 
 
 @given(st.dictionaries(st.tuples(names, names, names), numbers, min_size=1, max_size=20))

@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import Producer
-from prometheus_client.parser import text_string_to_metric_families
 
 _RUN = (
     "import sys; from streams.runtime.settings import Settings; from streams.runtime.worker import run; "
@@ -26,6 +25,11 @@ _RUN = (
 )
 _ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 150.0
+
+#: A line of the text format as this exporter writes it: no time, one space before the value.
+_SAMPLE = re.compile(r'([a-zA-Z_:][\w:]*)(?:\{((?:\w+="(?:[^"\\]|\\[\\"n])*",?)*)\})? (\S+)')
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_ESCAPE = re.compile(r"\\(.)")
 
 Figures = dict[str, dict[frozenset[tuple[str, str]], float]]
 
@@ -131,11 +135,7 @@ class WorkerProcess:
 
     def figures(self, page: str = "/metrics") -> Figures:
         """Metric name to labels to value."""
-        found: Figures = {}
-        for family in text_string_to_metric_families(self.get(page)[1]):
-            for sample in family.samples:
-                found.setdefault(sample.name, {})[frozenset(sample.labels.items())] = sample.value
-        return found
+        return figures_of(self.get(page)[1])
 
     def wait_until(self, name: str, value: float, seconds: float = WAIT_SECONDS) -> Figures:
         """Waits until a metric is there and its samples add up to a value."""
@@ -147,6 +147,30 @@ class WorkerProcess:
                 return figures
             assert time.monotonic() < deadline, f"{name} is {is_now}, not {value}:\n{self.log}"
             time.sleep(0.2)
+
+
+def figures_of(page: str) -> Figures:
+    """Metric name to labels to value: what prometheus_client's parser finds (a test compares), in a tenth of its time.
+
+    A page is read several times a second, and has a line for each person and figure.
+    """
+    found: Figures = {}
+    for line in page.split("\n"):
+        if not line or line.startswith("#"):
+            continue
+        sample = _SAMPLE.fullmatch(line)
+        assert sample, f"no line of a page: {line!r}"
+        name, labels, value = sample.groups()
+        if labels and "\\" in labels:
+            pairs = [(label, _ESCAPE.sub(_unescaped, text)) for label, text in _LABEL.findall(labels)]
+        else:
+            pairs = _LABEL.findall(labels or "")
+        found.setdefault(name, {})[frozenset(pairs)] = float(value)
+    return found
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return "\n" if escape[1] == "n" else escape[1]
 
 
 @dataclass
