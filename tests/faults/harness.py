@@ -90,12 +90,21 @@ class Checkpoints:
                 "log_level": 0,
             }
         )
-        self._consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(partitions)])
+        self._assigned = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(partitions)]
+        self._consumer.assign(self._assigned)
+        self._consumer.pause(self._assigned)
         #: By partition: (epoch seconds, one above the applied offset) of each checkpoint.
         self.commits: list[list[tuple[float, int]]] = [[] for _ in range(partitions)]
 
     def look(self) -> None:
-        """Reads what is committed by now."""
+        """Reads what is committed by now; between two looks nothing is fetched, which costs the broker as well."""
+        self._consumer.resume(self._assigned)
+        try:
+            self._read_on()
+        finally:
+            self._consumer.pause(self._assigned)
+
+    def _read_on(self) -> None:
         ends = [log_bounds(self._consumer, self._topic, n)[1] for n in range(self._partitions)]
         deadline = time.monotonic() + WAIT_SECONDS
         while any(at < end for at, end in zip(self._reached, ends, strict=True)):

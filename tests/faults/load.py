@@ -200,7 +200,7 @@ class Loader:
         self._settings = {
             "bootstrap.servers": bootstrap,
             "enable.idempotence": True,
-            "linger.ms": 5,
+            "linger.ms": 20,
             "message.max.bytes": 16 << 20,
             "message.timeout.ms": FLUSH_SECONDS * 1000,
             "reconnect.backoff.max.ms": 500,
@@ -293,7 +293,7 @@ class Loader:
 
     def _run(self) -> None:
         began, sent = time.monotonic(), 0
-        while not self._stopped.wait(0.02):
+        while not self._stopped.wait(0.05):
             # A broker that is away must not be met by all that it missed at once.
             due = min(int((time.monotonic() - began) * self._rate) - sent, int(self._rate / 5))
             began = max(began, time.monotonic() - (sent + due + 1) / self._rate)
