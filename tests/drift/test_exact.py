@@ -22,6 +22,35 @@ def history(scenario: str, seed: int, hours: float = 12, rate: float = 0.6) -> l
     return [Record(n, sent.due_ms + 5, None, sent.value) for n, sent in enumerate(Operation(plan))]
 
 
+def with_revisions(records: list[Record], rng: random.Random, share: float) -> list[Record]:
+    """The log with revisions of a share of its reviews, each some reviews after the review, some of them twice."""
+    log: list[tuple[float, bytes, int]] = []
+    for n, record in enumerate(records):
+        log.append((n, record.value, record.timestamp or 0))
+        event = msgspec.json.decode(record.value) if b'"label_reviewed"' in record.value else {}
+        place, correct = float(n), event.get("correct")
+        while event and rng.random() < share:
+            place += rng.choice((0.1, 1, 30, 3_000)) * rng.random()
+            new = rng.choice((None, {"correct": True}, {"correct": False}))
+            revision = {
+                "type": "review_revised",
+                "event_id": f"r-{event['event_id']}-{place}",
+                "at": event["at"],
+                "reviewed_at": event["at"],
+                "review_id": event["event_id"],
+                "old": {"correct": correct},
+                "cause": "audit" if new else "void",
+                **{name: event[name] for name in ("site_id", "agent_id", "project_id", "task_id")},
+                **({"role": event["role"]} if event.get("role") else {}),
+                **({"new": new} if new else {}),
+            }
+            log.append((place, msgspec.json.encode(revision), record.timestamp or 0))
+            if new is None:
+                break
+            correct = new["correct"]
+    return [Record(n, at_ms, None, value) for n, (_, value, at_ms) in enumerate(sorted(log, key=lambda each: each[0]))]
+
+
 def batches(records: list[Record], rng: random.Random, most: int) -> Iterator[list[Record]]:
     start = 0
     while start < len(records):

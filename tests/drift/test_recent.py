@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streams.engine.drift.names import FEW, MANY, SOME
-from streams.engine.drift.recent import LABEL, REVIEW, Layout, PackedRows, Recent, Waiting
+from streams.engine.drift.recent import LABEL, REVIEW, Flip, Layout, PackedRows, Recent, Waiting
 
 #: PackedRows of a chunk: 512.
 LOOK_BACK = 2_048
@@ -121,7 +121,7 @@ def test_a_review_is_revised_where_it_stands() -> None:
     slots: dict[bytes, bytes] = {}
     written(ring, slots)
     before = ring.newest(REVIEW.blank()).copy()
-    ring.revise(at=1_250, agent=0, old=True)
+    ring.flip([Flip(at=1_250, agent=0, old=True, before=3_000)])
     assert ring.changed
     after = restored_reviews(ring, slots).newest(REVIEW.blank())
     (changed,) = np.nonzero((before != after).any(axis=1))
@@ -130,8 +130,35 @@ def test_a_review_is_revised_where_it_stands() -> None:
     assert REVIEW.of(after[changed], "wrong").tolist() == [0]
     for name in ("at", "kind", "agent", "reviewer", "trait"):
         assert REVIEW.of(after, name).tolist() == REVIEW.of(before, name).tolist(), name
-    ring.revise(at=1_250, agent=0, old=True)
+    ring.flip([Flip(at=1_250, agent=0, old=True, before=3_000)])
     assert not ring.changed, "there is no such review any more"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_reviews_are_revised_as_in_a_list_wherever_revisions_come(seed: int) -> None:
+    rng = random.Random(seed)
+    ring, slots = Recent(b"ring", REVIEW, LOOK_BACK), dict[bytes, bytes]()
+    listed: list[list[int]] = []  # time, agent, wrong
+    inverted = 0
+    while len(listed) < 3 * LOOK_BACK:
+        came = [[rng.randrange(len(listed), len(listed) + 400), rng.randrange(3), rng.randrange(2)] for _ in range(300)]
+        n = np.array(came)
+        zero = np.zeros(len(n), np.int64)
+        ring.add(REVIEW.pack(at=n[:, 0], agent=n[:, 1], wrong=n[:, 2], kind=zero, reviewer=zero, trait=zero))
+        flips = []
+        for before in sorted(rng.choices(range(len(listed), len(listed) + 301), k=40)):
+            at, agent, _ = rng.choice([*listed[-LOOK_BACK - 200 :], *came])
+            flips.append(Flip(at, agent, rng.random() < 0.5, before))
+        listed += came
+        for at, agent, old, before in flips:
+            alike = [n for n, each in enumerate(listed[:before]) if each == [at, agent, old]]
+            if alike:
+                listed[alike[-1]][2] = not old
+                inverted += 1
+        ring.flip(flips)
+        kept = restored_reviews(ring, slots).newest(REVIEW.blank())
+        assert REVIEW.of(kept, "wrong").tolist() == [wrong for _, _, wrong in listed[-LOOK_BACK:]]
+    assert inverted > 200
 
 
 def restored_reviews(ring: Recent, slots: dict[bytes, bytes]) -> Recent:

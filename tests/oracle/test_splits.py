@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from schemas.policy import Policy
 from streams.engine import horizon
 from streams.engine.partition import PartitionEngine
 from tests.drift.test_exact import POLICY as WITH_DRIFTS
-from tests.drift.test_exact import history
+from tests.drift.test_exact import history, with_revisions
 
 from .compare import Record, commit, engine_figures, engine_histograms
 from .test_equality import POLICY
@@ -83,6 +84,17 @@ def test_any_split_gives_the_same_bytes_where_several_drifts_open() -> None:
     whole = assert_same(records, [1_000, 61], WITH_DRIFTS)
     slots = {key: value for key, value in whole["slots"] if value is not None}
     assert len(msgspec.msgpack.decode(slots[b"drift|header"])["opened"]) > 2
+
+
+def test_any_split_gives_the_same_bytes_where_reviews_of_open_drifts_are_revised() -> None:
+    river = '[detection.river]\naccuracy = "ADWIN"'
+    policy = Policy.parse("[oncall]\nfalse_pages_per_month = 30\nfalse_tickets_per_month = 300\n" + river)
+    records = history("site-dip", 1, hours=10)
+    whole = assert_same(with_revisions(records, random.Random(1), 0.3), [1_000, 61], policy)
+    plain = everything(fed(records, [1_000], policy))
+    header, unrevised = (dict(each["slots"])[b"drift|header"] for each in (whole, plain))
+    assert msgspec.msgpack.decode(header)["episodes"], "a drift is open at the end"
+    assert header != unrevised
 
 
 def digest() -> str:

@@ -1,7 +1,9 @@
 """The open drifts, from the signal that opens one to the proof that it is over; for reviews, labels and river alike."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 from detectors.reverse import ReverseTest
@@ -9,6 +11,7 @@ from schemas.drift import OURS, DriftLevel, DriftRecord
 from schemas.events import ReviewRevised
 from schemas.policy import Policy
 from streams.engine.drift.episodes import Closed, Episode, named, over, record_of, shown
+from streams.engine.drift.segment import Revision
 from streams.engine.drift.stream import Stream, watches_fall
 
 
@@ -72,12 +75,14 @@ class DriftCase:
         episode: The figures, times and causes that are reported.
         test: The test of whether it is over; None for labels, whose series have their own.
         detector: The detector that found it.
+        revised: How many of the present segment's revisions its figures have taken in.
     """
 
     stream: Stream
     episode: Episode
     test: ReverseTest | None
     detector: str = OURS
+    revised: int = 0
 
 
 class Casebook:
@@ -93,6 +98,8 @@ class Casebook:
         self.closed: dict[int, Closed] = {}
         #: Records since the last call of `take_reported`.
         self.reported: list[Reported] = []
+        #: The present segment's, in the order of the log.
+        self._revisions: Sequence[Revision] = ()
         #: Whether a drift has opened, gone on or ended since the last checkpoint.
         self.changed = False
 
@@ -141,7 +148,9 @@ class Casebook:
             volume=opening.volume,
         )
         explain(episode)
-        drift = self.drifts[number] = DriftCase(stream, episode, test, detector)
+        drift = self.drifts[number] = DriftCase(
+            stream, episode, test, detector, self._revisions_before(opening.position)
+        )
         self._report(drift, "opened", opening.position, opening.at)
         return episode
 
@@ -181,6 +190,7 @@ class Casebook:
             with_parent: Whether it ends because its parent has ended.
         """
         drift = self.drifts.pop(number)
+        self._revise(drift, self._revisions_before(position))
         at = max(at, drift.episode.opened_at)
         self._report(drift, "cleared", position, at, with_parent=with_parent)
         self.closed[number] = over(drift.episode, at)
@@ -195,23 +205,39 @@ class Casebook:
         reported, self.reported = self.reported, []
         return reported
 
-    def revise(self, event: ReviewRevised, old: bool, new: bool | None) -> bool:
-        """Corrects the figures of the open drifts whose reviews include a revised one; returns whether there were any.
+    # --- revisions
+
+    def begin(self, revisions: Sequence[Revision]) -> None:
+        """Begins a segment: an open drift takes in its revisions where it ends, or with `revise`."""
+        self._revisions = revisions
+
+    def revise(self) -> bool:
+        """Corrects the figures of open drifts by the rest of the segment's revisions; returns whether any has changed.
 
         Statistics keep the first verdict: it cannot be taken out of them, and the promised run length is one of first
         verdicts.
-
-        Args:
-            event: The revision.
-            old: Whether the review was an error before.
-            new: Whether it is one now; None: it no longer counts.
         """
         moved = False
         for drift in self.drifts.values():
+            moved |= self._revise(drift, len(self._revisions))
+            drift.revised = 0
+        self._revisions = ()
+        self.changed |= moved
+        return moved
+
+    def _revisions_before(self, position: int) -> int:
+        """How many of the segment's revisions come before the review at a position, or right at it."""
+        return bisect_right(self._revisions, position, key=attrgetter("position"))
+
+    def _revise(self, drift: DriftCase, until: int) -> bool:
+        """Corrects a drift's figures by the revisions of reviews among its own; returns whether there were any."""
+        moved = False
+        for _, _, event, old, new in self._revisions[drift.revised : until]:
             if _holds(drift.stream, drift.episode, event):
                 drift.episode.n -= new is None
                 drift.episode.wrong += (new or 0) - old
                 moved = True
+        drift.revised = until
         return moved
 
     # --- the durable form

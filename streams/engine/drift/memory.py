@@ -1,7 +1,7 @@
 """Reviews that are kept to explain drifts: the newest of each site, row by row, and tasks of those with errors."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -12,8 +12,8 @@ from streams.engine.batch import Trait, VerdictKind
 from streams.engine.drift import older
 from streams.engine.drift.episodes import TASKS, Closed
 from streams.engine.drift.names import FEW, MANY, NONE, SOME, Combinations, Names
-from streams.engine.drift.recent import REVIEW, PackedRows, Recent, Waiting
-from streams.engine.drift.segment import Segment
+from streams.engine.drift.recent import REVIEW, WAITING_MAX, Flip, PackedRows, Recent, Waiting, flip
+from streams.engine.drift.segment import Revision, Segment
 from streams.engine.drift.stream import Stream
 from streams.engine.intake import Intake
 from streams.engine.panes import Slot
@@ -21,6 +21,7 @@ from streams.engine.parts import Numbers
 
 #: Of a ring's newest reviews with errors this many keep their task, as examples.
 _MISTAKES_KEPT = 256
+_NO_REVIEWS = np.zeros(0, np.int64)
 #: How the keys of the slots begin.
 PREFIX = b"drift"
 #: The dimensions of causes, and the bound of each table of names; names beyond it are `other`.
@@ -70,6 +71,9 @@ class ReviewMemory:
         self._waiting = Waiting()
         #: Of the waiting reviews that found an error: index among those that wait to the task.
         self._tasks_waiting: dict[int, str] = {}
+        #: By ring what waiting revisions invert; `before` is a place among all the reviews that wait.
+        self._flips_waiting: dict[int, list[Flip]] = {}
+        self._flips_count = 0
         self._sops: Sequence[tuple[str, str, str]] = ()
         self._combined: Numbers[VerdictKind] = Numbers(
             lambda kind: self._of_kind.number(
@@ -131,20 +135,52 @@ class ReviewMemory:
         found = zip((wrong + before).tolist(), map(tasks.__getitem__, segment.positions[wrong].tolist()), strict=True)
         self._tasks_waiting.update(found)
         self._waiting.add(segment.rings, segment.rows)
+        self.revise(segment.revisions, segment.positions)
         if self._waiting.is_full:
             self.settle()
 
+    def revise(self, revisions: Sequence[Revision], positions: Ints = _NO_REVIEWS) -> None:
+        """Takes revisions: a review that was an error is correct now, or the other way round. They wait as reviews do.
+
+        Args:
+            revisions: In the order of the log.
+            positions: Positions in the batch of the newest reviews that wait, where revisions come between them.
+        """
+        first = self._waiting.count - len(positions)
+        for ring, flips in self._flips_of(revisions, positions, first).items():
+            self._flips_waiting.setdefault(ring, []).extend(flips)
+            self._flips_count += len(flips)
+        if self._flips_count >= WAITING_MAX:
+            self.settle()
+
+    def _flips_of(self, revisions: Iterable[Revision], positions: Ints, first: int) -> dict[int, list[Flip]]:
+        """What revisions invert, by ring; `first` is the number of the first review of `positions`."""
+        flips: dict[int, list[Flip]] = {}
+        for position, ring, event, old, new in revisions:
+            if old != bool(new):
+                before = first + int(positions.searchsorted(position))
+                each = Flip(event.reviewed_at, self.names["agent"].find(event.agent_id), old, before)
+                flips.setdefault(ring, []).append(each)
+        return flips
+
     def settle(self) -> None:
-        """Puts the waiting reviews into their rings, and the tasks of those with errors beside them."""
+        """Puts the waiting reviews into their rings, tasks of those with errors beside them; then revises them."""
         tasks, self._tasks_waiting = self._tasks_waiting, {}
+        added: dict[int, tuple[int, Ints]] = {}
         for ring, places, rows in self._waiting.taken():
             recent = self.rings[ring]
+            added[ring] = (recent.count, places)
             wrong = np.flatnonzero(REVIEW.of(rows, "wrong"))[-_MISTAKES_KEPT:]
             if len(wrong):
                 found = map(tasks.__getitem__, places[wrong].tolist())
                 self._mistakes[ring].extend(zip((wrong + recent.count).tolist(), found, strict=True))
                 self._mistaken.add(ring)
             recent.add(rows)
+        for ring, flips in self._flips_waiting.items():
+            recent = self.rings[ring]
+            count, places = added.get(ring, (recent.count, _NO_REVIEWS))
+            recent.flip([each._replace(before=count + int(places.searchsorted(each.before))) for each in flips])
+        self._flips_waiting, self._flips_count = {}, 0
 
     def seen(self, stream: Stream, position: int, closed: Closed | None, segment: Segment) -> Seen:
         """The kept reviews of a stream, up to a position in the segment."""
@@ -153,6 +189,10 @@ class ReviewMemory:
         mine = segment.up_to(position, ring)
         rows = self.rings[ring].newest(segment.rows.take(mine, axis=0))
         end = self.rings[ring].count + len(mine)
+        # The ring takes the segment's revisions when it takes its reviews; this copy takes those up to here.
+        past = (each for each in segment.revisions if each.ring == ring and each.position <= position)
+        for flips in self._flips_of(past, segment.positions.take(mine), self.rings[ring].count).values():
+            flip(rows, end - len(rows), flips)
         chosen = np.ones(len(rows), bool)
         if stream.project:
             projects = self._of_kind.columns(REVIEW.of(rows, "kind"))["project"]
@@ -194,10 +234,6 @@ class ReviewMemory:
         mistakes = [*self._mistakes[ring], *zip((wrong + count).tolist(), here, strict=True)]
         tasks = [task for number, task in reversed(mistakes[-_MISTAKES_KEPT:]) if number in numbers]
         return tuple(dict.fromkeys(tasks))[:TASKS]
-
-    def revise(self, ring: int, at: int, agent: str, old: bool) -> None:
-        """Revises a review in a ring: one that was an error (`old`) is correct now, one that was correct an error."""
-        self.rings[ring].revise(at, self.names["agent"].find(agent), old)
 
     # --- the durable form
 

@@ -1,6 +1,6 @@
 """Rings of the newest reviews of each site and labels of each project, in which causes and examples are found."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,12 +78,64 @@ LABEL = Layout(
     label=BitField(0, 35, 15),
     handled=BitField(0, 50, 14, -2_303),
 )
+
+
+class Flip(NamedTuple):
+    """A review of a ring whose error is to be inverted.
+
+    Attributes:
+        at: Time of the review, ms.
+        agent: Number of the agent's name.
+        old: Whether the review is an error until now.
+        before: Number in the ring of the first review that came after the revision.
+    """
+
+    at: int
+    agent: int
+    old: bool
+    before: int
+
+
+def flip(rows: PackedRows, first: int, flips: Sequence[Flip]) -> list[int]:
+    """Inverts whether reviews are errors, one after another.
+
+    Where several reviews are alike, the newest one of those that had come by then is meant; where none is, because it
+    is no longer kept, nothing happens.
+
+    Args:
+        rows: Reviews in the order of the log; changed in place.
+        first: Number in the ring of the first of them.
+        flips: The reviews, in the order of the log of their revisions.
+
+    Returns:
+        The places in `rows` that were inverted, one for each time.
+    """
+    times = np.unique([each.at for each in flips])
+    at = REVIEW.of(rows, "at")
+    places = np.flatnonzero(times.take(np.searchsorted(times, at), mode="clip") == at)
+    found = rows.take(places, axis=0)
+    alike: dict[tuple[int, int], list[int]] = {}
+    columns = (REVIEW.of(found, "at").tolist(), REVIEW.of(found, "agent").tolist(), places.tolist())
+    for time, agent, place in zip(*columns, strict=True):
+        alike.setdefault((time, agent), []).append(place)
+    is_wrong = dict(zip(places.tolist(), REVIEW.of(found, "wrong").tolist(), strict=True))
+    inverted = []
+    for time, agent, old, before in flips:
+        for place in reversed(alike.get((time, agent), ())):
+            if first + place < before and is_wrong[place] == old:
+                is_wrong[place] = not old
+                REVIEW.flip(rows, place, "wrong")
+                inverted.append(place)
+                break
+    return inverted
+
+
 #: The most rows that a ring of reviews holds.
 RING_ROWS = 12_288
 #: Bytes of a slot.
 _CHUNK_BYTES = 4_096
 #: From so many rows on they wait no longer: about what comes between two checkpoints at full speed.
-_WAITING_MAX = 65_536
+WAITING_MAX = 65_536
 
 
 def begins(numbers: NDArray[np.integer[Any]]) -> Ints:
@@ -144,7 +196,7 @@ class Waiting:
     @property
     def is_full(self) -> bool:
         """Whether the rows should be put into their rings now."""
-        return self.count >= _WAITING_MAX
+        return self.count >= WAITING_MAX
 
     def add(self, rings: Ints, rows: PackedRows) -> None:
         """Adds rows, with the number of the ring of each."""
@@ -223,24 +275,20 @@ class Recent:
         """The newest rows, followed by others that are not in the ring yet; oldest first, as many as a ring holds."""
         after = after[-self._capacity :]
         start = max(self.count + len(after) - self._capacity, 0)
-        return np.concatenate((self._rows.take(np.arange(start, self.count) % self._capacity, axis=0), after))
+        return np.concatenate((self._rows.take(self._places(start), axis=0), after))
 
-    def revise(self, at: int, agent: int, old: bool) -> None:
-        """Inverts whether a review is an error, if it is still in the ring.
+    def _places(self, start: int) -> Ints:
+        """Where the rows from number `start` on are, in the order of the log."""
+        return np.arange(start, self.count) % self._capacity
 
-        Args:
-            at: Time of the review, ms.
-            agent: Number of the agent's name.
-            old: Whether the review is an error until now.
-        """
-        rows, field = self._rows[: min(self.count, self._capacity)], self._layout.of
-        (found,) = np.nonzero(
-            (field(rows, "at") == at) & (field(rows, "agent") == agent) & (field(rows, "wrong") == old)
-        )
-        if len(found):
-            # In a full ring the last of several need not be the newest; any of them will do.
-            self._layout.flip(rows, int(found[-1]), "wrong")
-            self._changed.add(int(found[-1]) // self._chunk)
+    def flip(self, flips: Sequence[Flip]) -> None:
+        """Inverts whether reviews are errors, as far as they are still in the ring: see `flip`."""
+        start = max(self.count - self._capacity, 0)
+        places = self._places(start)
+        for place in flip(self._rows.take(places, axis=0), start, flips):
+            at = int(places[place])
+            self._layout.flip(self._rows, at, "wrong")
+            self._changed.add(at // self._chunk)
 
     def slots(self) -> Iterator[Slot]:
         """The chunks that have changed since the last call."""

@@ -1,4 +1,4 @@
-"""The casebook of reviews: opens drifts where a threshold is reached, finds which belong together, takes revisions."""
+"""The casebook of reviews: opens drifts where a threshold is reached, finds which belong together."""
 
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -6,7 +6,6 @@ from functools import partial
 from detectors.arrays import Ints
 from detectors.reverse import PACKED_BYTES, ReverseTest
 from schemas.drift import BUDGET_OF
-from schemas.events import ReviewRevised, ReviewVersion
 from schemas.policy import Policy
 from streams.engine.drift.casebook import Casebook, DriftCase, Opening
 from streams.engine.drift.episodes import Closed, Episode, related, reverse_test
@@ -135,27 +134,6 @@ class ReviewCasebook(Casebook):
             reported[place] = each._replace(record=related(record, episode, within, self._policy))
         self.reported[first:] = reported
 
-    def revise_with(self, ring: int | None, event: ReviewRevised, other: Casebook) -> bool:
-        """Revises a review in its ring, and in the figures of open drifts that include it.
-
-        Args:
-            ring: Number of the ring of its site and role; None where no review of these has come.
-            event: The revision.
-            other: The casebook of river's detectors, whose figures are corrected too.
-
-        Returns:
-            Whether figures have changed.
-        """
-        old, new = _error_of(event.old), _error_of(event.new)
-        if ring is None or old is None:
-            return False
-        self._memory.settle()
-        if old != bool(new):
-            self._memory.revise(ring, event.reviewed_at, event.agent_id, old)
-        moved = self.revise(event, old, new) | other.revise(event, old, new)
-        self.changed |= moved
-        return moved
-
     # --- the durable form
 
     def closed_drifts(self) -> list[tuple[Stream, Closed]]:
@@ -183,7 +161,3 @@ class ReviewCasebook(Casebook):
             return ReverseTest.from_bytes(episode.test)
         baseline, temper = self._streams.baseline(number), self._streams.temper(number)
         return reverse_test(stream, baseline, episode.n, episode.wrong, temper)
-
-
-def _error_of(version: ReviewVersion | None) -> bool | None:
-    return None if version is None else not version.correct

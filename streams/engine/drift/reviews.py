@@ -1,5 +1,6 @@
 """Watches reviews for drifts: takes them in order to their streams, whose tests open drifts. `labels` is its twin."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from detectors.arrays import Flags, Ints
 from detectors.falling import EVALUATE_EVERY
 from detectors.rounds import STRATA
 from schemas.drift import BUDGET_OF, DriftRecord
-from schemas.events import ReviewRevised
+from schemas.events import ReviewRevised, ReviewVersion
 from schemas.policy import OTHER, Policy
 from streams.engine.batch import EventBatch, VerdictKind
 from streams.engine.drift.episodes import Closed, Episode
@@ -22,7 +23,7 @@ from streams.engine.drift.review_casebook import ReviewCasebook
 from streams.engine.drift.review_changes import ReviewChanges
 from streams.engine.drift.river import RiverDrifts, Scene
 from streams.engine.drift.scopes import ReviewScopes
-from streams.engine.drift.segment import Segment
+from streams.engine.drift.segment import Revision, Segment
 from streams.engine.drift.site_strata import SiteStrata
 from streams.engine.drift.stream import DAY_SECONDS, Call, Crossing, Stream, stretches, watches_fall
 from streams.engine.headline import is_headline
@@ -114,25 +115,26 @@ class ReviewDrifts:
         rows = self.memory.rows(traits, reviewers, persons, kinds, at, correct)
         if len(positions) < len(rows):
             rows = rows.take(positions, axis=0)
-        revised = batch.revised
         self._scopes.sync(intake)
         strata, kinds = self.memory.strata(traits.take(positions)), kinds.take(positions)
         taken = _Taken(positions, rows, strata, kinds, persons.take(positions), reviewers.take(positions))
         seconds = self._scopes.second_projects(kinds, intake)
         seconds += self._strata.second(kinds, self._scopes.by_kind[:, 0].take(kinds), strata, intake.verdicts)
-        for start, stop, day in self._cuts(clock.take(positions), positions, revised, seconds):
-            while revised and revised[0][0] <= positions[start]:
-                self._revise(revised[0][1])
-                revised = revised[1:]
-            if day > self._day:
-                self._next_day(day, int(positions[start]))
+        revised, places = batch.revised, [place for place, _ in batch.revised]
+        done = 0
+        for start, stop, day in self._cuts(clock.take(positions), seconds):
             here = taken.between(start, stop)
-            segment = Segment(
-                self._rings_of(here, intake), here.positions, here.rows, batch.ids, at, clock, batch.mistakes
-            )
+            first, last = here.positions[[0, -1]].tolist()
+            within, until = bisect_right(places, first), bisect_right(places, last)
+            self._revise(revised[done:within])
+            if day > self._day:
+                self._next_day(day, first)
+            rings = self._rings_of(here, intake)
+            revisions = self._revisions(revised[within:until])
+            segment = Segment(rings, here.positions, here.rows, batch.ids, at, clock, batch.mistakes, revisions)
             self._take(here, segment)
-        for _, event in revised:
-            self._revise(event)
+            done = until
+        self._revise(revised[done:])
         reported = sorted(self.book.take_reported(), key=lambda each: (each.position, each.stream))
         return [self.river.agreed(stream, record) if self.river.watches else record for _, stream, record in reported]
 
@@ -149,17 +151,14 @@ class ReviewDrifts:
             self.book.end_with_parent(stream, position, day)
         self.book.changed = True
 
-    def _cuts(
-        self, at_ms: Ints, positions: Ints, revised: Sequence[tuple[int, ReviewRevised]], seconds: Sequence[int]
-    ) -> Iterator[tuple[int, int, int]]:
-        """Cuts reviews where something else happens between them: a new day, a revision, a second project or stratum.
+    def _cuts(self, at_ms: Ints, seconds: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        """Cuts reviews where something else happens between them: a new day, a second project or stratum.
 
         Yields:
             Begin, end and day of each stretch.
         """
-        cuts = {*seconds, *(int(np.searchsorted(positions, place)) for place, _ in revised)}
         for start, stop, day in stretches(at_ms, self._day):
-            begins = sorted({*range(start, stop, _AT_ONCE), *(place for place in cuts if start < place < stop)})
+            begins = sorted({*range(start, stop, _AT_ONCE), *(place for place in seconds if start < place < stop)})
             for begin, end in zip(begins, [*begins[1:], stop], strict=True):
                 yield begin, end, day
 
@@ -177,6 +176,8 @@ class ReviewDrifts:
         call = self._call(here, segment)
         wrong = REVIEW.of(here.rows, "wrong") > 0
         self.streams.begin(call, self._day * DAY_SECONDS)
+        self.book.begin(segment.revisions)
+        self.river.book.begin(segment.revisions)
         reported = len(self.book.reported)
         self._feed(call, wrong, segment)
         if len(self.book.reported) > reported:
@@ -195,6 +196,7 @@ class ReviewDrifts:
             self.river.take(call, wrong, scene)
             self.book.reported += self.river.book.take_reported()
         self.memory.remember(segment, np.flatnonzero(wrong))
+        self._correct()
 
     def _call(self, here: _Taken, segment: Segment) -> Call:
         """The outcomes of a segment's reviews, stream by stream."""
@@ -265,9 +267,31 @@ class ReviewDrifts:
             nth += 1
         self.streams.set_gap(stream, since, passed)
 
-    def _revise(self, event: ReviewRevised) -> None:
-        ring = self.memory.ring_numbers.get((event.site_id, "qa" if event.role == "qa" else "agent"))
-        if self.book.revise_with(ring, event, self.river.book):
+    # --- revisions
+
+    def _revise(self, revised: Sequence[tuple[int, ReviewRevised]]) -> None:
+        """Takes revisions that come between two segments."""
+        if revised:
+            revisions = self._revisions(revised)
+            self.memory.revise(revisions)
+            self.book.begin(revisions)
+            self.river.book.begin(revisions)
+            self._correct()
+
+    def _revisions(self, revised: Sequence[tuple[int, ReviewRevised]]) -> list[Revision]:
+        """The revisions of reviews at sites that have rings by now."""
+        revisions = []
+        for position, event in revised:
+            ring = self.memory.ring_numbers.get((event.site_id, "qa" if event.role == "qa" else "agent"))
+            old = _error_of(event.old)
+            if ring is not None and old is not None:
+                revisions.append(Revision(position, ring, event, old, _error_of(event.new)))
+        return revisions
+
+    def _correct(self) -> None:
+        """Corrects the figures of open drifts, ours and river's."""
+        self.book.revise()
+        if self.river.book.revise():
             self.river.revised()
 
     # --- the durable form
@@ -323,3 +347,7 @@ class ReviewDrifts:
         only = {site: of[0] for site, of in projects.items() if len(of) == 1 and of[0] not in is_open}
         self._scopes.projects = {site: only[site].project if site in only else "" for site in projects}
         return set(only.values())
+
+
+def _error_of(version: ReviewVersion | None) -> bool | None:
+    return None if version is None else not version.correct

@@ -1,4 +1,4 @@
-"""A stretch of reviews within a batch between which nothing else happens: no new day, no revision."""
+"""A stretch of reviews within a batch that are taken together, and the revisions that come between them."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -6,7 +6,26 @@ from typing import NamedTuple
 import numpy as np
 
 from detectors.arrays import Ints
+from schemas.events import ReviewRevised
 from streams.engine.drift.recent import PackedRows
+
+
+class Revision(NamedTuple):
+    """A revision of a review that drift detection has taken.
+
+    Attributes:
+        position: Position in the batch of the first review that comes after it.
+        ring: Number of the ring of the review's site and role.
+        event: The revision.
+        old: Whether the review was an error before.
+        new: Whether it is one now; None: it no longer counts.
+    """
+
+    position: int
+    ring: int
+    event: ReviewRevised
+    old: bool
+    new: bool | None
 
 
 class Segment(NamedTuple):
@@ -20,6 +39,8 @@ class Segment(NamedTuple):
         at: By position in the batch, a review's time, ms.
         clock: By position in the batch, when a review counts, ms: its own time, or when its label was old enough.
         tasks: By position in the batch, the task of a review that found an error.
+        revisions: Those that come between its reviews, in the order of the log. A drift that opens or ends at a review
+            takes in those before it.
     """
 
     rings: Ints
@@ -29,6 +50,7 @@ class Segment(NamedTuple):
     at: Ints
     clock: Ints
     tasks: Mapping[int, str]
+    revisions: Sequence[Revision] = ()
 
     def up_to(self, position: int, ring: int) -> Ints:
         """Indices in the segment of a ring's reviews up to a position in the batch."""
