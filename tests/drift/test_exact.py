@@ -26,8 +26,9 @@ def with_revisions(records: list[Record], rng: random.Random, share: float) -> l
     """The log with revisions of a share of its reviews, each some reviews after the review, some of them twice."""
     log: list[tuple[float, bytes, int]] = []
     for n, record in enumerate(records):
-        log.append((n, record.value, record.timestamp or 0))
-        event = msgspec.json.decode(record.value) if b'"label_reviewed"' in record.value else {}
+        value = record.value or b""
+        log.append((n, value, record.timestamp or 0))
+        event = msgspec.json.decode(value) if b'"label_reviewed"' in value else {}
         place, correct = float(n), event.get("correct")
         while event and rng.random() < share:
             place += rng.choice((0.1, 1, 30, 3_000)) * rng.random()
