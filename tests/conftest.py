@@ -23,6 +23,19 @@ settings.register_profile("labelwatch", deadline=None, print_blob=True)
 settings.load_profile("labelwatch")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out files that cannot have what `-m` asks for first: each process would import all of them for nothing.
+
+    A mark is given by name in the file itself, but for `kafka`, which a fixture's name or the folder gives.
+    """
+    mark = str(config.option.markexpr).partition(" ")[0]
+    if mark not in ("kafka", "slow", "promtool") or collection_path.suffix != ".py":
+        return None
+    if mark == "kafka" and collection_path.is_relative_to(KAFKA_TESTS):
+        return None
+    return None if mark in collection_path.read_text("utf-8") else True
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what is in tests/kafka/ or uses its broker, before `-m` selects, and gives slow tests their time."""
