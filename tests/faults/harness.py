@@ -29,6 +29,8 @@ SESSION_SECONDS = 2
 CHECKPOINT_RECORDS = 600
 BATCH_RECORDS = 200
 _PACE_SECONDS = 0.012
+#: No fault needs more; on an idle machine few rounds come so far.
+_ENOUGH_RECORDS = 20_000
 #: So that partitions take turns.
 _FETCH_BYTES = 100_000
 #: Beside those of `tests/kafka`: the broker ends what a dead transaction left within a second.
@@ -222,7 +224,7 @@ class Round:
     def fresh_loader(self) -> None:
         """A loader whose traffic begins anew."""
         self.traffic = Traffic(self.seed, self.partitions, backlog=8_000, span_ms=SPAN_MS)
-        self.loader = Loader(self.broker.bootstrap, self.traffic)
+        self.loader = Loader(self.broker.bootstrap, self.traffic, enough=_ENOUGH_RECORDS)
 
     @property
     def topic(self) -> str:

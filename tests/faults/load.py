@@ -1,5 +1,6 @@
 """Seeded traffic without end, stamped with (producer, sequence), and the loader that writes it to Kafka."""
 
+import math
 import random
 import re
 import threading
@@ -186,9 +187,11 @@ class Loader:
     Args:
         bootstrap: The broker.
         traffic: What to write.
+        enough: After so many records it goes on at a tenth of its rate: a busy machine, on which a round takes minutes,
+            need not work through several times the records of an idle one.
     """
 
-    def __init__(self, bootstrap: str, traffic: Iterable[Written]) -> None:
+    def __init__(self, bootstrap: str, traffic: Iterable[Written], enough: float = math.inf) -> None:
         #: As the class that it is: each test asks its own.
         self.traffic: Any = traffic
         #: (partition, offset) of all that the broker acknowledged and that was not rolled back.
@@ -208,6 +211,8 @@ class Loader:
         }
         self._producers = [Producer(self._settings) for _ in range(PRODUCERS)]
         self._rate = 0.0
+        self._enough = enough
+        self._sent = 0
         self._ended = False
         self._stopped = threading.Event()
         #: While set, nothing is written.
@@ -273,6 +278,7 @@ class Loader:
             assert left == 0, f"{left} records were not acknowledged"
 
     def _send(self, record: Written) -> None:
+        self._sent += 1
         if self._undoing and self._rng.random() < 0.7:
             self.acknowledged |= set(self._rng.choice(self._undoing).send(record))
             return
@@ -292,14 +298,17 @@ class Loader:
             self.failed += 1
 
     def _run(self) -> None:
-        began, sent = time.monotonic(), 0
+        before, owed = time.monotonic(), 0.0
         while not self._stopped.wait(0.05):
+            now = time.monotonic()
+            rate = self._rate if self._sent < self._enough else self._rate / 10
             # A broker that is away must not be met by all that it missed at once.
-            due = min(int((time.monotonic() - began) * self._rate) - sent, int(self._rate / 5))
-            began = max(began, time.monotonic() - (sent + due + 1) / self._rate)
+            owed = min(owed + (now - before) * rate, rate / 5)
+            before = now
+            due = int(owed)
             for _ in range(0 if self.held.is_set() else due):
                 self._send(next(self._records))
-            sent += due
+            owed -= due
             for producer in self._producers:
                 producer.poll(0)
         self._ended = True
