@@ -84,15 +84,16 @@ def _python(version: str) -> Step:
     return Step(f"python{version}", (".ci/python", version))
 
 
-#: Beside each other. The first three wait most of their time, at intervals that are shipped, and come first where they
-#: want to work; the others never wait, and take what is left of the processors until the end. What follows the stack is
-#: as nice as those: alone at the end it left a processor idle.
+#: Beside each other. The first three wait most of their time, at intervals that are shipped, and the longer they take,
+#: the more they ask while they wait: they come first where they want to work, the one that is longest by the clock
+#: before the rounds of faults. The others never wait, and take what is left of the processors until the end. What
+#: follows the stack is as nice as those: alone at the end it left a processor idle.
 TOGETHER = (
-    Lane(0, [_make("test-stack-whole"), *(_make(target, nicer=5) for target in ("lint", "test-rules", "test-slow"))]),
-    Lane(1, [_make("test-stack-parts"), _make("faults-quick")]),
-    Lane(3, [_make("test-kafka")]),
-    Lane(5, [_make("test")]),
-    Lane(7, [_python("3.12"), _python("3.13")]),
+    Lane(0, [_make("test-stack-whole"), *(_make(target, nicer=6) for target in ("lint", "test-rules", "test-slow"))]),
+    Lane(2, [_make("test-stack-parts"), _make("faults-quick")]),
+    Lane(0, [_make("test-kafka")]),
+    Lane(6, [_make("test")]),
+    Lane(8, [_python("3.12"), _python("3.13")]),
 )
 #: Afterwards: measures, so alone.
 ALONE = (Lane(0, [_make("bench-quick", is_report=True)]),)
