@@ -153,6 +153,7 @@ def _sites(board: Board) -> None:
         [("site", SITE), ("vendor", Words("Vendor", "供应商")), ("timezone", Words("Time zone", "时区"))],
         [
             PanelQuery(signals.SITE_UTILIZATION),
+            PanelQuery(signals.SITE_ESTIMATED),
             PanelQuery(signals.SITE_OCCUPANCY),
             PanelQuery(signals.SITE_WAITING),
             PanelQuery(signals.SITE_SPEED),

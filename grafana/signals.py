@@ -601,6 +601,17 @@ SITE_UTILIZATION = BoardSignal(
     "percentunit",
     1,
 )
+SITE_ESTIMATED = BoardSignal(
+    _W("Estimated", "估算"),
+    _W(
+        "1: nobody reported states, presence is estimated from gaps between labels. Utilization, occupancy, waiting, speed "
+        "and people logged in are estimates, and no ticket is opened on them.",
+        "1：无人上报状态，在岗时间由标注之间的间隔估算。利用率、占用率、等待、速度与登录人数均为估算，不据此开工单。",
+    ),
+    "max by (site) (labelwatch_site_presence_estimated{<of>})",
+    "short",
+    0,
+)
 SITE_WAITING = BoardSignal(
     _W("Waiting for work", "等待任务"),
     _W(
@@ -903,7 +914,10 @@ AGENT_HANDLE = BoardSignal(
 )
 AGENT_UTILIZATION = BoardSignal(
     _W("Utilization", "利用率"),
-    _W("Productive share of logged-in time.", "已登录时间中的生产占比。"),
+    _W(
+        "Productive share of logged-in time. An estimate where the site's presence is: the Capacity board says where.",
+        "已登录时间中的生产占比。站点在岗为估算时，此值也是估算：产能看板中有标明。",
+    ),
     _person("labelwatch_agent_utilization_ratio"),
     "percentunit",
     1,
@@ -1326,8 +1340,9 @@ _AWAY = _seconds('=~"break|training|meeting"')
 UTILIZATION_ALL = BoardSignal(
     _W("Utilization", "利用率"),
     _W(
-        "Productive share of logged-in time of all chosen sites. Low: paid time not worked; above 90% for long: people wear out.",
-        "所选站点已登录时间中的生产占比。过低：付了费却没有工作；长期高于 90%：人会疲惫。",
+        "Productive share of logged-in time of all chosen sites. Low: paid time not worked; above 90% for long: people "
+        "wear out. An estimate where presence is estimated: the table of sites says where.",
+        "所选站点已登录时间中的生产占比。过低：付了费却没有工作；长期高于 90%：人会疲惫。在岗为估算的站点，此值也是估算：站点表格中有标明。",
     ),
     f"{_PRODUCTIVE} / ({_PRESENT} > 0)",
     "percentunit",
@@ -1400,8 +1415,10 @@ UTILIZATION_WORST, UTILIZATION_OTHER = (
         _W("Utilization by day", "每日利用率"),
         _W(
             "Productive share of the logged-in time of 24 hours, by site; the three lowest at the end in colour. "
-            "A line that falls for weeks: too many people, or too little work.",
-            "各站点 24 小时已登录时间中的生产占比；末尾最低的三个以颜色标出。连续数周下降：人多或活少。",
+            "A line that falls for weeks: too many people, or too little work. An estimate where presence is estimated: "
+            "the table of sites says where.",
+            "各站点 24 小时已登录时间中的生产占比；末尾最低的三个以颜色标出。连续数周下降：人多或活少。"
+            "在岗为估算的站点，此值也是估算：站点表格中有标明。",
         ),
         expr,
         "percentunit",

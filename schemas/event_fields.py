@@ -81,6 +81,10 @@ FIELDS: dict[str, About] = {
     "state": About("the state that the person is in from now on", "break"),
     "reason": About("why, in words", "lunch"),
     "paid": About("whether the time is paid", True),
+    "estimated": About(
+        "true: nobody reported it, it was estimated from gaps between labels. Utilization of the site is then marked",
+        True,
+    ),
     "status": About("whether the person works, is on leave, or has left", "active"),
     "team": About("team within the site", "red"),
     "started_on": About("first day at work, YYYY-MM-DD", "2025-09-01"),

@@ -132,6 +132,7 @@ class StateChanged(Event, tag="state_changed", gc=False):
     shift_id: Identifier | None = None
     reason: FreeText | None = None
     paid: bool | None = None
+    estimated: bool | None = None
 
 
 class AgentProfiled(Event, tag="agent_profiled", gc=False):

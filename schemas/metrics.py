@@ -158,6 +158,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("labelwatch_review_delay_seconds", Kind.HISTOGRAM, "From label to review. Long: accuracy speaks of old work.", ("site",), "seconds", buckets=REVIEW_DELAY_BUCKETS_SECONDS),
     _counter("labelwatch_handle_capped_total", ("site",), "Labels whose handling time was above the cap. Many: timers that run while nobody works."),
     _counter("labelwatch_implausible_times_total", ("site", "field", "reason"), "Times that cannot be meant (seconds for milliseconds, 0, years before), left out of delays, holds and handling time; the event counts. Any: the producer fills a field wrongly."),
+    _gauge("labelwatch_site_presence_estimated", Merge.MAX, ("site",), "1 where states of the last week were estimated from gaps between labels, absent elsewhere: nobody reported them, and utilization, occupancy, staffing and labels per productive hour are estimates."),
     _counter("labelwatch_forgotten_states_total", ("site",), "States other than offline open for more than 12 h, closed by the monitor. Many: tools that do not report the end of a shift."),
     _counter("labelwatch_late_states_total", ("site",), "State changes older than the agent's newest, ignored."),
     # People.

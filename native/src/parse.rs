@@ -158,6 +158,7 @@ fields! {
     State b"state" None, None, Some(OneOf(STATES));
     Reason b"reason" None, None, Some(FreeText);
     Paid b"paid" None, None, Some(Flag);
+    Estimated b"estimated" None, None, Some(Nothing);
 }
 
 fn is_allowed(rule: Rule, value: Value) -> bool {

@@ -106,6 +106,10 @@ def import_files(
     consensus: Annotated[
         str | None, typer.Option(help="majority: no reviews, so labels are judged by those of the other people.")
     ] = None,
+    presence_gap_minutes: Annotated[
+        float | None,
+        typer.Option(help="No states: estimate them, people being there in gaps between labels up to this; 15."),
+    ] = None,
     allow_bad: Annotated[int, typer.Option(help="So many rows may be unusable; they are left out.", min=0)] = 0,
     bootstrap: Bootstrap = None,
     policy: PolicyFile = None,
@@ -132,6 +136,7 @@ def import_files(
         TableReading(format, delimiter, encoding, quote, sheet),
         allow_bad,
         consensus,
+        presence_gap_minutes,
     )
     console = Console(stderr=True, quiet=plain)
     dry = to is None and out is None and backfill is None

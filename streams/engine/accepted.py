@@ -14,7 +14,7 @@ from schemas.events import (
 )
 from streams.engine.batch import ErrorFound, Gathered
 from streams.engine.headline import why_not_windowed
-from streams.engine.horizon import SiteState
+from streams.engine.horizon import STATE_ESTIMATED, SiteState
 from streams.engine.numbering import Numbering
 from streams.engine.times import LONGEST_MS, REFERS_BACK_MS, why_not_duration, why_not_time
 
@@ -124,6 +124,8 @@ def take_state(names: Numbering, batch: Gathered, site: SiteState, event: StateC
         kind = names.state_kind(site, event.project_id, event.state)
     for values, value in zip(batch.states, (person, kind, event.at, site.clock_ms), strict=True):
         values.append(value)
+    if event.estimated:
+        site.beat(STATE_ESTIMATED, event.at)
 
 
 def take_profile(names: Numbering, batch: Gathered, site: SiteState, event: AgentProfiled) -> None:

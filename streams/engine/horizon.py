@@ -27,6 +27,10 @@ Given = tuple[str | None, str | None, str | None, str | None, int | None]
 VerdictNumbers = dict[str, dict[str | None, dict[str | None, dict[Given, int]]]]
 
 
+#: Among the types of `SiteState.beats`: states that were estimated, not reported.
+STATE_ESTIMATED = "state_estimated"
+
+
 class SiteState:
     """A site's clock, its ids within the duplicate horizon, and its names as small numbers."""
 
@@ -78,7 +82,7 @@ class SiteState:
         #: Project as it came to state to number of the kind of state.
         self.states: dict[str | None, dict[str, int]] = {}
         self.sops: dict[tuple[str, str], int] = {}
-        #: Newest event time by type.
+        #: Newest event time by type, and of states that were estimated.
         self.beats: dict[str, int] = {}
         self.changed = True
 

@@ -18,14 +18,15 @@ from streams.engine.drift.budgets import Plan
 from streams.engine.drift.episodes import Episode
 from streams.engine.drift.stream import Stream
 from streams.engine.figures import Figures, PeopleFigures, without_people, without_sites
+from streams.engine.horizon import STATE_ESTIMATED
 from streams.engine.intake import CAP_CHECK_RECORDS, Intake
 from streams.engine.limits import KINDS, Admitted, LimitUse
-from streams.engine.panes import Rings, Slot, Table
+from streams.engine.panes import HOUR_MS, Rings, Slot, Table
 from streams.engine.parts import Part, Report, View
 from streams.engine.parts.drift import DriftPart, Opened
 from streams.engine.parts.implausible import ImplausiblePart
 from streams.engine.parts.people import PeoplePart, ReviewersPart
-from streams.engine.parts.presence import PresencePart
+from streams.engine.parts.presence import FORGOTTEN_MS, PresencePart
 from streams.engine.parts.sops import SopsPart
 from streams.engine.parts.verdicts import VerdictsPart
 from streams.engine.parts.work import WorkPart
@@ -43,6 +44,8 @@ FORMAT = 5
 FORMATS = {1: "0.1.0", 2: "0.1.0", 3: "0.1.0", 4: "0.1.0", 5: "0.2.0"}
 BUILD = FORMATS[FORMAT]
 
+#: An estimated state is in figures for the longest window behind its end, which comes after 12 hours at the latest.
+_ESTIMATED_MS = 7 * 24 * HOUR_MS + FORGOTTEN_MS
 #: Every reason for which a record can be rejected.
 REASONS = ("null", "encoding", "json", "schema", "future")
 #: Names of the tally's counts to metrics with the labels topic and partition.
@@ -402,6 +405,9 @@ class PartitionEngine:
                     if skew_ms is not None:
                         figures.add("labelwatch_clock_skew_seconds", (site,), skew_ms / 1000)
                     figures.add("labelwatch_policy_scope_missing", (site,), 0 if self._policy.names_site(site) else 1)
+                estimated_ms = beats.pop(STATE_ESTIMATED, None)
+                if estimated_ms is not None and at_ms - estimated_ms < _ESTIMATED_MS:
+                    figures.add("labelwatch_site_presence_estimated", (site,), 1)
                 for name, beat_ms in beats.items():
                     figures.add("labelwatch_site_last_event_timestamp_seconds", (site, name), beat_ms / 1000)
 

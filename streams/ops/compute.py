@@ -270,6 +270,8 @@ def print_tables(computed: Computed, policy: Policy, console: Console) -> None:
     console.print(f"The 7 days to {end}, the file's newest event", style="bold", highlight=False)
     for part in _sites(samples, policy, console.width):
         console.print(part)
+    for line in estimated_lines(labels[0] for labels in samples.get("labelwatch_site_presence_estimated", {})):
+        console.print(line, highlight=False)
     people = list(_people(computed.people, policy, console.width))
     if people:
         console.print("\nPeople, furthest below target first", style="bold", highlight=False)
@@ -279,6 +281,15 @@ def print_tables(computed: Computed, policy: Policy, console: Console) -> None:
         console.print("\nDrifts, as they opened and cleared", style="bold", highlight=False)
         for record in computed.drifts:
             console.print(drift_line(record))
+
+
+def estimated_lines(sites: Iterable[str]) -> Iterator[str]:
+    """Of which sites utilization rests on states that nobody reported."""
+    if names := ", ".join(visible(site) for site in sorted(sites)):
+        yield (
+            f"Utilization and labels/h of {names} are estimates: presence comes from gaps between labels, nobody "
+            "reported it"
+        )
 
 
 def drift_line(record: DriftRecord) -> Text:

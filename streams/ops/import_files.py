@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -26,6 +27,7 @@ from streams.sources.importing import ImportOptions, ImportReport, read_rows
 from streams.sources.mapping.errors import MappingError
 from streams.sources.mapping.model import MappingOverrides, RowMapping, from_pairs, from_toml
 from streams.sources.ordering import EventSorter, OrderedEvent
+from streams.sources.presence import EstimatedPresence
 from streams.sources.replay import clock, send
 from streams.sources.sinks import KafkaTarget, Outgoing
 from streams.sources.tables import cvat, label_studio
@@ -53,6 +55,8 @@ class ImportRequest:
         reading: How files are read, where it is stated.
         allow_bad: Rows that may be unusable.
         consensus: A rule of `RULES` by which labels are judged by each other; None: they are not.
+        presence_gap_minutes: The longest gap between labels in which people count as there; None: presence is not
+            estimated.
     """
 
     files: Sequence[Path]
@@ -62,6 +66,7 @@ class ImportRequest:
     reading: TableReading = field(default_factory=TableReading)
     allow_bad: int = 0
     consensus: str | None = None
+    presence_gap_minutes: float | None = None
 
 
 @dataclass(slots=True)
@@ -71,35 +76,43 @@ class Imported:
     Attributes:
         report: What became of the rows.
         sorter: Has the events.
-        reviews: Has those of labels by each other.
+        made: Has those that are made of labels: reviews by each other, estimated states.
         console: For a bar of progress.
     """
 
     report: ImportReport
     sorter: EventSorter
-    reviews: EventSorter
+    made: EventSorter
     console: Console
 
     def events(self) -> Iterator[OrderedEvent]:
-        """All events in order of time; a review behind its label."""
+        """All events in order of time; what is made of a label behind it."""
         with _bar(self.console) as bar:
             task = bar.add_task("writing", total=self.sorter.taken)
             for number, event in enumerate(self._ordered(), 1):
                 yield event
                 if number % _BAR_EVENTS == 0:
-                    # Those of consensus are known when its first one is made.
-                    total = self.sorter.taken + self.reviews.taken
+                    # Those that are made are known when the first one goes out.
+                    total = self.sorter.taken + self.made.taken
                     bar.update(task, completed=number, total=total, description=f"{number:,} events")
 
     def _ordered(self) -> Iterator[OrderedEvent]:
-        consensus = self.report.consensus
-        if consensus is None:
+        if self.report.consensus is None and self.report.presence is None:
             return self.sorter.events()
-        for event in self.sorter.events():
-            review = consensus.review(msgspec.json.decode(event.value))
-            if review is not None:
-                self.reviews.add(review["at"], review["site_id"], msgspec.json.encode(review), 0)
-        return heapq.merge(self.sorter.events(), self.reviews.events(), key=lambda event: event.at_ms)
+        for event in self._made():
+            self.made.add(event["at"], event["site_id"], msgspec.json.encode(event), 0)
+        return heapq.merge(self.sorter.events(), self.made.events(), key=lambda event: event.at_ms)
+
+    def _made(self) -> Iterator[dict[str, Any]]:
+        consensus, presence = self.report.consensus, self.report.presence
+        for ordered in self.sorter.events():
+            event = msgspec.json.decode(ordered.value)
+            if consensus is not None and (review := consensus.review(event)) is not None:
+                yield review
+            if presence is not None:
+                yield from presence.take(event)
+        if presence is not None:
+            yield from presence.close()
 
 
 def stated_mapping(
@@ -158,10 +171,12 @@ def importing(request: ImportRequest, console: Console, dry: bool, folder: Path 
         if request.consensus not in (*RULES, None):
             raise MappingError(f"consensus {request.consensus!r}: use {choice(RULES)}")
         consensus = None if request.consensus is None else Consensus()
-        options = ImportOptions(request.files, mapping, reading, consensus=consensus)
+        gap_minutes = request.presence_gap_minutes
+        presence = None if gap_minutes is None else EstimatedPresence(gap_minutes)
+        options = ImportOptions(request.files, mapping, reading, consensus=consensus, presence=presence)
         with (
             EventSorter(folder) as sorter,
-            EventSorter(folder) as reviews,
+            EventSorter(folder) as made,
             _bar(console) as bar,
         ):
             task = bar.add_task("reading", total=None)
@@ -171,7 +186,7 @@ def importing(request: ImportRequest, console: Console, dry: bool, folder: Path 
 
             report = read_rows(options, None if dry else sorter, progress)
             bar.stop()
-            yield Imported(report, sorter, reviews, console)
+            yield Imported(report, sorter, made, console)
     except MappingError as error:
         raise CommandError(str(error), WRONG_USE) from error
 
@@ -208,6 +223,8 @@ def report_lines(report: ImportReport) -> Iterator[str]:
         yield from _consensus_lines(report.consensus)
     if report.has_states:
         yield "utilization: yes, by state_changed events"
+    elif report.presence is not None:
+        yield from _presence_lines(report, report.presence)
     else:
         yield "utilization: no, it rests on state_changed events and there are none"
     if report.days_only:
@@ -253,6 +270,16 @@ def _consensus_lines(found: Consensus) -> Iterator[str]:
         )
     elif found.labels:
         yield "consensus: no review can be made; three people are needed on a task: check the column of task_id"
+
+
+def _presence_lines(report: ImportReport, presence: EstimatedPresence) -> Iterator[str]:
+    labels = report.events["label_submitted"]
+    yield (
+        f"utilization: estimated, since nobody reported states: people count as there between labels that are at most "
+        f"{presence.gap_minutes:g} minutes apart"
+    )
+    if report.timed < labels:
+        yield f"utilization: {labels - report.timed:,} of {labels:,} labels have no duration and count as no time"
 
 
 def bad_lines(report: ImportReport) -> Iterator[str]:

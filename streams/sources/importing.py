@@ -16,6 +16,7 @@ from streams.sources.mapping.compiled import CompiledMapping, Fields
 from streams.sources.mapping.errors import CellError, MappingError
 from streams.sources.mapping.model import RowMapping
 from streams.sources.ordering import EventSorter
+from streams.sources.presence import EstimatedPresence
 from streams.sources.tables.reading import open_table
 from streams.sources.tables.table import BadRow, SourceTable, TableReading
 
@@ -57,7 +58,9 @@ class ImportReport:
         twice: Times in an hour that the clocks showed twice.
         made_times: The rows had no times: they were made.
         notes: What was found or guessed about the files.
+        timed: Labels with a duration.
         consensus: By which labels are judged; None: they are not, by each other.
+        presence: By which presence is estimated; None: it is not.
     """
 
     rows: int = 0
@@ -78,7 +81,9 @@ class ImportReport:
     twice: int = 0
     made_times: bool = False
     notes: list[str] = field(default_factory=list)
+    timed: int = 0
     consensus: Consensus | None = None
+    presence: EstimatedPresence | None = None
     _of_labels: "array[int]" = field(default_factory=lambda: array("q"))
     _of_golds: "array[int]" = field(default_factory=lambda: array("q"))
     _of_reviews: "array[int]" = field(default_factory=lambda: array("q"))
@@ -124,6 +129,7 @@ class ImportReport:
             self.shown.append(event)
         if kind == "label_submitted":
             self._of_labels.append(_work(event))
+            self.timed += "handle_ms" in event
         elif kind == "label_reviewed":
             (self._of_golds if event.get("source") == "gold" else self._of_reviews).append(_work(event))
             if "expected" in event and "label" in event:
@@ -155,6 +161,7 @@ class ImportOptions:
         reading: How the files are read, where it is stated.
         now_ms: What is dated later by more than 5 minutes is refused; None: by the wall clock.
         consensus: Is given every label; None: labels are not judged by each other.
+        presence: Estimates states of the labels' people; None: they are not estimated.
     """
 
     files: Sequence[Path]
@@ -162,6 +169,7 @@ class ImportOptions:
     reading: TableReading = field(default_factory=TableReading)
     now_ms: int | None = None
     consensus: Consensus | None = None
+    presence: EstimatedPresence | None = None
 
 
 def read_rows(
@@ -180,18 +188,40 @@ def read_rows(
     """
     if [str(each) for each in options.files].count("-") > 1:
         raise SourceError("standard input (-) can be read once; give it once")
-    report, consensus = ImportReport(), options.consensus
+    report, consensus = ImportReport(presence=options.presence), options.consensus
     latest_ms = (int(time.time() * 1000) if options.now_ms is None else options.now_ms) + _FUTURE_MS
     for number, path in enumerate(options.files):
         with open_table(path, options.reading) as table:
             mapping = options.mapping(table)
             if consensus is not None and any(each.type == "label_reviewed" for each in mapping.events):
                 raise MappingError("consensus is for files without reviews, and the mapping makes some; leave out one")
+            if options.presence is not None:
+                _check_presence(mapping)
             _read_file(table, mapping, latest_ms, number, report, sorter, progress, consensus)
+    if options.presence is not None and report.events["label_submitted"] and not report.timed:
+        raise MappingError(
+            "presence cannot be estimated: no label has a duration, so time at work is unknown; map handle_ms, or "
+            "leave out --presence-gap-minutes"
+        )
     if consensus is not None:
         consensus.close()
         report.consensus = consensus
     return report
+
+
+def _check_presence(mapping: RowMapping) -> None:
+    """Refuses to estimate what is known, or what was made.
+
+    Raises:
+        MappingError: So it is.
+    """
+    if any(each.type == "state_changed" for each in mapping.events):
+        raise MappingError("presence is estimated for files without states, and the mapping makes some; leave out one")
+    if mapping.made_from is not None:
+        raise MappingError(
+            "presence cannot be estimated of times that --times-from makes: they have no gaps; leave out "
+            "--presence-gap-minutes"
+        )
 
 
 def _read_file(

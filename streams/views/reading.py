@@ -111,6 +111,8 @@ class SiteLine:
     handle_seconds_target: float = math.inf
     utilization: float | None = None
     utilization_target: float = 0.0
+    #: Nobody reported states of the site: they are estimated from gaps between labels.
+    is_presence_estimated: bool = False
     #: Share of the labels whose people report states: whom utilization and speed speak of.
     timed_labels: float = 1.0
     people: dict[str, int] = field(default_factory=dict)
@@ -445,6 +447,7 @@ def _site(samples: Samples, site: str, drifting: bool, newest_event_seconds: flo
         handle_seconds_target=math.inf if handle_target is None else handle_target,
         utilization=figure("labelwatch_site_utilization_ratio", window=NOW_WINDOW),
         utilization_target=target("utilization", 0.0),
+        is_presence_estimated=samples.value("labelwatch_site_presence_estimated", site=site) is not None,
         timed_labels=1.0 if timed is None else timed,
         people={
             found["state"]: int(value)

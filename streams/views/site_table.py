@@ -191,6 +191,9 @@ _TIMED_ENOUGH = 0.95
 def _utilization_cell(line: SiteLine) -> Text:
     if line.utilization is None:
         return Text("no states", style=MUTED)
+    # An estimate is below no target: it says too little of what people did between labels.
+    if line.is_presence_estimated:
+        return Text(f"~{percent(line.utilization, 0)}", style=MUTED)
     return Text(f"{'▽ ' * (line.utilization < line.utilization_target)}{percent(line.utilization, 0)}")
 
 

@@ -190,6 +190,7 @@ def test_each_metric_is_merged_by_its_meaning() -> None:
         ),
         "labelwatch_river_drift_opened_timestamp_seconds",
         "labelwatch_site_last_event_timestamp_seconds",
+        "labelwatch_site_presence_estimated",
         *(
             "labelwatch_watermark_timestamp_seconds",
             "labelwatch_last_commit_timestamp_seconds",

@@ -77,7 +77,8 @@ def typical(count: int, seed: int) -> list[Record]:
     }  # fmt: skip
     state: dict[str, tuple[Any, ...]] = {
         "state": ("offline", "asleep", 1), "queue": ("q",), "shift_id": ("early", ""), "reason": ("lunch", ""),
-        "paid": (True, False, 1), "project_id": ("p1", "p3", "", None), "task_id": (5,), "market": (5,),
+        "paid": (True, False, 1), "estimated": (True, False, None, 1),
+        "project_id": ("p1", "p3", "", None), "task_id": (5,), "market": (5,),
     }  # fmt: skip
     all_fields = {"label_submitted": label, "label_reviewed": review, "state_changed": state}
     now_ms = START_MS

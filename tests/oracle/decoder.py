@@ -218,7 +218,7 @@ EVENTS: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "agent_id": identifier,
             "state": one_of("productive", "available", "break", "training", "meeting", "offline"),
         },
-        {"reason": text, "paid": boolean, **identifiers("queue", "project_id", "shift_id")},
+        {"reason": text, "paid": boolean, "estimated": boolean, **identifiers("queue", "project_id", "shift_id")},
     ),
     "agent_profiled": (
         {"agent_id": identifier},

@@ -73,6 +73,7 @@ class Site:
         self.seen: set[tuple[str, int]] = set()
         self.open: dict[str, OpenState] = {}
         self.newest_state: dict[str, int] = {}
+        self.newest_estimate = 0
         self.oldest_first: list[tuple[int, str]] = []
         self.roles: dict[str, str] = {}
         self.error_types: dict[str, set[str]] = {"errors": set(), "remarks": set()}
@@ -167,6 +168,8 @@ class Heard:
         elif kind == "label_reviewed":
             self._review(name, site, event)
         elif kind == "state_changed":
+            if event.get("estimated"):
+                site.newest_estimate = max(at, site.newest_estimate)
             self._state(name, site, event)
         elif kind == "agent_profiled":
             site.roles[event["agent_id"]] = event.get("role", site.roles.get(event["agent_id"], "agent"))

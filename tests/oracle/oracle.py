@@ -250,6 +250,8 @@ class Oracle(Heard):
                 if now.since <= t <= now.since + FORGOTTEN_MS:
                     key = (name, site.roles.get(agent, "agent"), now.state)
                     found["site_agents"][key] = found["site_agents"].get(key, 0) + 1
+            if site.newest_estimate and t - site.newest_estimate < 7 * 24 * HOUR_MS + FORGOTTEN_MS:
+                found["site_presence_estimated"][name,] = 1
             for kind, at in site.newest_event.items():
                 found["site_last_event_timestamp_seconds"][name, kind] = at / 1000
             if site.skew is not None:

@@ -128,7 +128,10 @@ def _event(rng: random.Random, site: Place, now: int) -> dict[str, Any]:
     elif dice < 0.87:
         event = _base(rng, site, now, "state_changed")
         event |= {"agent_id": _person(rng, site), "state": rng.choice(STATES)}
-        event |= _optional(rng, project_id=rng.choice(PROJECTS), queue="q", reason="lunch", paid=True, shift_id="s1")
+        event |= _optional(
+            rng, project_id=rng.choice(PROJECTS), queue="q", reason="lunch", paid=True, shift_id="s1",
+            estimated=rng.choice((True, False, None)),
+        )  # fmt: skip
     elif dice < 0.89:
         event = _base(rng, site, now, "agent_profiled") | {"agent_id": _person(rng, site)}
         event |= _optional(
