@@ -15,9 +15,10 @@ from pathlib import Path
 RULES = Path(__file__).parent / "rules"
 BOARDS = Path(__file__).parents[1] / "grafana" / "dashboards"
 JOB, AGENTS_JOB = "labelwatch", "labelwatch-agents"
+INGEST_JOB, BRIDGE_JOB = "labelwatch-ingest", "labelwatch-bridge"
 SEVERITIES = ("page", "ticket", "info")
 #: A job's name is in quotes; in a query within a text the quotes are escaped.
-_JOB_MATCHER = re.compile(r'job=(\\?")(labelwatch(?:-agents)?)\\?"')
+_JOB_MATCHER = re.compile(r'job=(\\?")(labelwatch(?:-agents|-ingest|-bridge)?)\\?"')
 _SEVERITY = re.compile(r"labels: \{severity: (\w+)\}")
 _SEVERITY_MATCHER = re.compile(r'severity=~(\\?")([a-z|]+)\\?"')
 _EXTERNAL = re.compile(r"\{\{ \$externalLabels\.(\w+) \}\}")
@@ -102,13 +103,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="folder for the files; made when missing")
     parser.add_argument("--job", type=_job, default=JOB, help="job of the workers' /metrics")
     parser.add_argument("--agents-job", type=_job, default=AGENTS_JOB, help="job of /metrics/agents")
+    parser.add_argument("--ingest-job", type=_job, default=INGEST_JOB, help="job of the receivers of webhooks")
+    parser.add_argument("--bridge-job", type=_job, default=BRIDGE_JOB, help="job of the bridges")
     parser.add_argument("--severity", type=_severity, action="append", default=[], metavar="OURS=YOURS")
     parser.add_argument("--label", type=_pair, action="append", default=[], metavar="NAME=VALUE", help="of every alert")
     parser.add_argument("--runbooks", type=_link, help="address in place of the external label")
     parser.add_argument("--dashboards", type=_link, help="address in place of the external label")
     parser.add_argument("--boards", type=Path, help="folder for the boards; made when missing")
     given = parser.parse_args(arguments)
-    jobs, severities = {JOB: given.job, AGENTS_JOB: given.agents_job}, dict(given.severity)
+    jobs = {
+        JOB: given.job,
+        AGENTS_JOB: given.agents_job,
+        INGEST_JOB: given.ingest_job,
+        BRIDGE_JOB: given.bridge_job,
+    }
+    severities = dict(given.severity)
     links = {name: value for name in ("runbooks", "dashboards") if (value := getattr(given, name))}
     given.out.mkdir(parents=True, exist_ok=True)
     for file in sorted(RULES.glob("*.yml")):

@@ -20,6 +20,7 @@ _SPEC.loader.exec_module(adapt)
 _JOB = "monitoring/labelwatch-worker"
 _OPTIONS = (
     *("--job", _JOB, "--agents-job", "monitoring/labelwatch-people"),
+    *("--ingest-job", "monitoring/hooks", "--bridge-job", "monitoring/bridge"),
     *("--severity", "page=critical", "--severity", "ticket=warning", "--label", "team=data-quality"),
     *("--runbooks", "https://wiki.example/labelwatch/", "--dashboards", "https://grafana.example"),
 )
@@ -44,7 +45,8 @@ def test_every_name_is_another_one(tmp_path: Path) -> None:
     adapt.main([*_OPTIONS, str(tmp_path)])
     written = "".join(file.read_text("utf-8") for file in tmp_path.glob("*.yml"))
     # All of the shipped ones, however they are quoted.
-    assert set(re.findall(r'job=\\?"([^"\\]*)', written)) == {_JOB, "monitoring/labelwatch-people"}
+    others = {"monitoring/labelwatch-people", "monitoring/hooks", "monitoring/bridge"}
+    assert set(re.findall(r'job=\\?"([^"\\]*)', written)) == {_JOB, *others}
     # Beside the comment that tells of them.
     assert "$externalLabels" not in written
     ours, theirs = alerts(PROMETHEUS / "rules"), alerts(tmp_path)
