@@ -3,11 +3,12 @@
 from grafana import shared, signals
 from grafana.query import PanelQuery
 from grafana.theme import Board
-from grafana.words import NOT_KNOWN, SITE, WINDOW
+from grafana.words import MARKET, NOT_KNOWN, PROJECT, QUEUE, SITE, WINDOW
 from schemas.states import BLUE, LIGHT_GREY, ORANGE, SKY, VERMILLION, YELLOW
 from schemas.words import Language, Words
 
 DAILY = "1h"
+NOT_MEASURED = Words("no queue measured", "未测量队列")
 
 
 def make(language: Language) -> Board:
@@ -16,8 +17,8 @@ def make(language: Language) -> Board:
         "capacity",
         shared.BOARDS["capacity"],
         Words(
-            "For planners: is paid time worked, at which sites and hours is it not, how fast is work done, and which way it goes.",
-            "供产能规划人员使用：付费时间是否在工作、哪些站点与时段没有、工作多快、走势如何。",
+            "For planners: is paid time worked, at which sites and hours is it not, how fast is work done, what waits, and which way it goes.",
+            "供产能规划人员使用：付费时间是否在工作、哪些站点与时段没有、工作多快、积压多少、走势如何。",
         ),
         language,
         of='site=~"$site"',
@@ -35,6 +36,7 @@ def make(language: Language) -> Board:
     _time(board)
     _speed(board)
     _sites(board)
+    _queues(board)
     return board
 
 
@@ -167,5 +169,61 @@ def _sites(board: Board) -> None:
             "各站点的付费时间与速度，利用率最低者在前。等待由客户解决，其余由站点解决。",
         ),
         ascending=True,
+        key_props={"site": {"links": board.cell_link(Words("Open the site", "打开站点"), "site", "site")}},
+    )
+
+
+def _queues(board: Board) -> None:
+    board.lines(
+        (0, 47, 12, 8),
+        Words("Tasks waiting now, by project", "当前等待的任务，按项目"),
+        [
+            PanelQuery(signals.QUEUE_WAITING_WORST, "{{site}} {{project}}", colour=VERMILLION, shades=True),
+            PanelQuery(
+                signals.QUEUE_WAITING_OTHER,
+                "{{site}} {{project}}",
+                colour=LIGHT_GREY,
+                shades=True,
+                props={"custom.lineWidth": 1},
+            ),
+        ],
+        floor=0,
+        interval=DAILY,
+        empty=NOT_MEASURED,
+        legend_right=True,
+    )
+    board.lines(
+        (12, 47, 12, 8),
+        Words("Tasks that arrive and labels, an hour", "每小时到达的任务与标注"),
+        [
+            PanelQuery(signals.QUEUE_ARRIVED_ALL, colour=ORANGE),
+            PanelQuery(signals.QUEUE_LABELED_ALL, colour=BLUE),
+        ],
+        says=Words(
+            "Of the projects whose queues are measured. Where arrivals stay above labels, queues grow.",
+            "仅含已测量队列的项目。到达持续高于标注时，队列增长。",
+        ),
+        floor=0,
+        interval=DAILY,
+        empty=NOT_MEASURED,
+    )
+    late = {"mode": "absolute", "steps": [{"value": None, "color": SKY}, {"value": 1, "color": ORANGE}]}
+    board.table(
+        (0, 55, 24, 9),
+        Words("Queues now, the closest to their target first", "当前队列，最接近目标者在前"),
+        [("site", SITE), ("project", PROJECT), ("market", MARKET), ("queue", QUEUE)],
+        [
+            PanelQuery(signals.QUEUE_OVERDUE, props={"thresholds": late}),
+            PanelQuery(signals.QUEUE_OLDEST),
+            PanelQuery(signals.QUEUE_WAITING),
+            PanelQuery(signals.QUEUE_ARRIVED),
+            PanelQuery(signals.QUEUE_CLEAR),
+            PanelQuery(signals.QUEUE_MEASURED),
+        ],
+        says=Words(
+            "Each queue as last measured: how long its oldest task waits, against the policy's turnaround target.",
+            "各队列最近一次测量：最早的任务等待多久，对照策略的周转目标。",
+        ),
+        empty=NOT_MEASURED,
         key_props={"site": {"links": board.cell_link(Words("Open the site", "打开站点"), "site", "site")}},
     )

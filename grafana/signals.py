@@ -1554,6 +1554,97 @@ HANDLE_TARGET = BoardSignal(
     "s",
     0,
 )
+_QUEUE = "site, project, market, queue"
+_QUEUE_WAITING = f"max by ({_QUEUE}) (labelwatch_queue_waiting_tasks{{<of>}})"
+QUEUE_WAITING_WORST, QUEUE_WAITING_OTHER = (
+    BoardSignal(
+        _W("Tasks waiting by project", "各项目等待任务数"),
+        _W(
+            "Tasks that wait in all queues of a project at a site, as last measured; the three longest at the end in colour. Rising for days: more comes than is done.",
+            "站点各项目所有队列中等待的任务数（最近一次测量）；末尾最长的三个以颜色标出。连日上升：来的比做的多。",
+        ),
+        expr,
+        "short",
+        0,
+    )
+    for expr in _worst(f"sum by (site, project) ({_QUEUE_WAITING})", "site, project", 3, highest=True)
+)
+QUEUE_ARRIVED_ALL = BoardSignal(
+    _W("arrive an hour", "每小时到达"),
+    _W(
+        "Tasks that arrived within an hour, all measured queues. Above the labels for long: queues grow.",
+        "一小时内到达的任务数，所有已测量队列。长期高于标注数：队列增长。",
+    ),
+    f'sum(max by ({_QUEUE}) (labelwatch_queue_arrived_tasks_window{{<of>,window="1h"}}))',
+    "short",
+    0,
+)
+QUEUE_LABELED_ALL = BoardSignal(
+    _W("labeled an hour", "每小时标注"),
+    _W(
+        "Labels within an hour of the projects that have measured queues.",
+        "有已测量队列的项目一小时内的标注数。",
+    ),
+    'sum(max by (site, project, market) (labelwatch_labels_window{<of>,window="1h"})'
+    " and on (site, project) labelwatch_queue_waiting_tasks{<of>})",
+    "short",
+    0,
+)
+QUEUE_WAITING = BoardSignal(
+    _W("Waiting", "等待"),
+    _W("Tasks that wait in the queue, as last measured.", "队列中等待的任务数（最近一次测量）。"),
+    _QUEUE_WAITING,
+    "short",
+    0,
+)
+QUEUE_OLDEST = BoardSignal(
+    _W("Oldest waits", "最早已等待"),
+    _W(
+        "How long the oldest task waits; absent where none waits or the tool does not say.",
+        "最早的任务已等待多久；没有任务等待或工具未给出时不显示。",
+    ),
+    f"time() - max by ({_QUEUE}) (labelwatch_queue_oldest_task_timestamp_seconds{{<of>}})",
+    "s",
+    0,
+)
+QUEUE_OVERDUE = BoardSignal(
+    _W("Of target", "占目标"),
+    _W(
+        "The oldest task's wait as a share of the policy's turnaround target. From 100% on it is late already.",
+        "最早任务的等待时间占策略周转目标的比例。达到 100% 即已超时。",
+    ),
+    f"(time() - max by ({_QUEUE}) (labelwatch_queue_oldest_task_timestamp_seconds{{<of>}}))"
+    f" / max by ({_QUEUE}) (labelwatch_queue_turnaround_target_seconds{{<of>}})",
+    "percentunit",
+    0,
+)
+QUEUE_ARRIVED = BoardSignal(
+    _W("Arrive an hour", "每小时到达"),
+    _W("Tasks that arrived in the queue within an hour.", "一小时内到达该队列的任务数。"),
+    f'max by ({_QUEUE}) (labelwatch_queue_arrived_tasks_window{{<of>,window="1h"}})',
+    "short",
+    0,
+)
+QUEUE_CLEAR = BoardSignal(
+    _W("Project cleared in", "项目清空需"),
+    _W(
+        "Time to clear all queues of the project at the site, at the rate of the last hour's labels; absent where nothing is labeled.",
+        "按最近一小时的标注速度，清空该站点此项目所有队列所需时间；无标注时不显示。",
+    ),
+    f"0 * {_QUEUE_WAITING} + on (site, project) group_left () site_project:labelwatch_queue_clear:seconds{{<of>}}",
+    "s",
+    0,
+)
+QUEUE_MEASURED = BoardSignal(
+    _W("Measured", "测量于"),
+    _W(
+        "How long ago the queue was measured; after 24 hours it is no longer shown.",
+        "队列多久前被测量；超过 24 小时不再显示。",
+    ),
+    f"time() - max by ({_QUEUE}) (labelwatch_queue_measured_timestamp_seconds{{<of>}})",
+    "s",
+    0,
+)
 SITE_VENDOR = BoardSignal(
     _W("Logged in now", "当前已登录"),
     _W("People logged in now, with vendor and time zone of the site.", "当前已登录人数，以及站点的供应商与时区。"),

@@ -244,7 +244,7 @@ class RequestClosed(Event, tag="request_closed", gc=False):
 
 
 class QueueMeasured(Event, tag="queue_measured", gc=False):
-    """How much work waits in a queue. Counted; figures come later."""
+    """How much work waits in a queue: tasks, since when the oldest waits, and how many have ever arrived."""
 
     queue: Identifier
     project_id: Identifier

@@ -79,6 +79,7 @@ ANSWER_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 CHECKPOINT_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _SPM = ("site", "project", "market")
+_QUEUE = (*_SPM, "queue")
 _TP = ("topic", "partition")
 _REVIEWED = (*_SPM, "role", "source")
 _HEADLINES = ("project", "market", "role", "window", *_TP)
@@ -181,6 +182,12 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("labelwatch_target_handle_seconds", Merge.MAX, _SPM, "The policy's target for handling time, of the scopes that labelwatch_target_ratio has.", unit="seconds"),
     _gauge("labelwatch_policy_min_reviews", Merge.MAX, _SPM, "Fewer reviews than this: not enough data. Of the scopes that labelwatch_target_ratio has."),
     _gauge("labelwatch_policy_scope_missing", Merge.MAX, ("site",), "1 where no policy names the site: the defaults apply."),
+    # Queues of work, by their newest measurement; none of a queue that was not measured for 24 hours.
+    _gauge("labelwatch_queue_waiting_tasks", Merge.NEITHER, _QUEUE, "Tasks that wait in a queue, as last measured; 0 is data."),
+    _gauge("labelwatch_queue_oldest_task_timestamp_seconds", Merge.NEITHER, _QUEUE, "Since when the oldest of them waits; absent where none waits or the tool does not say.", unit="seconds"),
+    _gauge("labelwatch_queue_measured_timestamp_seconds", Merge.NEITHER, _QUEUE, "When the queue was last measured; of several queues together (`other`) the least recent time.", unit="seconds"),
+    _gauge("labelwatch_queue_turnaround_target_seconds", Merge.MAX, _QUEUE, "The policy's turnaround_target_seconds for the queue's site, project and market. The oldest task waits longer: LabelwatchQueueOverdue.", unit="seconds"),
+    _gauge("labelwatch_queue_arrived_tasks_window", Merge.NEITHER, (*_QUEUE, "window"), "Tasks that arrived within the window: rises of arrived_total, each at the time of the measurement that shows it. Absent at 0."),
     # Drift.
     _gauge("labelwatch_drift_active", Merge.MAX, _DRIFT, "1 while a drift is open."),
     _gauge("labelwatch_drift_evidence", Merge.NEITHER, _DRIFT, "Statistic / threshold; 1 and more opens a drift.", unit="ratio"),

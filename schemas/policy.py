@@ -22,6 +22,8 @@ from schemas.text import choice
 Share = Annotated[float, Meta(ge=0, le=1)]
 Target = Annotated[float, Meta(gt=0, lt=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+#: How long a task may wait and be worked on: up to a quarter of a year.
+TurnaroundSeconds = Annotated[float, Meta(gt=0, le=7_776_000)]
 
 
 class PolicyError(ValueError):
@@ -47,6 +49,7 @@ class Overrides(_Table, frozen=True):
     critical_error_target: Share | None = None
     utilization_target: Share | None = None
     handle_seconds_target: Seconds | None = None
+    turnaround_target_seconds: TurnaroundSeconds | None = None
     min_reviews: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
 
 
@@ -58,6 +61,7 @@ class Defaults(Overrides, frozen=True):
     critical_error_target: Share = 0.005
     utilization_target: Share = 0.80
     handle_seconds_target: Seconds = 45.0
+    turnaround_target_seconds: TurnaroundSeconds = 86_400.0
     min_reviews: Annotated[int, Meta(ge=1, le=1_000_000)] = 30
     headline_sources: Annotated[list[Source], Meta(min_length=1)] = msgspec.field(
         default_factory=lambda: ["qa", "audit", "consensus", "gold"]
@@ -127,13 +131,14 @@ class _File(_Table, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """A scope's numbers, resolved. Ratios 0 to 1; `handle_seconds` in seconds; `min_reviews` a count."""
+    """A scope's numbers, resolved. Ratios 0 to 1; seconds where the name says so; `min_reviews` a count."""
 
     accuracy: float
     qa_accuracy: float
     critical_error: float
     utilization: float
     handle_seconds: float
+    turnaround_target_seconds: float
     min_reviews: int
 
 

@@ -9,9 +9,11 @@ from schemas.events import (
     AgentProfiled,
     LabelReviewed,
     LabelRevised,
+    QueueMeasured,
     ReviewRevised,
     StateChanged,
 )
+from schemas.policy import OTHER
 from streams.engine.batch import ErrorFound, Gathered
 from streams.engine.headline import why_not_windowed
 from streams.engine.horizon import STATE_ESTIMATED, SiteState
@@ -131,6 +133,16 @@ def take_state(names: Numbering, batch: Gathered, site: SiteState, event: StateC
 def take_profile(names: Numbering, batch: Gathered, site: SiteState, event: AgentProfiled) -> None:
     """Adds a person's profile, which holds from now on, to the batch."""
     batch.profiles.append((len(batch.states.at), names.person(site, None, event.agent_id), event))
+
+
+def take_queue(names: Numbering, batch: Gathered, site: SiteState, event: QueueMeasured) -> None:
+    """Adds a queue's measurement to the batch, with the names under which it is shown.
+
+    Not of the site `other`: measurements of several sites would take each other's place.
+    """
+    if site.name != OTHER:
+        place = names.admitted.queue(site.name, event.project_id, event.market or "", event.queue)
+        batch.queues.append((place, event))
 
 
 def revise_review(names: Numbering, batch: Gathered, site: SiteState, event: ReviewRevised) -> None:

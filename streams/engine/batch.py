@@ -9,7 +9,8 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from detectors.arrays import Ints
-from schemas.events import AgentProfiled, LabelReviewed, ReviewRevised
+from schemas.events import AgentProfiled, LabelReviewed, QueueMeasured, ReviewRevised
+from streams.engine.limits import QueuePlace
 
 #: A column: a list of whole numbers while the loop runs, an array for the parts after it.
 C = TypeVar("C")
@@ -195,6 +196,7 @@ class ColumnBatch(Generic[C]):
         ids: `event_id` of each of `reviews`.
         mistakes: The task of each of `reviews` that found an error, by the review's index.
         to_hold: The event of each of `reviews`, where the intake keeps them.
+        queues: Each `queue_measured`, with the names under which the queue is shown.
         revised: Each `review_revised`, with the number of reviews in the batch that came before it.
         clock_ms: The time at which each of `reviews` counts, where that is not its own time.
     """
@@ -210,6 +212,7 @@ class ColumnBatch(Generic[C]):
     implausible: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     errors: list[ErrorFound] = field(default_factory=list)
     profiles: list[tuple[int, int, AgentProfiled]] = field(default_factory=list)
+    queues: list[tuple[QueuePlace, QueueMeasured]] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     mistakes: dict[int, str] = field(default_factory=dict)
     to_hold: list[LabelReviewed] = field(default_factory=list)
@@ -263,6 +266,7 @@ def settled(gathered: Gathered, column: Callable[[Growing], Ints]) -> EventBatch
         gathered.implausible,
         gathered.errors,
         gathered.profiles,
+        gathered.queues,
         gathered.ids,
         gathered.mistakes,
         gathered.to_hold,

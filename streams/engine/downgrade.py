@@ -17,7 +17,7 @@ from streams.engine.partition import FORMAT, FORMATS
 OLDER = FORMAT - 1
 #: How keys of slots begin that are new in this format: tables, the state of river's detectors, names of sites' strata;
 #: and the windows of errors, a table that was there without windows.
-_NEW = (b"implausible|", b"remarks|", b"drift|river|", b"drift|strata-names|")
+_NEW = (b"implausible|", b"remarks|", b"queues|", b"drift|river|", b"drift|strata-names|")
 _NEW_WINDOWS = b"errors|"
 #: A table that was there before, and its new columns.
 _NEW_COLUMNS = (b"reviewers|", ("audits", "audit_errors"))

@@ -15,12 +15,13 @@ from schemas.events import (
     LabelReviewed,
     LabelRevised,
     LabelSubmitted,
+    QueueMeasured,
     ReviewRevised,
     StateChanged,
     event_types,
 )
 from schemas.policy import OTHER
-from streams.engine.accepted import review_taker, revise_label, revise_review, take_profile, take_state
+from streams.engine.accepted import review_taker, revise_label, revise_review, take_profile, take_queue, take_state
 from streams.engine.batch import DeadLetter, EventBatch, Gathered, KafkaRecord, column, gather, settled
 from streams.engine.decode import UNKNOWN, Rejection, decode
 from streams.engine.horizon import Horizon, SiteState
@@ -32,6 +33,7 @@ from streams.engine.panes import MINUTE_MS, Slot
 from streams.engine.reader import Reader, Run
 from streams.engine.tally import Tally
 from streams.engine.times import (
+    AHEAD_MS,
     LONGEST_MS,
     OLDEST_MS,
     SHORTEST_MS,
@@ -40,8 +42,6 @@ from streams.engine.times import (
     why_not_event_time,
 )
 
-#: An event may be this far ahead of the broker's append time, or refer to a time this far ahead of itself.
-AHEAD_MS = 300_000
 #: Handling and reviewing time of one task count up to here.
 CAP_MS = 1_800_000
 #: `enforce_cap` runs at every multiple of this offset, so that what is forgotten does not depend on the batches.
@@ -199,6 +199,8 @@ class Intake(Numbering):
             revise_review(self, batch, site, event)
         elif isinstance(event, LabelRevised):
             revise_label(self, batch, site, event)
+        elif isinstance(event, QueueMeasured):
+            take_queue(self, batch, site, event)
 
     def again(self, events: Sequence[LabelReviewed]) -> EventBatch:
         """A batch of reviews that were accepted earlier, which are not counted a second time.

@@ -1,6 +1,7 @@
 """Decides which sites and combinations have figures of their own; what is beyond a limit counts as `other`."""
 
 from collections.abc import Callable, Iterable
+from enum import IntEnum
 from typing import NamedTuple
 
 from schemas.policy import OTHER, Limits
@@ -14,6 +15,8 @@ SHARING_MAX = 10
 NEAR = 0.8
 #: Error types of a site that have a series of their own, of errors and of remarks each.
 ERROR_TYPES_MAX = 100
+#: Queues of a site that have series of their own.
+QUEUES_MAX = 100
 #: The most series that a site can have on the page, those of its projects aside.
 SITE_SERIES = 150
 #: The most that a project at a site adds (handling time, states, SOP versions, drift), that a market of it adds, and
@@ -21,6 +24,8 @@ SITE_SERIES = 150
 _PROJECT_SERIES, _MARKET_SERIES, _REVIEW_SERIES = 90, 8, 14
 #: The most that are added by an error type.
 _ERROR_SERIES = 4
+#: The most that are added by a queue.
+_QUEUE_SERIES = 7
 
 #: Things that are admitted together, each with the number of its series. The length of a key shows its kind.
 _Things = dict[Key, int]
@@ -39,6 +44,17 @@ class Admission(NamedTuple):
     project: str
     market: str
     over: str = ""
+
+
+class QueuePlace(IntEnum):
+    """Under which names a queue is shown; the values are in checkpoints."""
+
+    #: Its own.
+    OWN = 0
+    #: The queue `other` of its project.
+    PROJECT = 1
+    #: The queue `other` of the site's project `other`.
+    SITE = 2
 
 
 class LimitUse(NamedTuple):
@@ -87,6 +103,8 @@ class Admitted:
         self._known: set[Key] = set()
         #: By table and site.
         self._error_types: dict[tuple[str, str], set[str]] = {}
+        #: By site, how many queues have series of their own.
+        self._queues: dict[str, int] = {}
 
     def site(self, name: str) -> str:
         """Admits a site that is met for the first time; returns the limit that it is beyond, or empty if admitted."""
@@ -142,6 +160,22 @@ class Admitted:
             types.add(error_type)
         return project, error_type
 
+    def queue(self, site: str, project: str, market: str, queue: str) -> QueuePlace:
+        """The names under which a queue is shown."""
+        own = _queue(site, project, market, queue)
+        if own.keys() <= self._known:
+            return QueuePlace.OWN
+        of_project = _queue(site, project, "", OTHER)
+        if self._queues.get(site, 0) < QUEUES_MAX and not self._room_for(own):
+            place, things = QueuePlace.OWN, own
+            self._queues[site] = self._queues.get(site, 0) + 1
+        elif not self._room_for(of_project) and (site, project) in self._known:
+            place, things = QueuePlace.PROJECT, of_project
+        else:
+            place, things = QueuePlace.SITE, _queue(site, OTHER, "", OTHER)
+        self._take(things)
+        return place
+
     def _room_for(self, things: _Things) -> str:
         """The limit that has no room for what is new among some things; empty where all limits have."""
         new = things.keys() - self._known
@@ -164,6 +198,7 @@ class Admitted:
         works: Iterable[Key],
         reviews: Iterable[Key],
         states: Iterable[Key],
+        queues: Iterable[tuple[Key, QueuePlace]] = (),
         **errors: Iterable[Key],
     ) -> None:
         """Admits what has a row in a checkpoint, even beyond the limits of today; removed sites are left out.
@@ -173,6 +208,7 @@ class Admitted:
             works: Keys of the table `work`.
             reviews: Keys of the table `verdicts`.
             states: Keys of the table `states`.
+            queues: Keys of the table `queues`, each with the names under which it is shown.
             **errors: Keys of the tables `errors` and `remarks`, by the table's name.
         """
         for name in sites:
@@ -181,6 +217,12 @@ class Admitted:
         found = [_work(*key) for key in works]
         found += [_review(site, project, market, (*given,)) for site, project, market, *given in reviews]
         found += [_project(key[0], key[1]) for key in states]
+        for (site, project, market, queue), place in queues:
+            if place is QueuePlace.OWN:
+                found.append(_queue(site, project, market, queue))
+                self._queues[site] = self._queues.get(site, 0) + 1
+            else:
+                found.append(_queue(site, project if place is QueuePlace.PROJECT else OTHER, "", OTHER))
         for table, keys in errors.items():
             for key in keys:
                 found.append(_error(table, *key))
@@ -210,6 +252,10 @@ def _work(site: str, project: str, market: str) -> _Things:
 
 def _review(site: str, project: str, market: str, given: Key) -> _Things:
     return {**_work(site, project, market), (site, project, market, *given): _REVIEW_SERIES}
+
+
+def _queue(site: str, project: str, market: str, queue: str) -> _Things:
+    return {(site, project): _PROJECT_SERIES, ("queues", site, project, market, queue): _QUEUE_SERIES}
 
 
 def _error(table: str, site: str, project: str, error_type: str, severity: str) -> _Things:

@@ -27,6 +27,7 @@ from streams.engine.parts.drift import DriftPart, Opened
 from streams.engine.parts.implausible import ImplausiblePart
 from streams.engine.parts.people import PeoplePart, ReviewersPart
 from streams.engine.parts.presence import FORGOTTEN_MS, PresencePart
+from streams.engine.parts.queues import QueuesPart
 from streams.engine.parts.sops import SopsPart
 from streams.engine.parts.verdicts import VerdictsPart
 from streams.engine.parts.work import WorkPart
@@ -145,6 +146,7 @@ class PartitionEngine:
         work, verdicts, sops = WorkPart(self._rings), VerdictsPart(self._rings, policy), SopsPart(self._rings)
         people, reviewers = PeoplePart(self._rings, policy), ReviewersPart(self._rings)
         presence = PresencePart(self._rings, policy)
+        self._queues = QueuesPart(self._rings)
         self._drift = DriftPart(policy, partitions)
         self._parts: tuple[Part, ...] = (
             work,
@@ -154,6 +156,7 @@ class PartitionEngine:
             reviewers,
             presence,
             ImplausiblePart(self._rings),
+            self._queues,
             self._drift,
         )
         self._work, self._verdicts, self._presence = work, verdicts, presence
@@ -341,6 +344,7 @@ class PartitionEngine:
             self._work.work.index,
             verdicts.verdicts.index,
             self._presence.states.index,
+            self._queues.known_queues(),
             errors=verdicts.errors.index,
             remarks=verdicts.remarks.index,
         )

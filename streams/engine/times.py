@@ -5,9 +5,11 @@ They are left out of delays, holds and handling time, and counted by site, field
 
 from collections.abc import Iterator
 
-from schemas.events import Event, LabelReviewed, LabelRevised, LabelSubmitted, ReviewRevised
+from schemas.events import Event, LabelReviewed, LabelRevised, LabelSubmitted, QueueMeasured, ReviewRevised
 
 DAY_MS = 86_400_000
+#: An event may be this far ahead of the broker's append time, or refer to a time this far ahead of itself.
+AHEAD_MS = 300_000
 #: Nothing is reviewed or revised later than this, a quarter of a year. The events topic itself keeps 35 days.
 REFERS_BACK_MS = 90 * DAY_MS
 #: A smaller number is a time of 1973 or before if it is in milliseconds; in seconds it can be any time up to the year
@@ -21,6 +23,8 @@ LONGEST_MS = 7 * DAY_MS
 
 #: Reasons for leaving out a time, and a duration.
 TIME_REASONS = ("zero", "seconds", "too_old")
+#: Reasons for leaving out the time since when a queue's oldest task waits. It may be old: that is what it is for.
+QUEUED_REASONS = ("zero", "seconds", "ahead")
 DURATION_REASONS = ("zero", "too_short", "too_long")
 
 
@@ -47,6 +51,11 @@ def why_not_event_time(ms: int) -> str:
     return "seconds" if ms else "zero"
 
 
+def why_not_queued(ms: int, at_ms: int) -> str:
+    """Why a time since when a task waits, as measured at `at_ms`, is implausible; empty where it is not."""
+    return "ahead" if ms > at_ms + AHEAD_MS else why_not_event_time(ms)
+
+
 def implausible(event: Event) -> Iterator[tuple[str, str]]:
     """Field and reason of each implausible time of an event."""
     if reason := why_not_event_time(event.at):
@@ -63,6 +72,11 @@ def implausible(event: Event) -> Iterator[tuple[str, str]]:
     elif isinstance(event, LabelRevised):
         times = [("submitted_at", event.submitted_at)]
         durations = [("handle_ms", None if event.new is None or event.new.skipped else event.new.handle_ms)]
+    elif isinstance(event, QueueMeasured):
+        # Of an empty queue the field says nothing, whatever it is.
+        ms = event.oldest_at if event.waiting else None
+        if ms is not None and (reason := why_not_queued(ms, event.at)):
+            yield "oldest_at", reason
     for field, ms in times:
         if ms is not None and (reason := why_not_time(ms, event.at)):
             yield field, reason

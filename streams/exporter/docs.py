@@ -55,6 +55,15 @@ A worker serves two pages in the Prometheus text format 0.0.4, by default on the
   again what another one has counted meanwhile: it is right only over ranges in which no partition moved.
   docs/reliability.md has the measurement. Durable counters lag by a checkpoint interval; the windows do not.
 - **All other counters** start at 0 with the process: `sum without (instance) (rate(...))`.
+- **Queues** are as last measured (`queue_measured`): of several measurements the newest by `at`, of two of one time the
+  later record. An older one that comes late changes nothing. What has arrived are the rises of `arrived_total`,
+  counted at the measurement that shows them; where the total falls, the tool has begun anew, and what came before is
+  not known. An empty queue has no oldest task, whatever its event says; an `oldest_at` more than 5 minutes after the
+  measurement, 0 or in seconds is left out and counted as implausible. Counts beyond 10^12 count as that. The first
+  100 queues of a site have series of their own, further ones are added up under the queue `other` of their project,
+  by the newest measurement of each; queues of sites beyond the limits have no figures. Time to clear is the rule
+  `site_project:labelwatch_queue_clear:seconds`: what waits in all queues of a project at a site, at the rate of the
+  labels of the last hour.
 - **Two exceptions for increases**: with a fourth SOP version the oldest one's whole count moves to `sop="older"`;
   and of a site in two partitions at two workers, `max` sees the larger part.
 - **A partition's series** show only while this worker has it restored and caught up, and while the group still counts

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from schemas.policy import Policy
-from streams.engine.intake import AHEAD_MS
 from streams.engine.limits import LimitUse
 from streams.engine.partition import PartitionEngine
+from streams.engine.times import AHEAD_MS
 from streams.exporter import MonitorState
 from streams.exporter.collector import PeopleCollector, SitesCollector
 from streams.exporter.pseudonyms import AgentNames

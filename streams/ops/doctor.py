@@ -20,8 +20,7 @@ from schemas.policy import Policy, PolicyError
 from schemas.topics import EVENTS, checkpoints_topic, topics
 from streams import native
 from streams.engine.decode import decode
-from streams.engine.intake import AHEAD_MS
-from streams.engine.times import implausible
+from streams.engine.times import AHEAD_MS, implausible
 from streams.exporter.pseudonyms import (
     KEY_FILE,
     PLAIN,

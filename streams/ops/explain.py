@@ -21,10 +21,10 @@ from streams.engine.batch import KafkaRecord
 from streams.engine.decode import Rejection, Unknown, decode
 from streams.engine.headline import why_not_headline, why_not_windowed
 from streams.engine.horizon import DUPLICATE_MINUTES
-from streams.engine.intake import AHEAD_MS, CAP_MS
+from streams.engine.intake import CAP_MS
 from streams.engine.panes import HOUR_MS, MINUTE_MS, WINDOW_PANES
 from streams.engine.ratios import wilson
-from streams.engine.times import why_not_duration
+from streams.engine.times import AHEAD_MS, why_not_duration
 from streams.ops.errors import WRONG_USE, CommandError
 from streams.ops.records import TopicReader, unreadable
 from streams.runtime.settings import Settings

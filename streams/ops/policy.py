@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     # Without a history this command needs no engine, which takes a second to load.
     from streams.engine.partition import PartitionEngine
 
-_NUMBERS = ("accuracy", "QA", "critical", "util.", "s/label", "reviews")
+_NUMBERS = ("accuracy", "QA", "critical", "util.", "s/label", "hours", "reviews")
 
 
 def print_policy(policy: Policy, source: str, console: Console) -> None:
@@ -31,6 +31,7 @@ def print_policy(policy: Policy, source: str, console: Console) -> None:
             *(_percent(ratio) for ratio in (targets.accuracy, targets.qa_accuracy)),
             *(_percent(ratio) for ratio in (targets.critical_error, targets.utilization)),
             f"{targets.handle_seconds:g}",
+            f"{targets.turnaround_target_seconds / 3600:g}",
             f"{targets.min_reviews:,}",
         )
         rows.append((*(name or "any" for name in scope), *numbers))
@@ -56,7 +57,8 @@ def _print_table(
 def _rules(policy: Policy) -> list[str]:
     oncall = policy.oncall
     return [
-        "QA: target of QAs' accuracy; critical: most critical errors allowed; reviews: fewest for a ratio.",
+        "QA: target of QAs' accuracy; critical: most critical errors allowed; hours: longest from a task's "
+        "arrival to its label; reviews: fewest for a ratio.",
         "A scope without numbers of its own: its project's at any site, else its site's, else the first line.",
         f"Headline accuracy: reviews of {', '.join(sorted(policy.headline_sources))}.",
         f"Logged-in time: {', '.join(sorted(policy.logged_in))}.",

@@ -11,5 +11,6 @@ SCENARIOS: dict[str, str] = {
     "mix-shift": "harder work comes; nobody does worse",
     "lenient-qa": "reviewers overlook most errors",
     "outage": "the site falls silent",
+    "backlog": "twice as much work comes as is done: the site's queues grow",
     "late-and-dirty": "late, repeated and broken records, at every site",
 }

@@ -12,6 +12,7 @@ import msgspec
 
 from schemas.text import choice
 from streams.sources.errors import SourceError
+from streams.sources.queues import BACKLOG_FACTOR, MEASURED_EVERY_MS, SimulatedQueue
 from streams.sources.scenarios import SCENARIOS
 from streams.sources.world import (
     DAY_MS,
@@ -128,6 +129,15 @@ class Operation:
         self._target = self.sites[0]
         self._unlucky = self._target.agents[0]
         self._changed_project = self._target.projects[0]
+        #: Chance and numbers of their own, so that all other events are those of an operation without queues.
+        self._queue_random = Random(f"queues of {simulation.seed}")
+        self._queue_numbers = itertools.count(1)
+        self._queues = {
+            (site.name, project.name, market): SimulatedQueue(project.name, market)
+            for site in self.sites
+            for project in site.projects
+            for market in project.markets
+        }
         self._describe_change()
 
     def __iter__(self) -> Iterator[Sent]:
@@ -137,6 +147,8 @@ class Operation:
                 self._plan_person(person)
         if plan.scenario == "sop-change":
             self._at(plan.changes_at_ms, self._publish_sop)
+        for site in self.sites:
+            self._queues_at(plan.start_ms + MEASURED_EVERY_MS, site)
         while self._due:
             at_ms, _, what, arguments = heapq.heappop(self._due)
             if at_ms >= plan.end_ms:
@@ -227,6 +239,8 @@ class Operation:
         random = self._random
         number = next(self._numbers)
         market = random.choice(project.markets)
+        queue = self._queues[person.site.name, project.name, market]
+        queue.taken += 1
         sop = self._sop(at_ms, project)
         work = {
             "agent_id": person.agent_id,
@@ -234,7 +248,7 @@ class Operation:
             "task_id": f"t-{number}",
             "market": market,
             "sop_version": sop,
-            "queue": f"{project.name}-{market.lower()}",
+            "queue": queue.name,
             "stratum": "hard" if hard else "easy",
         }
         if random.random() < 0.01:
@@ -269,6 +283,28 @@ class Operation:
     def _sop(self, at_ms: int, project: Project) -> str:
         new = self._plan.scenario == "sop-change" and at_ms >= self._plan.changes_at_ms
         return "v4" if new and project is self._changed_project else "v3"
+
+    # --- queues
+
+    def _queues_at(self, at_ms: int, site: SimulatedSite) -> None:
+        """Plans the next measurement of a site's queues, before anything else of that time."""
+        heapq.heappush(self._due, (at_ms, -next(self._queue_numbers), self._measure_queues, (site,)))
+
+    def _measure_queues(self, at_ms: int, site: SimulatedSite) -> None:
+        factor = BACKLOG_FACTOR if self._changed(at_ms, "backlog", site) else 1.0
+        for (name, *_), queue in self._queues.items():
+            if name == site.name:
+                fields = queue.measure(at_ms, self._queue_random, factor)
+                if not self._changed(at_ms, "outage", site):
+                    event = {
+                        "type": "queue_measured",
+                        "event_id": f"{self._plan.seed:x}-q{next(self._queue_numbers):x}",
+                        "at": at_ms,
+                        "site_id": name,
+                        **fields,
+                    }
+                    self._deliver(at_ms, name, _encode(event), "queue_measured")
+        self._queues_at(at_ms + MEASURED_EVERY_MS, site)
 
     # --- reviews
 
@@ -386,6 +422,8 @@ class Operation:
             what |= {"handle_factor": 1.5}
         elif scenario == "mix-shift":
             what |= {"hard_share": 0.8, "per_class_change": 0.0}
+        elif scenario == "backlog":
+            what |= {"arrivals_factor": BACKLOG_FACTOR}
         elif scenario == "lenient-qa":
             what |= {"detection": _LENIENT}
         self.truth.changes.append(what)

@@ -179,6 +179,7 @@ def test_each_metric_is_merged_by_its_meaning() -> None:
             "labelwatch_target_handle_seconds",
             "labelwatch_policy_min_reviews",
             "labelwatch_policy_scope_missing",
+            "labelwatch_queue_turnaround_target_seconds",
             "labelwatch_site_info",
         ),
         "labelwatch_site_utc_offset_seconds",

@@ -18,7 +18,7 @@ from benchmarks.load import events
 from schemas.events import STATES
 from schemas.policy import Limits
 from streams import native
-from streams.engine import horizon, intake, numbering, panes, times
+from streams.engine import horizon, numbering, panes, times
 from streams.engine.batch import ColumnBatch, DeadLetter, KafkaRecord
 from streams.engine.intake import Intake
 from streams.engine.limits import Admitted
@@ -220,7 +220,7 @@ def test_neither_takes_the_twin_of_a_site_or_an_agent_that_it_knows(hidden: str)
 
 def test_it_has_the_engines_numbers() -> None:
     assert MODULE.MINUTE_MS == panes.MINUTE_MS
-    assert MODULE.AHEAD_MS == intake.AHEAD_MS
+    assert MODULE.AHEAD_MS == times.AHEAD_MS
     assert (MODULE.REFERS_BACK_MS, MODULE.LONGEST_MS) == (times.REFERS_BACK_MS, times.LONGEST_MS)
     assert MODULE.DUPLICATE_MINUTES == horizon.DUPLICATE_MINUTES
 

@@ -19,6 +19,7 @@ DUPLICATE_MINUTES = 15
 QUARTER_MS = 90 * 24 * HOUR_MS
 OLDEST_MS = 10**11
 WEEK_HOURS = 168
+TRILLION = 10**12
 SOP_VERSIONS = 3
 ERROR_TYPES = 100
 #: Window name: (pane, number of panes).
@@ -78,6 +79,9 @@ class Site:
         self.roles: dict[str, str] = {}
         self.error_types: dict[str, set[str]] = {"errors": set(), "remarks": set()}
         self.newest_event: dict[str, int] = {}
+        #: Project, market and queue to its newest measurement, and to the last total of arrivals.
+        self.queues: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self.arrived: dict[tuple[str, str, str], int] = {}
         self.skew: float | None = None
 
 
@@ -177,6 +181,8 @@ class Heard:
             self._review_revised(name, event)
         elif kind == "label_revised":
             self._label_revised(name, event)
+        elif kind == "queue_measured":
+            self._queue(name, site, event)
 
     def _note_times(self, site: str, event: dict[str, Any]) -> None:
         """Counts times that nobody can have meant."""
@@ -189,6 +195,11 @@ class Heard:
                 then = event[field]
                 reason = "zero" if then == 0 else "seconds" if then < OLDEST_MS else "too_old"
                 self._count("implausible_times_total", site, field, reason)
+        if kind == "queue_measured" and event["waiting"] > 0 and "oldest_at" in event:
+            since = event["oldest_at"]
+            odd = "zero" if since == 0 else "seconds" if since < OLDEST_MS else "ahead" if since > at + AHEAD_MS else ""
+            if odd:
+                self._count("implausible_times_total", site, "oldest_at", odd)
         durations = {}
         if kind == "label_submitted" and not event.get("skipped"):
             durations["handle_ms"] = event.get("handle_ms")
@@ -214,6 +225,20 @@ class Heard:
         counts, total = self.histograms.setdefault((metric, labels), ([0] * (len(bounds) + 1), [0]))
         counts[sum(value_ms > bound * 1000 for bound in bounds)] += 1
         total[0] += value_ms
+
+    # Queues.
+
+    def _queue(self, name: str, site: Site, event: dict[str, Any]) -> None:
+        """The newest measurement holds; what has arrived is told by the rises of the total, from one to the next."""
+        key = (event["project_id"], event.get("market", ""), event["queue"])
+        if key in site.queues and event["at"] < site.queues[key]["at"]:
+            return
+        site.queues[key] = event
+        if "arrived_total" in event:
+            total = min(event["arrived_total"], TRILLION)
+            if total > site.arrived.get(key, total):
+                self._moment(event["at"], "queue_arrived_tasks", name, *key, by=total - site.arrived[key])
+            site.arrived[key] = total
 
     # Labels.
 

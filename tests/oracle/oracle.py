@@ -7,14 +7,16 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from .decoder import EVENTS
+from .decoder import AHEAD_MS, EVENTS
 from .heard import (
     FORGOTTEN_MS,
     HOUR_MS,
     MINUTE_MS,
+    OLDEST_MS,
     PEOPLE_WINDOWS,
     REASONS,
     SOP_VERSIONS,
+    TRILLION,
     WINDOWS,
     Heard,
     Interval,
@@ -39,6 +41,7 @@ class Oracle(Heard):
             self._add_window(found, window, sums, milliseconds, week)
         self._add_now(found, t)
         self._add_policy(found)
+        self._add_queues(found, t)
         return {f"labelwatch_{metric}": series for metric, series in found.items()}
 
     def histogram_figures(self) -> dict[str, dict[Labels, tuple[list[int], float]]]:
@@ -124,6 +127,8 @@ class Oracle(Heard):
             elif metric in ("labels", "reviews", "correct_reviews", "errors"):
                 if people:
                     positive(f"{metric}_window", labels, amount)
+            elif metric == "queue_arrived_tasks" and people:
+                positive("queue_arrived_tasks_window", labels, amount)
             elif metric in ("site_labels", "site_reviews"):
                 positive(metric, labels, amount)
             elif metric == "site_correct_reviews":
@@ -260,6 +265,28 @@ class Oracle(Heard):
             found["site_info"][info] = 1
             found["site_utc_offset_seconds"][name, info[2]] = OFFSETS_SECONDS[info[2]]
             found["policy_scope_missing"][name,] = 0 if self.policy.names_site(name) else 1
+
+    def _is_measured(self, queue: Labels, t: int) -> bool:
+        site, *key = queue
+        return bool(self.sites[site].queues[key[0], key[1], key[2]]["at"] > t - 24 * HOUR_MS)
+
+    def _add_queues(self, found: dict[str, dict[Labels, float]], t: int) -> None:
+        arrived = found.pop("queue_arrived_tasks_window", {})
+        measured = {labels: tasks for labels, tasks in arrived.items() if self._is_measured(labels[:-1], t)}
+        if measured:
+            found["queue_arrived_tasks_window"] = measured
+        for name, site in self.sites.items():
+            for key, event in site.queues.items():
+                labels, at = (name, *key), event["at"]
+                if not self._is_measured(labels, t):
+                    continue
+                found["queue_waiting_tasks"][labels] = min(event["waiting"], TRILLION)
+                found["queue_measured_timestamp_seconds"][labels] = at / 1000
+                target = self.policy.resolve(name, key[0], key[1]).turnaround_target_seconds
+                found["queue_turnaround_target_seconds"][labels] = target
+                since = event.get("oldest_at", 0)
+                if event["waiting"] > 0 and OLDEST_MS <= since <= at + AHEAD_MS:
+                    found["queue_oldest_task_timestamp_seconds"][labels] = min(since, at) / 1000
 
     def _add_policy(self, found: dict[str, dict[Labels, float]]) -> None:
         for scope in self.policy.exported_scopes():

@@ -320,6 +320,11 @@ def _reviewed_work(rng: random.Random, now: int) -> dict[str, Any]:
     return work | _optional(rng, reason="no")
 
 
+def _of(now: int, values: tuple[int, ...]) -> int:
+    """One of some values, by the time alone: the other events stay as they are."""
+    return max(0, random.Random(now).choice(values))
+
+
 LATER: dict[str, Any] = {
     "appeal_opened": _reviewed_work,
     "appeal_closed": lambda rng, now: _reviewed_work(rng, now) | {"outcome": "upheld"},
@@ -329,8 +334,13 @@ LATER: dict[str, Any] = {
     ),
     "request_closed": lambda rng, now: {"request_id": "r"} | _optional(rng, outcome="done"),
     "queue_measured": lambda rng, now: (
-        {"queue": "q", "project_id": "spam", "waiting": 7}
-        | _optional(rng, market="US", oldest_at=now, arrived_total=2**70)
+        {"queue": "q", "project_id": "spam", "waiting": _of(now, (0, 7, 7, 1_000, 2**70))}
+        | _optional(
+            rng,
+            market="US",
+            oldest_at=_of(now, (0, now // 1000, now, now - HOUR_MS, now - 200 * DAY_MS, now + 300_001, now + 300_000)),
+            arrived_total=_of(now, (0, now // 1000, now // 1000, now // 1000, 2**70)),
+        )
     ),
     "shift_planned": lambda rng, now: (
         {"agent_id": "a-1", "shift_id": "s", "starts_at": now, "ends_at": now + 8 * HOUR_MS}

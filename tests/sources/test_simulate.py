@@ -264,3 +264,41 @@ def test_a_long_run_says_how_far_it_is_where_there_is_no_terminal(
     assert len(lines) == -(-summary.records // 1_000)
     with_bar = show_simulation(options, None, Console(file=io.StringIO(), force_terminal=True))
     assert with_bar.records > 0
+
+
+def test_a_backlog_grows_at_one_site_and_its_oldest_task_waits_ever_longer() -> None:
+    run, found = events("backlog", hours=6, rate=10)
+    change = run.truth.changes[0]
+    site, at = change["site"], change["at_ms"]
+    waiting: dict[tuple[bool, int], int] = defaultdict(int)
+    ages: dict[tuple[bool, int], int] = defaultdict(int)
+    for event in found:
+        if event["type"] == "queue_measured":
+            key = (event["site_id"] == site, event["at"])
+            waiting[key] += event["waiting"]
+            ages[key] = max(ages[key], event["at"] - event["oldest_at"])
+    times = sorted({at_ms for _, at_ms in waiting})
+    labels = sum(
+        event["type"] == "label_submitted" and event["site_id"] == site and at <= event["at"] <= times[-1]
+        for event in found
+    )
+    before = max(at_ms for at_ms in times if at_ms <= at)
+    grown = waiting[True, times[-1]] - waiting[True, before]
+    assert grown == pytest.approx(labels * (change["arrivals_factor"] - 1), rel=0.1)
+    assert ages[True, times[-1]] > 60 * 60_000 > max(age for (there, _), age in ages.items() if not there) / 2
+    steady = [tasks for (there, at_ms), tasks in waiting.items() if not there and at_ms > times[2]]
+    assert max(steady) < 3 * min(steady)
+
+
+def test_a_measured_queue_adds_up() -> None:
+    """What has arrived is what was taken, and what waits; and queues change nothing else of an operation."""
+    run, found = events("steady", hours=3, rate=10)
+    taken: Counter[tuple[str, str, str]] = Counter()
+    for event in found:
+        key = (event["site_id"], event.get("project_id", ""), event.get("queue", ""))
+        if event["type"] == "label_submitted":
+            taken[key] += 1
+        elif event["type"] == "queue_measured":
+            assert event["arrived_total"] == taken[key] + event["waiting"], key
+            assert ("oldest_at" in event) == (event["waiting"] > 0)
+    assert run.truth.sent["queue_measured"] == sum(event["type"] == "queue_measured" for event in found) > 100

@@ -123,6 +123,7 @@ NUMBERS = {
     "accuracy_target": ("accuracy", st.floats(0.01, 0.99)),
     "utilization_target": ("utilization", st.floats(0, 1)),
     "handle_seconds_target": ("handle_seconds", st.floats(0.5, 3600)),
+    "turnaround_target_seconds": ("turnaround_target_seconds", st.floats(1, 7_776_000)),
     "min_reviews": ("min_reviews", st.integers(1, 500)),
 }
 #: Every scope that a file can name, the narrowest first, as the precedence has it.

@@ -31,11 +31,11 @@ def shown(text: str, width: int = 80) -> list[str]:
 
 def test_each_scope_named_has_the_numbers_that_apply_there_and_fits_80_columns() -> None:
     lines = shown(TEXT)
-    assert "any any any 95% 98% 0.5% 80% 45 30" in lines
-    assert "any counterfeit any 97% 98% 0.5% 80% 45 30" in lines
-    assert "any counterfeit US 97% 98% 0.5% 80% 45 1,050" in lines
-    assert "manila-1 any any 96% 98% 0.5% 80% 45 30" in lines
-    assert "manila-1 counterfeit any 97.5% 98% 0.5% 80% 45 30" in lines
+    assert "any any any 95% 98% 0.5% 80% 45 24 30" in lines
+    assert "any counterfeit any 97% 98% 0.5% 80% 45 24 30" in lines
+    assert "any counterfeit US 97% 98% 0.5% 80% 45 24 1,050" in lines
+    assert "manila-1 any any 96% 98% 0.5% 80% 45 24 30" in lines
+    assert "manila-1 counterfeit any 97.5% 98% 0.5% 80% 45 24 30" in lines
 
 
 def test_a_site_shows_vendor_and_zone() -> None:

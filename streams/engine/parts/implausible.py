@@ -9,12 +9,13 @@ from streams.engine.figures import Figures
 from streams.engine.intake import Intake
 from streams.engine.panes import Rings, Table
 from streams.engine.parts import Report
-from streams.engine.times import DURATION_REASONS, TIME_REASONS
+from streams.engine.times import DURATION_REASONS, QUEUED_REASONS, TIME_REASONS
 
 #: Reasons for which a field's time can be left out. An `at` that is too old is late, not implausible.
 _REASONS = {
     "at": TIME_REASONS[:2],
     **dict.fromkeys(("labeled_at", "reviewed_at", "submitted_at"), TIME_REASONS),
+    "oldest_at": QUEUED_REASONS,
     **dict.fromkeys(("handle_ms", "review_ms"), DURATION_REASONS),
 }
 _COLUMNS = {(field, reason): f"{field}:{reason}" for field, reasons in _REASONS.items() for reason in reasons}
