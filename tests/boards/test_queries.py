@@ -256,7 +256,7 @@ def test_a_name_of_any_kind_is_asked_for_and_found(states: tuple[FakeEngine, Pro
         assert series["metric"]["site"] == site
     drifts = answers["labelwatch-site", "What has changed: drifts open now A"]
     assert {drift["metric"]["site"] for drift in drifts} == {site}
-    (capacity,) = answers["labelwatch-capacity", "Sites over $window H"]
+    (capacity,) = answers["labelwatch-capacity", "Sites over $window I"]
     assert capacity["metric"]["vendor"] == site
 
 
