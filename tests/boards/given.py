@@ -54,6 +54,8 @@ def figures(sites: tuple[str, ...], partition: int) -> Figures:
 
 def _policy(made: Figures, site: str, partition: int) -> None:
     made.add("labelwatch_site_info", (site, site, "UTC", str(partition)), 1)
+    if site == QUOTES:
+        made.add("labelwatch_site_presence_estimated", (site,), 1)
     made.add("labelwatch_policy_min_reviews", (site, "", ""), 30)
     for kind, target in (("accuracy", 0.95), ("qa_accuracy", 0.98), ("critical_error", 0.005), ("utilization", 0.8)):
         made.add("labelwatch_target_ratio", (site, "", "", kind), target)
