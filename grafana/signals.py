@@ -602,7 +602,7 @@ SITE_UTILIZATION = BoardSignal(
     1,
 )
 SITE_ESTIMATED = BoardSignal(
-    _W("Estimated", "估算"),
+    _W("Estimated now", "当前估算"),
     _W(
         "1: nobody reported states, presence is estimated from gaps between labels. Utilization, occupancy, waiting, speed "
         "and people logged in are estimates, and no ticket is opened on them.",
