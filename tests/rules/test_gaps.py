@@ -106,8 +106,9 @@ def test_an_alert_outlasts_holes_in_what_it_reads(file: Path, every: int, tmp_pa
 def test_a_for_is_short() -> None:
     """A `for` begins anew at every hole; where one is left, what it waits for looks back further than any hole."""
     waits = {name: rule for name, rule in ALERTS.items() if "for" in rule}
-    assert {rule["for"] for rule in waits.values()} <= {"5m"}
-    assert all(re.search(r"(increase|min_over_time)\(.*\[1h", rule["expr"]) for rule in waits.values())
+    looks_back = {"5m": r"(increase|min_over_time)\(.*\[1h", "1m": r"max_over_time\(up\{.*\[(5|10)m\]\)\) == 0"}
+    assert {rule["for"] for rule in waits.values()} <= looks_back.keys()
+    assert all(re.search(looks_back[rule["for"]], rule["expr"]) for rule in waits.values())
 
 
 def test_holes_are_where_they_are_said_to_be() -> None:
