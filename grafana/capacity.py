@@ -58,14 +58,7 @@ def _utilization(board: Board) -> None:
         (0, 4, 14, 9),
         Words("Utilization by day against target", "每日利用率对照目标"),
         [
-            PanelQuery(signals.UTILIZATION_WORST, "{{site}}", colour=VERMILLION, shades=True),
-            PanelQuery(
-                signals.UTILIZATION_OTHER,
-                "{{site}}",
-                colour=LIGHT_GREY,
-                shades=True,
-                props={"custom.lineWidth": 1},
-            ),
+            *shared.worst_and_others(signals.UTILIZATION_WORST, signals.UTILIZATION_OTHER, "{{site}}"),
             shared.target(signals.UTILIZATION_TARGET),
         ],
         interval=DAILY,
@@ -130,10 +123,7 @@ def _speed(board: Board) -> None:
     board.lines(
         (8, 30, 8, 8),
         Words("Labels a productive hour by day", "每日每生产小时标注"),
-        [
-            PanelQuery(signals.SPEED_WORST, "{{site}}", colour=VERMILLION, shades=True),
-            PanelQuery(signals.SPEED_OTHER, "{{site}}", colour=LIGHT_GREY, shades=True, props={"custom.lineWidth": 1}),
-        ],
+        shared.worst_and_others(signals.SPEED_WORST, signals.SPEED_OTHER, "{{site}}"),
         interval=DAILY,
     )
     board.lines(
@@ -169,7 +159,7 @@ def _sites(board: Board) -> None:
             "各站点的付费时间与速度，利用率最低者在前。等待由客户解决，其余由站点解决。",
         ),
         ascending=True,
-        key_props={"site": {"links": board.cell_link(Words("Open the site", "打开站点"), "site", "site")}},
+        key_props=shared.site_keys(board),
     )
 
 
@@ -177,16 +167,7 @@ def _queues(board: Board) -> None:
     board.lines(
         (0, 47, 12, 8),
         Words("Tasks waiting now, by project", "当前等待的任务，按项目"),
-        [
-            PanelQuery(signals.QUEUE_WAITING_WORST, "{{site}} {{project}}", colour=VERMILLION, shades=True),
-            PanelQuery(
-                signals.QUEUE_WAITING_OTHER,
-                "{{site}} {{project}}",
-                colour=LIGHT_GREY,
-                shades=True,
-                props={"custom.lineWidth": 1},
-            ),
-        ],
+        shared.worst_and_others(signals.QUEUE_WAITING_WORST, signals.QUEUE_WAITING_OTHER, "{{site}} {{project}}"),
         floor=0,
         interval=DAILY,
         empty=NOT_MEASURED,
@@ -207,13 +188,12 @@ def _queues(board: Board) -> None:
         interval=DAILY,
         empty=NOT_MEASURED,
     )
-    late = {"mode": "absolute", "steps": [{"value": None, "color": SKY}, {"value": 1, "color": ORANGE}]}
     board.table(
         (0, 55, 24, 9),
         Words("Queues now, the closest to their target first", "当前队列，最接近目标者在前"),
         [("site", SITE), ("project", PROJECT), ("market", MARKET), ("queue", QUEUE)],
         [
-            PanelQuery(signals.QUEUE_OVERDUE, props={"thresholds": late}),
+            PanelQuery(signals.QUEUE_OVERDUE, props={"thresholds": shared.from_one(ORANGE, calm=SKY)}),
             PanelQuery(signals.QUEUE_OLDEST),
             PanelQuery(signals.QUEUE_WAITING),
             PanelQuery(signals.QUEUE_ARRIVED),
@@ -225,5 +205,5 @@ def _queues(board: Board) -> None:
             "各队列最近一次测量：最早的任务等待多久，对照策略的周转目标。",
         ),
         empty=NOT_MEASURED,
-        key_props={"site": {"links": board.cell_link(Words("Open the site", "打开站点"), "site", "site")}},
+        key_props=shared.site_keys(board),
     )

@@ -310,8 +310,5 @@ def _workers(board: Board) -> None:
         [PanelQuery(signals.ALERTS_NOW)],
         empty=Words("✓ no alert", "✓ 没有告警"),
         sort_by=None,
-        key_props={
-            "severity": {"mappings": board.mappings(SEVERITY)},
-            "site": {"links": board.cell_link(Words("Open the site", "打开站点"), "site", "site")},
-        },
+        key_props={"severity": {"mappings": board.mappings(SEVERITY)}, **shared.site_keys(board)},
     )

@@ -78,7 +78,7 @@ def _verdicts(board: Board) -> None:
             "最低者在前。上限低于目标：该站点的准确率数字不可信。数据不足：增加审核。",
         ),
         ascending=True,
-        key_props={"site": {"links": board.cell_link(Words("Open the site", "打开站点"), "site", "site")}},
+        key_props=shared.site_keys(board),
     )
     board.lines(
         (12, 4, 12, 8),

@@ -74,6 +74,11 @@ def drift_keys(board: Board) -> dict[str, dict[str, object]]:
     }
 
 
+def site_keys(board: Board) -> dict[str, dict[str, object]]:
+    """Field options of the column that names a site: a link to the Site board."""
+    return {"site": {"links": board.cell_link(Words("Open the site", "打开站点"), "site", "site")}}
+
+
 def person_keys(board: Board, title: Words) -> dict[str, dict[str, object]]:
     """Field options of the column that names a person: a link to the Coach board, under a title."""
     return {"agent": {"links": board.cell_link(title, "coach", "agent", "&var-site=${site:percentencode}")}}
@@ -85,9 +90,17 @@ def target(signal: BoardSignal, legend: Words | None = None, of: str | None = No
     return PanelQuery(signal, legend, of=of, colour=ORANGE, props=dashed)
 
 
-def from_one(colour: str) -> dict[str, object]:
-    """Grafana's thresholds of a count: calm at 0, coloured from 1 on."""
-    return {"mode": "absolute", "steps": [{"value": None, "color": NEUTRAL}, {"value": 1, "color": colour}]}
+def from_one(colour: str, calm: str = NEUTRAL) -> dict[str, object]:
+    """Grafana's thresholds of a count or share: calm below 1, coloured from 1 on."""
+    return {"mode": "absolute", "steps": [{"value": None, "color": calm}, {"value": 1, "color": colour}]}
+
+
+def worst_and_others(worst: BoardSignal, others: BoardSignal, legend: str) -> list[PanelQuery]:
+    """The few worst series in colour, and the others as thin grey lines."""
+    return [
+        PanelQuery(worst, legend, colour=VERMILLION, shades=True),
+        PanelQuery(others, legend, colour=LIGHT_GREY, shades=True, props={"custom.lineWidth": 1}),
+    ]
 
 
 def marks(board: Board, of: str | None = None, began: BoardSignal = signals.DRIFT_BEGAN) -> None:

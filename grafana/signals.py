@@ -1555,6 +1555,7 @@ HANDLE_TARGET = BoardSignal(
     0,
 )
 _QUEUE = "site, project, market, queue"
+_QUEUE_WAITS = f"time() - max by ({_QUEUE}) (labelwatch_queue_oldest_task_timestamp_seconds{{<of>}})"
 _QUEUE_WAITING = f"max by ({_QUEUE}) (labelwatch_queue_waiting_tasks{{<of>}})"
 QUEUE_WAITING_WORST, QUEUE_WAITING_OTHER = (
     BoardSignal(
@@ -1603,7 +1604,7 @@ QUEUE_OLDEST = BoardSignal(
         "How long the oldest task waits; absent where none waits or the tool does not say.",
         "最早的任务已等待多久；没有任务等待或工具未给出时不显示。",
     ),
-    f"time() - max by ({_QUEUE}) (labelwatch_queue_oldest_task_timestamp_seconds{{<of>}})",
+    _QUEUE_WAITS,
     "s",
     0,
 )
@@ -1613,8 +1614,7 @@ QUEUE_OVERDUE = BoardSignal(
         "The oldest task's wait as a share of the policy's turnaround target. From 100% on it is late already.",
         "最早任务的等待时间占策略周转目标的比例。达到 100% 即已超时。",
     ),
-    f"(time() - max by ({_QUEUE}) (labelwatch_queue_oldest_task_timestamp_seconds{{<of>}}))"
-    f" / max by ({_QUEUE}) (labelwatch_queue_turnaround_target_seconds{{<of>}})",
+    f"({_QUEUE_WAITS}) / max by ({_QUEUE}) (labelwatch_queue_turnaround_target_seconds{{<of>}})",
     "percentunit",
     0,
 )
