@@ -57,6 +57,13 @@ class QueuePlace(IntEnum):
     SITE = 2
 
 
+def shown_as(key: Key, place: QueuePlace) -> Key:
+    """The site, project, market and queue under which a queue is shown: its own, or those of what is beyond a limit."""
+    if place is QueuePlace.OWN:
+        return key
+    return (key[0], key[1] if place is QueuePlace.PROJECT else OTHER, "", OTHER)
+
+
 class LimitUse(NamedTuple):
     """How much of its share of a limit a partition uses.
 
@@ -162,18 +169,18 @@ class Admitted:
 
     def queue(self, site: str, project: str, market: str, queue: str) -> QueuePlace:
         """The names under which a queue is shown."""
-        own = _queue(site, project, market, queue)
-        if own.keys() <= self._known:
+        key = (site, project, market, queue)
+        things = {place: _queue(*shown_as(key, place)) for place in QueuePlace}
+        if things[QueuePlace.OWN].keys() <= self._known:
             return QueuePlace.OWN
-        of_project = _queue(site, project, "", OTHER)
-        if self._queues.get(site, 0) < QUEUES_MAX and not self._room_for(own):
-            place, things = QueuePlace.OWN, own
+        if self._queues.get(site, 0) < QUEUES_MAX and not self._room_for(things[QueuePlace.OWN]):
+            place = QueuePlace.OWN
             self._queues[site] = self._queues.get(site, 0) + 1
-        elif not self._room_for(of_project) and (site, project) in self._known:
-            place, things = QueuePlace.PROJECT, of_project
+        elif not self._room_for(things[QueuePlace.PROJECT]) and (site, project) in self._known:
+            place = QueuePlace.PROJECT
         else:
-            place, things = QueuePlace.SITE, _queue(site, OTHER, "", OTHER)
-        self._take(things)
+            place = QueuePlace.SITE
+        self._take(things[place])
         return place
 
     def _room_for(self, things: _Things) -> str:
@@ -217,12 +224,10 @@ class Admitted:
         found = [_work(*key) for key in works]
         found += [_review(site, project, market, (*given,)) for site, project, market, *given in reviews]
         found += [_project(key[0], key[1]) for key in states]
-        for (site, project, market, queue), place in queues:
+        for key, place in queues:
+            found.append(_queue(*shown_as(key, place)))
             if place is QueuePlace.OWN:
-                found.append(_queue(site, project, market, queue))
-                self._queues[site] = self._queues.get(site, 0) + 1
-            else:
-                found.append(_queue(site, project if place is QueuePlace.PROJECT else OTHER, "", OTHER))
+                self._queues[key[0]] = self._queues.get(key[0], 0) + 1
         for table, keys in errors.items():
             for key in keys:
                 found.append(_error(table, *key))

@@ -7,11 +7,11 @@ import numpy as np
 
 from schemas.events import QueueMeasured
 from schemas.metrics import WINDOWS
-from schemas.policy import OTHER, Policy
+from schemas.policy import Policy
 from streams.engine.batch import EventBatch
 from streams.engine.figures import Figures
 from streams.engine.intake import Intake
-from streams.engine.limits import QueuePlace
+from streams.engine.limits import QueuePlace, shown_as
 from streams.engine.panes import HOUR_MS, Key, Panes, Rings, Table
 from streams.engine.parts import Report
 from streams.engine.times import why_not_queued
@@ -119,13 +119,6 @@ class QueuesPart:
                         figures.add("labelwatch_queue_arrived_tasks_window", (*labels, window), tasks)
 
         return report
-
-
-def shown_as(key: Key, place: QueuePlace) -> Key:
-    """The label values under which a queue is shown: its own, or those of what is beyond a limit."""
-    if place is QueuePlace.OWN:
-        return key
-    return (key[0], key[1] if place is QueuePlace.PROJECT else OTHER, "", OTHER)
 
 
 def _oldest_ms(event: QueueMeasured) -> int:
