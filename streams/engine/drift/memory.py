@@ -73,7 +73,6 @@ class ReviewMemory:
         self._tasks_waiting: dict[int, str] = {}
         #: By ring what waiting revisions invert; `before` is a place among all the reviews that wait.
         self._flips_waiting: dict[int, list[Flip]] = {}
-        self._flips_count = 0
         self._sops: Sequence[tuple[str, str, str]] = ()
         self._combined: Numbers[VerdictKind] = Numbers(
             lambda kind: self._of_kind.number(
@@ -149,8 +148,7 @@ class ReviewMemory:
         first = self._waiting.count - len(positions)
         for ring, flips in self._flips_of(revisions, positions, first).items():
             self._flips_waiting.setdefault(ring, []).extend(flips)
-            self._flips_count += len(flips)
-        if self._flips_count >= WAITING_MAX:
+        if sum(map(len, self._flips_waiting.values())) >= WAITING_MAX:
             self.settle()
 
     def _flips_of(self, revisions: Iterable[Revision], positions: Ints, first: int) -> dict[int, list[Flip]]:
@@ -180,7 +178,7 @@ class ReviewMemory:
             recent = self.rings[ring]
             count, places = added.get(ring, (recent.count, _NO_REVIEWS))
             recent.flip([each._replace(before=count + int(places.searchsorted(each.before))) for each in flips])
-        self._flips_waiting, self._flips_count = {}, 0
+        self._flips_waiting = {}
 
     def seen(self, stream: Stream, position: int, closed: Closed | None, segment: Segment) -> Seen:
         """The kept reviews of a stream, up to a position in the segment."""

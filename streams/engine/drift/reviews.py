@@ -176,8 +176,7 @@ class ReviewDrifts:
         call = self._call(here, segment)
         wrong = REVIEW.of(here.rows, "wrong") > 0
         self.streams.begin(call, self._day * DAY_SECONDS)
-        self.book.begin(segment.revisions)
-        self.river.book.begin(segment.revisions)
+        self._begin(segment.revisions)
         reported = len(self.book.reported)
         self._feed(call, wrong, segment)
         if len(self.book.reported) > reported:
@@ -274,8 +273,7 @@ class ReviewDrifts:
         if revised:
             revisions = self._revisions(revised)
             self.memory.revise(revisions)
-            self.book.begin(revisions)
-            self.river.book.begin(revisions)
+            self._begin(revisions)
             self._correct()
 
     def _revisions(self, revised: Sequence[tuple[int, ReviewRevised]]) -> list[Revision]:
@@ -287,6 +285,11 @@ class ReviewDrifts:
             if ring is not None and old is not None:
                 revisions.append(Revision(position, ring, event, old, _error_of(event.new)))
         return revisions
+
+    def _begin(self, revisions: Sequence[Revision]) -> None:
+        """Lets drifts that end take in the revisions before it, ours and river's."""
+        self.book.begin(revisions)
+        self.river.book.begin(revisions)
 
     def _correct(self) -> None:
         """Corrects the figures of open drifts, ours and river's."""

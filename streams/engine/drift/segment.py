@@ -50,7 +50,7 @@ class Segment(NamedTuple):
     at: Ints
     clock: Ints
     tasks: Mapping[int, str]
-    revisions: Sequence[Revision] = ()
+    revisions: Sequence[Revision]
 
     def up_to(self, position: int, ring: int) -> Ints:
         """Indices in the segment of a ring's reviews up to a position in the batch."""
