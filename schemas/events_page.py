@@ -1,7 +1,4 @@
-"""docs/reference/events.md from the classes of schemas/events.py, so that the page cannot disagree with the worker.
-
-Run: python -m schemas.events_page (make documents)
-"""
+"""docs/reference/events.md from the classes of schemas/events.py, for `make documents`: as the worker reads them."""
 
 import json
 from collections.abc import Iterator
@@ -128,13 +125,3 @@ def _number(name: str, kind: inspect.IntType | inspect.FloatType) -> str:
 
 def _line(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def main() -> None:
-    """Writes the page."""
-    PATH.parent.mkdir(exist_ok=True)
-    PATH.write_text(document(), "utf-8")
-
-
-if __name__ == "__main__":
-    main()

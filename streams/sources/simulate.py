@@ -133,10 +133,12 @@ class Operation:
         self._queue_random = Random(f"queues of {simulation.seed}")
         self._queue_numbers = itertools.count(1)
         self._queues = {
-            (site.name, project.name, market): SimulatedQueue(project.name, market)
+            site.name: {
+                (project.name, market): SimulatedQueue(project.name, market)
+                for project in site.projects
+                for market in project.markets
+            }
             for site in self.sites
-            for project in site.projects
-            for market in project.markets
         }
         self._describe_change()
 
@@ -239,7 +241,7 @@ class Operation:
         random = self._random
         number = next(self._numbers)
         market = random.choice(project.markets)
-        queue = self._queues[person.site.name, project.name, market]
+        queue = self._queues[person.site.name][project.name, market]
         queue.taken += 1
         sop = self._sop(at_ms, project)
         work = {
@@ -292,18 +294,17 @@ class Operation:
 
     def _measure_queues(self, at_ms: int, site: SimulatedSite) -> None:
         factor = BACKLOG_FACTOR if self._changed(at_ms, "backlog", site) else 1.0
-        for (name, *_), queue in self._queues.items():
-            if name == site.name:
-                fields = queue.measure(at_ms, self._queue_random, factor)
-                if not self._changed(at_ms, "outage", site):
-                    event = {
-                        "type": "queue_measured",
-                        "event_id": f"{self._plan.seed:x}-q{next(self._queue_numbers):x}",
-                        "at": at_ms,
-                        "site_id": name,
-                        **fields,
-                    }
-                    self._deliver(at_ms, name, _encode(event), "queue_measured")
+        for queue in self._queues[site.name].values():
+            fields = queue.measure(at_ms, self._queue_random, factor)
+            if not self._changed(at_ms, "outage", site):
+                event = {
+                    "type": "queue_measured",
+                    "event_id": f"{self._plan.seed:x}-q{next(self._queue_numbers):x}",
+                    "at": at_ms,
+                    "site_id": site.name,
+                    **fields,
+                }
+                self._deliver(at_ms, site.name, _encode(event), "queue_measured")
         self._queues_at(at_ms + MEASURED_EVERY_MS, site)
 
     # --- reviews
