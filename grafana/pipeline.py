@@ -18,6 +18,10 @@ SEVERITY = {"page": (Words("▼ page", "▼ 立即处理"), None), "ticket": (Wo
 MINUTE = "1m"
 WORKER = Words("Worker", "监控实例")
 PARTITION = Words("partition {{partition}}", "分区 {{partition}}")
+#: Processes that not everybody runs, and how a panel says that none is there.
+RECEIVER, BRIDGE = 'job="labelwatch-ingest"', 'job="labelwatch-bridge"'
+NO_RECEIVER = Words("○ no receiver of webhooks", "○ 没有 webhook 接收器")
+NO_BRIDGE = Words("○ no bridge", "○ 没有桥接")
 
 
 def make(language: Language) -> Board:
@@ -42,6 +46,8 @@ def make(language: Language) -> Board:
     _refused(board)
     _failures(board)
     _workers(board)
+    _receiver(board)
+    _bridge(board)
     return board
 
 
@@ -311,4 +317,143 @@ def _workers(board: Board) -> None:
         empty=Words("✓ no alert", "✓ 没有告警"),
         sort_by=None,
         key_props={"severity": {"mappings": board.mappings(SEVERITY)}, **shared.site_keys(board)},
+    )
+
+
+def _receiver(board: Board) -> None:
+    board.lines(
+        (0, 48, 8, 7),
+        Words("Receiver: webhooks a second", "接收器：每秒 webhook"),
+        [
+            PanelQuery(signals.HOOKS_READ, of=RECEIVER, colour=BLUE),
+            PanelQuery(
+                signals.HOOKS_REFUSED,
+                Words("refused, {{reason}}", "已拒绝，{{reason}}"),
+                of=RECEIVER,
+                colour=VERMILLION,
+                shades=True,
+            ),
+        ],
+        says=Words(
+            "Webhooks read and refused. None read while people label: the tool sends none, or not to here. secret: a stranger, or the tool has another; spool: the disk is full.",
+            "已读取与已拒绝的 webhook。有人标注时没有读取：工具没有发送，或没有发到这里。secret：陌生来源或密钥不同；spool：磁盘已满。",
+        ),
+        floor=0,
+        interval=MINUTE,
+        empty=NO_RECEIVER,
+    )
+    board.lines(
+        (8, 48, 8, 7),
+        Words("Receiver: waiting for Kafka", "接收器：等待写入 Kafka"),
+        [
+            PanelQuery(
+                signals.SPOOL_RECORDS, Words("events, {{instance}}", "事件，{{instance}}"), of=RECEIVER, colour=BLUE
+            ),
+            PanelQuery(
+                signals.SPOOL_AGE,
+                Words("oldest waits for, {{instance}}", "最早等待时长，{{instance}}"),
+                of=RECEIVER,
+                colour=ORANGE,
+                shades=True,
+                props={"custom.axisPlacement": "right"},
+            ),
+        ],
+        says=Words(
+            "Left: events on the receiver's disk that Kafka does not have yet. Right: how long the oldest waits. Both rise while Kafka "
+            "is away; nothing is lost until the disk is full.",
+            "左轴：接收器磁盘上尚未写入 Kafka 的事件。右轴：最早的等待时长。Kafka 中断时两者上升；磁盘写满之前不会丢失。",
+        ),
+        floor=0,
+        empty=NO_RECEIVER,
+    )
+    board.lines(
+        (16, 48, 8, 7),
+        Words("Receiver: webhooks that got lost", "接收器：丢失的 webhook"),
+        [
+            PanelQuery(
+                signals.HOOKS_MISSING,
+                Words("{{kind}}, within an hour", "一小时内 {{kind}}"),
+                of=RECEIVER,
+                colour=VERMILLION,
+                shades=True,
+            ),
+            PanelQuery(signals.SWEEPS_FAILED, of=RECEIVER, colour=PURPLE),
+        ],
+        says=Words(
+            "Changes that a comparison with the tool found and no webhook had reported: they count now, late. While comparisons fail, nobody knows of any.",
+            "与工具比对时发现、而没有 webhook 报告过的变更：现已计入，只是晚了。比对失败期间无从得知。",
+        ),
+        floor=0,
+        interval=MINUTE,
+        empty=NO_RECEIVER,
+    )
+
+
+def _bridge(board: Board) -> None:
+    board.lines(
+        (0, 55, 8, 7),
+        Words("Bridge: records a second", "桥接：每秒记录"),
+        [
+            PanelQuery(signals.BRIDGE_MAPPED, of=BRIDGE, colour=BLUE),
+            PanelQuery(signals.BRIDGE_PASSED, of=BRIDGE, colour=LIGHT_GREY),
+            PanelQuery(
+                signals.BRIDGE_REJECTED,
+                Words("rejected, {{reason}}", "已拒收，{{reason}}"),
+                of=BRIDGE,
+                colour=VERMILLION,
+                shades=True,
+            ),
+        ],
+        says=Words(
+            "What the records of the source come to. Rejected at once: the tool or the mapping has changed; their bytes are in the bridge's dead letters.",
+            "来源记录的去向。拒收突然出现：工具或映射已改变；原始字节在桥接的死信主题中。",
+        ),
+        floor=0,
+        interval=MINUTE,
+        empty=NO_BRIDGE,
+    )
+    board.lines(
+        (8, 55, 8, 7),
+        Words("Bridge: lag", "桥接：滞后"),
+        [
+            PanelQuery(
+                signals.BRIDGE_WAITING,
+                Words("records, {{instance}} partition {{partition}}", "记录，{{instance}} 分区 {{partition}}"),
+                of=BRIDGE,
+                colour=BLUE,
+                shades=True,
+            ),
+            PanelQuery(
+                signals.BRIDGE_COMMIT_AGE,
+                Words(
+                    "last commit, {{instance}} partition {{partition}}", "距上次提交，{{instance}} 分区 {{partition}}"
+                ),
+                of=BRIDGE,
+                colour=ORANGE,
+                shades=True,
+                props={"custom.axisPlacement": "right"},
+            ),
+        ],
+        says=Words(
+            "Left: records of the source that no commit holds. Right: how old the last commit is. Old with records waiting: stuck; old "
+            "without: the topic is still.",
+            "左轴：来源主题中尚未提交的记录。右轴：距最近一次提交的时长。旧且有记录等待：卡住；没有等待：主题安静。",
+        ),
+        floor=0,
+        empty=NO_BRIDGE,
+    )
+    board.lines(
+        (16, 55, 8, 7),
+        Words("Bridge: transactions", "桥接：事务"),
+        [
+            PanelQuery(signals.BRIDGE_TRANSACTIONS, of=BRIDGE, colour=BLUE),
+            PanelQuery(signals.BRIDGE_FAILURES, of=BRIDGE, colour=VERMILLION, props={"custom.axisPlacement": "right"}),
+        ],
+        says=Words(
+            "Left: transactions committed. Right: times that Kafka failed and all began anew at the last commit; nothing is lost or counted twice by it.",
+            "左轴：已提交的事务。右轴：Kafka 失败并从最近一次提交处重新开始的次数；不会丢失，也不会重复计入。",
+        ),
+        floor=0,
+        interval=MINUTE,
+        empty=NO_BRIDGE,
     )

@@ -2060,3 +2060,138 @@ CLOCK_SKEW = BoardSignal(
     "s",
     1,
 )
+
+# --- pipeline: what brings events from elsewhere; processes of their own, whose series begin with their first scrape
+
+
+def _by_the_second(metric: str, more: str = "", by: str = "") -> str:
+    """PromQL: rate of a process's own counter. Panels' least step is a minute."""
+    return f"sum{by} (rate({metric}{{<of>{more}}}{_RATE}))"
+
+
+HOOKS_READ = BoardSignal(
+    _W("read", "已读取"),
+    _W(
+        "Webhooks read and kept a second. 0 while people label: the tool sends none, or not to here.",
+        "每秒读取并保存的 webhook。有人标注时为 0：工具没有发送，或没有发到这里。",
+    ),
+    _by_the_second("labelwatch_ingest_hooks_total"),
+    "short",
+    2,
+)
+HOOKS_REFUSED = BoardSignal(
+    _W("refused", "已拒绝"),
+    _W(
+        "Requests refused a second by reason. secret: a stranger, or the tool has another secret; spool: the disk is full, and hooks "
+        "get lost until the next sweep.",
+        "每秒拒绝的请求，按原因。secret：陌生来源，或工具的密钥不同；spool：磁盘已满，下次比对前 webhook 会丢失。",
+    ),
+    _by_the_second("labelwatch_ingest_refused_total", by=" by (reason)"),
+    "short",
+    2,
+)
+SPOOL_RECORDS = BoardSignal(
+    _W("events waiting", "等待中的事件"),
+    _W(
+        "Events on the receiver's disk that Kafka does not have yet. Rising: Kafka is away; nothing is lost until the disk is full.",
+        "接收器磁盘上尚未写入 Kafka 的事件。持续上升：Kafka 中断；磁盘写满之前不会丢失。",
+    ),
+    "max by (instance) (labelwatch_ingest_spool_records{<of>})",
+    "short",
+    0,
+)
+SPOOL_AGE = BoardSignal(
+    _W("oldest waits for", "最早等待时长"),
+    _W(
+        "Age of the oldest event that waits; 0 where none does. Above 5 minutes a ticket says so.",
+        "最早等待事件的时长；没有则为 0。超过 5 分钟发出工单。",
+    ),
+    "max by (instance) (labelwatch_ingest_spool_age_seconds{<of>})",
+    "s",
+    0,
+)
+HOOKS_MISSING = BoardSignal(
+    _W("missing, within an hour", "一小时内缺失"),
+    _W(
+        "Changes within an hour that a comparison with the tool found and no webhook had reported. Any: webhooks get lost on the way; "
+        "these count now, late.",
+        "一小时内与工具比对时发现、而没有 webhook 报告过的变更。只要有：webhook 在途中丢失；它们现已计入，只是晚了。",
+    ),
+    "sum by (kind) (increase(labelwatch_ingest_missing_total{<of>}[1h]))",
+    "short",
+    0,
+)
+SWEEPS_FAILED = BoardSignal(
+    _W("sweeps failed, within an hour", "一小时内比对失败"),
+    _W(
+        "Comparisons with the tool within an hour that failed; the next does their work. Any that goes on: lost webhooks stay lost.",
+        "一小时内失败的比对；下一次会补做。持续出现：丢失的 webhook 无法找回。",
+    ),
+    "sum(increase(labelwatch_ingest_sweep_failures_total{<of>}[1h]))",
+    "short",
+    0,
+)
+BRIDGE_MAPPED = BoardSignal(
+    _W("mapped to events", "已映射为事件"),
+    _W("Records a second that became events.", "每秒成为事件的记录。"),
+    _by_the_second("labelwatch_bridge_records_total", ',outcome="mapped"'),
+    "short",
+    1,
+)
+BRIDGE_PASSED = BoardSignal(
+    _W("of no event", "不产生事件"),
+    _W("Records a second of which the mapping makes nothing.", "每秒按映射不产生事件的记录。"),
+    _by_the_second("labelwatch_bridge_records_total", ',outcome="passed"'),
+    "short",
+    1,
+)
+BRIDGE_REJECTED = BoardSignal(
+    _W("rejected", "已拒收"),
+    _W(
+        "Records a second that cannot be used, by reason. Rising at once: the tool or the mapping has changed.",
+        "每秒无法使用的记录，按原因。突然上升：工具或映射已改变。",
+    ),
+    _by_the_second("labelwatch_bridge_rejected_total", by=" by (reason)"),
+    "short",
+    1,
+)
+BRIDGE_WAITING = BoardSignal(
+    _W("records waiting", "等待中的记录"),
+    _W(
+        "Records of a partition of the source behind the last commit. Rising: one process is too slow, start a second one.",
+        "来源各分区在最近一次提交之后的记录。持续上升：一个进程太慢，再启动一个。",
+    ),
+    "max by (instance, partition) (labelwatch_bridge_waiting_records{<of>})",
+    "short",
+    0,
+)
+BRIDGE_COMMIT_AGE = BoardSignal(
+    _W("since the last commit", "距上次提交"),
+    _W(
+        "How long ago something of the partition was committed. Old with records waiting: stuck; old without: the topic is still.",
+        "该分区距最近一次提交的时长。旧且有记录等待：卡住；没有等待：主题安静。",
+    ),
+    "time() - max by (instance, partition) (labelwatch_bridge_last_commit_timestamp_seconds{<of>})",
+    "s",
+    0,
+)
+BRIDGE_TRANSACTIONS = BoardSignal(
+    _W("committed a second", "每秒提交"),
+    _W(
+        "Transactions committed a second. 0 with records waiting: nothing goes on.",
+        "每秒提交的事务。为 0 且有记录等待：没有进展。",
+    ),
+    _by_the_second("labelwatch_bridge_transactions_total"),
+    "short",
+    2,
+)
+BRIDGE_FAILURES = BoardSignal(
+    _W("failed, within 15 minutes", "15 分钟内失败"),
+    _W(
+        "Times within 15 minutes that Kafka failed and all began anew at the last commit; nothing is lost or counted twice by it.",
+        "15 分钟内 Kafka 失败并从最近一次提交处重新开始的次数；不会丢失，也不会重复计入。",
+    ),
+    _lately("labelwatch_bridge_failures_total"),
+    "short",
+    0,
+)

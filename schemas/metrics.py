@@ -279,6 +279,7 @@ BRIDGE_CATALOGUE: tuple[Metric, ...] = (
     _apart("labelwatch_bridge_records_total", Kind.COUNTER, ("outcome",), "Records read: `mapped` to events, `passed` since the mapping makes nothing of them, `rejected` to the dead letters."),
     _apart("labelwatch_bridge_events_total", Kind.COUNTER, ("type",), "Events written, by type."),
     _apart("labelwatch_bridge_rejected_total", Kind.COUNTER, ("reason",), "Records that cannot be used, by a few words of why. Rising at once: the tool or the mapping has changed."),
+    _apart("labelwatch_bridge_transactions_total", Kind.COUNTER, (), "Transactions committed: events, dead letters and offset of up to some thousand records each. Still while records wait: nothing goes on."),
     _apart("labelwatch_bridge_failures_total", Kind.COUNTER, (), "Times that Kafka failed and all began anew at the last commit; nothing is lost or doubled by it."),
     _apart("labelwatch_bridge_waiting_records", Kind.GAUGE, ("partition",), "Records of a partition of the source behind the last commit. Rising: one process is too slow, start a second one."),
     _apart("labelwatch_bridge_last_commit_timestamp_seconds", Kind.GAUGE, ("partition",), "When something of the partition was last committed; a still topic commits nothing.", "seconds"),

@@ -121,12 +121,14 @@ class BridgeMetrics(OwnMetrics):
             self._records.labels(outcome)
         self._events = self.counter("labelwatch_bridge_events_total")
         self._rejected = self.counter("labelwatch_bridge_rejected_total")
+        self._transactions = self.counter("labelwatch_bridge_transactions_total")
         self._failures = self.counter("labelwatch_bridge_failures_total")
         self._waiting = self.gauge("labelwatch_bridge_waiting_records")
         self._commit = self.gauge("labelwatch_bridge_last_commit_timestamp_seconds")
 
     def committed(self, partition: int, done: Bridged, behind: int) -> None:
         """A transaction counts; so many records of the partition wait behind it."""
+        self._transactions.inc()
         rejected = done.rejected.total()
         for outcome, count in (
             ("mapped", done.records - done.passed - rejected),

@@ -17,7 +17,7 @@ from grafana import generate, signals
 from grafana.fields import UNITS
 from grafana.query import BoardSignal
 from schemas import states
-from schemas.metrics import CATALOGUE, METRICS, Kind, Origin
+from schemas.metrics import METRICS, Kind, Origin
 from tests.boards.queries import boards, filled, panels, queries, seconds
 from tests.rules.stories import groups
 from tests.support.promql import selectors
@@ -27,7 +27,7 @@ SCHEMAS = ROOT / "tests" / "data" / "grafana_schemas"
 BOARDS = boards()
 SERIES = {
     f"{metric.name}{suffix}": metric
-    for metric in CATALOGUE
+    for metric in METRICS.values()
     for suffix in (("_bucket", "_sum", "_count") if metric.kind is Kind.HISTOGRAM else ("",))
 }
 RULES = [rule for group in groups() for rule in group["rules"]]

@@ -14,6 +14,7 @@ from streams.exporter.pseudonyms import plain
 from streams.ops.preview import PreviewOptions, preview
 from streams.views.preview.panels.canvas import NO_DATA
 from tests.boards import given, queries
+from tests.boards.apart import pages_apart
 from tests.boards.history import backfill
 from tests.boards.stage import Operation, Prometheus
 from tests.support.exporter import FakeEngine, showing
@@ -86,6 +87,8 @@ def dip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Operation, P
             ages,
             _earlier,
         )
+        # Scraped every 15 s; by themselves, since of a counter's begin Prometheus counts nothing.
+        samples += backfill(folder / "prometheus" / "data", pages_apart(), now, range(1_200, 0, -15))
         log.info("%d samples of the past", samples)
         with prometheus:
             prometheus.wait_for('count(ALERTS{alertname="LabelwatchSiteQualityDrift",alertstate="firing"})')

@@ -72,7 +72,8 @@ def test_boards_ask_for_the_same_names(tmp_path: Path) -> None:
         matchers = re.findall(r'\b(job|severity)[=!~]+\\"([^"\\]*)', text)
         assert matchers
         assert set(matchers) <= {
-            ("job", _JOB), ("job", "monitoring/labelwatch-people"), ("severity", "critical|warning"),
+            ("job", _JOB), ("job", "monitoring/labelwatch-people"), ("job", "monitoring/hooks"),
+            ("job", "monitoring/bridge"), ("severity", "critical|warning"),
             ("severity", "critical"),  # of an error that a review found
         }  # fmt: skip
 
