@@ -157,9 +157,10 @@ def import_files(
         else:
             if (old := ops.old_line(imported.report)) is not None:
                 terminal.say(old, err=True)
-            terminal.say("reading the topic for what an earlier import has written", err=True)
-            known = asyncio.run(ops.known_ids(settings_of(*CONNECTION, bootstrap=bootstrap)))
-            written = ops.write_to_kafka(imported, kafka_target(bootstrap), known)
+            settings = settings_of(*CONNECTION, bootstrap=bootstrap)
+            known = ops.write_to_kafka(
+                imported, settings, kafka_target(bootstrap), lambda line: terminal.say(line, err=True)
+            )
             _done(f"{known.passed_on:,} events written to Kafka", imported.sorter.doubles)
             if known.left_out:
                 terminal.say(f"{known.left_out:,} events were in the topic already, by an earlier import: left out")

@@ -11,9 +11,15 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    IncompatibleBrokerVersion,
+    InvalidProducerEpoch,
     KafkaConnectionError,
     KafkaError,
+    ProducerFenced,
     TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    UnknownError,
+    UnsupportedVersionError,
 )
 from aiokafka.partitioner import murmur2
 
@@ -26,6 +32,13 @@ _BATCH_BYTES = 512 << 10
 #: Batches under way; more would only take memory.
 _IN_FLIGHT = 16
 _START_SECONDS = 15.0
+#: Records of a transaction: what is in an open one holds up who reads committed records, so they are short.
+_TRANSACTION_RECORDS = 20_000
+#: The broker ends a transaction that is open for longer, such as that of a process that was killed.
+TRANSACTION_SECONDS = 30.0
+#: How brokers without transactions answer. The last one also comes of others now and then, so it is tried again.
+_NO_TRANSACTIONS = (IncompatibleBrokerVersion, UnsupportedVersionError, UnknownError)
+_TRANSACTION_TRIES = 3
 
 
 class Outgoing(NamedTuple):
@@ -81,16 +94,33 @@ class KafkaSink:
 
     Args:
         target: Where to.
+        only_one: A transactional id, if nobody else may write by the same one: who connects last ends all others, and
+            what those have not committed does not count. None: anybody may write at the same time.
+        before_commit: Called when a transaction holds everything and is not committed yet; for tests.
+
+    Attributes:
+        sent: Records written.
+        is_only_one: Whether nobody else can write by that id; a broker without transactions promises nothing.
     """
 
-    def __init__(self, target: KafkaTarget) -> None:
+    def __init__(
+        self,
+        target: KafkaTarget,
+        only_one: str | None = None,
+        before_commit: Callable[[], None] = lambda: None,
+    ) -> None:
         self._target = target
+        self._before_commit = before_commit
+        self._only_one = only_one
+        self._in_transaction = 0
+        self._has_begun = False
         self._producer: AIOKafkaProducer | None = None
         self._partitions = 0
         self._by_key: dict[bytes, int] = {}
         self._open: dict[int, tuple[Any, float]] = {}
         self._pending: set[asyncio.Future[Any]] = set()
         self.sent = 0
+        self.is_only_one = False
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["KafkaSink"]:
@@ -117,6 +147,17 @@ class KafkaSink:
 
     async def _sentence(self, error: BaseException) -> str:
         target = self._target
+        if isinstance(error, (ProducerFenced, InvalidProducerEpoch)):
+            return (
+                f"another import into {target.topic} has begun, or this one stood still for more than "
+                f"{TRANSACTION_SECONDS:.0f} s, and only one may write at a time: run it again when the other one has "
+                "ended; what is in the topic by then is left out"
+            )
+        if isinstance(error, TransactionalIdAuthorizationFailed):
+            return (
+                f"this user may not use transactional id {self._only_one} at {target.bootstrap}: allow it Write there; "
+                "the rules to copy are in docs/security.md"
+            )
         if isinstance(error, (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)):
             return f"this user may not write to {target.topic} at {target.bootstrap}: allow it Write and Describe there"
         if (why := target.why_not and await target.why_not()) is not None:
@@ -129,25 +170,28 @@ class KafkaSink:
         )
 
     async def _connect(self) -> None:
-        for idempotent in (True, False):
+        forms = self._forms()
+        for form in forms:
             self._producer = AIOKafkaProducer(
                 bootstrap_servers=self._target.bootstrap,
                 acks="all",
-                enable_idempotence=idempotent,
                 max_batch_size=_BATCH_BYTES,
                 max_request_size=4 << 20,
                 request_timeout_ms=10_000,
+                **form,
                 **self._target.security,
             )
             try:
                 await asyncio.wait_for(self._producer.start(), _START_SECONDS)
+                self.is_only_one = "transactional_id" in form
                 break
             except KafkaError as error:
-                # A broker without idempotent producers (the embedded one) refuses: then plainly.
-                if not idempotent or isinstance(error, KafkaConnectionError):
+                # A broker without what is asked for (the embedded one) refuses: then more plainly.
+                may_lack = _NO_TRANSACTIONS if "transactional_id" in form else KafkaError
+                if form is forms[-1] or isinstance(error, KafkaConnectionError) or not isinstance(error, may_lack):
                     raise
                 await self._producer.stop()
-        assert self._producer is not None, "one of the two above"
+        assert self._producer is not None, "one of the forms above"
         # All topics: asking for one by its name can create it, with settings that nobody chose.
         metadata = await asyncio.wait_for(self._producer.client.fetch_all_metadata(), _START_SECONDS)
         partitions = metadata.partitions_for_topic(self._target.topic)
@@ -159,6 +203,14 @@ class KafkaSink:
                 f"{'' if open_to_all else ', unless it is there and this user may not describe it'}"
             )
         self._partitions = len(partitions)
+
+    def _forms(self) -> list[dict[str, Any]]:
+        """Kinds of producers, the strictest first."""
+        plainer: list[dict[str, Any]] = [{"enable_idempotence": True}, {"enable_idempotence": False}]
+        if self._only_one is None:
+            return plainer
+        strict = {"transactional_id": self._only_one, "transaction_timeout_ms": int(TRANSACTION_SECONDS * 1000)}
+        return [strict] * _TRANSACTION_TRIES + plainer
 
     async def put(self, record: Outgoing) -> None:
         """Adds a record; sends its partition's batch when full."""
@@ -181,6 +233,9 @@ class KafkaSink:
             # The first record of a batch may be of any size; the broker has the last word.
             batch.append(key=key, value=value, timestamp=None)
         self.sent += 1
+        self._in_transaction += 1
+        if self.is_only_one and self._in_transaction >= _TRANSACTION_RECORDS:
+            await self.flush()
 
     def _new_batch(self, partition: int) -> tuple[Any, float]:
         assert self._producer is not None
@@ -191,6 +246,9 @@ class KafkaSink:
         assert self._producer is not None
         batch, _ = self._open.pop(partition)
         batch.close()
+        if self.is_only_one and not self._has_begun:
+            await self._producer.begin_transaction()
+            self._has_begun = True
         future = await self._producer.send_batch(batch, self._target.topic, partition=partition)
         self._pending.add(future)
         if len(self._pending) >= _IN_FLIGHT:
@@ -205,11 +263,17 @@ class KafkaSink:
             await self._send(partition)
 
     async def flush(self) -> None:
-        """Sends everything and waits for the acknowledgements."""
+        """Sends everything and waits for the acknowledgements; ends a transaction."""
         for partition in list(self._open):
             await self._send(partition)
         pending, self._pending = self._pending, set()
         await asyncio.gather(*pending)
+        if self._has_begun:
+            assert self._producer is not None
+            self._before_commit()
+            await self._producer.commit_transaction()
+            self._has_begun = False
+        self._in_transaction = 0
 
 
 async def pump(

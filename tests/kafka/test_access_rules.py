@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 PAGE = Path(__file__).parents[2] / "docs/security.md"
 CHECKPOINTS = checkpoints_topic("main")
-USERS = ("worker", "producer", "reader", "deployer")
+USERS = ("worker", "producer", "importer", "reader", "deployer")
 #: What the broker answers a user without a rule for it, by librdkafka's codes.
 FORBIDDEN = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -150,6 +150,12 @@ def test_each_user_can_do_its_work(guarded: RealKafka, tmp_path: Path) -> None:
     assert labelwatch(guarded, "worker", "topics", "check") == "All topics are there, with their settings.\n"
     told = labelwatch(guarded, "producer", "simulate", "--seconds", 1, "--rate", 20)
     assert "records" in told
+    rows = tmp_path / "rows.csv"
+    rows.write_text("who,item,at\na-1,t-1,1790000000\n")
+    mapped = ("--map", "agent_id=who,task_id=item,at=at", "--set", "site_id=site-9", "--set", "project_id=p")
+    assert "1 events written" in labelwatch(guarded, "importer", "import", rows, *mapped, "--to", "kafka")
+    told = labelwatch(guarded, "producer", "import", rows, *mapped, "--to", "kafka", code=1)
+    assert "may not use transactional id labelwatch-import" in told
     asked = ("explain", "--site", "site-0", "--figure", "labels", "--window", "7d", "--clock", "event", "--plain")
     assert f"# labels: {load.labels['site-0']}" in labelwatch(guarded, "reader", *asked)
 
@@ -222,6 +228,8 @@ MUST_NOT: list[tuple[str, Callable[[RealKafka, str, str], None], str]] = [
     ("producer", _read, CHECKPOINTS),
     ("producer", _fence, "labelwatch-main-0"),
     ("producer", _join, "labelwatch-main"),
+    ("importer", _write, REJECTED),
+    ("importer", _fence, "labelwatch-main-0"),
     ("reader", _write, EVENTS),
     ("reader", _write, CHECKPOINTS),
     ("reader", _read, CHECKPOINTS),
