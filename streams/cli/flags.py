@@ -119,4 +119,4 @@ def map_of(text: str | None) -> Path | dict[str, str] | None:
     """What `--map` gives: a mapping file, or pairs; None where it is not given."""
     if text is None:
         return None
-    return Path(text) if text.endswith(".toml") else pairs_of("--map", text.split(","))
+    return Path(text) if text.endswith(".toml") or "=" not in text else pairs_of("--map", text.split(","))

@@ -104,7 +104,8 @@ def import_files(
         Path | None, typer.Option(help="Write what boards would have shown to Prometheus' folder of data.")
     ] = None,
     consensus: Annotated[
-        str | None, typer.Option(help="majority: no reviews, so labels are judged by those of the other people.")
+        str | None,
+        typer.Option(help="majority or dawid-skene: no reviews, so labels are judged by those of the other people."),
     ] = None,
     presence_gap_minutes: Annotated[
         float | None,
@@ -155,10 +156,12 @@ def import_files(
         elif backfill is not None:
             _backfill(ops, imported, backfill, policy, data_dir, agent_labels)
         else:
+            from streams.ops.import_to_kafka import write_to_kafka
+
             if (old := ops.old_line(imported.report)) is not None:
                 terminal.say(old, err=True)
             settings = settings_of(*CONNECTION, bootstrap=bootstrap)
-            known = ops.write_to_kafka(
+            known = write_to_kafka(
                 imported, settings, kafka_target(bootstrap), lambda line: terminal.say(line, err=True)
             )
             _done(f"{known.passed_on:,} events written to Kafka", imported.sorter.doubles)

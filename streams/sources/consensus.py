@@ -1,18 +1,24 @@
-"""Reviews by consensus, for files without reviews: each label beside what most of the other people say of its task."""
+"""Reviews by consensus, for files without reviews: each label beside what the other people say of its task."""
 
 from array import array
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
-from schemas.text import visible
+from schemas.text import choice, visible
+from streams.sources import dawid_skene
 from streams.sources.mapping.errors import MappingError
 from streams.sources.mapping.fields import FIELDS
 
 Fields = dict[str, Any]
 #: Rules by name, and what each does, in words.
-RULES = {"majority": "what more than half of the other people say, of whom there are at least two"}
+RULES = {
+    "majority": "what more than half of the other people say, of whom there are at least two",
+    "dawid-skene": "what is more likely than not by the labels of the other people, of whom there are at least two, "
+    "each weighed by how well they seem to know",
+}
 #: Fewer agree too easily: of one other, every difference would be somebody's error.
 _OTHERS = 2
 #: More different labels are texts that everybody writes anew; people do not agree on such.
@@ -26,21 +32,34 @@ _Ints = npt.NDArray[np.int64]
 
 
 class Consensus:
-    """Takes the labels of all files, then says of each what the others' majority is.
+    """Takes the labels of all files, then says of each what the others say.
 
     A person has one vote on a task, the label that they gave last. Nobody's own vote counts for or against them: with
-    it, everybody would agree with themselves. So of three people of whom one differs, that one
+    it, everybody would agree with themselves. So by majority, of three people of whom one differs, that one
     alone is judged; the other two each see the others at odds.
 
-    Memory: 28 bytes a label while they are taken, 32 for each person and task then.
+    Votes are numbered by their texts, whatever their places in a file: the same labels have the same reviews.
+
+    Memory: 28 bytes a label while they are taken, 32 for each person and task then; `dawid-skene` needs about 100 more
+    for these, and its tables.
+
+    Args:
+        rule: One of `RULES`.
 
     Attributes:
+        rule: By which the others are heard.
         labels: Labels taken.
-        judged: Labels whose others have a majority.
-        equal: Of those, how many are what it says.
+        judged: Labels of whose task the others say enough.
+        equal: Of those, how many are what they say.
+
+    Raises:
+        MappingError: There is no such rule.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rule: str = "majority") -> None:
+        if rule not in RULES:
+            raise MappingError(f"consensus {rule!r}: use {choice(RULES)}")
+        self.rule = rule
         self._tasks, self._people, self._times = array("q"), array("q"), array("q")
         self._given = array("i")
         self._codes: dict[str, int] = {}
@@ -87,14 +106,11 @@ class Consensus:
         task_of, begins = _numbered(tasks)
         known_at = np.maximum.reduceat(times, begins)
         votes, voted = task_of[is_last], given[is_last]
-        voters = np.bincount(votes)
-        first, first_count, second, second_count = _most_given(votes, voted, len(begins))
-        own = voted
-        others = voters[votes] - 1
-        first_of_others = first_count[votes] - (own == first[votes])
-        second_of_others = second_count[votes] - (own == second[votes])
-        expected = np.where(2 * first_of_others > others, first[votes], -1)
-        expected = np.where(2 * second_of_others > others, second[votes], expected)
+        others = np.bincount(votes)[votes] - 1
+        if self.rule == "majority":
+            expected = _by_majority(votes, voted, others, len(begins))
+        else:
+            expected = self._by_dawid_and_skene(votes, people[is_last], voted)
         expected[others < _OTHERS] = -1
         # By label, of which a person may have given several.
         by_label = expected[np.cumsum(np.append(True, is_last[:-1])) - 1]
@@ -106,8 +122,27 @@ class Consensus:
         self._texts = list(self._codes)
         self._tasks, self._people, self._times, self._given = array("q"), array("q"), array("q"), array("i")
 
+    def _by_dawid_and_skene(self, tasks: _Ints, people: _Ints, voted: _Ints) -> _Ints:
+        """For each vote what the others say.
+
+        Raises:
+            MappingError: There are too many tasks, people and labels for its tables.
+        """
+        # Sums depend a little on their order: by text, which label has come first does not matter.
+        by_text = np.array(sorted(range(len(self._codes)), key=list(self._codes).__getitem__))
+        number = np.argsort(by_text)
+        votes = dawid_skene.Votes(tasks, np.unique(people, return_inverse=True)[1], number[voted])
+        if votes.cells > dawid_skene.MOST_CELLS:
+            n_tasks, n_people, n_labels = votes.sizes
+            raise MappingError(
+                f"consensus: dawid-skene needs too large a table for {n_tasks:,} tasks, {n_people:,} people and "
+                f"{n_labels:,} different labels; use majority, or map label to fewer choices"
+            )
+        expected = dawid_skene.by_others(votes)
+        return np.where(expected >= 0, by_text[expected], -1)
+
     def review(self, event: Fields) -> Fields | None:
-        """The review of a label, dated when the last vote of its task came; None where the others have no majority."""
+        """The review of a label, dated when the last vote of its task came; None where the others say too little."""
         label = event.get("label")
         if event["type"] != "label_submitted" or label is None or event.get("skipped") or not len(self._keys):
             return None
@@ -129,8 +164,21 @@ class Consensus:
 
 
 def _keys_of(event: Fields) -> tuple[int, int]:
-    """A task, which people of several sites may share, and a person."""
-    return hash((event["project_id"], event["task_id"])), hash((event["site_id"], event["agent_id"]))
+    """A task, which people of several sites may share, and a person: numbers that are the same in any process."""
+    return _number(event["project_id"], event["task_id"]), _number(event["site_id"], event["agent_id"])
+
+
+def _number(first: str, second: str) -> int:
+    return int(xxhash.xxh3_64_intdigest(f"{len(first)} {first}{second}".encode())) - (1 << 63)
+
+
+def _by_majority(tasks: _Ints, voted: _Ints, others: _Ints, count: int) -> _Ints:
+    """For each vote what more than half of the others say; -1 where they differ."""
+    first, first_count, second, second_count = _most_given(tasks, voted, count)
+    first_of_others = first_count[tasks] - (voted == first[tasks])
+    second_of_others = second_count[tasks] - (voted == second[tasks])
+    expected = np.where(2 * first_of_others > others, first[tasks], -1)
+    return np.where(2 * second_of_others > others, second[tasks], expected)
 
 
 def _mixed(tasks: _Ints, people: _Ints) -> _Ints:

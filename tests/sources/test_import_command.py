@@ -134,6 +134,7 @@ def test_labels_and_gold_that_never_meet_are_said(run: Run, tmp_path: Path) -> N
         (("--to", "kafka", "--out", "x"), 2, "--to, --out and --backfill: give one"),
         (("--map", "colour=worker"), 2, "--map and --set: colour: is not known; use agent_id"),
         (("--map", "absent.toml"), 2, "--map absent.toml: No such file or directory; give a mapping file"),
+        (("--map", "mapping"), 2, "--map mapping: No such file or directory; give a mapping file, or pairs such as"),
         (("--map", "agent_id=a,agent_id=b"), 2, "give NAME=VALUE, each name once"),
         (("--map", MAP), 2, "at: label_submitted needs it: name the column of its time, at = ..., or let times"),
         (("--map", "agent_id=nobody,task_id=item", *PLACE), 2, "hitspam.csv: no column 'nobody'; the file has worker"),
@@ -165,7 +166,7 @@ def test_importing_twice_into_kafka_counts_once(run: Run, tansu: Tansu, tmp_path
     first = run("import", path, *arguments)
     assert (first.code, first.out.splitlines()[-1]) == (0, "600 events written to Kafka"), first.err
     # The embedded broker has none; tests/kafka/test_import.py asks one that has.
-    assert first.err.startswith("this broker has no transactions: what two imports write at the same time may count")
+    assert "this broker has no transactions: what two imports write at the same time may count" in first.err
     # A later export of the same work, with more in it and under another name.
     longer, rows = head(tmp_path, "sentiment_amt", 400)
     again = longer.rename(tmp_path / "december.csv")
@@ -310,6 +311,25 @@ def test_a_proposal_says_what_it_rests_on(
     path.write_text("\n".join([header, *rows]))
     text = proposed(run, path)
     assert [part for part in expected if part not in text] == []
+
+
+@pytest.mark.parametrize("gold", ["", "1"])
+def test_a_consensus_is_proposed_where_several_people_label_a_task_and_nobody_reviews(
+    run: Run, tmp_path: Path, gold: str
+) -> None:
+    path, _ = head(tmp_path, "sentiment_amt", 200)
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    path.write_text("\n".join(",".join([*cells[:3], gold, *cells[4:]]) for cells in [lines[0], *lines[1:]][1:]))
+    path.write_text("worker,item,label,gold,seconds\n" + path.read_text())
+    text = proposed(run, path)
+    assert ("no reviews, and 10 of 10 tasks have labels of 3 people or more: --consensus" in text) == (not gold)
+    assert ("'gold' is empty, and left out: with it there is no consensus" in text) == (not gold)
+    if not gold:
+        (tmp_path / "m.toml").write_text(text)
+        for rule in ("majority", "dawid-skene"):
+            ended = run("import", path, "--map", tmp_path / "m.toml", *PLACE, "--consensus", rule)
+            assert (ended.code, ended.err) == (0, "")
+            assert "consensus: 200 of 200 labels can be judged by" in ended.out
 
 
 def test_label_studios_export_needs_no_mapping(run: Run, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from streams.sources.tables.table import BadRow, SourceTable, TableReading
 
 #: Rows by whose values it is proposed.
 _ROWS = 2_000
+#: People on a task of whom each has two others, and the share of tasks that must have so many for a consensus.
+_PEOPLE, _SHARE = 3, 0.1
 #: Distinct values that are a list of words, and are written out.
 _WORDS = 12
 #: What columns are called, by field; the first that a table has is taken. Compared in small letters, without signs.
@@ -136,7 +138,8 @@ def suggest(table: SourceTable, reading: TableReading = _NOTHING) -> Iterator[st
         table: Opened.
         reading: What a person stated about it, which the mapping then states.
     """
-    values, rows = _values(table)
+    rows = _rows(table)
+    values = _values(table.columns, rows)
     made = _Proposal()
     if table.kind in _EXPORTS:
         tool, fields = _EXPORTS[table.kind]
@@ -150,7 +153,8 @@ def suggest(table: SourceTable, reading: TableReading = _NOTHING) -> Iterator[st
         _times(values, made)
         _durations(values, made)
         _words(values, made)
-    yield f"# Proposed by the headers and the first {rows:,} rows of {visible(table.name)}: check each line,"
+    _consensus(table.columns, rows, made)
+    yield f"# Proposed by the headers and the first {len(rows):,} rows of {visible(table.name)}: check each line,"
     yield f"# then: labelwatch import {visible(table.name)} --map THIS.toml"
     for note in (*table.notes, *made.notes):
         yield f"# {note}"
@@ -175,17 +179,56 @@ def suggest(table: SourceTable, reading: TableReading = _NOTHING) -> Iterator[st
         yield from (f"{_quoted(text)} = {meaning}" for text, meaning in meant.items())
 
 
-def _values(table: SourceTable) -> tuple[dict[str, list[str]], int]:
-    """Values of each column that are not empty, of the first rows; and how many rows those were."""
-    found: dict[str, list[str]] = {column: [] for column in table.columns}
-    rows = 0
-    for row in islice(table.rows(table.columns), _ROWS):
-        rows += 1
-        if not isinstance(row.cells, BadRow):
-            for column, cell in zip(table.columns, row.cells, strict=True):
-                if text := cell.strip():
-                    found[column].append(text)
-    return found, rows
+def _rows(table: SourceTable) -> list[list[str]]:
+    """The first rows; without a cell where one cannot be read."""
+    return [
+        [] if isinstance(row.cells, BadRow) else [cell.strip() for cell in row.cells]
+        for row in islice(table.rows(table.columns), _ROWS)
+    ]
+
+
+def _values(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+    """Values of each column that are not empty."""
+    found: dict[str, list[str]] = {column: [] for column in columns}
+    for cells in filter(None, rows):
+        for column, text in zip(columns, cells, strict=True):
+            if text:
+                found[column].append(text)
+    return found
+
+
+def _consensus(columns: Sequence[str], rows: Sequence[Sequence[str]], made: _Proposal) -> None:
+    """Proposes to judge labels by each other where nobody else does, and several people label each task."""
+    if not {"agent_id", "task_id", "label"} <= set(made.columns):
+        return
+    places = {column: place for place, column in enumerate(columns)}
+
+    def cells_of(name: str) -> list[str]:
+        parts = [places.get(part) for part in _columns_of(name, made.columns[name])] if name in made.columns else []
+        return ["\0".join(cells[part] for part in parts if part is not None) for cells in rows if cells]
+
+    if any(any(cells_of(name)) for name in ("correct", "expected", "reviewer_id")):
+        return
+    people: dict[str, set[str]] = {}
+    labels = cells_of("label")
+    for task, person, label in zip(cells_of("task_id"), cells_of("agent_id"), labels, strict=True):
+        if label:
+            people.setdefault(task, set()).add(person)
+    several = sum(len(each) >= _PEOPLE for each in people.values())
+    # Labels that hardly ever come again are texts, on which nobody agrees.
+    if not several or several < _SHARE * len(people) or len(set(labels)) > len(labels) / 2:
+        return
+    for name in ("correct", "expected", "reviewer_id"):
+        column = made.columns.get(name)
+        if column is not None and len(rows) == _ROWS:
+            made.notes.append(f"{visible(column)!r} is empty in these rows: if it is so in all, leave out its line")
+        elif column is not None:
+            made.notes.append(f"{visible(column)!r} is empty, and left out: with it there is no consensus")
+            del made.columns[name]
+    made.notes.append(
+        f"no reviews, and {several:,} of {len(people):,} tasks have labels of {_PEOPLE} people or more: --consensus "
+        "majority judges each label by what the others say; docs/import.md tells what that measures, and of dawid-skene"
+    )
 
 
 def _plain(header: str) -> str:
@@ -372,9 +415,13 @@ def _field(name: str, column: str, made: _Proposal) -> str:
     if name == "handle_ms" and made.unit_reason:
         made.reasons[name] += f"; {made.unit_reason}"
         return f"{name} = {{ column = {_quoted(column)}, unit = {_quoted(made.unit)} }}"
-    columns = column.split("+") if name == "task_id" and column in _PAIRED else [column]
+    columns = _columns_of(name, column)
     value = _quoted(column) if len(columns) == 1 else f"[{', '.join(map(_quoted, columns))}]"
     return f"{'handle_s' if name == 'handle_ms' else name} = {value}"
+
+
+def _columns_of(name: str, column: str) -> list[str]:
+    return column.split("+") if name == "task_id" and column in _PAIRED else [column]
 
 
 def _source_lines(reading: TableReading) -> Iterator[str]:
