@@ -88,8 +88,8 @@ boards: $(STAMP) ## Write grafana/dashboards from the code beside it; a test com
 documents: $(STAMP) ## Write docs/dependencies.md, docs/reference/events.md and the picture of docs/architecture.md from the code
 	@$(BIN)/python .ci/documents.py
 
-hashes: ## Write hashes.txt, what the image may install, anew from constraints.txt; needs uv (pipx install uv)
-	@echo 'setuptools>=77,<100' | uv pip compile pyproject.toml - --constraint constraints.txt --generate-hashes --quiet \
+hashes: $(STAMP) ## Write hashes.txt, what the image may install, anew from constraints.txt
+	@echo 'setuptools>=77,<100' | $(BIN)/uv pip compile pyproject.toml - --constraint constraints.txt --generate-hashes --quiet \
 	  --python-version 3.12 --python-platform linux --only-binary :all: --no-emit-index-url --no-annotate \
 	  --custom-compile-command 'make hashes' --output-file hashes.txt
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.rules.stories import PROMETHEUS, tool
+from tests.rules.stories import tell
 
 pytestmark = [pytest.mark.promtool, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -130,8 +129,7 @@ def a_day(seed: int) -> Samples:
 
 
 def ran(tmp_path: Path, stories: list[tuple[Samples, str, list[dict[str, Any]]]], evaluation: str) -> None:
-    rules = [str(path) for path in sorted((PROMETHEUS / "rules").glob("*.yml"))]
-    tests = [
+    told = [
         {
             "interval": evaluation,
             "input_series": [{"series": name, "values": " ".join(values)} for name, values in samples.items()],
@@ -139,9 +137,7 @@ def ran(tmp_path: Path, stories: list[tuple[Samples, str, list[dict[str, Any]]]]
         }
         for samples, at, expected in stories
     ]
-    file = tmp_path / "weeks.yml"
-    file.write_text(yaml.safe_dump({"rule_files": rules, "evaluation_interval": evaluation, "tests": tests}), "utf-8")
-    tool("promtool", "test", "rules", file)
+    tell(tmp_path, {"evaluation_interval": evaluation}, told)
 
 
 @pytest.mark.parametrize("first", [0, 7])
