@@ -296,8 +296,9 @@ def refuse_bad(report: ImportReport, allow_bad: int) -> None:
         CommandError: So it is; nothing was written.
     """
     if report.bad_rows > allow_bad:
+        rows = f"{report.bad_rows:,} row{'s' * (report.bad_rows != 1)}"
         raise CommandError(
-            f"{report.bad_rows:,} rows could not be used, {allow_bad:,} may be: nothing was written; mend them, or "
+            f"{rows} could not be used, {allow_bad:,} may be: nothing was written; mend them, or "
             f"leave them out: --allow-bad {report.bad_rows}"
         )
     if not report.events.total():

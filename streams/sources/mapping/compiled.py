@@ -36,7 +36,8 @@ class CompiledMapping:
         missing = [column for column in mapping.columns() if column not in places]
         if missing:
             has = ", ".join(visible(column) for column in list(places)[:40]) or "none"
-            raise MappingError(f"{file}: no column {missing[0]!r}; the file has {has}")
+            title = "; where a title stands above the header, delete its line" if len(places) == 1 else ""
+            raise MappingError(f"{file}: no column {missing[0]!r}; the file has {has}{title}")
         self.unjudged = 0
         self._times: dict[tuple[object, ...], TimeReader] = {}
         self._places, self._made = places, mapping.made_from is not None

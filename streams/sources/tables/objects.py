@@ -31,25 +31,36 @@ def open_objects(file: OpenedFile) -> SourceTable:
     """
     objects = array_items if file.kind == "json" else _line_items
     columns: dict[str, None] = {}
-    for _, found in islice(objects(file), _SEEN):
+    place = "object" if file.kind == "json" else "line"
+    nothing = ": has no object; nothing was imported"
+    for number, found in islice(objects(file), _SEEN):
         if isinstance(found, dict):
             columns |= dict.fromkeys(pointers(found, ""))
+            nothing = ""
+        elif nothing.startswith(":"):
+            nothing = f" {place} {number}: {_no_object(found).detail}"
         if len(columns) > _COLUMNS:
             raise SourceError(f"{file.name}: its objects have more than {_COLUMNS:,} keys; it is no table")
-    place = "object" if file.kind == "json" else "line"
+    if nothing:
+        raise SourceError(f"{file.name}{nothing}")
 
     def read(wanted: Sequence[str]) -> Iterator[TableRow]:
         getters = [getter_of(column) for column in wanted]
         for number, found in objects(file):
             if isinstance(found, dict):
                 yield TableRow(number, [getter(found) for getter in getters])
-            elif isinstance(found, BadRow):
-                yield TableRow(number, found)
             else:
-                yield TableRow(number, BadRow("JSON", f"is a {_name(found)}, not an object with names and values"))
+                yield TableRow(number, _no_object(found))
 
     kind = "json" if file.kind == "json" else "jsonl"
     return SourceTable(file.name, kind, tuple(columns), read, place, file.notes, file.where, file.size)
+
+
+def _no_object(found: Any) -> BadRow:
+    """Why a part is no row."""
+    if isinstance(found, BadRow):
+        return found
+    return BadRow("JSON", f"is a {_name(found)}, not an object with names and values")
 
 
 def pointers(found: dict[str, Any], before: str) -> Iterator[str]:

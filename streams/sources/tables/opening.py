@@ -236,7 +236,8 @@ def _encoding(file: OpenedFile, head: bytes) -> str:
             return name
     if b"\0" in head:
         evens, odds = head[::2].count(0), head[1::2].count(0)
-        if max(evens, odds) > len(head) // 8:
+        # Of UTF-16 one half of the bytes has them; a file that a crash has filled up has them in both.
+        if max(evens, odds) > len(head) // 8 and min(evens, odds) < max(evens, odds) // 4:
             name = "utf-16-le" if odds > evens else "utf-16-be"
             raise SourceError(f"{file.name}: looks like UTF-16 without a mark; state it: --encoding {name}")
         # A few cost their rows alone.
