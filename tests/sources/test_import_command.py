@@ -205,7 +205,7 @@ def test_a_mapping_says_how_its_file_is_read_and_the_command_line_goes_before_it
     ended = run("import", path, "--map", mapping, "--delimiter", "comma", "--plain")
     assert ended.code == 2
     assert ended.err == (
-        "labelwatch: a.txt: no column 'wer'; the file has wer~was~wann; where a title stands above the header, delete "
+        "labelwatch: a.txt: no column 'wer'; the file has wer~was~wann; if that is a title above the header, delete "
         "its line\n"
     )
 
@@ -303,6 +303,18 @@ def test_a_time_is_known_by_its_values_where_no_header_tells(run: Run, tmp_path:
             ["a,1,03/04/2026 10:15 PM"],
             ["'03/04/2026 10:15 PM' may begin with the day or the month, and no value tells", "%m/%d/%Y %I:%M %p"],
         ),
+        (
+            "标注员姓名,任务编号,业务线,提交时间,用时\uff08分钟\uff09",
+            ["王芳,T1,内容审核,2026年11月2日 9时05分,1.5"],
+            [
+                'agent_id = "标注员姓名"',
+                'task_id = "任务编号"',
+                'project_id = "业务线"',
+                'unit = "min"',
+                "by its header",
+            ],
+        ),
+        ("Agent name,Task,Time,Time spent (h)", ["a,1,1793581500,.01"], ['column = "Time spent (h)", unit = "h"']),
         ("user,task,time", ["a,1,1793581500", "b,2,1793581501"], ['format = "epoch_s"']),
         ("user,task,time,state", ["a,1,1793581500123,Lunch"], ['format = "epoch_ms"', '"Lunch" = "break"']),
         ("x,y", ["1,a"], ['# agent_id = "COLUMN"  # needed', '# made_from = "2026-11-01T08:00Z"', "# not used: x, y"]),

@@ -36,7 +36,7 @@ class CompiledMapping:
         missing = [column for column in mapping.columns() if column not in places]
         if missing:
             has = ", ".join(visible(column) for column in list(places)[:40]) or "none"
-            title = "; where a title stands above the header, delete its line" if len(places) == 1 else ""
+            title = "; if that is a title above the header, delete its line" if len(places) == 1 else ""
             raise MappingError(f"{file}: no column {missing[0]!r}; the file has {has}{title}")
         self.unjudged = 0
         self._times: dict[tuple[object, ...], TimeReader] = {}

@@ -22,13 +22,16 @@ _WORDS = 12
 _HEADERS: dict[str, tuple[str, ...]] = {
     "agent_id": (
         "agent_id", "agent", "worker_id", "worker", "annotator_id", "annotator", "labeler_id", "labeler", "labeller",
+        "agent_name", "worker_name", "annotator_name", "labeler_name",
         "completed_by", "user_id", "user", "username", "assignee", "operator", "employee_id", "bearbeiter",
         "mitarbeiter",
         "标注员", "标注员id", "标注人", "标注人员", "工号", "员工", "员工id", "用户", "用户id", "作业员",
+        "作业员id", "标注员姓名", "员工姓名", "姓名",
     ),
     "task_id": (
         "task_id", "task", "item_id", "item", "unit_id", "hit_id", "question_id", "question", "sample_id", "asset_id",
-        "aufgabe", "任务id", "任务", "题目id", "题目", "题号", "样本id", "数据id",
+        "aufgabe", "任务id", "任务", "任务编号", "任务号", "题目id", "题目", "题号", "题目编号", "样本id", "样本编号",
+        "数据id",
     ),
     "label": (
         "label", "answer", "annotation", "choice", "choices", "category", "class", "response", "judgment", "antwort",
@@ -50,9 +53,10 @@ _HEADERS: dict[str, tuple[str, ...]] = {
     "handle_ms": (
         "handle_ms", "duration_ms", "handle_s", "handle_time", "seconds", "duration", "lead_time",
         "work_time_in_seconds", "time_spent", "elapsed", "time_taken", "dauer", "耗时", "用时", "时长", "标注时长",
+        "处理时长", "作业时长",
     ),
     "site_id": ("site_id", "site", "vendor", "location", "standort", "站点", "基地", "供应商"),
-    "project_id": ("project_id", "project", "campaign", "projekt", "项目", "项目id"),
+    "project_id": ("project_id", "project", "campaign", "projekt", "项目", "项目id", "项目名称", "业务线"),
     "reviewer_id": ("reviewer_id", "reviewer", "qa", "auditor", "prüfer", "质检员", "审核员", "质检员id"),
     "market": ("market", "country", "region", "市场", "国家"),
     "language": ("language", "语言"),
@@ -107,6 +111,14 @@ _STATES = {
     "break": ("break", "lunch", "rest", "pause", "休息", "午休"), "training": ("training", "培训", "schulung"),
     "meeting": ("meeting", "会议", "besprechung"), "offline": ("offline", "logout", "logged out", "离线", "下线"),
 }  # fmt: skip  # a table
+#: A unit at the end of a header: `Duration (s)`, also in wide brackets; what it means.
+_UNIT = re.compile(r"\s*[(\uff08\[]\s*(?P<unit>[^()\uff08\uff09\[\]]+?)\s*[)\uff09\]]\s*$")
+_UNITS = {
+    "ms": ("ms", "millis", "milliseconds", "毫秒"),
+    "s": ("s", "sec", "secs", "seconds", "sek", "sekunden", "秒"),
+    "min": ("min", "mins", "minutes", "minuten", "分", "分钟"),
+    "h": ("h", "hours", "stunden", "小时", "时"),
+}
 #: A date, in whatever order, and a time of day.
 _DATED = re.compile(r"\d{1,4}([/.-])\d{1,2}\1\d{1,4}[ T]+\d{1,2}:\d{2}")
 _SLASHED = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?:\s+(\d{1,2}:\d{2})(:\d{2})?(\s*[AaPp][Mm])?)?")
@@ -237,6 +249,12 @@ def _plain(header: str) -> str:
     return re.sub(r"[\W_]+", "", last).lower()
 
 
+def _unit_of(header: str) -> str:
+    """The unit that a header ends with in brackets; nothing where it has none that is known."""
+    found = _UNIT.search(header)
+    return next((unit for unit, names in _UNITS.items() if found and found["unit"].lower() in names), "")
+
+
 def _by_known(columns: Sequence[str], made: _Proposal) -> None:
     for what, needed, fields, form in _KNOWN:
         if not set(needed) <= set(columns):
@@ -273,6 +291,9 @@ def _by_headers(columns: Sequence[str], made: _Proposal) -> None:
     plain: dict[str, str] = {}
     for column in columns:
         plain.setdefault(_plain(column), column)
+    for column in columns:
+        if _unit_of(column):
+            plain.setdefault(_plain(_UNIT.sub("", column)), column)
     for name, headers in _HEADERS.items():
         if name in made.columns:
             continue
@@ -364,8 +385,10 @@ def _durations(values: Mapping[str, list[str]], made: _Proposal) -> None:
         return
     found = values.get(column, [])
     header = _plain(column)
-    made.unit = "ms" if header.endswith(("ms", "millis")) else "s"
-    made.unit_reason = "by its header" if made.unit == "ms" or "second" in header else "taken for seconds: check"
+    stated = _unit_of(column)
+    made.unit = stated or ("ms" if header.endswith(("ms", "millis")) else "s")
+    by_header = stated or made.unit == "ms" or "second" in header
+    made.unit_reason = "by its header" if by_header else "taken for seconds: check"
     if any(":" in text for text in found):
         parts = {text.count(":") for text in found}
         made.unit = "h:mm:ss" if parts == {2} else "mm:ss"
