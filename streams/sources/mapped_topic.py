@@ -10,10 +10,9 @@ from schemas.text import visible
 from streams.sources.mapping.compiled import CompiledMapping
 from streams.sources.mapping.errors import CellError, MappingError
 from streams.sources.mapping.model import RowMapping
-from streams.sources.tables.objects import getter_of, text_of
+from streams.sources.tables.objects import decode_json, getter_of, text_of
 
 _encode = msgspec.json.encode
-_decode = msgspec.json.decode
 
 
 class SourceRecord(NamedTuple):
@@ -78,7 +77,7 @@ class TopicMapping:
         if record.value is None:
             return []
         try:
-            found: Any = _decode(record.value)
+            found: Any = decode_json(record.value)
         except (ValueError, RecursionError) as error:
             raise CellError("json", f"is no JSON: {error}") from error
         if type(found) is not dict:

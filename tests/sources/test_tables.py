@@ -370,3 +370,20 @@ def test_what_is_stated_wrongly_is_named(tmp_path: Path, stated: dict[str, str],
 def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(SourceError, match=r"No such file|is a folder"):
         read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
+def test_numbers_of_json_are_ids_and_none_are_merged(tmp_path: Path, name: str) -> None:
+    written = {
+        "17": "17",
+        "17.0": "17",
+        "-3.5": "-3.5",
+        "12345678901234567890123": "12345678901234567890123",
+        # As floats these two are one.
+        "12345678901234567.0": "12345678901234567.0",
+        "12345678901234568.0": "12345678901234568.0",
+        "1e30": "1e30",
+    }
+    parts = [f'{{"id": {each}}}' for each in written]
+    text = f"[{','.join(parts)}]" if name == "t.json" else "\n".join(parts)
+    assert cells(a_file(tmp_path, text, name)) == [[each] for each in written.values()]

@@ -19,6 +19,8 @@ _READ = 1 << 20
 _OBJECT = 64 << 20
 _COLUMNS = 4096
 _BLANKS = " \t\r\n"
+#: From here on a float has lost digits: two ids could become one.
+_EXACT = 2.0**53
 #: An object's place, and it; or why it is none.
 Placed = tuple[int, Any]
 
@@ -108,6 +110,16 @@ def text_of(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+def _number(written: str) -> float | str:
+    """A number with a point or an exponent; as it is written where a float is not exact."""
+    value = float(written)
+    return value if abs(value) < _EXACT else written
+
+
+#: Of one value's JSON, text or bytes.
+decode_json = msgspec.json.Decoder(float_hook=_number).decode
+
+
 def _line_items(file: OpenedFile) -> Iterator[Placed]:
     with file.text() as text:
         number = 0
@@ -126,7 +138,7 @@ def _line_items(file: OpenedFile) -> Iterator[Placed]:
             if len(line) >= _OBJECT:
                 raise SourceError(f"{file.name} line {number}: is longer than {_OBJECT:,} characters; it is no line")
             try:
-                yield number, msgspec.json.decode(line)
+                yield number, decode_json(line)
             except (ValueError, RecursionError) as error:
                 yield number, BadRow("JSON", f"is no JSON: {error}; each line must be one whole object")
 
@@ -140,7 +152,7 @@ def array_items(file: OpenedFile) -> Iterator[Placed]:
     Raises:
         SourceError: The array breaks off, or a part is no JSON.
     """
-    decode = json.JSONDecoder().raw_decode
+    decode = json.JSONDecoder(parse_float=_number).raw_decode
     with file.text() as text:
         buffer, at, number, ended = "", 0, 0, False
 
@@ -190,7 +202,7 @@ def array_items(file: OpenedFile) -> Iterator[Placed]:
 def _whole(file: OpenedFile, text: Any, begun: str) -> Any:
     data = begun + text.read(_OBJECT)
     try:
-        return json.loads(data)
+        return json.loads(data, parse_float=_number)
     except (ValueError, RecursionError) as error:
         raise SourceError(
             f"{file.name}: is neither a JSON array nor one object: {error}; state it: --format jsonl, if each line is "
