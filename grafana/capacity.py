@@ -50,7 +50,7 @@ def _head(board: Board) -> None:
     ):
         title = Words(f"{signal.name.en}, $window", f"{signal.name.zh}，$window")
         board.stat(place, title, [PanelQuery(signal)], names=False, sparkline=True, filled=False, thresholds=steps)
-    shared.monitor(board, (20, 0, 4, 4))
+    shared.monitor(board, (20, 0, 4, 4), presence=True)
 
 
 def _utilization(board: Board) -> None:

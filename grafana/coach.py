@@ -65,7 +65,7 @@ def _head(board: Board) -> None:
             PanelQuery(signals.SITE_TARGET, of='site="$site"', instant=True),
         ],
     )
-    shared.monitor(board, (20, 0, 4, 4))
+    shared.monitor(board, (20, 0, 4, 4), presence=True, of='site="$site"')
 
 
 def _who(board: Board) -> None:

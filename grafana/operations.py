@@ -121,7 +121,7 @@ def _head(board: Board) -> None:
         change=True,
         empty=NOT_KNOWN,
     )
-    shared.monitor(board, (21, 0, 3, 4))
+    shared.monitor(board, (21, 0, 3, 4), presence=True)
 
 
 def _sites(board: Board) -> None:

@@ -130,8 +130,31 @@ def starts(board: Board) -> None:
     )
 
 
-def monitor(board: Board, at: PanelPlace, value_size: int = 40) -> None:
-    """Whether the figures are live: a dead monitor must not look calm."""
+def monitor(
+    board: Board, at: PanelPlace, value_size: int = 40, *, presence: bool = False, of: str | None = None
+) -> None:
+    """Whether the figures are live: a dead monitor must not look calm.
+
+    Args:
+        board: Gets the panel.
+        at: Where.
+        value_size: Of the figures, pixels.
+        presence: The board has figures of presence, and it is said where they are estimates.
+        of: Matchers of the sites for that; None: those of the board.
+    """
+    estimated = PanelQuery(
+        signals.ESTIMATED_SITES, signals.ESTIMATED_SITES.name.after("≈"), of=of, instant=True, colour=AMBER
+    )
+    says = Words(
+        "LIVE and how old the oldest event is that is not counted yet. STALE, UNREAD (partitions) or DOWN: what the "
+        "board shows is old, partly missing, or nothing at all.",
+        "“实时”以及尚未计入的最早事件的时长。“滞后”“未读分区”或“中断”：所示内容陈旧、部分缺失或全无。",
+    )
+    if presence:
+        says = Words(
+            f"{says.en} ≈: {estimated.signal.says.en}",
+            f"{says.zh}≈：{estimated.signal.says.zh}",
+        )
     dead = {1: (Words("■ no figures", "■ 无数字"), VERMILLION)}
     board.stat(
         at,
@@ -141,12 +164,9 @@ def monitor(board: Board, at: PanelPlace, value_size: int = 40) -> None:
             PanelQuery(signals.LATE, signals.LATE.name.after(STALE.glyph), instant=True, colour=AMBER),
             PanelQuery(signals.UNREAD, signals.UNREAD.name.after("■"), instant=True, colour=AMBER),
             PanelQuery(signals.DOWN, signals.DOWN.name.after(DOWN.glyph), instant=True, mapping=dead),
+            *([estimated] if presence else ()),
         ],
-        says=Words(
-            "LIVE and how old the oldest event is that is not counted yet. STALE, UNREAD (partitions) or DOWN: what the "
-            "board shows is old, partly missing, or nothing at all.",
-            "“实时”以及尚未计入的最早事件的时长。“滞后”“未读分区”或“中断”：所示内容陈旧、部分缺失或全无。",
-        ),
+        says=says,
         value_size=value_size,
         thresholds=((None, VERMILLION),),
         empty=NOT_KNOWN,

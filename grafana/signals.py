@@ -612,6 +612,17 @@ SITE_ESTIMATED = BoardSignal(
     "short",
     0,
 )
+ESTIMATED_SITES = BoardSignal(
+    _W("sites estimated", "个站点为估算"),
+    _W(
+        "Sites where nobody reported states in the last week: their utilization, occupancy, waiting, people logged in and "
+        "labels a productive hour are estimates, in every panel here, of people too.",
+        "最近一周无人上报状态的站点：本看板各面板中，其利用率、占用率、等待、登录人数与每生产小时标注均为估算，人员亦然。",
+    ),
+    "sum(max by (site) (labelwatch_site_presence_estimated{<of>}))",
+    "short",
+    0,
+)
 SITE_WAITING = BoardSignal(
     _W("Waiting for work", "等待任务"),
     _W(

@@ -74,7 +74,7 @@ def _head(board: Board) -> None:
         change=True,
         empty=Words("no label in the hour", "一小时内无标注"),
     )
-    shared.monitor(board, (20, 0, 4, 4))
+    shared.monitor(board, (20, 0, 4, 4), presence=True)
 
 
 def _why(board: Board) -> None:
