@@ -45,6 +45,8 @@ _WORK = (
     "labelwatch_site_labels_per_productive_hour",
     "labelwatch_site_utilization_ratio",
 )
+#: Of these, those that rest on presence.
+_OF_PRESENCE = _WORK[2:]
 _OF_PEOPLE = (
     "labelwatch_agent_reviews",
     "labelwatch_agent_accuracy_ratio",
@@ -322,8 +324,12 @@ def _sites(
             targets.qa_accuracy if role == "qa" else targets.accuracy,
         )
         work = [value(name, site) if role == "agent" else None for name in _WORK]
-        forms = (",.0f", ".1f", ".1f", "%")
-        cells = (site, role, *_accuracy_cells(accuracy), *map(_number, work, forms))
+        about = "~" if (site,) in samples.get("labelwatch_site_presence_estimated", {}) else ""
+        shown = (
+            _number(figure, form, about if name in _OF_PRESENCE else "")
+            for name, figure, form in zip(_WORK, work, (",.0f", ".1f", ".1f", "%"), strict=True)
+        )
+        cells = (site, role, *_accuracy_cells(accuracy), *shown)
         rows.append(((role != "agent", -accuracy.state.code, accuracy.proven_gap, site), accuracy.state, cells))
     headings = ("site", "role", *_ACCURACY, "labels", "s/label", "labels/h", "utilized")
     ordered = [(state, cells) for _, state, cells in sorted(rows, key=lambda row: row[0])]
@@ -378,7 +384,7 @@ def _table(
     return fold.lines([FoldedColumn(""), *columns], cells, width)
 
 
-def _number(value: float | None, form: str) -> str:
+def _number(value: float | None, form: str, about: str) -> str:
     if value is None:
         return ""
-    return percent(value, 0) if form == "%" else format(value, form)
+    return about + (percent(value, 0) if form == "%" else format(value, form))

@@ -301,7 +301,7 @@ def _plain_site(line: SiteLine) -> str:
         ("target", accuracy.target),
         (f"accuracy_{RECENT_WINDOW}", line.recent.ratio),
         ("qa_accuracy", line.qa.ratio),
-        ("utilization", line.utilization),
+        ("utilization_estimated" if line.is_presence_estimated else "utilization", line.utilization),
     )
     return " ".join(
         [

@@ -198,7 +198,7 @@ def _utilization_cell(line: SiteLine) -> Text:
 
 
 def _people_cell(number: int, line: SiteLine) -> Text:
-    return Text(f"{number:,}" if line.people else "")
+    return Text(f"{'~' * line.is_presence_estimated}{number:,}" if line.people else "")
 
 
 _BAR_GOES, _SINCE_HEADING = 7, "since change"

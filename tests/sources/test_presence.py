@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -93,9 +94,12 @@ def test_each_figure_that_rests_on_it_says_so(run: Run, tmp_path: Path) -> None:
     assert run("import", path, "--map", MAP, *PLACE, "--presence-gap-minutes", 15, "--out", out).code == 0
     table = " ".join(run("compute", out).out.split())
     assert "Utilization and labels/h of lima-2 are estimates" in table
+    assert re.search(r"labels/h ~[\d.]+ .*utilized ~\d+%", table)
     plain = tmp_path / "plain.jsonl"
     assert run("import", path, "--map", MAP, *PLACE, "--out", plain).code == 0
-    assert "estimate" not in run("compute", plain).out
+    told = run("compute", plain).out
+    assert "estimate" not in told
+    assert "~" not in told
     assert "state_changed" not in plain.read_text()
 
 

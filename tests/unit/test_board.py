@@ -415,6 +415,20 @@ def test_what_is_slower_or_less_utilized_than_the_policy_wants_is_marked() -> No
     assert "△ 51.2" in row
 
 
+def test_what_rests_on_estimated_presence_is_marked_and_below_no_target() -> None:
+    scrape = Scrape()
+    scrape.site("lima-1", (0.97, 0.955, 0.98))
+    scrape.add("labelwatch_target_ratio", 0.8, kind="utilization", site="lima-1", project="", market="")
+    scrape.add("labelwatch_site_utilization_ratio", 0.67, site="lima-1", window="1h")
+    assert " utilization=0.6700 " in plain(scrape.reading())[1]
+    scrape.add("labelwatch_site_presence_estimated", 1, site="lima-1")
+    row = row_of(picture(scrape.reading(), 200), "lima-1")
+    assert " ~67%" in row
+    assert "▽" not in row
+    assert " ~12 " in row
+    assert " utilization_estimated=0.6700 " in plain(scrape.reading())[1]
+
+
 def test_reviewers_and_the_last_minutes_are_judged_by_their_own_intervals() -> None:
     scrape = Scrape()
     scrape.site("lima-1", (0.97, 0.955, 0.98))
