@@ -108,17 +108,22 @@ def text(notification: Mapping[str, Any], limit: int) -> str:
 
 
 def _alert_text(alert: Mapping[str, Any], limit: int) -> str:
-    status = "FIRING 自" if alert.get("status") == "firing" else "RESOLVED 曾自"
-    head = f"{status} {plain(str(alert.get('startsAt', '')))[:16].replace('T', ' ')} UTC"
+    head = f"开始 Began: {_minute(alert, 'startsAt')}"
+    if alert.get("status") != "firing":
+        head += f" · 恢复 Resolved: {_minute(alert, 'endsAt')}"
     links = "".join(f"\n{name}: {url}" for name, url in _links(alert))
     room = limit - len(head.encode()) - len(links.encode()) - 2
     chinese, english = (
-        plain(f"{_annotation(alert, f'summary{language}')}. {_annotation(alert, f'description{language}')}")
+        "\n".join(plain(_annotation(alert, f"{name}{language}")) for name in ("summary", "description"))
         for language in ("_zh", "")
     )
     # The English text has what the Chinese one leaves, half of the room at least.
     chinese = cut(chinese, max(room - len(english.encode()), room // 2))
     return f"{head}\n{chinese}\n{cut(english, room - len(chinese.encode()))}{links}"
+
+
+def _minute(alert: Mapping[str, Any], name: str) -> str:
+    return f"{plain(str(alert.get(name, '')))[:16].replace('T', ' ')} UTC"
 
 
 def _links(alert: Mapping[str, Any]) -> list[tuple[str, str]]:

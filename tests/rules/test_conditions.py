@@ -19,7 +19,9 @@ RECORDED = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule
 FIGURES = {each.figure for each in NAMED.values()}
 #: Numbers that a rule alone compares with: nothing else says from where on the figure is bad. Reasons are beside them.
 OF_ONE_RULE = {
-    "LabelwatchWorkerRestarting": {2},
+    "company:labelwatch_crash_loop:bool": {2},
+    "LabelwatchCheckpointsFailing": {2},
+    "LabelwatchNotificationsFailing": {2},
     "LabelwatchWorkerDown": {0.34},
     "LabelwatchRulesFailing": {2},
     "LabelwatchRecordsRejected": {0.001},

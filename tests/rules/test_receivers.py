@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import shutil
 import socketserver
 import subprocess
@@ -246,6 +247,9 @@ def test_slack_gets_the_page_and_its_end(told: Bench) -> None:
         assert texts[name].replace("&", "&amp;") in fires["text"]
     assert [each["url"] for each in fires["actions"]] == [texts["dashboard_url"], texts["runbook_url"]]
     assert over["title"].startswith("[RESOLVED page] Site manila-1")
+    minute = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+    assert re.match(rf"FIRING since {minute}\n", fires["text"])
+    assert re.match(rf"RESOLVED at {minute}; it began at {minute}\n", over["text"])
 
 
 def test_slack_reads_no_markup_in_a_name(told: Bench) -> None:
@@ -319,8 +323,13 @@ def test_dingtalk_gets_text_and_a_signature_in_the_address(told: Bench) -> None:
     assert abs(time.time() - int(query["timestamp"]) / 1000) < 3600
     assert fires["msgtype"] == "text"
     texts = page_of_ours()["annotations"]
-    for name in ("description", "description_zh", "dashboard_url", "runbook_url"):
+    for name in ("summary", "description", "summary_zh", "description_zh"):
+        assert f"\n{texts[name]}\n" in fires["text"]["content"]
+    for name in ("dashboard_url", "runbook_url"):
         assert texts[name] in fires["text"]["content"]
+    _, (_, over) = [(path, body) for path, body in told.to("dingtalk") if "manila-1" in json.dumps(body)]
+    minute = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+    assert re.search(rf"\n开始 Began: {minute} · 恢复 Resolved: {minute}\n", over["text"]["content"])
 
 
 def test_wecom_gets_as_much_as_it_takes_and_always_the_links(told: Bench) -> None:

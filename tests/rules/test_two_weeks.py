@@ -120,6 +120,8 @@ def a_day(seed: int) -> Samples:
         elif step in (deployment + 24, 150, 310):
             fleet.hand_over(2, "w2")
             fleet.hand_over(3, rng.choice(("w1", "w2")))
+        elif step in (deployment + 84, deployment + 96) and seed % 3 == 1:  # rolled back, seven minutes later
+            fleet.restart("w1" if step == deployment + 84 else "w2", rng.randrange(2, 5))
         elif step == 280 and seed % 3 == 0:
             fleet.restart("w1", 6)  # a crash
         if step % 120 == 60:

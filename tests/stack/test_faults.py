@@ -3,13 +3,17 @@
 import logging
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Event
 
 import pytest
+from confluent_kafka import KafkaException, Producer
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from schemas.topics import checkpoints_topic, topics
 from tests.stack.native import NativeStack
-from tests.stack.test_stack import eventually, simulate, told, value
+from tests.stack.test_stack import ask, eventually, simulate, told, value
 from tests.support.kafka import missing_tools
 
 pytestmark = [pytest.mark.promtool, pytest.mark.timeout(1200)]
@@ -70,6 +74,49 @@ def test_checkpoints_that_cannot_be_written_are_one_page_that_resolves(stack: Na
     # Of each partition, in one notification.
     assert {each["labels"]["alertname"] for each in told(stack)[before:]} == {"LabelwatchCheckpointsFailing"}
     eventually(lambda: value(stack, "max(labelwatch_consumer_lag_seconds)") < 60, stack)
+
+
+def test_another_program_with_its_transactional_id_is_one_page_that_names_it(stack: NativeStack) -> None:
+    """A copy of a worker, say: every few seconds it takes a partition, which then is restored, and so on."""
+    before, over = len(told(stack)), Event()
+    earlier = len(told(stack, alertname="LabelwatchCheckpointsFailing"))
+    (partition, *_) = owned_with_sites(stack)
+
+    def takes_it_away() -> None:
+        while not over.wait(5):
+            other = Producer(
+                {
+                    "bootstrap.servers": f"127.0.0.1:{stack.port('kafka', 9092)}",
+                    "transactional.id": f"labelwatch-main-{partition}",
+                    "log_level": 0,
+                }
+            )
+            with suppress(KafkaException):
+                other.init_transactions(10)
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        fencing = pool.submit(takes_it_away)
+        try:
+            page = eventually(lambda: told(stack, alertname="LabelwatchCheckpointsFailing")[earlier:], stack, 300)[0]
+        finally:
+            over.set()
+        fencing.result()
+    log.info("fenced: paged after %.0f s: %s", time.monotonic() - began, page["annotations"]["description"])
+    assert page["labels"]["partition"] == partition
+    assert "another program writes with the transactional id" in page["annotations"]["description"]
+    assert "First: end the other program" in page["annotations"]["description"]
+    assert "停止另一个程序" in page["annotations"]["description_zh"]
+    began = time.monotonic()
+    eventually(lambda: not open_pages(stack), stack, 600)
+    log.info("resolved %.0f s after the other program was gone", time.monotonic() - began)
+    assert {each["labels"]["alertname"] for each in told(stack)[before:]} == {"LabelwatchCheckpointsFailing"}
+
+
+def owned_with_sites(stack: NativeStack) -> list[str]:
+    """Partitions that get events, so that their checkpoints are written all the time."""
+    shown = ask(stack, "query", query="count by (partition) (labelwatch_site_info)")["result"]
+    return sorted(each["metric"]["partition"] for each in shown)
 
 
 def test_a_worker_that_dies_again_and_again_is_one_page(stack: NativeStack) -> None:
