@@ -203,6 +203,8 @@ def report_lines(report: ImportReport) -> Iterator[str]:
     passed = f", {report.passed:,} of no event by the mapping" if report.passed else ""
     yield f"rows: {report.rows:,} read, {used:,} used, {report.bad_rows:,} could not be used{passed}"
     yield f"events: {counted(report.events) or 'none'}"
+    if report.events and not report.events.keys() - {"agent_profiled"}:
+        yield "labels: none; rows became profiles of people; for labels, name a column for task_id"
     if report.first_ms is not None and report.last_ms is not None:
         days = (report.last_ms - report.first_ms) / _DAY_MS
         made = "; made by adding up each person's durations, the file has none" if report.made_times else ""

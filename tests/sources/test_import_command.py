@@ -314,6 +314,11 @@ def test_a_time_is_known_by_its_values_where_no_header_tells(run: Run, tmp_path:
                 "by its header",
             ],
         ),
+        (
+            "Mitarbeiter;Auftrag;Abgegeben am;Dauer [Sek.];Kategorie;Kontrolle;Prüfer",
+            ["Jörg;A-1;30.11.2026 09:00;1.234,5;echt;n.i.O.;Weiß"],
+            ['task_id = "Auftrag"', 'column = "Dauer [Sek.]", unit = "s" }', 'decimal = ","', '"n.i.O." = false'],
+        ),
         ("Agent name,Task,Time,Time spent (h)", ["a,1,1793581500,.01"], ['column = "Time spent (h)", unit = "h"']),
         ("user,task,time", ["a,1,1793581500", "b,2,1793581501"], ['format = "epoch_s"']),
         ("user,task,time,state", ["a,1,1793581500123,Lunch"], ['format = "epoch_ms"', '"Lunch" = "break"']),
@@ -327,6 +332,14 @@ def test_a_proposal_says_what_it_rests_on(
     path.write_text("\n".join([header, *rows]))
     text = proposed(run, path)
     assert [part for part in expected if part not in text] == []
+
+
+def test_rows_without_a_task_are_profiles_which_is_said(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("who,when\nana,2026-11-02T10:00Z\n")
+    ended = run("import", path, "--map", "agent_id=who,at=when", "--set", "site_id=s", "--plain")
+    assert (ended.code, ended.err) == (0, "")
+    assert "labels: none; rows became profiles of people; for labels, name a column for task_id\n" in ended.out
 
 
 @pytest.mark.parametrize("gold", ["", "1"])

@@ -30,11 +30,13 @@ _HEADERS: dict[str, tuple[str, ...]] = {
     ),
     "task_id": (
         "task_id", "task", "item_id", "item", "unit_id", "hit_id", "question_id", "question", "sample_id", "asset_id",
-        "aufgabe", "任务id", "任务", "任务编号", "任务号", "题目id", "题目", "题号", "题目编号", "样本id", "样本编号",
+        "aufgabe", "auftrag", "auftragsnummer",
+        "任务id", "任务", "任务编号", "任务号", "题目id", "题目", "题号", "题目编号", "样本id", "样本编号",
         "数据id",
     ),
     "label": (
         "label", "answer", "annotation", "choice", "choices", "category", "class", "response", "judgment", "antwort",
+        "kategorie",
         "标签", "标注结果", "标注", "答案", "分类",
     ),
     "expected": (
@@ -42,7 +44,8 @@ _HEADERS: dict[str, tuple[str, ...]] = {
         "标准答案", "金标", "正确答案", "参考答案",
     ),
     "correct": (
-        "correct", "is_correct", "verdict", "review_result", "passed", "ergebnis", "是否正确", "质检结果", "判定",
+        "correct", "is_correct", "verdict", "review_result", "passed", "ergebnis", "kontrolle",
+        "是否正确", "质检结果", "判定",
     ),
     "at": (
         "submitted_at", "submit_time", "submitted", "completed_at", "completed", "finished_at", "finished", "ended_at",
@@ -102,9 +105,9 @@ _EXPORTS = {"label-studio": ("Label Studio", label_studio.FIELDS), "cvat": ("CVA
 #: Ids of two columns among those.
 _PAIRED = {cvat.FIELDS["task_id"]}
 _TRUE = {"correct", "right", "pass", "passed", "ok", "accept", "accepted", "good", "true", "yes", "1", "y",
-         "正确", "对", "是", "合格", "通过", "richtig", "ja"}  # fmt: skip
+         "正确", "对", "是", "合格", "通过", "richtig", "ja", "i.o."}  # fmt: skip
 _FALSE = {"incorrect", "wrong", "fail", "failed", "reject", "rejected", "bad", "false", "no", "0", "n",
-          "错误", "错", "否", "不合格", "不通过", "falsch", "nein"}  # fmt: skip
+          "错误", "错", "否", "不合格", "不通过", "falsch", "nein", "n.i.o."}  # fmt: skip
 _STATES = {
     "productive": ("productive", "working", "on task", "工作", "作业中", "标注中"),
     "available": ("available", "idle", "空闲"),
@@ -252,7 +255,7 @@ def _plain(header: str) -> str:
 def _unit_of(header: str) -> str:
     """The unit that a header ends with in brackets; nothing where it has none that is known."""
     found = _UNIT.search(header)
-    return next((unit for unit, names in _UNITS.items() if found and found["unit"].lower() in names), "")
+    return next((unit for unit, names in _UNITS.items() if found and found["unit"].lower().rstrip(".") in names), "")
 
 
 def _by_known(columns: Sequence[str], made: _Proposal) -> None:
