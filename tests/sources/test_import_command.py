@@ -322,6 +322,8 @@ def test_a_time_is_known_by_its_values_where_no_header_tells(run: Run, tmp_path:
         ("Agent name,Task,Time,Time spent (h)", ["a,1,1793581500,.01"], ['column = "Time spent (h)", unit = "h"']),
         ("user,task,time", ["a,1,1793581500", "b,2,1793581501"], ['format = "epoch_s"']),
         ("user,task,time,state", ["a,1,1793581500123,Lunch"], ['format = "epoch_ms"', '"Lunch" = "break"']),
+        ("user,task,time", [], ["it has a header and no rows", 'at = "time"']),
+        ("Report of November", ["user,task,time"], ["it has one column: if that is a title above the header, delete"]),
         ("x,y", ["1,a"], ['# agent_id = "COLUMN"  # needed', '# made_from = "2026-11-01T08:00Z"', "# not used: x, y"]),
     ],
 )

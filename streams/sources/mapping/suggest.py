@@ -169,6 +169,10 @@ def suggest(table: SourceTable, reading: TableReading = _NOTHING) -> Iterator[st
         _durations(values, made)
         _words(values, made)
     _consensus(table.columns, rows, made)
+    if not rows:
+        made.notes.append("it has a header and no rows: forms of times, units and words are unknown")
+    if len(table.columns) == 1:
+        made.notes.append("it has one column: if that is a title above the header, delete its line")
     yield f"# Proposed by the headers and the first {len(rows):,} rows of {visible(table.name)}: check each line,"
     yield f"# then: labelwatch import {visible(table.name)} --map THIS.toml"
     for note in (*table.notes, *made.notes):
@@ -325,6 +329,8 @@ def _times(values: Mapping[str, list[str]], made: _Proposal) -> None:
     if column is None or made.times:
         return
     found = values.get(column, [])
+    if not found:
+        return
     slashed = [match for text in found if (match := _SLASHED.fullmatch(text))]
     if slashed and len(slashed) == len(found):
         _slashed_times(slashed, made)
