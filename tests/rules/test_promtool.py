@@ -37,8 +37,8 @@ def test_a_story_is_read_as_promtool_reads_it(tmp_path: Path) -> None:
 
 def test_a_story_has_the_rules_that_it_asks_about_and_what_they_read() -> None:
     assert needed({"alert_rule_test": [{"alertname": "LabelwatchSiteSilent"}]}) >= {"LabelwatchSiteSilent"}
-    of_state = needed({"promql_expr_test": [{"expr": "count(company:labelwatch_absent:bool)"}]})
-    assert {"company:labelwatch_absent:bool", "LabelwatchSiteSilent"} <= of_state, "it reads an alert"
+    of_state = needed({"promql_expr_test": [{"expr": "count(site:labelwatch_state:code)"}]})
+    assert {"site:labelwatch_state:code", "LabelwatchSiteSilent"} <= of_state, "it reads an alert"
     assert "LabelwatchAbsent" not in of_state
     everything = needed({"promql_expr_test": [{"expr": 'count(ALERTS{severity="page"})'}]})
     assert {"LabelwatchAbsent", "company:labelwatch_absent:bool"} <= everything
