@@ -72,14 +72,12 @@ def _reads() -> dict[str, frozenset[str]]:
 
 
 def needed(story: Story) -> frozenset[str]:
-    """Records and alerts that a story asks about, and what these read; every alert's where it does not name its own."""
+    """Records and alerts that a story asks about, and what these read; all of them where it does not name its own."""
     reads = _reads()
     asked = [each["expr"] for each in story.get("promql_expr_test", [])]
-    if any("__name__" in expr for expr in asked):
+    if any("__name__" in expr or ("ALERTS{" in expr and "alertname=" not in expr) for expr in asked):
         return frozenset(reads)
     waiting = [each["alertname"] for each in story.get("alert_rule_test", [])]
-    if any("ALERTS{" in expr and "alertname=" not in expr for expr in asked):
-        waiting += [rule["alert"] for group in groups() for rule in group["rules"] if "alert" in rule]
     waiting += [name for expr in asked for name in _NAME.findall(expr)]
     found: set[str] = set()
     while waiting:

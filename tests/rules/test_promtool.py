@@ -41,7 +41,7 @@ def test_a_story_has_the_rules_that_it_asks_about_and_what_they_read() -> None:
     assert {"site:labelwatch_state:code", "LabelwatchSiteSilent"} <= of_state, "it reads an alert"
     assert "LabelwatchAbsent" not in of_state
     everything = needed({"promql_expr_test": [{"expr": 'count(ALERTS{severity="page"})'}]})
-    assert {"LabelwatchAbsent", "company:labelwatch_absent:bool"} <= everything
+    assert {"LabelwatchAbsent", "site:labelwatch_state:code"} <= everything
 
 
 def test_every_query_of_a_runbook_parses(tmp_path: Path) -> None:

@@ -240,8 +240,10 @@ def test_a_wish_that_cannot_be_met_is_one_sentence(options: SimulationOptions, s
     ],
 )
 def test_a_runs_size_is_known_before_and_its_progress_goes_from_begin_to_end(
-    options: dict[str, Any], tmp_path: Path
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # So often that the last one is near the end, however the work of a run is spread over its time.
+    monkeypatch.setattr("streams.sources.simulation_run._PROGRESS_RECORDS", 20)
     wanted = SimulationOptions(out=tmp_path / "events.jsonl", **options)
     seen: list[tuple[int, float]] = []
     made = run_simulation(wanted, progress=lambda records, share: seen.append((records, share))).records
@@ -249,7 +251,7 @@ def test_a_runs_size_is_known_before_and_its_progress_goes_from_begin_to_end(
     assert seen == sorted(seen)
     assert seen[0][0] == 0
     assert 0 <= seen[0][1] < 0.1
-    assert 0.5 <= seen[-1][1] <= 1
+    assert 0.5 < seen[-1][1] <= 1
 
 
 def test_a_long_run_says_how_far_it_is_where_there_is_no_terminal(
