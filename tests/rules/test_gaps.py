@@ -124,23 +124,15 @@ def test_holes_are_where_they_are_said_to_be() -> None:
     assert with_holes(["1"] * 5, 2, 1) == ["1", "stale", "1", "stale", "1"]
 
 
-def check_fired(
-    tmp_path: Path, rules: str, series: dict[str, list[str]], interval: str, expected: dict[str, set[str]]
+def ask(
+    tmp_path: Path,
+    rules: list[dict[str, Any]],
+    series: dict[str, list[str]],
+    interval: str,
+    asked: list[dict[str, Any]],
 ) -> None:
-    """Which alerts have fired by when, of the rules whose names a pattern finds: a few, so that days are quick."""
-    few = []
-    for group in groups():
-        chosen = [each for each in group["rules"] if re.search(rules, each.get("alert") or each["record"])]
-        few += [{"name": group["name"], "rules": chosen}] if chosen else []
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": few}), "utf-8")
-    asked = [
-        {
-            "expr": 'count by (alertname) (count_over_time(ALERTS{alertstate="firing"}[30d]))',
-            "eval_time": until,
-            "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(names)],
-        }
-        for until, names in expected.items()
-    ]
+    """Puts one story to promtool with these groups of rules, evaluated as often as the series have samples."""
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": rules}, allow_unicode=True), "utf-8")
     story = {
         "interval": interval,
         "input_series": [{"series": name, "values": " ".join(values)} for name, values in series.items()],
@@ -151,6 +143,25 @@ def check_fired(
         yaml.safe_dump({"rule_files": ["rules.yml"], "evaluation_interval": interval, "tests": [story]}), "utf-8"
     )
     tool("promtool", "test", "rules", file)
+
+
+def check_fired(
+    tmp_path: Path, rules: str, series: dict[str, list[str]], interval: str, expected: dict[str, set[str]]
+) -> None:
+    """Which alerts have fired by when, of the rules whose names a pattern finds: a few, so that days are quick."""
+    few = []
+    for group in groups():
+        chosen = [each for each in group["rules"] if re.search(rules, each.get("alert") or each["record"])]
+        few += [{"name": group["name"], "rules": chosen}] if chosen else []
+    asked = [
+        {
+            "expr": 'count by (alertname) (count_over_time(ALERTS{alertstate="firing"}[30d]))',
+            "eval_time": until,
+            "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(names)],
+        }
+        for until, names in expected.items()
+    ]
+    ask(tmp_path, few, series, interval, asked)
 
 
 def test_a_missing_minute_every_20_hours_does_not_keep_a_rule_over_a_day_silent(tmp_path: Path) -> None:
@@ -244,22 +255,12 @@ def test_a_worker_that_comes_and_goes_is_one_page(
         f'count_over_time((count(ALERTS{{alertstate="firing"}}) unless on () count({pages})){all_day})': None,
     }
     rules = [group for group in groups() if group["name"] == "labelwatch-page"]
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": rules}, allow_unicode=True), "utf-8")
-    series = a_loop(up_seconds, down_seconds, missed)
-    story = {
-        "interval": "5s",
-        "input_series": [{"series": each, "values": " ".join(values)} for each, values in series.items()],
-        "promql_expr_test": [
-            {
-                "expr": expr,
-                "eval_time": "44m",
-                "exp_samples": [] if expected is None else [{"labels": "{}", "value": expected}],
-            }
-            for expr, expected in ((f"sum({expr})", expected) for expr, expected in asked.items())
-        ],
-    }
-    file = tmp_path / "story.yml"
-    file.write_text(
-        yaml.safe_dump({"rule_files": ["rules.yml"], "evaluation_interval": "5s", "tests": [story]}), "utf-8"
-    )
-    tool("promtool", "test", "rules", file)
+    told = [
+        {
+            "expr": f"sum({expr})",
+            "eval_time": "44m",
+            "exp_samples": [] if expected is None else [{"labels": "{}", "value": expected}],
+        }
+        for expr, expected in asked.items()
+    ]
+    ask(tmp_path, rules, a_loop(up_seconds, down_seconds, missed), "5s", told)
