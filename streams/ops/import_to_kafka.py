@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 from aiokafka.errors import KafkaError
 
-from schemas.events import EVERY_SITE
 from schemas.topics import EVENTS
 from streams.ops.errors import CommandError
 from streams.ops.import_files import Imported
@@ -17,7 +16,7 @@ from streams.ops.records import TopicReader, unreadable
 from streams.runtime.crash_point import CrashPoint
 from streams.runtime.settings import Settings
 from streams.sources.ordering import OrderedEvent
-from streams.sources.replay import clock
+from streams.sources.replay import put_clock
 from streams.sources.sinks import KafkaSink, KafkaTarget, Outgoing, pump
 
 #: Of every import into this topic; its newest user ends all others.
@@ -66,7 +65,7 @@ def write_to_kafka(
             await pump(sink, (Outgoing(0, event.key, event.value) for event in known.without(imported.events())))
             if known.passed_on:
                 # The clock is no event of the file: it goes out where something did.
-                await sink.put_to_all(EVERY_SITE.encode(), clock("import", last_ms))
+                await put_clock(sink, "import", last_ms)
         return known
 
     try:
@@ -124,7 +123,7 @@ def _id_of(value: bytes | None) -> int | None:
     return hash((found.event_id, found.at, found.site_id))
 
 
-async def known_ids(settings: Settings, in_transactions: bool = True) -> KnownIds:
+async def known_ids(settings: Settings, in_transactions: bool) -> KnownIds:
     """Reads the topic's ids.
 
     Args:

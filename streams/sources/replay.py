@@ -105,50 +105,24 @@ def run_replay(
         return done
     if target is None:
         raise SourceError("neither a file nor a broker to write to; give --bootstrap or --out")
-    done.records = send(
-        paced(records, options.speed, time.time()),
-        target,
-        lambda: clock(f"replay-{options.file.name}", done.newest_ms) if done.newest_ms else None,
-        (lambda count: progress(count, total)) if progress else None,
-    )
-    return done
-
-
-def send(
-    due: Iterator[Outgoing],
-    target: KafkaTarget,
-    last: Callable[[], bytes | None],
-    progress: Callable[[int], None] | None = None,
-) -> int:
-    """Writes records to Kafka, and at the end one more to every partition.
-
-    Args:
-        due: The records, in their order.
-        target: Where to.
-        last: Asked when all were written; None: nothing more.
-        progress: Called with the records written so far.
-
-    Returns:
-        Records written.
-
-    Raises:
-        SourceError: The target cannot be written.
-    """
     sink = KafkaSink(target)
+    due = paced(records, options.speed, time.time())
 
     async def work() -> None:
         async with sink.running():
-            await pump(sink, due, progress)
-            if (value := last()) is not None:
-                await sink.put_to_all(EVERY_SITE.encode(), value)
+            await pump(sink, due, (lambda count: progress(count, total)) if progress else None)
+            if done.newest_ms:
+                await put_clock(sink, f"replay-{options.file.name}", done.newest_ms)
 
     run(work)
-    return sink.sent
+    done.records = sink.sent
+    return done
 
 
-def clock(name: str, at_ms: int) -> bytes:
-    """The event that sets a partition's clock to a time, by the name of who sends it."""
-    return _encode({"type": "clock_advanced", "event_id": f"{name}-{at_ms}"[:128], "at": at_ms, "site_id": EVERY_SITE})
+async def put_clock(sink: KafkaSink, name: str, at_ms: int) -> None:
+    """Sets every partition's clock to a time, by the name of who sends it."""
+    event = {"type": "clock_advanced", "event_id": f"{name}-{at_ms}"[:128], "at": at_ms, "site_id": EVERY_SITE}
+    await sink.put_to_all(EVERY_SITE.encode(), _encode(event))
 
 
 def paced(records: Iterator[tuple[int, bytes, bytes]], speed: float, begun_seconds: float) -> Iterator[Outgoing]:
