@@ -18,6 +18,8 @@ SEVERITY = {"page": (Words("▼ page", "▼ 立即处理"), None), "ticket": (Wo
 MINUTE = "1m"
 WORKER = Words("Worker", "监控实例")
 PARTITION = Words("partition {{partition}}", "分区 {{partition}}")
+#: Of a line whose unit is not the first one's.
+RIGHT_AXIS = {"custom.axisPlacement": "right"}
 #: Processes that not everybody runs, and how a panel says that none is there.
 RECEIVER, BRIDGE = 'job="labelwatch-ingest"', 'job="labelwatch-bridge"'
 NO_RECEIVER = Words("○ no receiver of webhooks", "○ 没有 webhook 接收器")
@@ -157,7 +159,7 @@ def _events(board: Board) -> None:
                 Words("since the last, partition {{partition}}", "距上次，分区 {{partition}}"),
                 colour=ORANGE,
                 shades=True,
-                props={"custom.axisPlacement": "right"},
+                props=RIGHT_AXIS,
             ),
         ],
         says=Words(
@@ -219,7 +221,7 @@ def _failures(board: Board) -> None:
                 Words("open since, partition {{partition}}", "已打开，分区 {{partition}}"),
                 colour=ORANGE,
                 shades=True,
-                props={"custom.axisPlacement": "right"},
+                props=RIGHT_AXIS,
             ),
         ],
         says=Words(
@@ -355,7 +357,7 @@ def _receiver(board: Board) -> None:
                 of=RECEIVER,
                 colour=ORANGE,
                 shades=True,
-                props={"custom.axisPlacement": "right"},
+                props=RIGHT_AXIS,
             ),
         ],
         says=Words(
@@ -431,7 +433,7 @@ def _bridge(board: Board) -> None:
                 of=BRIDGE,
                 colour=ORANGE,
                 shades=True,
-                props={"custom.axisPlacement": "right"},
+                props=RIGHT_AXIS,
             ),
         ],
         says=Words(
@@ -447,7 +449,7 @@ def _bridge(board: Board) -> None:
         Words("Bridge: transactions", "桥接：事务"),
         [
             PanelQuery(signals.BRIDGE_TRANSACTIONS, of=BRIDGE, colour=BLUE),
-            PanelQuery(signals.BRIDGE_FAILURES, of=BRIDGE, colour=VERMILLION, props={"custom.axisPlacement": "right"}),
+            PanelQuery(signals.BRIDGE_FAILURES, of=BRIDGE, colour=VERMILLION, props=RIGHT_AXIS),
         ],
         says=Words(
             "Left: transactions committed. Right: times that Kafka failed and all began anew at the last commit; nothing is lost or counted twice by it.",

@@ -20,7 +20,7 @@ RULES = {
     "each weighed by how well they seem to know",
 }
 #: Fewer agree too easily: of one other, every difference would be somebody's error.
-_OTHERS = 2
+OTHERS = 2
 #: More different labels are texts that everybody writes anew; people do not agree on such.
 _LABELS = 10_000
 #: Of a label, and of its review as well: its work, and the circumstances that boards tell apart.
@@ -111,7 +111,7 @@ class Consensus:
             expected = _by_majority(votes, voted, others, len(begins))
         else:
             expected = self._by_dawid_and_skene(votes, people[is_last], voted)
-        expected[others < _OTHERS] = -1
+        expected[others < OTHERS] = -1
         # By label, of which a person may have given several.
         by_label = expected[np.cumsum(np.append(True, is_last[:-1])) - 1]
         self.judged, self.equal = int((by_label >= 0).sum()), int((by_label == given).sum())

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import PurePath
 
 from schemas.text import visible
+from streams.sources.consensus import OTHERS
 from streams.sources.mapping.errors import CellError, MappingError
 from streams.sources.mapping.times import TimeReader
 from streams.sources.tables import cvat, label_studio
@@ -14,8 +15,10 @@ from streams.sources.tables.table import BadRow, SourceTable, TableReading
 
 #: Rows by whose values it is proposed.
 _ROWS = 2_000
-#: People on a task of whom each has two others, and the share of tasks that must have so many for a consensus.
-_PEOPLE, _SHARE = 3, 0.1
+#: People on a task of whom each has enough others, and the share of tasks that must have so many for a consensus.
+_PEOPLE, _SHARE = OTHERS + 1, 0.1
+#: What says how good a label is, without a consensus.
+_JUDGED_BY = ("correct", "expected", "reviewer_id")
 #: Distinct values that are a list of words, and are written out.
 _WORDS = 12
 #: What columns are called, by field; the first that a table has is taken. Compared in small letters, without signs.
@@ -226,7 +229,7 @@ def _consensus(columns: Sequence[str], rows: Sequence[Sequence[str]], made: _Pro
         parts = [places.get(part) for part in _columns_of(name, made.columns[name])] if name in made.columns else []
         return ["\0".join(cells[part] for part in parts if part is not None) for cells in rows if cells]
 
-    if any(any(cells_of(name)) for name in ("correct", "expected", "reviewer_id")):
+    if any(any(cells_of(name)) for name in _JUDGED_BY):
         return
     people: dict[str, set[str]] = {}
     labels = cells_of("label")
@@ -237,7 +240,7 @@ def _consensus(columns: Sequence[str], rows: Sequence[Sequence[str]], made: _Pro
     # Labels that hardly ever come again are texts, on which nobody agrees.
     if not several or several < _SHARE * len(people) or len(set(labels)) > len(labels) / 2:
         return
-    for name in ("correct", "expected", "reviewer_id"):
+    for name in _JUDGED_BY:
         column = made.columns.get(name)
         if column is not None and len(rows) == _ROWS:
             made.notes.append(f"{visible(column)!r} is empty in these rows: if it is so in all, leave out its line")

@@ -34,17 +34,17 @@ def open_objects(file: OpenedFile) -> SourceTable:
     objects = array_items if file.kind == "json" else _line_items
     columns: dict[str, None] = {}
     place = "object" if file.kind == "json" else "line"
-    nothing = ": has no object; nothing was imported"
-    for number, found in islice(objects(file), _SEEN):
+    has_object, why_not = False, ": has no object; nothing was imported"
+    for at, (number, found) in enumerate(islice(objects(file), _SEEN)):
         if isinstance(found, dict):
+            has_object = True
             columns |= dict.fromkeys(pointers(found, ""))
-            nothing = ""
-        elif nothing.startswith(":"):
-            nothing = f" {place} {number}: {_no_object(found).detail}"
+        elif at == 0:
+            why_not = f" {place} {number}: {_no_object(found).detail}"
         if len(columns) > _COLUMNS:
             raise SourceError(f"{file.name}: its objects have more than {_COLUMNS:,} keys; it is no table")
-    if nothing:
-        raise SourceError(f"{file.name}{nothing}")
+    if not has_object:
+        raise SourceError(f"{file.name}{why_not}")
 
     def read(wanted: Sequence[str]) -> Iterator[TableRow]:
         getters = [getter_of(column) for column in wanted]
